@@ -1,0 +1,151 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/config.hpp>
+
+namespace lockstep::cpu_backend {
+
+/// Two-dimensional convolution by oneDNN for a fixed number of samples: activations channels-last, weights in
+/// PyTorch's order.
+template <convolution_geometry G>
+class convolution {
+ public:
+  convolution(context& c, std::int64_t samples) {
+    onednn::checked("a convolution", [&] { build(c.engine(), samples); });
+  }
+
+  /// y = relu_if(x * w + b).
+  void forward(context& c, const float* x, const float* w, const float* b, float* y) {
+    src_.load(c.stream(), x);
+    weights_.load(c.stream(), w);
+    if constexpr (G.bias) set(bias_, b);
+    dst_.bind(y);
+    forward_(c.stream(), "convolution forward");
+    dst_.store(c.stream());
+  }
+
+  /// dw, db (+)= their gradients, and dx when G.input_gradient. dy is the gradient behind the relu's mask.
+  void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+                bool accumulate) {
+    back_src_.load(c.stream(), x);
+    back_dst_.load(c.stream(), dy);
+    weights_gradient_.bind(accumulate ? fresh_weights_.data() : dw);
+    if constexpr (G.bias) set(bias_gradient_, accumulate ? fresh_bias_.data() : db);
+    backward_weights_(c.stream(), "convolution backward weights");
+    weights_gradient_.store(c.stream());
+    if (accumulate) {
+      add(fresh_weights_, dw);
+      if constexpr (G.bias) add(fresh_bias_, db);
+    }
+    if constexpr (G.input_gradient) {
+      data_dst_.load(c.stream(), dy);
+      data_weights_.load(c.stream(), w);
+      data_src_.bind(dx);
+      backward_data_(c.stream(), "convolution backward data");
+      data_src_.store(c.stream());
+    }
+  }
+
+ private:
+  static void set(const dnnl::memory& memory, const float* bytes) {
+    dnnl_memory_set_data_handle(memory.get(), const_cast<float*>(bytes));  // NOLINT: oneDNN's handles are not const
+  }
+
+  static void add(const aligned_buffer<float>& from, float* LOCKSTEP_RESTRICT to) {
+    const float* LOCKSTEP_RESTRICT values = from.data();
+    for (std::int64_t i = 0; i < from.size(); ++i) to[i] += values[i];
+  }
+
+  /// The faster of channels-last and oneDNN's own choice: the latter, with reorders, only where the former would run
+  /// unoptimised loops.
+  template <class Describe>
+  static auto choose(const Describe& describe, const onednn::convolution_descs& ours,
+                     const onednn::convolution_descs& any) {
+    try {
+      auto first = describe(ours);
+      if (!onednn::is_reference(first.impl_info_str())) return first;
+      auto second = describe(any);
+      return onednn::is_reference(second.impl_info_str()) ? first : second;
+    } catch (const dnnl::error&) {
+      return describe(any);
+    }
+  }
+
+  void build(const dnnl::engine& engine, std::int64_t n) {
+    const auto x = onednn::channels_last(n, G.in_channels, G.in);
+    const auto y = onednn::channels_last(n, G.out_channels, G.out());
+    const auto w = onednn::convolution_weights(G, false);
+    const auto b = onednn::vector_desc(G.out_channels);
+    const onednn::convolution_descs ours{x, onednn::convolution_weights(G, true), b, y};
+    const onednn::convolution_descs any{onednn::any_order(n, G.in_channels, G.in), ours.weights, b,
+                                        onednn::any_order(n, G.out_channels, G.out())};
+
+    const auto forward = choose([&](const auto& d) { return onednn::describe_forward(engine, G, d); }, ours, any);
+    const auto back = choose(
+        [&](const auto& d) { return onednn::describe_backward_weights(engine, G, d, forward); }, ours, any);
+
+    src_ = {engine, x, forward.src_desc(), true};
+    weights_ = {engine, w, forward.weights_desc(), true};
+    dst_ = {engine, y, forward.dst_desc(), false};
+    back_src_ = {engine, x, back.src_desc(), true};
+    back_dst_ = {engine, y, back.diff_dst_desc(), true};
+    weights_gradient_ = {engine, w, back.diff_weights_desc(), false};
+    fresh_weights_ = aligned_buffer<float>(G.weight_size());
+
+    std::size_t scratch = std::max(forward.scratchpad_desc().get_size(), back.scratchpad_desc().get_size());
+    if constexpr (G.input_gradient) {
+      const auto data = choose(
+          [&](const auto& d) { return onednn::describe_backward_data(engine, G, d, forward); }, ours, any);
+      data_src_ = {engine, x, data.diff_src_desc(), false};
+      data_dst_ = {engine, y, data.diff_dst_desc(), true};
+      data_weights_ = {engine, w, data.weights_desc(), true};
+      scratch = std::max(scratch, data.scratchpad_desc().get_size());
+      scratch_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(scratch));
+      data_scratch_ = dnnl::memory(data.scratchpad_desc(), engine, scratch_.data());
+      backward_data_ = onednn::call(dnnl::convolution_backward_data(data));
+      backward_data_.add(DNNL_ARG_DIFF_DST, data_dst_.memory());
+      backward_data_.add(DNNL_ARG_WEIGHTS, data_weights_.memory());
+      backward_data_.add(DNNL_ARG_DIFF_SRC, data_src_.memory());
+      backward_data_.add(DNNL_ARG_SCRATCHPAD, data_scratch_);
+    } else {
+      scratch_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(scratch));
+    }
+
+    forward_scratch_ = dnnl::memory(forward.scratchpad_desc(), engine, scratch_.data());
+    forward_ = onednn::call(dnnl::convolution_forward(forward));
+    forward_.add(DNNL_ARG_SRC, src_.memory());
+    forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
+    forward_.add(DNNL_ARG_DST, dst_.memory());
+    forward_.add(DNNL_ARG_SCRATCHPAD, forward_scratch_);
+
+    back_scratch_ = dnnl::memory(back.scratchpad_desc(), engine, scratch_.data());
+    backward_weights_ = onednn::call(dnnl::convolution_backward_weights(back));
+    backward_weights_.add(DNNL_ARG_SRC, back_src_.memory());
+    backward_weights_.add(DNNL_ARG_DIFF_DST, back_dst_.memory());
+    backward_weights_.add(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_.memory());
+    backward_weights_.add(DNNL_ARG_SCRATCHPAD, back_scratch_);
+
+    if constexpr (G.bias) {
+      bias_ = onednn::unbound(b, engine);
+      bias_gradient_ = onednn::unbound(b, engine);
+      fresh_bias_ = aligned_buffer<float>(G.out_channels);
+      forward_.add(DNNL_ARG_BIAS, bias_);
+      backward_weights_.add(DNNL_ARG_DIFF_BIAS, bias_gradient_);
+    }
+  }
+
+  onednn::operand src_, weights_, dst_;
+  onednn::operand back_src_, back_dst_, weights_gradient_;
+  onednn::operand data_src_, data_dst_, data_weights_;
+  dnnl::memory bias_, bias_gradient_, forward_scratch_, back_scratch_, data_scratch_;
+  aligned_buffer<float> fresh_weights_, fresh_bias_;
+  aligned_buffer<std::byte> scratch_;
+  onednn::call forward_, backward_weights_, backward_data_;
+};
+
+}  // namespace lockstep::cpu_backend

@@ -1,0 +1,70 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/convolution.hpp>
+#include <lockstep/backend/cpu/elementwise.hpp>
+#include <lockstep/backend/cpu/linear.hpp>
+#include <lockstep/backend/cpu/order.hpp>
+#include <lockstep/backend/cpu/pooling.hpp>
+#include <lockstep/backend/host_loss.hpp>
+
+namespace lockstep {
+
+/// The CPU backend: convolution, pooling and large matrix products by oneDNN, narrow products and elementwise passes
+/// by kernels of our own, float32, pictures channels-last.
+struct cpu {
+  using value_type = float;
+  using context = cpu_backend::context;
+
+  static constexpr std::string_view name = "cpu";
+  static constexpr element_order picture_order = element_order::channels_last;
+  /// Activation bytes that one micro-shard may fill before it is cut smaller: they should live in the caches.
+  static constexpr std::int64_t cache_bytes = std::int64_t{1} << 20U;
+
+  template <linear_geometry G>
+  using linear = cpu_backend::linear<G>;
+  template <convolution_geometry G>
+  using convolution = cpu_backend::convolution<G>;
+  template <pooling_geometry G>
+  using pooling = cpu_backend::pooling<G>;
+
+  static void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
+    cpu_backend::relu_forward(c, n, x, y);
+  }
+  static void relu_backward(context& c, std::int64_t n, const float* y, const float* dy, float* dx) {
+    cpu_backend::relu_backward(c, n, y, dy, dx);
+  }
+  static void dropout(context& c, std::int64_t samples, std::int64_t size, float p, const dropout_key& key,
+                      const float* x, float* y) {
+    cpu_backend::dropout(c, samples, size, p, key, x, y);
+  }
+  static void to_channels_last(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
+    cpu_backend::to_channels_last(c, n, d, x, y);
+  }
+  static void to_plain(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
+    cpu_backend::to_plain(c, n, d, x, y);
+  }
+  static double softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a,
+                                      const float* logits, const std::int64_t* targets, float* dlogits) {
+    return host::softmax_cross_entropy(rows, a, logits, targets, dlogits);
+  }
+  static double squared_error(context&, std::int64_t n, double scale, const float* y, const float* t, float* dy) {
+    return host::squared_error(n, scale, y, t, dy);
+  }
+  template <std::size_t N, std::size_t States, class Rule>
+  static void reduce_and_update(context& c, std::int64_t first, std::int64_t last,
+                                const std::array<const float*, N>& gradients, float* parameters,
+                                const std::array<float*, States>& states, const Rule& rule) {
+    cpu_backend::reduce_and_update(c, first, last, gradients, parameters, states, rule);
+  }
+};
+
+static_assert(backend<cpu>);
+
+}  // namespace lockstep

@@ -1,0 +1,87 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/narrow_linear.hpp>
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/tensor.hpp>
+
+namespace lockstep::cpu_backend {
+
+/// Fully connected products for a fixed number of samples. Weights lie in the order of `weight_offset`.
+template <linear_geometry G>
+class linear {
+ public:
+  static constexpr bool is_narrow = G.out <= 16;
+
+  linear(context&, std::int64_t samples)
+      : samples_(samples), partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0) {}
+
+  /// Position of PyTorch's weight[o][i] in the flat range.
+  [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) {
+    return is_narrow ? narrow::weight_offset<G>(o, i) : o * G.in + i;
+  }
+
+  /// y (n x out) = x (n x in) w^T + b, then relu if G.relu.
+  void forward(context&, const float* x, const float* w, const float* b, float* y) {
+    if constexpr (is_narrow) {
+#if LOCKSTEP_X86_64()
+      if (has_avx2()) return narrow::forward_avx2<G>(samples_, x, w, b, y, partial_.data());
+#endif
+      narrow::forward_portable<G>(samples_, x, w, b, y);
+    } else {
+      sgemm('N', 'T', samples_, G.out, G.in, x, G.in, w, G.in, 0.F, y);
+      finish(y, b);
+    }
+  }
+
+  /// dw (+)= dy^T x, db (+)= column sums of dy, and dx = dy w when G.input_gradient.
+  void backward(context&, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+                bool accumulate) {
+    if constexpr (G.bias) sum_columns(dy, db, accumulate);
+    if constexpr (is_narrow) {
+#if LOCKSTEP_X86_64()
+      if (has_avx2()) return narrow::backward_avx2<G>(samples_, x, dy, w, dx, dw, accumulate);
+#endif
+      narrow::backward_portable<G>(samples_, x, dy, w, dx, dw, accumulate);
+    } else {
+      sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, accumulate ? 1.F : 0.F, dw);
+      if constexpr (G.input_gradient) {
+        sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, dx);
+        if constexpr (G.mask_input)
+          for (std::int64_t i = 0; i < samples_ * G.in; ++i) dx[i] = x[i] > 0.F ? dx[i] : 0.F;
+      }
+    }
+  }
+
+ private:
+  static void sgemm(char ta, char tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                    std::int64_t lda, const float* b, std::int64_t ldb, float beta, float* c) {
+    const auto status = dnnl_sgemm(ta, tb, m, n, k, 1.F, a, lda, b, ldb, beta, c, n);
+    if (status != dnnl_success)
+      throw backend_error("oneDNN", "a matrix product", "status " + std::to_string(int{status}));
+  }
+
+  void finish(float* LOCKSTEP_RESTRICT y, const float* LOCKSTEP_RESTRICT b) const {
+    if constexpr (!G.bias && !G.relu) return;
+    for (std::int64_t s = 0; s < samples_; ++s)
+      for (std::int64_t o = 0; o < G.out; ++o) {
+        const float v = y[s * G.out + o] + (G.bias ? b[o] : 0.F);
+        y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+      }
+  }
+
+  void sum_columns(const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT db, bool accumulate) const {
+    if (!accumulate) std::fill_n(db, G.out, 0.F);
+    for (std::int64_t s = 0; s < samples_; ++s)
+      for (std::int64_t o = 0; o < G.out; ++o) db[o] += dy[s * G.out + o];
+  }
+
+  std::int64_t samples_;
+  aligned_buffer<float> partial_;
+};
+
+}  // namespace lockstep::cpu_backend

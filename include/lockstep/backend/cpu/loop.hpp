@@ -1,0 +1,40 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+#include <lockstep/backend/cpu/simd.hpp>
+#include <lockstep/core/config.hpp>
+
+namespace lockstep::cpu_backend {
+
+/// Iterations of the inner loop: a constant trip count lets compilers vectorise at -O2.
+inline constexpr std::int64_t loop_block = 64;
+
+template <class Body>
+LOCKSTEP_ALWAYS_INLINE void loop_blocks(std::int64_t n, const Body& body) {
+  std::int64_t i = 0;
+  for (; i + loop_block <= n; i += loop_block) {
+    LOCKSTEP_INDEPENDENT_ITERATIONS
+    for (std::int64_t j = 0; j < loop_block; ++j) body(i + j);
+  }
+  for (; i < n; ++i) body(i);
+}
+
+#if LOCKSTEP_X86_64()
+template <class Body>
+LOCKSTEP_TARGET_AVX2 void loop_avx2(std::int64_t n, const Body& body) {
+  loop_blocks(n, body);
+}
+#endif
+
+/// body(i) for i in 0..n-1, in any order: the iterations are independent. Uses the widest vectors the machine has.
+template <class Body>
+void loop(std::int64_t n, const Body& body) {
+#if LOCKSTEP_X86_64()
+  if (has_avx2()) return loop_avx2(n, body);
+#endif
+  loop_blocks(n, body);
+}
+
+}  // namespace lockstep::cpu_backend

@@ -1,0 +1,222 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/cpu/simd.hpp>
+#include <lockstep/backend/geometry.hpp>
+
+/// \file
+/// Matrix products whose one side is at most 16 wide: the last layer of most classifiers. A general GEMM copies both
+/// operands into packed buffers first, which costs more than the product itself; here every activation is read once.
+///
+/// Weights lie in panels of 64 inputs, (in / 64) x out x 64 and a shorter last panel: one panel stays in the first
+/// level cache, and rows that would lie a power of two apart do not compete for the same cache sets.
+
+namespace lockstep::cpu_backend::narrow {
+
+inline constexpr std::int64_t panel = 64;
+
+/// Position of weight (o, i) in the flat range.
+template <linear_geometry G>
+[[nodiscard]] constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) {
+  const std::int64_t start = i / panel * panel;
+  return start * G.out + o * std::min(panel, G.in - start) + (i - start);
+}
+
+/// Portable twin of `forward_avx2`.
+template <linear_geometry G>
+void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
+                      const float* LOCKSTEP_RESTRICT b, float* LOCKSTEP_RESTRICT y) {
+  for (std::int64_t s = 0; s < n; ++s) {
+    float sum[G.out] = {};
+    for (std::int64_t start = 0; start < G.in; start += panel) {
+      const std::int64_t width = std::min(panel, G.in - start);
+      for (std::int64_t o = 0; o < G.out; ++o) {
+        float part = 0;
+        for (std::int64_t i = 0; i < width; ++i) part += x[s * G.in + start + i] * w[start * G.out + o * width + i];
+        sum[o] += part;
+      }
+    }
+    for (std::int64_t o = 0; o < G.out; ++o) {
+      const float v = sum[o] + (G.bias ? b[o] : 0.F);
+      y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+    }
+  }
+}
+
+/// Portable twin of `backward_avx2`.
+template <linear_geometry G>
+void backward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT dy,
+                       const float* LOCKSTEP_RESTRICT w, float* LOCKSTEP_RESTRICT dx, float* LOCKSTEP_RESTRICT dw,
+                       bool accumulate) {
+  if (!accumulate) std::fill_n(dw, G.in * G.out, 0.F);
+  for (std::int64_t start = 0; start < G.in; start += panel) {
+    const std::int64_t width = std::min(panel, G.in - start);
+    for (std::int64_t s = 0; s < n; ++s) {
+      const float* xs = x + s * G.in + start;
+      float back[panel] = {};
+      for (std::int64_t o = 0; o < G.out; ++o) {
+        const float d = dy[s * G.out + o];
+        for (std::int64_t i = 0; i < width; ++i) {
+          dw[start * G.out + o * width + i] += d * xs[i];
+          if constexpr (G.input_gradient) back[i] += d * w[start * G.out + o * width + i];
+        }
+      }
+      if constexpr (G.input_gradient)
+        for (std::int64_t i = 0; i < width; ++i)
+          dx[s * G.in + start + i] = G.mask_input && !(xs[i] > 0.F) ? 0.F : back[i];
+    }
+  }
+}
+
+#if LOCKSTEP_X86_64()
+
+/// Samples x outputs of one register block, and how many panels are walked before the partial sums are stored.
+inline constexpr std::int64_t panels_per_block = 8;
+
+template <linear_geometry G, std::int64_t Samples, std::int64_t Outputs>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t first, std::int64_t last,
+                                                               const float* LOCKSTEP_RESTRICT x,
+                                                               const float* LOCKSTEP_RESTRICT w, std::int64_t o,
+                                                               float* LOCKSTEP_RESTRICT partial) {
+  float8 sum[Samples][Outputs];
+  for (std::int64_t s = 0; s < Samples; ++s)
+    for (std::int64_t k = 0; k < Outputs; ++k) sum[s][k] = load8(partial + (s * G.out + o + k) * 8);
+  for (std::int64_t start = first; start < last; start += panel) {
+    const std::int64_t width = std::min(panel, G.in - start);
+    const float* rows = w + start * G.out + o * width;
+    const float* in = x + start;
+    std::int64_t i = 0;
+    for (; i + 8 <= width; i += 8) {
+      float8 xv[Samples];
+#pragma GCC unroll 8
+      for (std::int64_t s = 0; s < Samples; ++s) xv[s] = load8(in + s * G.in + i);
+#pragma GCC unroll 16
+      for (std::int64_t k = 0; k < Outputs; ++k) {
+        const float8 wv = load8(rows + k * width + i);
+#pragma GCC unroll 8
+        for (std::int64_t s = 0; s < Samples; ++s) sum[s][k] += xv[s] * wv;
+      }
+    }
+    for (; i < width; ++i)
+      for (std::int64_t k = 0; k < Outputs; ++k)
+        for (std::int64_t s = 0; s < Samples; ++s) sum[s][k][0] += in[s * G.in + i] * rows[k * width + i];
+  }
+  for (std::int64_t s = 0; s < Samples; ++s)
+    for (std::int64_t k = 0; k < Outputs; ++k) store8(partial + (s * G.out + o + k) * 8, sum[s][k]);
+}
+
+template <linear_geometry G, std::int64_t Samples>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_rows(std::int64_t first, std::int64_t last, const float* x,
+                                                              const float* w, float* partial) {
+  constexpr std::int64_t step = Samples == 1 ? 10 : 12 / Samples;
+  std::int64_t o = 0;
+  for (; o + step <= G.out; o += step) forward_block<G, Samples, step>(first, last, x, w, o, partial);
+  for (; o < G.out; ++o) forward_block<G, Samples, 1>(first, last, x, w, o, partial);
+}
+
+/// y = x w^T + b for n samples. `partial` holds n * out * 8 floats of scratch. Cost: 2 n in out flops; x is read once
+/// for every 12 / 4 outputs, from the first-level cache after the first time.
+template <linear_geometry G>
+LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
+                                       const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
+                                       float* LOCKSTEP_RESTRICT y, float* LOCKSTEP_RESTRICT partial) {
+  std::fill_n(partial, n * G.out * 8, 0.F);
+  for (std::int64_t first = 0; first < G.in; first += panel * panels_per_block) {
+    const std::int64_t last = std::min(G.in, first + panel * panels_per_block);
+    std::int64_t s = 0;
+    for (; s + 4 <= n; s += 4) forward_rows<G, 4>(first, last, x + s * G.in, w, partial + s * G.out * 8);
+    for (; s < n; ++s) forward_rows<G, 1>(first, last, x + s * G.in, w, partial + s * G.out * 8);
+  }
+  for (std::int64_t s = 0; s < n; ++s)
+    for (std::int64_t o = 0; o < G.out; ++o) {
+      const float v = sum8(load8(partial + (s * G.out + o) * 8)) + (G.bias ? b[o] : 0.F);
+      y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+    }
+}
+
+/// Eight columns of `Samples` samples: dw += dy^T x and dx = dy w, x read once for both.
+template <linear_geometry G, std::int64_t Samples>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* LOCKSTEP_RESTRICT x,
+                                                                  const float* LOCKSTEP_RESTRICT dy,
+                                                                  const float* LOCKSTEP_RESTRICT w,
+                                                                  float* LOCKSTEP_RESTRICT dx,
+                                                                  float* LOCKSTEP_RESTRICT dw, std::int64_t width,
+                                                                  bool fresh) {
+  float8 grad[G.out];
+#pragma GCC unroll 16
+  for (std::int64_t o = 0; o < G.out; ++o) grad[o] = fresh ? float8{} : load8(dw + o * width);
+#pragma GCC unroll 4
+  for (std::int64_t s = 0; s < Samples; ++s) {
+    const float8 xv = load8(x + s * G.in);
+    float8 even{}, odd{};  // two chains, so that the sums do not wait for each other
+#pragma GCC unroll 16
+    for (std::int64_t o = 0; o < G.out; ++o) {
+      const float d = dy[s * G.out + o];
+      grad[o] += xv * d;
+      if constexpr (G.input_gradient) {
+        if (o % 2 == 0)
+          even += load8(w + o * width) * d;
+        else
+          odd += load8(w + o * width) * d;
+      }
+    }
+    if constexpr (G.input_gradient) {
+      const float8 back = even + odd;
+      store8(dx + s * G.in, G.mask_input ? (xv > float8{} ? back : float8{}) : back);
+    }
+  }
+#pragma GCC unroll 16
+  for (std::int64_t o = 0; o < G.out; ++o) store8(dw + o * width, grad[o]);
+}
+
+template <linear_geometry G>
+void backward_tail(std::int64_t samples, const float* x, const float* dy, const float* w, float* dx, float* dw,
+                   std::int64_t width, bool fresh) {
+  for (std::int64_t o = 0; o < G.out; ++o) {
+    float sum = fresh ? 0.F : dw[o * width];
+    for (std::int64_t s = 0; s < samples; ++s) sum += x[s * G.in] * dy[s * G.out + o];
+    dw[o * width] = sum;
+  }
+  if constexpr (G.input_gradient)
+    for (std::int64_t s = 0; s < samples; ++s) {
+      float back = 0;
+      for (std::int64_t o = 0; o < G.out; ++o) back += dy[s * G.out + o] * w[o * width];
+      dx[s * G.in] = G.mask_input && !(x[s * G.in] > 0.F) ? 0.F : back;
+    }
+}
+
+/// dw (+)= dy^T x and dx = dy w (zero where x <= 0 when G.mask_input). Cost: 2 n in out flops for each of the two.
+template <linear_geometry G>
+LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
+                                        const float* LOCKSTEP_RESTRICT dy, const float* LOCKSTEP_RESTRICT w,
+                                        float* LOCKSTEP_RESTRICT dx, float* LOCKSTEP_RESTRICT dw, bool accumulate) {
+  for (std::int64_t start = 0; start < G.in; start += panel) {
+    const std::int64_t width = std::min(panel, G.in - start);
+    const float* wp = w + start * G.out;
+    float* dwp = dw + start * G.out;
+    for (std::int64_t s = 0; s < n;) {
+      const bool fresh = s == 0 && !accumulate;
+      const std::int64_t samples = n - s >= 4 ? 4 : 1;
+      const std::int64_t at = s * G.in + start;
+      std::int64_t i = 0;
+      for (; i + 8 <= width; i += 8) {
+        float* back = G.input_gradient ? dx + at + i : nullptr;
+        if (samples == 4)
+          backward_columns<G, 4>(x + at + i, dy + s * G.out, wp + i, back, dwp + i, width, fresh);
+        else
+          backward_columns<G, 1>(x + at + i, dy + s * G.out, wp + i, back, dwp + i, width, fresh);
+      }
+      for (; i < width; ++i)
+        backward_tail<G>(samples, x + at + i, dy + s * G.out, wp + i, G.input_gradient ? dx + at + i : nullptr,
+                         dwp + i, width, fresh);
+      s += samples;
+    }
+  }
+}
+
+#endif
+
+}  // namespace lockstep::cpu_backend::narrow

@@ -1,0 +1,70 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/geometry.hpp>
+
+namespace lockstep::cpu_backend {
+
+/// Pooling by oneDNN for a fixed number of samples, activations channels-last. Maximum pooling remembers the winning
+/// positions between forward and backward.
+template <pooling_geometry G>
+class pooling {
+ public:
+  pooling(context& c, std::int64_t samples) {
+    onednn::checked("a pooling", [&] { build(c.engine(), samples); });
+  }
+
+  void forward(context& c, const float* x, float* y) {
+    src_.load(c.stream(), x);
+    dst_.bind(y);
+    forward_(c.stream(), "pooling forward");
+  }
+
+  /// dx = the gradient of the input; every element is written.
+  void backward(context& c, const float* dy, float* dx) {
+    dst_gradient_.load(c.stream(), dy);
+    src_gradient_.bind(dx);
+    backward_(c.stream(), "pooling backward");
+  }
+
+ private:
+  void build(const dnnl::engine& engine, std::int64_t n) {
+    const auto x = onednn::channels_last(n, G.channels, G.in);
+    const auto y = onednn::channels_last(n, G.channels, G.out());
+    const auto forward = onednn::describe_forward(engine, G, x, y);
+    const auto backward = onednn::describe_backward(engine, G, x, y, forward);
+    src_ = {engine, x, x, true};
+    dst_ = {engine, y, y, false};
+    src_gradient_ = {engine, x, x, false};
+    dst_gradient_ = {engine, y, y, true};
+    scratch_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(
+        std::max(forward.scratchpad_desc().get_size(), backward.scratchpad_desc().get_size())));
+    forward_scratch_ = dnnl::memory(forward.scratchpad_desc(), engine, scratch_.data());
+    backward_scratch_ = dnnl::memory(backward.scratchpad_desc(), engine, scratch_.data());
+    forward_ = onednn::call(dnnl::pooling_forward(forward));
+    forward_.add(DNNL_ARG_SRC, src_.memory());
+    forward_.add(DNNL_ARG_DST, dst_.memory());
+    forward_.add(DNNL_ARG_SCRATCHPAD, forward_scratch_);
+    backward_ = onednn::call(dnnl::pooling_backward(backward));
+    backward_.add(DNNL_ARG_DIFF_DST, dst_gradient_.memory());
+    backward_.add(DNNL_ARG_DIFF_SRC, src_gradient_.memory());
+    backward_.add(DNNL_ARG_SCRATCHPAD, backward_scratch_);
+    if constexpr (G.kind == pooling_kind::maximum) {
+      winners_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(forward.workspace_desc().get_size()));
+      workspace_ = dnnl::memory(forward.workspace_desc(), engine, winners_.data());
+      forward_.add(DNNL_ARG_WORKSPACE, workspace_);
+      backward_.add(DNNL_ARG_WORKSPACE, workspace_);
+    }
+  }
+
+  onednn::operand src_, dst_, src_gradient_, dst_gradient_;
+  dnnl::memory workspace_, forward_scratch_, backward_scratch_;
+  aligned_buffer<std::byte> scratch_, winners_;
+  onednn::call forward_, backward_;
+};
+
+}  // namespace lockstep::cpu_backend

@@ -1,0 +1,27 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/random.hpp>
+
+namespace lockstep {
+
+/// Calls f(i, factor) for every element of one sample: factor is 0 with probability p, else 1 / (1 - p). The draws
+/// depend on (seed, step, layer, global sample index, i) alone, so any replica that holds the sample sees the same.
+template <class F>
+void for_each_dropout_factor(const dropout_key& key, std::int64_t sample, std::int64_t size, float p, const F& f) {
+  const random_stream stream(seed{key.seed}, random_purpose::dropout, (key.step << 16U) | key.layer,
+                             static_cast<std::uint64_t>(key.first_sample + sample));
+  const float keep = p < 1.F ? 1.F / (1.F - p) : 0.F;
+  for (std::int64_t start = 0; start < size; start += 4) {
+    const auto bits = stream.block(static_cast<std::uint64_t>(start / 4));
+    const std::int64_t count = std::min<std::int64_t>(4, size - start);
+    for (std::int64_t k = 0; k < count; ++k)
+      f(start + k, to_unit_float(bits[static_cast<std::size_t>(k)]) < p ? 0.F : keep);
+  }
+}
+
+}  // namespace lockstep

@@ -1,0 +1,119 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+#include <lockstep/core/shape.hpp>
+
+namespace lockstep {
+
+/// How the elements of one sample lie in memory inside a backend. At the user's boundary it is always `plain`.
+enum class element_order : std::uint8_t {
+  plain,          ///< row-major in the order of the extents: C, H, W for a picture
+  channels_last,  ///< H, W, C for a sample of rank 3
+};
+
+/// A height and a width; one number stands for both.
+struct extent2 {
+  std::int64_t height = 1;
+  std::int64_t width = 1;
+
+  constexpr extent2() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): `conv2d<64, 3>` reads better than `conv2d<64, extent2{3, 3}>`.
+  constexpr extent2(std::int64_t both) : height(both), width(both) {}
+  constexpr extent2(std::int64_t h, std::int64_t w) : height(h), width(w) {}
+
+  friend constexpr bool operator==(const extent2&, const extent2&) = default;
+};
+
+/// Length of one output axis of a sliding window, rounded down (PyTorch's Conv2d and MaxPool2d); 0 when the window
+/// does not fit.
+[[nodiscard]] constexpr std::int64_t window_output(std::int64_t in, std::int64_t kernel, std::int64_t stride,
+                                                   std::int64_t padding, std::int64_t dilation) {
+  const std::int64_t reach = dilation * (kernel - 1) + 1;
+  const std::int64_t room = in + 2 * padding - reach;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+/// What a matrix product of a fully connected layer needs to know: y (n x out) = x (n x in) * w^T + b.
+struct linear_geometry {
+  std::int64_t in = 1;
+  std::int64_t out = 1;
+  bool bias = true;
+  bool relu = false;           ///< y = max(0, ...)
+  bool input_gradient = true;  ///< backward writes dx
+  bool mask_input = false;     ///< x is the output of a relu: backward zeroes dx where x <= 0
+
+  friend constexpr bool operator==(const linear_geometry&, const linear_geometry&) = default;
+};
+
+/// A two-dimensional cross-correlation, as torch.nn.Conv2d. Weights are (out, in / groups, height, width).
+struct convolution_geometry {
+  std::int64_t in_channels = 1;
+  extent2 in;
+  std::int64_t out_channels = 1;
+  extent2 kernel;
+  extent2 stride;
+  extent2 padding{0};
+  extent2 dilation;
+  std::int64_t groups = 1;
+  bool bias = true;
+  bool relu = false;
+  bool input_gradient = true;
+
+  [[nodiscard]] constexpr extent2 out() const {
+    return {window_output(in.height, kernel.height, stride.height, padding.height, dilation.height),
+            window_output(in.width, kernel.width, stride.width, padding.width, dilation.width)};
+  }
+  [[nodiscard]] constexpr std::int64_t in_size() const { return in_channels * in.height * in.width; }
+  [[nodiscard]] constexpr std::int64_t out_size() const { return out_channels * out().height * out().width; }
+  [[nodiscard]] constexpr std::int64_t weight_size() const {
+    return out_channels * (in_channels / groups) * kernel.height * kernel.width;
+  }
+
+  friend constexpr bool operator==(const convolution_geometry&, const convolution_geometry&) = default;
+};
+
+enum class pooling_kind : std::uint8_t {
+  maximum,
+  average_include_padding,  ///< torch.nn.AvgPool2d(count_include_pad=True), PyTorch's default
+  average_exclude_padding,
+};
+
+/// A pooling window over each channel.
+struct pooling_geometry {
+  pooling_kind kind = pooling_kind::maximum;
+  std::int64_t channels = 1;
+  extent2 in;
+  extent2 kernel;
+  extent2 stride;
+  extent2 padding{0};
+
+  [[nodiscard]] constexpr extent2 out() const {
+    return {window_output(in.height, kernel.height, stride.height, padding.height, 1),
+            window_output(in.width, kernel.width, stride.width, padding.width, 1)};
+  }
+  [[nodiscard]] constexpr std::int64_t in_size() const { return channels * in.height * in.width; }
+  [[nodiscard]] constexpr std::int64_t out_size() const { return channels * out().height * out().width; }
+
+  friend constexpr bool operator==(const pooling_geometry&, const pooling_geometry&) = default;
+};
+
+/// Options of a softmax cross entropy over n rows of `classes` logits, as torch.nn.CrossEntropyLoss.
+struct cross_entropy_arguments {
+  std::int64_t classes = 1;
+  const float* class_weights = nullptr;  ///< `classes` values, or null for all ones
+  float label_smoothing = 0;
+  std::int64_t ignore_index = -100;
+  double scale = 1;  ///< multiplies the gradient: 1 / the global denominator
+};
+
+/// What decides a sample's dropout mask: the same for any number of replicas.
+struct dropout_key {
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  std::uint32_t layer = 0;
+  std::int64_t first_sample = 0;  ///< index of the first sample in the global batch
+};
+
+}  // namespace lockstep

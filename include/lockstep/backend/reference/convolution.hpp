@@ -1,0 +1,69 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/reference/context.hpp>
+
+namespace lockstep::reference_backend {
+
+/// Convolution as its definition, seven nested loops; pictures and weights in PyTorch's order.
+template <class T, convolution_geometry G>
+class convolution {
+ public:
+  convolution(context&, std::int64_t samples) : samples_(samples) {}
+
+  void forward(context&, const T* x, const T* w, const T* b, T* y) const {
+    for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = G.bias ? b[channel_of(i)] : T{0};
+    each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) { y[yi] += x[xi] * w[wi]; });
+    if constexpr (G.relu)
+      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = std::max(y[i], T{0});
+  }
+
+  void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) const {
+    if (!accumulate) {
+      std::fill_n(dw, G.weight_size(), T{0});
+      if (G.bias) std::fill_n(db, G.out_channels, T{0});
+    }
+    if constexpr (G.bias)
+      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) db[channel_of(i)] += dy[i];
+    if constexpr (G.input_gradient) std::fill_n(dx, samples_ * G.in_size(), T{0});
+    each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) {
+      dw[wi] += x[xi] * dy[yi];
+      if constexpr (G.input_gradient) dx[xi] += w[wi] * dy[yi];
+    });
+  }
+
+ private:
+  static constexpr std::int64_t out_pixels = G.out().height * G.out().width;
+
+  static std::int64_t channel_of(std::int64_t i) { return i / out_pixels % G.out_channels; }
+
+  /// Calls f(input index, weight index, output index) for every product of the convolution.
+  template <class F>
+  void each_tap(const F& f) const {
+    constexpr std::int64_t in_group = G.in_channels / G.groups;
+    constexpr std::int64_t out_group = G.out_channels / G.groups;
+    for (std::int64_t s = 0; s < samples_; ++s)
+      for (std::int64_t oc = 0; oc < G.out_channels; ++oc)
+        for (std::int64_t oh = 0; oh < G.out().height; ++oh)
+          for (std::int64_t ow = 0; ow < G.out().width; ++ow)
+            for (std::int64_t ic = 0; ic < in_group; ++ic)
+              for (std::int64_t kh = 0; kh < G.kernel.height; ++kh)
+                for (std::int64_t kw = 0; kw < G.kernel.width; ++kw) {
+                  const std::int64_t h = oh * G.stride.height - G.padding.height + kh * G.dilation.height;
+                  const std::int64_t v = ow * G.stride.width - G.padding.width + kw * G.dilation.width;
+                  if (h < 0 || h >= G.in.height || v < 0 || v >= G.in.width) continue;
+                  const std::int64_t c = oc / out_group * in_group + ic;
+                  f(((s * G.in_channels + c) * G.in.height + h) * G.in.width + v,
+                    ((oc * in_group + ic) * G.kernel.height + kh) * G.kernel.width + kw,
+                    ((s * G.out_channels + oc) * G.out().height + oh) * G.out().width + ow);
+                }
+  }
+
+  std::int64_t samples_;
+};
+
+}  // namespace lockstep::reference_backend

@@ -1,0 +1,53 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/reference/context.hpp>
+
+namespace lockstep::reference_backend {
+
+/// Fully connected products as three nested loops; weights in PyTorch's order.
+template <class T, linear_geometry G>
+class linear {
+ public:
+  linear(context&, std::int64_t samples) : samples_(samples) {}
+
+  [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) { return o * G.in + i; }
+
+  void forward(context&, const T* x, const T* w, const T* b, T* y) const {
+    for (std::int64_t s = 0; s < samples_; ++s)
+      for (std::int64_t o = 0; o < G.out; ++o) {
+        T sum = G.bias ? b[o] : T{0};
+        for (std::int64_t i = 0; i < G.in; ++i) sum += x[s * G.in + i] * w[o * G.in + i];
+        y[s * G.out + o] = G.relu ? std::max(sum, T{0}) : sum;
+      }
+  }
+
+  void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) const {
+    if (!accumulate) {
+      std::fill_n(dw, G.in * G.out, T{0});
+      if (G.bias) std::fill_n(db, G.out, T{0});
+    }
+    for (std::int64_t s = 0; s < samples_; ++s)
+      for (std::int64_t o = 0; o < G.out; ++o) {
+        const T d = dy[s * G.out + o];
+        if (G.bias) db[o] += d;
+        for (std::int64_t i = 0; i < G.in; ++i) dw[o * G.in + i] += d * x[s * G.in + i];
+      }
+    if constexpr (G.input_gradient)
+      for (std::int64_t s = 0; s < samples_; ++s)
+        for (std::int64_t i = 0; i < G.in; ++i) {
+          T sum{0};
+          for (std::int64_t o = 0; o < G.out; ++o) sum += dy[s * G.out + o] * w[o * G.in + i];
+          dx[s * G.in + i] = G.mask_input && !(x[s * G.in + i] > T{0}) ? T{0} : sum;
+        }
+  }
+
+ private:
+  std::int64_t samples_;
+};
+
+}  // namespace lockstep::reference_backend

@@ -1,0 +1,81 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/dropout_mask.hpp>
+#include <lockstep/backend/host_loss.hpp>
+#include <lockstep/backend/reference/convolution.hpp>
+#include <lockstep/backend/reference/linear.hpp>
+#include <lockstep/backend/reference/pooling.hpp>
+
+namespace lockstep {
+
+/// The backend that other backends are held against: every primitive as its definition, in double precision by
+/// default, so that finite differences can check a layer. Not meant to be fast.
+template <class T = double>
+struct reference {
+  using value_type = T;
+  using context = reference_backend::context;
+
+  static constexpr std::string_view name = "reference";
+  static constexpr element_order picture_order = element_order::plain;
+  static constexpr std::int64_t cache_bytes = std::int64_t{1} << 40U;
+
+  template <linear_geometry G>
+  using linear = reference_backend::linear<T, G>;
+  template <convolution_geometry G>
+  using convolution = reference_backend::convolution<T, G>;
+  template <pooling_geometry G>
+  using pooling = reference_backend::pooling<T, G>;
+
+  static void relu_forward(context&, std::int64_t n, const T* x, T* y) {
+    std::transform(x, x + n, y, [](T v) { return v < T{0} ? T{0} : v; });
+  }
+  static void relu_backward(context&, std::int64_t n, const T* y, const T* dy, T* dx) {
+    for (std::int64_t i = 0; i < n; ++i) dx[i] = y[i] > T{0} ? dy[i] : T{0};
+  }
+  static void dropout(context&, std::int64_t samples, std::int64_t size, float p, const dropout_key& key, const T* x,
+                      T* y) {
+    for (std::int64_t s = 0; s < samples; ++s)
+      for_each_dropout_factor(key, s, size, p, [&](std::int64_t i, float factor) {
+        y[s * size + i] = x[s * size + i] * static_cast<T>(factor);
+      });
+  }
+  static void to_channels_last(context&, std::int64_t n, const dims& d, const T* x, T* y) {
+    for (std::int64_t s = 0; s < n; ++s)
+      for (std::int64_t c = 0; c < d[0]; ++c)
+        for (std::int64_t p = 0; p < d[1] * d[2]; ++p) y[s * d.size() + p * d[0] + c] = x[s * d.size() + c * d[1] * d[2] + p];
+  }
+  static void to_plain(context&, std::int64_t n, const dims& d, const T* x, T* y) {
+    for (std::int64_t s = 0; s < n; ++s)
+      for (std::int64_t c = 0; c < d[0]; ++c)
+        for (std::int64_t p = 0; p < d[1] * d[2]; ++p) y[s * d.size() + c * d[1] * d[2] + p] = x[s * d.size() + p * d[0] + c];
+  }
+  static double softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const T* logits,
+                                      const std::int64_t* targets, T* dlogits) {
+    return host::softmax_cross_entropy(rows, a, logits, targets, dlogits);
+  }
+  static double squared_error(context&, std::int64_t n, double scale, const T* y, const T* t, T* dy) {
+    return host::squared_error(n, scale, y, t, dy);
+  }
+  template <std::size_t N, std::size_t States, class Rule>
+  static void reduce_and_update(context&, std::int64_t first, std::int64_t last,
+                                const std::array<const T*, N>& gradients, T* parameters,
+                                const std::array<T*, States>& states, const Rule& rule) {
+    for (std::int64_t i = first; i < last; ++i) {
+      T sum{0};
+      for (const T* g : gradients) sum += g[i];
+      [&]<std::size_t... S>(std::index_sequence<S...>) { rule(sum, parameters[i], states[S][i]...); }
+      (std::make_index_sequence<States>{});
+    }
+  }
+};
+
+static_assert(backend<reference<double>>);
+
+}  // namespace lockstep

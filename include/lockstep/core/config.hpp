@@ -1,0 +1,54 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+/// \file
+/// The only header that defines macros. Every other header uses these names and no other macro of ours.
+
+#define LOCKSTEP_VERSION_MAJOR 0
+#define LOCKSTEP_VERSION_MINOR 1
+#define LOCKSTEP_VERSION_PATCH 0
+
+/// 1 while a CUDA compiler reads the file. Function-like, so that a misspelt switch is an error.
+#if defined(__CUDACC__)
+#define LOCKSTEP_CUDA_COMPILATION() 1
+#define LOCKSTEP_HOST_DEVICE __host__ __device__
+#else
+#define LOCKSTEP_CUDA_COMPILATION() 0
+#define LOCKSTEP_HOST_DEVICE
+#endif
+
+/// 1 on x86-64, where kernels exist twice: for the baseline and for AVX2 with FMA, chosen at run time.
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define LOCKSTEP_X86_64() 1
+#define LOCKSTEP_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#else
+#define LOCKSTEP_X86_64() 0
+#define LOCKSTEP_TARGET_AVX2
+#endif
+
+/// Two pointers so marked never overlap.
+#define LOCKSTEP_RESTRICT __restrict__
+
+#define LOCKSTEP_ALWAYS_INLINE inline __attribute__((always_inline))
+
+/// Before a loop: its iterations do not depend on each other, so that it may be vectorised without checks.
+#if defined(__clang__)
+#define LOCKSTEP_INDEPENDENT_ITERATIONS _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define LOCKSTEP_INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
+#else
+#define LOCKSTEP_INDEPENDENT_ITERATIONS
+#endif
+
+/// 1 when the thread sanitizer instruments this translation unit.
+#if defined(__SANITIZE_THREAD__)
+#define LOCKSTEP_THREAD_SANITIZER() 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LOCKSTEP_THREAD_SANITIZER() 1
+#else
+#define LOCKSTEP_THREAD_SANITIZER() 0
+#endif
+#else
+#define LOCKSTEP_THREAD_SANITIZER() 0
+#endif

@@ -1,0 +1,68 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace lockstep {
+
+/// Base of every exception that lockstep throws. The message reads
+/// `lockstep: WHERE: expected E, got G; ADVICE`.
+class error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+
+  error(std::string_view where, std::string_view expected, std::string_view given, std::string_view advice = {})
+      : std::runtime_error(sentence(where, expected, given, advice)) {}
+
+ private:
+  static std::string sentence(std::string_view where, std::string_view expected, std::string_view given,
+                              std::string_view advice) {
+    std::string text{"lockstep: "};
+    text.append(where).append(": expected ").append(expected).append(", got ").append(given);
+    if (!advice.empty()) text.append("; ").append(advice);
+    return text;
+  }
+};
+
+/// Extents that do not fit each other, or whose product overflows.
+class shape_error : public error {
+  using error::error;
+};
+
+/// An argument outside its domain: a label without a class, a replica that does not exist.
+class value_error : public error {
+  using error::error;
+};
+
+/// A vendor library refused a call.
+class backend_error : public error {
+  using error::error;
+};
+
+/// A file that cannot be read or written as what it claims to be. The message begins with the file's name.
+class io_error : public error {
+ public:
+  io_error(std::string_view file, std::string_view reason)
+      : error("lockstep: " + std::string(file) + ": " + std::string(reason)), file_(file) {}
+
+  [[nodiscard]] const std::string& file() const noexcept { return file_; }
+
+ private:
+  std::string file_;
+};
+
+/// An exception that left a replica. The original one is nested (std::rethrow_if_nested).
+class replica_error : public error {
+ public:
+  replica_error(int replica, std::string_view reason)
+      : error("lockstep: replica " + std::to_string(replica) + ": " + std::string(reason)), replica_(replica) {}
+
+  [[nodiscard]] int replica() const noexcept { return replica_; }
+
+ private:
+  int replica_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,22 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace lockstep {
+
+/// A string that can be a template argument: `named<"conv1", ...>`.
+template <std::size_t N>
+struct fixed_string {
+  char text[N]{};
+
+  // NOLINTNEXTLINE(google-explicit-constructor): a literal is meant to convert.
+  consteval fixed_string(const char (&literal)[N]) {
+    for (std::size_t i = 0; i < N; ++i) text[i] = literal[i];
+  }
+
+  [[nodiscard]] constexpr std::string_view view() const { return {text, N - 1}; }
+};
+
+}  // namespace lockstep

@@ -1,0 +1,126 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <lockstep/core/tensor.hpp>
+#include <lockstep/model/pipeline.hpp>
+
+namespace lockstep {
+
+/// Samples that one pass of a replica takes at once: as many as keep the activations inside the backend's caches, a
+/// power of two, at most 256. A shard is walked in such micro-shards and their gradients are added.
+template <class Model, class B>
+inline constexpr std::int64_t micro_shard = [] {
+  const std::int64_t bytes =
+      Model::template plan<B>.arena_size * static_cast<std::int64_t>(sizeof(typename B::value_type));
+  std::int64_t samples = 1;
+  while (samples < 256 && 2 * samples * bytes <= B::cache_bytes) samples *= 2;
+  return samples;
+}();
+
+/// Runs one replica of a model: owns its context, its ops for the batch sizes it has met, and its activation arena.
+/// Parameters and gradients belong to the caller. Not thread-safe; one thread at a time.
+///
+/// The first pass of a new batch size prepares ops and may allocate; later ones do not.
+template <class Model, class B>
+class executor {
+  static constexpr const auto& plan = Model::template plan<B>;
+
+ public:
+  using value = typename B::value_type;
+  using loss_type = typename Model::loss_type;
+
+  explicit executor(int threads = 1) : context_(threads) {}
+
+  /// Forward, loss and backward of `samples` samples. `scale` multiplies the gradients: 1 / the global denominator.
+  /// Gradients are written (or added, when `accumulate`); the result is the sum of the samples' losses.
+  /// With no samples the gradients become zero unless they accumulate.
+  template <class Target>
+  double train(const loss_type& loss, const value* parameters, value* gradients, const value* x,
+               const Target* targets, std::int64_t samples, const dropout_key& key, double scale,
+               bool accumulate = false) {
+    if (samples == 0) {
+      if (!accumulate) std::fill_n(gradients, plan.parameter_count, value{0});
+      return 0;
+    }
+    [[maybe_unused]] const auto entered = context_.enter();
+    double total = 0;
+    each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
+      pass now{.training = true, .key = key};
+      now.key.first_sample += first;
+      const value* in = x + first * plan.input.size();
+      value* arena = reserve(p.samples() * plan.arena_size);
+      const value* y = p.forward(context_, now, parameters, in, arena);
+      total += loss.template forward_backward<B>(context_, p.samples(), plan.output, y,
+                                                 targets + first * loss.target_size(plan.output), scale,
+                                                 p.output_gradient(arena));
+      p.backward(context_, now, parameters, in, arena, gradients, accumulate || first > 0);
+    });
+    return total;
+  }
+
+  /// The outputs of `samples` samples, in order, to `y`.
+  void forward(const value* parameters, const value* x, std::int64_t samples, value* y) {
+    infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const value* out) {
+      std::copy_n(out, count * plan.output.size(), y + first * plan.output.size());
+    });
+  }
+
+  /// Calls f(first sample, count, outputs) for consecutive pieces of a forward pass; nothing is copied.
+  template <class F>
+  void infer(const value* parameters, const value* x, std::int64_t samples, const F& f) {
+    [[maybe_unused]] const auto entered = context_.enter();
+    each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
+      const pass now{.training = false, .key = {}};
+      value* arena = reserve(p.samples() * plan.inference_arena_size);
+      f(first, p.samples(), p.forward(context_, now, parameters, x + first * plan.input.size(), arena));
+    });
+  }
+
+  [[nodiscard]] typename B::context& context() noexcept { return context_; }
+
+ private:
+  using pipeline = detail::pipeline<Model, B>;
+  static constexpr std::int64_t micro = micro_shard<Model, B>;
+  /// Batch sizes to keep ops for; a loader produces two (full and last), and uneven shards double them.
+  static constexpr std::size_t max_pipelines = 8;
+
+  template <class F>
+  void each_micro_shard(std::int64_t samples, const F& f) {
+    std::int64_t first = 0;
+    if (samples >= micro) {
+      pipeline& p = prepared(micro);
+      for (; first + micro <= samples; first += micro) f(first, p);
+    }
+    if (first < samples) f(first, prepared(samples - first));
+  }
+
+  pipeline& prepared(std::int64_t samples) {
+    for (std::size_t i = 0; i < pipelines_.size(); ++i)
+      if (pipelines_[i]->samples() == samples) {
+        // Most recent first, so that the one to go is the last.
+        std::rotate(pipelines_.begin(), pipelines_.begin() + static_cast<std::ptrdiff_t>(i),
+                    pipelines_.begin() + static_cast<std::ptrdiff_t>(i + 1));
+        return *pipelines_.front();
+      }
+    auto fresh = std::make_unique<pipeline>(context_, samples);
+    if (pipelines_.size() == max_pipelines) pipelines_.pop_back();
+    pipelines_.insert(pipelines_.begin(), std::move(fresh));
+    return *pipelines_.front();
+  }
+
+  value* reserve(std::int64_t size) {
+    if (arena_.size() < size) arena_ = aligned_buffer<value>(size);
+    return arena_.data();
+  }
+
+  typename B::context context_;
+  std::vector<std::unique_ptr<pipeline>> pipelines_;
+  aligned_buffer<value> arena_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,28 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+#include <lockstep/core/random.hpp>
+#include <lockstep/model/parameter_layout.hpp>
+
+namespace lockstep {
+
+/// PyTorch's default initialisation: every weight and bias of linear and conv2d from U(-1/sqrt(fan_in),
+/// 1/sqrt(fan_in)). Element i of parameter p is draw i of stream (seed, initialization, p), in PyTorch's order, so the
+/// values depend on neither backend nor replicas.
+template <class Model, class B>
+void initialize_parameters(typename B::value_type* parameters, seed s) {
+  using value = typename B::value_type;
+  constexpr const auto& plan = Model::template plan<B>;
+  for (int p = 0; p < plan.parameter_tensors; ++p) {
+    const random_stream stream(s, random_purpose::initialization, static_cast<std::uint64_t>(p));
+    const auto bound = static_cast<float>(plan.parameters[static_cast<std::size_t>(p)].bound);
+    detail::each_element<Model, B>(p, [&](std::int64_t index, std::int64_t offset) {
+      const float unit = 2.F * stream.uniform(static_cast<std::uint64_t>(index)) - 1.F;
+      parameters[offset] = static_cast<value>(unit * bound);
+    });
+  }
+}
+
+}  // namespace lockstep

@@ -1,0 +1,144 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <utility>
+
+#include <lockstep/core/fixed_string.hpp>
+#include <lockstep/nn/layer.hpp>
+#include <lockstep/nn/sequential.hpp>
+
+/// \file
+/// A network as a flat list: nested `sequential` and `named` taken apart, every layer with its path.
+
+namespace lockstep::detail {
+
+template <class... Ts>
+struct type_list {
+  static constexpr std::size_t size = sizeof...(Ts);
+};
+
+template <class... A, class... B>
+type_list<A..., B...> operator+(type_list<A...>, type_list<B...>);
+
+// Element I of a list by overload resolution against one base class: no recursion over the list.
+template <std::size_t I, class T>
+struct indexed {
+  using type = T;
+};
+
+template <class Indices, class... Ts>
+struct indexer;
+template <std::size_t... I, class... Ts>
+struct indexer<std::index_sequence<I...>, Ts...> : indexed<I, Ts>... {};
+
+template <std::size_t I, class T>
+indexed<I, T> select(const indexed<I, T>&);
+
+template <std::size_t I, class List>
+struct at;
+template <std::size_t I, class... Ts>
+struct at<I, type_list<Ts...>> {
+  using type = typename decltype(select<I>(indexer<std::index_sequence_for<Ts...>, Ts...>{}))::type;
+};
+
+/// The layers of a network in order of execution.
+template <class L>
+struct leaves {
+  using type = type_list<L>;
+};
+template <fixed_string Name, class L>
+struct leaves<named<Name, L>> : leaves<L> {};
+template <class... Ls>
+struct leaves<sequential<Ls...>> {
+  using type = decltype((type_list<>{} + ... + typename leaves<Ls>::type{}));
+};
+
+template <class L>
+struct is_sequential {
+  static constexpr bool value = false;
+};
+template <class... Ls>
+struct is_sequential<sequential<Ls...>> {
+  static constexpr bool value = true;
+};
+
+/// A dotted path such as `features.0`, of bounded length, as a constant.
+struct path {
+  static constexpr std::size_t capacity = 96;
+
+  char text[capacity]{};
+  std::size_t length = 0;
+
+  constexpr void append(std::string_view part) {
+    for (const char c : part) {
+      if (length == capacity) throw shape_error("named", "a parameter path of at most 96 characters", "a longer one");
+      text[length++] = c;
+    }
+  }
+  constexpr void append_number(std::size_t n) {
+    if (n >= 10) append_number(n / 10);
+    const char digit = static_cast<char>('0' + n % 10);
+    append({&digit, 1});
+  }
+  [[nodiscard]] constexpr path child() const {
+    path next = *this;
+    if (next.length != 0) next.append(".");
+    return next;
+  }
+  [[nodiscard]] constexpr std::string_view view() const { return {text, length}; }
+};
+
+// Walks the network and writes the path of each leaf. `inside` is true below a sequential, where an unnamed layer
+// takes its position as its name.
+template <class L>
+struct path_writer {
+  static constexpr void write(path* out, std::size_t& count, const path& prefix) { out[count++] = prefix; }
+};
+
+template <class L>
+constexpr void write_child(path* out, std::size_t& count, const path& parent, std::size_t position) {
+  path own = parent.child();
+  own.append_number(position);
+  path_writer<L>::write(out, count, own);
+}
+
+template <class L>
+struct named_part {
+  static constexpr bool value = false;
+};
+template <fixed_string Name, class L>
+struct named_part<named<Name, L>> {
+  static constexpr bool value = true;
+  static constexpr std::string_view name = {Name.text, sizeof(Name.text) - 1};
+  using layer = L;
+};
+
+template <class... Ls>
+struct path_writer<sequential<Ls...>> {
+  static constexpr void write(path* out, std::size_t& count, const path& prefix) {
+    std::size_t position = 0;
+    (write_one<Ls>(out, count, prefix, position++), ...);
+  }
+  template <class L>
+  static constexpr void write_one(path* out, std::size_t& count, const path& prefix, std::size_t position) {
+    if constexpr (named_part<L>::value) {
+      path own = prefix.child();
+      own.append(named_part<L>::name);
+      path_writer<typename named_part<L>::layer>::write(out, count, own);
+    } else {
+      write_child<L>(out, count, prefix, position);
+    }
+  }
+};
+template <fixed_string Name, class L>
+struct path_writer<named<Name, L>> {
+  static constexpr void write(path* out, std::size_t& count, const path& prefix) {
+    path own = prefix.child();
+    own.append(Name.view());
+    path_writer<L>::write(out, count, own);
+  }
+};
+
+}  // namespace lockstep::detail

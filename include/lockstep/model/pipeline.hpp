@@ -1,0 +1,178 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include <lockstep/core/tensor.hpp>
+#include <lockstep/model/model.hpp>
+
+namespace lockstep::detail {
+
+/// A change of order as a node's op.
+template <class B, node_traits T, node_kind Kind>
+class order_op {
+  using value = typename B::value_type;
+
+ public:
+  order_op(typename B::context&, std::int64_t samples) : samples_(samples) {}
+
+  void forward(typename B::context& c, const pass&, const value* x, const value*, value* y) {
+    if constexpr (Kind == node_kind::to_channels_last)
+      B::to_channels_last(c, samples_, T.in, x, y);
+    else
+      B::to_plain(c, samples_, T.in, x, y);
+  }
+  void backward(typename B::context& c, const pass&, const backward_arguments<value>& a) {
+    if constexpr (!T.input_gradient) return;
+    if constexpr (Kind == node_kind::to_channels_last)
+      B::to_plain(c, samples_, T.in, a.dy, a.dx);
+    else
+      B::to_channels_last(c, samples_, T.in, a.dy, a.dx);
+  }
+
+ private:
+  std::int64_t samples_;
+};
+
+struct no_op {
+  template <class Context>
+  no_op(Context&, std::int64_t) {}
+};
+
+/// The op of node I of a model's plan.
+template <class Model, class B, std::size_t I>
+struct node_op {
+  static constexpr const plan_node& node = Model::template plan<B>.nodes[I];
+
+  static constexpr auto pick() {
+    constexpr node_traits traits = node.traits();
+    if constexpr (node.kind == node_kind::alias)
+      return std::type_identity<no_op>{};
+    else if constexpr (node.kind == node_kind::layer)
+      return std::type_identity<
+          typename Model::template leaf<static_cast<std::size_t>(node.leaf)>::template op<B, traits>>{};
+    else
+      return std::type_identity<order_op<B, traits, node.kind>>{};
+  }
+  using type = typename decltype(pick())::type;
+};
+
+template <std::size_t I, class Op>
+struct op_slot {
+  Op op;
+
+  template <class Context>
+  op_slot(Context& c, std::int64_t samples) : op(c, samples) {}
+};
+
+template <class Model, class B, class Indices>
+struct op_slots;
+template <class Model, class B, std::size_t... I>
+struct op_slots<Model, B, std::index_sequence<I...>> : op_slot<I, typename node_op<Model, B, I>::type>... {
+  template <class Context>
+  op_slots(Context& c, std::int64_t samples)
+      : op_slot<I, typename node_op<Model, B, I>::type>(c, samples)... {}
+};
+
+/// A model's ops for one number of samples: the fixed sequence of calls that a pass is. Owns the ops and no
+/// activations; those lie in an arena that the caller passes.
+template <class Model, class B>
+class pipeline {
+  static constexpr const auto& plan = Model::template plan<B>;
+  static constexpr auto count = static_cast<std::size_t>(plan.node_count);
+  using indices = std::make_index_sequence<count>;
+
+ public:
+  using value = typename B::value_type;
+  using context = typename B::context;
+
+  pipeline(context& c, std::int64_t samples) : samples_(samples), ops_(c, samples) {}
+
+  [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
+
+  /// Runs every node. Returns the output, inside the arena (or the input itself for a network that only renames it).
+  const value* forward(context& c, pass p, const value* parameters, const value* x, value* arena) {
+    const value* now = x;
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (forward_node<I>(c, p, parameters, now, arena), ...);
+    }(indices{});
+    return now;
+  }
+
+  /// Runs every node's backward from the last to the first, given that the gradient of the output lies at
+  /// `output_gradient(arena)`.
+  void backward(context& c, pass p, const value* parameters, const value* x, value* arena, value* gradients,
+                bool accumulate) {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (backward_node<count - 1 - I>(c, p, parameters, x, arena, gradients, accumulate), ...);
+    }(indices{});
+  }
+
+  /// Where the loss writes its gradient; null when the model learns nothing.
+  [[nodiscard]] value* output_gradient(value* arena) const {
+    constexpr std::int64_t offset = plan.nodes[count - 1].gradient_buffer;
+    if constexpr (offset == no_buffer)
+      return nullptr;
+    else
+      return arena + offset * samples_;
+  }
+
+ private:
+  template <std::size_t I>
+  auto& op() {
+    return static_cast<op_slot<I, typename node_op<Model, B, I>::type>&>(ops_).op;
+  }
+
+  template <std::size_t I>
+  void forward_node(context& c, pass& p, const value* parameters, const value*& now, value* arena) {
+    constexpr plan_node node = plan.nodes[I];
+    if constexpr (node.kind != node_kind::alias) {
+      value* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
+      p.key.layer = static_cast<std::uint32_t>(I);
+      op<I>().forward(c, p, now, parameters + node.parameter_offset, y);
+      now = y;
+    }
+  }
+
+  template <std::size_t I>
+  void backward_node(context& c, pass& p, const value* parameters, const value* x, value* arena, value* gradients,
+                     bool accumulate) {
+    constexpr plan_node node = plan.nodes[I];
+    if constexpr (node.kind != node_kind::alias && node.runs_backward) {
+      p.key.layer = static_cast<std::uint32_t>(I);
+      const backward_arguments<value> arguments{.x = output_of<I>(x, arena, 1),
+                                                .y = output_of<I>(x, arena, 0),
+                                                .dy = arena + node.gradient_buffer * samples_,
+                                                .parameters = parameters + node.parameter_offset,
+                                                .dx = input_gradient<I>(arena),
+                                                .gradients = gradients + node.parameter_offset,
+                                                .accumulate = accumulate};
+      op<I>().backward(c, p, arguments);
+    }
+  }
+
+  /// The output of node I (back = 0) or of the node before it (back = 1).
+  template <std::size_t I>
+  const value* output_of(const value* x, value* arena, std::size_t back) const {
+    if (I < back) return x;
+    const std::int64_t offset = plan.nodes[I - back].output_buffer;
+    return offset == no_buffer ? x : arena + offset * samples_;
+  }
+
+  template <std::size_t I>
+  value* input_gradient(value* arena) const {
+    if constexpr (I == 0)
+      return nullptr;
+    else if constexpr (!plan.nodes[I].input_gradient)
+      return nullptr;
+    else
+      return arena + plan.nodes[I - 1].gradient_buffer * samples_;
+  }
+
+  std::int64_t samples_;
+  op_slots<Model, B, indices> ops_;
+};
+
+}  // namespace lockstep::detail

@@ -1,0 +1,350 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <lockstep/model/leaves.hpp>
+#include <lockstep/nn/layer.hpp>
+
+/// \file
+/// Everything about a network that does not depend on the batch, computed by the compiler: shapes, which layers fuse,
+/// where parameters lie, which layers run backward, and where each activation lies in the arena.
+
+namespace lockstep {
+
+/// What a node of the plan does.
+enum class node_kind : std::uint8_t {
+  layer,             ///< runs a layer's op
+  alias,             ///< flatten: a new name for the same elements
+  to_channels_last,  ///< the user's order to the backend's
+  to_plain,          ///< and back
+};
+
+/// Marks "no buffer": the user's input, or a gradient that nobody needs.
+inline constexpr std::int64_t no_buffer = -1;
+
+/// One executed step of the network. Offsets and sizes of activations count elements of one sample.
+struct plan_node {
+  node_kind kind = node_kind::layer;
+  int leaf = -1;       ///< index of the layer in the flat list; -1 for a change of order
+  int fused_leaf = -1;  ///< index of the relu that this node applies too
+  dims in;
+  dims out;
+  element_order order_in = element_order::plain;
+  element_order order_out = element_order::plain;
+  dims picture;  ///< see node_traits
+  bool output_gradient_masked = false;
+  bool mask_input = false;
+  bool runs_backward = false;
+  bool input_gradient = false;
+  bool backward_reads_input = false;
+  bool backward_reads_output = false;
+  bool backward_in_place = false;
+  std::int64_t parameter_offset = 0;
+  std::int64_t parameter_size = 0;
+  std::int64_t flops = 0;             ///< forward, one sample
+  std::int64_t output_buffer = no_buffer;    ///< arena offset of the output while training
+  std::int64_t gradient_buffer = no_buffer;  ///< arena offset of the output's gradient
+  std::int64_t inference_buffer = no_buffer;  ///< arena offset of the output in a forward pass alone
+
+  [[nodiscard]] constexpr node_traits traits() const {
+    return {.in = in,
+            .out = out,
+            .picture = picture,
+            .relu = fused_leaf >= 0,
+            .output_gradient_masked = output_gradient_masked,
+            .mask_input = mask_input,
+            .input_gradient = input_gradient};
+  }
+};
+
+/// One learnable tensor: where it lies in the flat parameter range.
+struct plan_parameter {
+  int node = 0;
+  int index = 0;  ///< among the layer's parameters
+  dims shape;
+  std::int64_t offset = 0;
+  double bound = 0;
+};
+
+namespace detail {
+
+/// What the planner asks of each leaf, gathered once so that planning is a loop over values.
+struct leaf_info {
+  std::string_view kind;
+  layer_traits traits;
+  dims (*output)(const dims&);
+  parameter_list (*parameters)(const dims&);
+  std::int64_t (*flops)(const dims&);
+};
+
+template <class... Leaves>
+consteval std::array<leaf_info, sizeof...(Leaves)> gather(type_list<Leaves...>) {
+  return {leaf_info{Leaves::kind, Leaves::traits, &Leaves::output, &Leaves::parameters, &Leaves::flops}...};
+}
+
+/// First-fit placement of ranges that live from `begin` to `end` (inclusive).
+struct arena_range {
+  std::int64_t size = 0;
+  int begin = 0;
+  int end = 0;
+  std::int64_t offset = no_buffer;
+};
+
+/// Sizes are rounded up to 16 elements, so that every range starts on a 64-byte line for any number of samples.
+constexpr std::int64_t arena_round(std::int64_t size) { return (size + 15) / 16 * 16; }
+
+/// Places the largest ranges first, each at the lowest offset that no living range covers. Returns the arena's size.
+/// O(n^2) for n ranges. First-fit decreasing, as in the "greedy by size" strategy of Pisarchyk and Lee, MLSys 2020.
+template <std::size_t N>
+constexpr std::int64_t place(std::array<arena_range, N>& ranges, std::size_t count) {
+  std::int64_t total = 0;
+  std::array<std::size_t, N> placed{};  // in order of offset
+  std::size_t placed_count = 0;
+  std::array<bool, N> done{};
+  for (std::size_t round = 0; round < count; ++round) {
+    std::size_t best = count;
+    for (std::size_t i = 0; i < count; ++i)
+      if (!done[i] && (best == count || ranges[i].size > ranges[best].size)) best = i;
+    done[best] = true;
+    arena_range& range = ranges[best];
+    std::int64_t offset = 0;
+    for (std::size_t k = 0; k < placed_count; ++k) {
+      const arena_range& other = ranges[placed[k]];
+      if (other.end < range.begin || range.end < other.begin) continue;
+      if (offset + range.size <= other.offset) break;
+      if (other.offset + other.size > offset) offset = other.offset + other.size;
+    }
+    range.offset = offset;
+    if (offset + range.size > total) total = offset + range.size;
+    std::size_t at = placed_count++;
+    while (at > 0 && ranges[placed[at - 1]].offset > offset) {
+      placed[at] = placed[at - 1];
+      --at;
+    }
+    placed[at] = best;
+  }
+  return total;
+}
+
+}  // namespace detail
+
+/// The static plan of a network of `Leaves` layers for one backend's order of pictures.
+template <std::size_t Leaves>
+struct network_plan {
+  // A change of order can stand before every layer and behind the last one.
+  static constexpr std::size_t max_nodes = 2 * Leaves + 1;
+  static constexpr std::size_t max_parameters = Leaves * parameter_list::max_count;
+
+  dims input;
+  dims output;
+  int node_count = 0;
+  int parameter_tensors = 0;
+  std::array<plan_node, max_nodes> nodes{};
+  std::array<plan_parameter, max_parameters> parameters{};
+  std::int64_t parameter_count = 0;
+  std::int64_t forward_flops = 0;   ///< one sample
+  std::int64_t training_flops = 0;  ///< one sample, forward and backward
+  std::int64_t arena_size = 0;      ///< elements a sample, training
+  std::int64_t unshared_size = 0;   ///< what the arena would be if nothing were reused
+  std::int64_t inference_arena_size = 0;
+};
+
+namespace detail {
+
+constexpr bool order_matters(const dims& d) { return d.rank == 3 && d[0] > 1 && d[1] * d[2] > 1; }
+
+/// Builds the nodes: order changes, fusion of relu into the layer before it, offsets of parameters.
+template <std::size_t N>
+constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>& leaves, element_order picture_order) {
+  dims now = plan.input;
+  element_order order = element_order::plain;
+  dims picture;  // extents behind a flattened channels-last sample
+
+  const auto push = [&](plan_node node) { plan.nodes[static_cast<std::size_t>(plan.node_count++)] = node; };
+  const auto change = [&](node_kind kind, element_order to) {
+    plan_node node;
+    node.kind = kind;
+    node.in = node.out = picture.rank == 3 ? picture : now;
+    node.order_in = order;
+    node.order_out = to;
+    node.backward_reads_input = false;
+    push(node);
+    order = to;
+    picture = dims{};
+  };
+
+  for (std::size_t i = 0; i < N; ++i) {
+    const leaf_info& leaf = leaves[i];
+    if (leaf.traits.is_relu && plan.node_count > 0) {
+      plan_node& before = plan.nodes[static_cast<std::size_t>(plan.node_count - 1)];
+      if (before.kind == node_kind::layer && before.fused_leaf < 0 &&
+          leaves[static_cast<std::size_t>(before.leaf)].traits.fuses_relu) {
+        before.fused_leaf = static_cast<int>(i);
+        before.backward_reads_output = true;
+        before.flops += leaf.flops(now);
+        continue;
+      }
+    }
+    if (leaf.traits.needs_picture_order && order != picture_order && order_matters(now))
+      change(node_kind::to_channels_last, picture_order);
+
+    plan_node node;
+    node.kind = leaf.traits.is_flatten ? node_kind::alias : node_kind::layer;
+    node.leaf = static_cast<int>(i);
+    node.in = now;
+    node.out = leaf.output(now);
+    node.order_in = order;
+    node.picture = picture;
+    const auto list = leaf.parameters(now);
+    node.parameter_offset = plan.parameter_count;
+    node.parameter_size = list.size();
+    for (int p = 0; p < list.count; ++p) {
+      plan.parameters[static_cast<std::size_t>(plan.parameter_tensors++)] = {
+          plan.node_count, p, list.items[p].shape, plan.parameter_count, list.items[p].bound};
+      plan.parameter_count = checked_add(plan.parameter_count, list.items[p].shape.size());
+    }
+    node.flops = leaf.flops(now);
+    node.backward_reads_input = leaf.traits.backward_reads_input;
+    node.backward_reads_output = leaf.traits.backward_reads_output;
+    node.backward_in_place = leaf.traits.backward_in_place;
+
+    if (leaf.traits.is_flatten) {
+      if (order == element_order::channels_last && now.rank == 3) picture = now;
+    } else if (node.out.rank == 3 && leaf.traits.needs_picture_order) {
+      order = order_matters(node.out) ? picture_order : element_order::plain;
+    } else if (node.out.rank != 3 && list.count > 0) {
+      // A layer that mixes all features writes its own order, which is plain.
+      order = element_order::plain;
+      picture = dims{};
+    }
+    node.order_out = order;
+    push(node);
+    now = node.out;
+  }
+  if (order != element_order::plain) {
+    change(node_kind::to_plain, element_order::plain);
+    plan.nodes[static_cast<std::size_t>(plan.node_count - 1)].out = now;
+  }
+  plan.output = now;
+}
+
+/// Decides which nodes run backward, who applies the masks of fused relus, and counts the work.
+template <std::size_t N>
+constexpr void build_backward(network_plan<N>& plan, const std::array<leaf_info, N>& leaves) {
+  bool learnt = false;
+  for (int i = 0; i < plan.node_count; ++i) {
+    plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
+    node.input_gradient = learnt;
+    node.runs_backward = learnt || node.parameter_size > 0;
+    learnt = node.runs_backward;
+    plan.forward_flops = checked_add(plan.forward_flops, node.flops);
+    plan.training_flops = checked_add(
+        plan.training_flops, node.flops * (1 + (node.parameter_size > 0 ? 1 : 0) + (node.input_gradient ? 1 : 0)));
+  }
+  for (int i = 0; i + 1 < plan.node_count; ++i) {
+    plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
+    if (node.fused_leaf < 0 || !node.runs_backward) continue;
+    int next = i + 1;
+    while (next + 1 < plan.node_count && plan.nodes[static_cast<std::size_t>(next)].kind == node_kind::alias) ++next;
+    plan_node& reader = plan.nodes[static_cast<std::size_t>(next)];
+    if (reader.kind != node_kind::layer || !leaves[static_cast<std::size_t>(reader.leaf)].traits.masks_input) continue;
+    reader.mask_input = true;
+    node.output_gradient_masked = true;
+    node.backward_reads_output = false;
+  }
+}
+
+/// Places outputs and gradients in the arena. Time runs 0..n-1 forward, n for the loss, then n-1..0 backward.
+template <std::size_t N>
+constexpr void build_arena(network_plan<N>& plan) {
+  constexpr std::size_t max_ranges = 2 * network_plan<N>::max_nodes;
+  const int n = plan.node_count;
+  const auto node_at = [&](int i) -> plan_node& { return plan.nodes[static_cast<std::size_t>(i)]; };
+  const auto backward_time = [&](int i) { return n + 1 + (n - 1 - i); };
+
+  std::array<arena_range, max_ranges> ranges{};
+  std::size_t count = 0;
+  std::array<int, network_plan<N>::max_nodes> output_of{};    // range of a node's output, -1: the user's input
+  std::array<int, network_plan<N>::max_nodes> gradient_of{};  // range of its gradient, -1: none
+
+  for (int i = 0; i < n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (node_at(i).kind == node_kind::alias) {
+      output_of[at] = i == 0 ? -1 : output_of[at - 1];
+    } else {
+      output_of[at] = static_cast<int>(count);
+      ranges[count++] = {arena_round(node_at(i).out.size()), i, i, no_buffer};
+    }
+    const auto use = [&](int range, int time) {
+      if (range >= 0 && ranges[static_cast<std::size_t>(range)].end < time)
+        ranges[static_cast<std::size_t>(range)].end = time;
+    };
+    const int input = i == 0 ? -1 : output_of[at - 1];
+    use(input, i);
+    if (node_at(i).runs_backward) {
+      // The input's elements are read by a weight gradient, or by the mask of the relu before it.
+      if (node_at(i).backward_reads_input) use(input, backward_time(i));
+      if (node_at(i).backward_reads_output) use(output_of[at], backward_time(i));
+    }
+    if (i == n - 1) use(output_of[at], n);
+  }
+  for (int i = n - 1; i >= 0; --i) {
+    const auto at = static_cast<std::size_t>(i);
+    gradient_of[at] = -1;
+    const bool last = i == n - 1;
+    if (!node_at(i).runs_backward) continue;
+    const int born = last ? n : backward_time(i + 1);
+    if (!last && (node_at(i + 1).kind == node_kind::alias || node_at(i + 1).backward_in_place)) {
+      gradient_of[at] = gradient_of[at + 1];
+    } else {
+      gradient_of[at] = static_cast<int>(count);
+      ranges[count++] = {arena_round(node_at(i).out.size()), born, born, no_buffer};
+    }
+    ranges[static_cast<std::size_t>(gradient_of[at])].end = backward_time(i);
+  }
+  plan.arena_size = place(ranges, count);
+  for (std::size_t r = 0; r < count; ++r) plan.unshared_size = checked_add(plan.unshared_size, ranges[r].size);
+  for (int i = 0; i < n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (output_of[at] >= 0) node_at(i).output_buffer = ranges[static_cast<std::size_t>(output_of[at])].offset;
+    if (gradient_of[at] >= 0) node_at(i).gradient_buffer = ranges[static_cast<std::size_t>(gradient_of[at])].offset;
+  }
+
+  std::array<arena_range, max_ranges> forward{};
+  std::size_t forward_count = 0;
+  for (int i = 0; i < n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (node_at(i).kind == node_kind::alias) {
+      output_of[at] = i == 0 ? -1 : output_of[at - 1];
+    } else {
+      output_of[at] = static_cast<int>(forward_count);
+      forward[forward_count++] = {arena_round(node_at(i).out.size()), i, i + 1, no_buffer};
+    }
+    if (output_of[at] >= 0) forward[static_cast<std::size_t>(output_of[at])].end = i + 1;
+  }
+  plan.inference_arena_size = place(forward, forward_count);
+  for (int i = 0; i < n; ++i) {
+    const int range = output_of[static_cast<std::size_t>(i)];
+    if (range >= 0) node_at(i).inference_buffer = forward[static_cast<std::size_t>(range)].offset;
+  }
+}
+
+}  // namespace detail
+
+/// The plan of a flat list of layers for samples of `input` and a backend that keeps pictures in `picture_order`.
+template <class... Leaves>
+consteval network_plan<sizeof...(Leaves)> make_plan(detail::type_list<Leaves...> list, const dims& input,
+                                                    element_order picture_order) {
+  network_plan<sizeof...(Leaves)> plan;
+  plan.input = input;
+  const auto leaves = detail::gather(list);
+  detail::build_nodes(plan, leaves, picture_order);
+  detail::build_backward(plan, leaves);
+  detail::build_arena(plan);
+  return plan;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,108 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <string_view>
+
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/shape.hpp>
+
+namespace lockstep {
+
+/// One learnable tensor of a layer, and the bound of its default initialisation U(-bound, bound).
+struct parameter_spec {
+  std::string_view name;
+  dims shape;
+  double bound = 0;
+};
+
+/// The learnable tensors of a layer in the order of their flat range.
+struct parameter_list {
+  static constexpr int max_count = 4;
+
+  int count = 0;
+  parameter_spec items[max_count]{};
+
+  constexpr void add(std::string_view name, const dims& shape, double bound) {
+    items[count++] = parameter_spec{name, shape, bound};
+  }
+  [[nodiscard]] constexpr std::int64_t size() const {
+    std::int64_t total = 0;
+    for (int i = 0; i < count; ++i) total = checked_add(total, items[i].shape.size());
+    return total;
+  }
+};
+
+/// What a layer tells the planner about itself. A layer overrides what differs from the defaults.
+struct layer_traits {
+  bool needs_picture_order = false;  ///< computes on the backend's order of pictures, not on any order
+  bool is_flatten = false;           ///< changes the extents and no element: no code, no buffer
+  bool is_relu = false;              ///< may be fused into the layer before it
+  bool fuses_relu = false;           ///< its primitive can apply a relu to what it writes
+  bool masks_input = false;          ///< its backward can apply the mask of a relu before it
+  bool backward_reads_input = true;
+  bool backward_reads_output = false;
+  bool backward_in_place = false;  ///< dx may be the same range as dy
+};
+
+/// All that is known at compile time about one layer at its place in a network; the template argument of a layer's
+/// `op`. Layers alike in these share their code.
+struct node_traits {
+  dims in;
+  dims out;
+  dims picture;  ///< of rank 3 when the input is a flattened picture whose elements lie channels-last
+  bool relu = false;
+  bool output_gradient_masked = false;  ///< the next layer applies the mask of our relu
+  bool mask_input = false;              ///< apply the mask of the relu before us
+  bool input_gradient = true;
+
+  friend constexpr bool operator==(const node_traits&, const node_traits&) = default;
+};
+
+/// What one pass through the network is told beside its tensors.
+struct pass {
+  bool training = true;
+  dropout_key key;  ///< `layer` is set for each layer by the executor
+};
+
+/// The tensors of one layer's backward pass. Ranges hold `samples` times the traits' extents.
+template <class T>
+struct backward_arguments {
+  const T* x;           ///< the input
+  const T* y;           ///< the output
+  T* dy;                ///< gradient of the output; may be overwritten
+  const T* parameters;  ///< the layer's flat range
+  T* dx;                ///< gradient of the input; null unless traits.input_gradient
+  T* gradients;         ///< the layer's flat range
+  bool accumulate;      ///< add to `gradients` instead of overwriting
+};
+
+/// A layer: a shape rule, a parameter list and, for a backend, an `op` that runs it.
+///
+/// `op<Backend, node_traits>` is constructed from (context, samples) and has
+/// `forward(context, pass, x, parameters, y)` and `backward(context, pass, backward_arguments)`.
+/// A layer with parameters whose elements do not lie in PyTorch's order has
+/// `op::physical(parameter, index)`, the place of an element in its range.
+template <class L>
+concept layer = requires(const dims& in) {
+  { L::traits } -> std::convertible_to<layer_traits>;
+  { L::kind } -> std::convertible_to<std::string_view>;
+  { L::output(in) } -> std::same_as<dims>;
+  { L::parameters(in) } -> std::same_as<parameter_list>;
+  { L::flops(in) } -> std::same_as<std::int64_t>;
+};
+
+namespace detail {
+
+/// PyTorch's default for weights and biases of Linear and Conv2d, kaiming_uniform with a = sqrt(5):
+/// U(-1/sqrt(fan_in), 1/sqrt(fan_in)). The root by Newton's iteration, since std::sqrt is not constexpr.
+constexpr double default_bound(std::int64_t fan_in) {
+  double guess = static_cast<double>(fan_in);
+  for (int i = 0; i < 64; ++i) guess = 0.5 * (guess + static_cast<double>(fan_in) / guess);
+  return 1.0 / guess;
+}
+
+}  // namespace detail
+
+}  // namespace lockstep

@@ -1,0 +1,137 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/shape.hpp>
+
+namespace lockstep {
+
+/// Stands where a model has no loss: it can run forward, not train.
+struct no_loss {};
+
+/// Mean over the batch of the cross entropy between softmax(logits) and a class index, as torch.nn.CrossEntropyLoss.
+///
+/// The mean is (sum of the samples' losses) / (sum of their weights), over the whole batch: weights are those of the
+/// targets' classes, and a target equal to `ignore_index` weighs nothing. A batch whose targets are all ignored has
+/// loss NaN, as in PyTorch, and zero gradients.
+struct cross_entropy {
+  static constexpr std::string_view kind = "cross_entropy";
+
+  /// One weight for each class; empty: all 1.
+  std::vector<float> class_weights{};
+  /// In [0, 1]: this share of each target is spread evenly over all classes.
+  float label_smoothing = 0;
+  std::int64_t ignore_index = -100;
+
+  template <class T>
+  using target_type = std::int64_t;
+
+  template <dims Arriving>
+  static consteval void check() {
+    static_assert(Arriving.rank == 1,
+                  "lockstep: cross_entropy: the output that arrives (Arriving) is not one row of logits; "
+                  "end the network with linear<classes>");
+  }
+
+  [[nodiscard]] static constexpr std::int64_t target_size(const dims&) { return 1; }
+
+  /// Throws value_error when an option is out of its domain.
+  void check_options(const dims& output) const {
+    if (!class_weights.empty() && static_cast<std::int64_t>(class_weights.size()) != output.size())
+      throw value_error("cross_entropy", std::to_string(output.size()) + " class weights, one for each class",
+                        std::to_string(class_weights.size()));
+    for (const float w : class_weights)
+      if (!(w >= 0.F)) throw value_error("cross_entropy", "class weights of zero or more", std::to_string(w));
+    if (!(label_smoothing >= 0.F && label_smoothing <= 1.F))
+      throw value_error("cross_entropy", "a label smoothing in [0, 1]", std::to_string(label_smoothing));
+  }
+
+  /// Sum of the weights of `count` targets. Throws value_error for a target that is no class and not ignored.
+  [[nodiscard]] double denominator(const std::int64_t* targets, std::int64_t count, const dims& output) const {
+    double total = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t t = targets[i];
+      if (t == ignore_index) continue;
+      if (t < 0 || t >= output.size())
+        throw value_error("cross_entropy", "a target in 0.." + std::to_string(output.size() - 1) + " or " +
+                                               std::to_string(ignore_index) + " (ignored)",
+                          std::to_string(t) + " for sample " + std::to_string(i));
+      total += class_weights.empty() ? 1.0 : double{class_weights[static_cast<std::size_t>(t)]};
+    }
+    return total;
+  }
+
+  /// Sum of the losses of `samples` rows; dy = its gradient times scale (null: none).
+  template <class B>
+  double forward_backward(typename B::context& c, std::int64_t samples, const dims& output,
+                          const typename B::value_type* y, const std::int64_t* targets, double scale,
+                          typename B::value_type* dy) const {
+    const cross_entropy_arguments arguments{.classes = output.size(),
+                                            .class_weights = class_weights.empty() ? nullptr : class_weights.data(),
+                                            .label_smoothing = label_smoothing,
+                                            .ignore_index = ignore_index,
+                                            .scale = scale};
+    return B::softmax_cross_entropy(c, samples, arguments, y, targets, dy);
+  }
+
+  /// Rows whose largest logit is the target's; ignored targets do not count.
+  template <class T>
+  [[nodiscard]] std::int64_t correct(std::int64_t samples, const dims& output, const T* y,
+                                     const std::int64_t* targets) const {
+    std::int64_t hits = 0;
+    for (std::int64_t s = 0; s < samples; ++s, y += output.size())
+      if (targets[s] != ignore_index && std::max_element(y, y + output.size()) - y == targets[s]) ++hits;
+    return hits;
+  }
+
+  /// Targets that count.
+  [[nodiscard]] std::int64_t counted(std::int64_t samples, const std::int64_t* targets) const {
+    return samples - std::count(targets, targets + samples, ignore_index);
+  }
+};
+
+/// Mean over all elements of (y - t)^2, as torch.nn.MSELoss. Targets have the output's extents.
+struct mean_squared_error {
+  static constexpr std::string_view kind = "mean_squared_error";
+
+  template <class T>
+  using target_type = T;
+
+  template <dims Arriving>
+  static consteval void check() {}
+
+  [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) { return output.size(); }
+
+  static void check_options(const dims&) {}
+
+  template <class T>
+  [[nodiscard]] static double denominator(const T*, std::int64_t count, const dims&) {
+    return static_cast<double>(count);
+  }
+
+  template <class B>
+  static double forward_backward(typename B::context& c, std::int64_t samples, const dims& output,
+                                 const typename B::value_type* y, const typename B::value_type* targets, double scale,
+                                 typename B::value_type* dy) {
+    return B::squared_error(c, samples * output.size(), scale, y, targets, dy);
+  }
+
+  /// A regression has no hits.
+  template <class T>
+  [[nodiscard]] static std::int64_t correct(std::int64_t, const dims&, const T*, const T*) {
+    return 0;
+  }
+  template <class T>
+  [[nodiscard]] static std::int64_t counted(std::int64_t samples, const T*) {
+    return samples;
+  }
+};
+
+}  // namespace lockstep

@@ -1,0 +1,19 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <lockstep/core/fixed_string.hpp>
+
+namespace lockstep {
+
+/// Layers one after the other, as torch.nn.Sequential; may be nested. Parameters are named by position unless
+/// `named`: `0.weight`, or `features.2.bias` in a named inner sequential.
+template <class... Layers>
+struct sequential {
+  static_assert(sizeof...(Layers) > 0, "lockstep: sequential: at least one layer");
+};
+
+/// Gives a layer its name in parameter lists: `named<"conv1", conv2d<...>>` has `conv1.weight`.
+template <fixed_string Name, class Layer>
+struct named {};
+
+}  // namespace lockstep

@@ -1,0 +1,80 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+#include <lockstep/backend/geometry.hpp>
+
+namespace lockstep {
+
+/// Options of sliding windows, each a type: `conv2d<64, 3, ls::stride<2>, ls::padding<1>>`.
+template <extent2 E>
+struct stride {
+  static constexpr extent2 value = E;
+};
+template <extent2 E>
+struct padding {
+  static constexpr extent2 value = E;
+};
+template <extent2 E>
+struct dilation {
+  static constexpr extent2 value = E;
+};
+/// Channels are cut into N groups that do not see each other.
+template <std::int64_t N>
+struct groups {
+  static constexpr std::int64_t value = N;
+};
+struct no_bias {};
+/// Average pooling divides by the elements inside the picture only (PyTorch's count_include_pad=False).
+struct exclude_padding {};
+
+namespace detail {
+
+/// Accumulates options of any order into one value; an option that the layer does not know does not compile.
+struct window_options {
+  extent2 stride_value{0};
+  extent2 padding_value{0};
+  extent2 dilation_value{1};
+  std::int64_t groups_value = 1;
+  bool bias = true;
+  bool include_padding = true;
+
+  template <extent2 E>
+  consteval void add(stride<E>) {
+    stride_value = E;
+  }
+  template <extent2 E>
+  consteval void add(padding<E>) {
+    padding_value = E;
+  }
+  template <extent2 E>
+  consteval void add(dilation<E>) {
+    dilation_value = E;
+  }
+  template <std::int64_t N>
+  consteval void add(groups<N>) {
+    groups_value = N;
+  }
+  consteval void add(no_bias) { bias = false; }
+  consteval void add(exclude_padding) { include_padding = false; }
+
+  template <class... Options>
+  [[nodiscard]] static consteval window_options of() {
+    window_options all;
+    (all.add(Options{}), ...);
+    return all;
+  }
+
+  /// The stride, or `otherwise` when none was given.
+  [[nodiscard]] constexpr extent2 stride_or(extent2 otherwise) const {
+    return stride_value == extent2{0} ? otherwise : stride_value;
+  }
+};
+
+constexpr bool positive(extent2 e) { return e.height > 0 && e.width > 0; }
+constexpr bool not_negative(extent2 e) { return e.height >= 0 && e.width >= 0; }
+
+}  // namespace detail
+
+}  // namespace lockstep
