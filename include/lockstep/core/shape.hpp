@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <lockstep/core/error.hpp>
 
@@ -29,7 +30,7 @@ inline constexpr std::int64_t dynamic = -1;
 /// The extents of one sample as a value that can be a template argument. Networks compute with these, so that
 /// a hundred layers cost a loop and not a hundred nested types.
 struct dims {
-  static constexpr int max_rank = 4;
+  static constexpr int max_rank = 5;
 
   int rank = 0;
   std::int64_t extent[max_rank]{};
@@ -66,7 +67,7 @@ struct dims {
 /// A shape as a type. Extents are positive; the first may be `dynamic`.
 template <std::int64_t... Extents>
 struct shape {
-  static_assert(sizeof...(Extents) <= dims::max_rank, "lockstep: shape: at most four dimensions");
+  static_assert(sizeof...(Extents) <= dims::max_rank, "lockstep: shape: at most five dimensions");
 
   static constexpr int rank = sizeof...(Extents);
   static constexpr dims extents = [] {
@@ -92,5 +93,24 @@ struct shape {
       }(),
       "lockstep: shape: extents are positive, and only the first may be lockstep::dynamic");
 };
+
+namespace detail {
+
+template <dims D>
+struct batch_shape_of {
+  template <int I>
+  static constexpr std::int64_t extent = D[I];
+
+  template <int... I>
+  static shape<dynamic, extent<I>...> make(std::integer_sequence<int, I...>);
+
+  using type = decltype(make(std::make_integer_sequence<int, D.rank>{}));
+};
+
+}  // namespace detail
+
+/// The shape of a batch of samples with extents D.
+template <dims D>
+using batch_shape = typename detail::batch_shape_of<D>::type;
 
 }  // namespace lockstep

@@ -1,0 +1,29 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+namespace lockstep {
+
+namespace detail {
+
+struct any_rule {
+  template <class States, class Rule>
+  void operator()(States, const Rule&) const {}
+};
+
+}  // namespace detail
+
+/// An optimizer: options as a value, and `rule<T>(step, with)`, which hands `with` the number of state buffers in use
+/// and a function that updates one element. State is zero-filled, one flat buffer for each of `max_states`.
+template <class O>
+concept optimizer = requires(const O& o, std::int64_t step, detail::any_rule with) {
+  { O::max_states } -> std::convertible_to<std::size_t>;
+  { o.states() } -> std::same_as<std::size_t>;
+  { o.check_options() } -> std::same_as<void>;
+  o.template rule<float>(step, with);
+};
+
+}  // namespace lockstep

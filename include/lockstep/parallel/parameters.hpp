@@ -1,0 +1,121 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/model/parameter_layout.hpp>
+
+namespace lockstep {
+
+/// One named tensor of a trained model: a learnable tensor, or its gradient. Values are in PyTorch's order.
+/// Buffers is 1 for parameters; gradients have one buffer a replica, and their value is the sum.
+template <class Model, class B, std::size_t Buffers, bool Writable>
+class named_values {
+ public:
+  using value_type = typename B::value_type;
+  using pointer = std::conditional_t<Writable, value_type*, const value_type*>;
+
+  named_values(int index, const std::array<pointer, Buffers>& buffers)
+      : index_(index), buffers_(buffers), name_(Model::template parameter_name<B>(spec())) {}
+
+  /// PyTorch's name: `conv1.weight`, `0.bias`.
+  [[nodiscard]] std::string_view name() const noexcept { return name_; }
+  [[nodiscard]] dims shape() const noexcept { return spec().shape; }
+  [[nodiscard]] std::int64_t size() const noexcept { return spec().shape.size(); }
+
+  /// A copy of the elements. Cost: one pass over them.
+  [[nodiscard]] std::vector<value_type> values() const {
+    std::vector<value_type> all(static_cast<std::size_t>(size()));
+    detail::each_element<Model, B>(index_, [&](std::int64_t i, std::int64_t offset) {
+      value_type sum{0};
+      for (const pointer buffer : buffers_) sum += buffer[offset];
+      all[static_cast<std::size_t>(i)] = sum;
+    });
+    return all;
+  }
+
+  /// Overwrites all elements. Throws shape_error, and changes nothing, when their number differs.
+  void assign(std::span<const value_type> values) const
+    requires(Writable)
+  {
+    if (static_cast<std::int64_t>(values.size()) != size())
+      throw shape_error(name_, std::to_string(size()) + " values (" + to_string(shape()) + ")",
+                        std::to_string(values.size()));
+    detail::each_element<Model, B>(index_, [&](std::int64_t i, std::int64_t offset) {
+      buffers_[0][offset] = values[static_cast<std::size_t>(i)];
+    });
+  }
+
+ private:
+  [[nodiscard]] const plan_parameter& spec() const noexcept {
+    return Model::template plan<B>.parameters[static_cast<std::size_t>(index_)];
+  }
+
+  int index_;
+  std::array<pointer, Buffers> buffers_;
+  std::string name_;
+};
+
+/// A range of named tensors in the model's order. Borrows the trainer's buffers.
+template <class Model, class B, std::size_t Buffers, bool Writable>
+class named_values_range {
+ public:
+  using element = named_values<Model, B, Buffers, Writable>;
+  using pointer = typename element::pointer;
+
+  class iterator {
+   public:
+    using value_type = element;
+    using difference_type = std::ptrdiff_t;
+    using iterator_category = std::input_iterator_tag;
+
+    iterator() = default;
+    iterator(int index, const std::array<pointer, Buffers>& buffers) : index_(index), buffers_(buffers) {}
+    element operator*() const { return {index_, buffers_}; }
+    iterator& operator++() {
+      ++index_;
+      return *this;
+    }
+    iterator operator++(int) {
+      auto before = *this;
+      ++index_;
+      return before;
+    }
+    friend bool operator==(const iterator& a, const iterator& b) { return a.index_ == b.index_; }
+
+   private:
+    int index_ = 0;
+    std::array<pointer, Buffers> buffers_{};
+  };
+
+  explicit named_values_range(const std::array<pointer, Buffers>& buffers) : buffers_(buffers) {}
+
+  [[nodiscard]] iterator begin() const { return {0, buffers_}; }
+  [[nodiscard]] iterator end() const { return {Model::template plan<B>.parameter_tensors, buffers_}; }
+  [[nodiscard]] std::size_t size() const {
+    return static_cast<std::size_t>(Model::template plan<B>.parameter_tensors);
+  }
+
+  /// The tensor of that name. Throws value_error, naming those that exist.
+  [[nodiscard]] element at(std::string_view name) const {
+    std::string known;
+    for (const auto& each : *this) {
+      if (each.name() == name) return each;
+      known.append(known.empty() ? "" : ", ").append(each.name());
+    }
+    throw value_error("parameters", "one of " + known, std::string(name));
+  }
+
+ private:
+  std::array<pointer, Buffers> buffers_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,152 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include <pthread.h>
+#include <sched.h>
+
+namespace lockstep {
+
+/// N threads that work in lockstep for as long as the team lives: the caller is member 0, the others are its own.
+///
+/// `run` hands all members one function and returns when each has finished; inside it `barrier` waits for all. Neither
+/// allocates nor takes a lock: members spin for some microseconds, then sleep in the kernel. With more members than
+/// processors they sleep at once.
+template <int N>
+class thread_team {
+  static_assert(N >= 1, "lockstep: a team has one member or more");
+
+ public:
+  /// Starts the threads. `pin` binds member r > 0 to the r-th processor that the process may use, when there are
+  /// enough of them; the caller's thread is never bound. Throws std::system_error when a thread cannot be started.
+  explicit thread_team(bool pin = true) {
+    if constexpr (N > 1) {
+      cpu_set_t allowed;
+      CPU_ZERO(&allowed);
+      const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+      const int processors = known ? CPU_COUNT(&allowed) : static_cast<int>(std::thread::hardware_concurrency());
+      spins_ = processors >= N ? spin_limit : 0;
+      try {
+        for (int r = 1; r < N; ++r) {
+          members_[static_cast<std::size_t>(r - 1)] = std::thread([this, r] { serve(r); });
+          if (pin && known && processors >= N) bind(members_[static_cast<std::size_t>(r - 1)], allowed, r);
+        }
+      } catch (...) {
+        stop();
+        throw;
+      }
+    }
+  }
+
+  thread_team(const thread_team&) = delete;
+  thread_team& operator=(const thread_team&) = delete;
+  ~thread_team() { stop(); }
+
+  /// Calls f(r) for r = 0..N-1, each on its own thread, r = 0 on the caller's. `f` must not throw. One caller at a
+  /// time.
+  template <class F>
+  void run(F&& f) {
+    if constexpr (N == 1) {
+      f(0);
+    } else {
+      job_ = std::addressof(f);
+      call_ = [](void* job, int r) { (*static_cast<std::remove_reference_t<F>*>(job))(r); };
+      finished_.store(0, std::memory_order_relaxed);
+      generation_.fetch_add(1, std::memory_order_release);
+      generation_.notify_all();
+      f(0);
+      for (std::uint32_t done = finished_.load(std::memory_order_acquire); done != N - 1;
+           done = finished_.load(std::memory_order_acquire))
+        await(finished_, done);
+    }
+  }
+
+  /// Inside `run`: returns when all N members have called it.
+  void barrier() {
+    if constexpr (N > 1) {
+      const std::uint32_t phase = phase_.load(std::memory_order_acquire);
+      if (arrived_.fetch_add(1, std::memory_order_acq_rel) == N - 1) {
+        arrived_.store(0, std::memory_order_relaxed);
+        phase_.store(phase + 1, std::memory_order_release);
+        phase_.notify_all();
+      } else {
+        await(phase_, phase);
+      }
+    }
+  }
+
+ private:
+  using counter = std::atomic<std::uint32_t>;
+
+  /// About 50 microseconds of pauses: longer than the gap between two phases of a step, shorter than a time slice.
+  static constexpr int spin_limit = 2000;
+
+  /// Returns once the counter is no longer `old`.
+  void await(counter& c, std::uint32_t old) const {
+    for (int i = 0; i < spins_; ++i) {
+      if (c.load(std::memory_order_acquire) != old) return;
+      pause();
+    }
+    while (c.load(std::memory_order_acquire) == old) c.wait(old, std::memory_order_acquire);
+  }
+
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    std::this_thread::yield();
+#endif
+  }
+
+  void serve(int r) {
+    std::uint32_t seen = 0;
+    for (;;) {
+      await(generation_, seen);
+      ++seen;
+      if (stopping_.load(std::memory_order_acquire)) return;
+      call_(job_, r);
+      // The last one to finish wakes the caller, if it sleeps.
+      finished_.fetch_add(1, std::memory_order_acq_rel);
+      finished_.notify_one();
+    }
+  }
+
+  void stop() {
+    stopping_.store(true, std::memory_order_release);
+    generation_.fetch_add(1, std::memory_order_release);
+    generation_.notify_all();
+    for (auto& member : members_)
+      if (member.joinable()) member.join();
+  }
+
+  static void bind(std::thread& thread, const cpu_set_t& allowed, int r) {
+    for (int cpu = 0, seen = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &allowed)) continue;
+      if (seen++ != r) continue;
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      // A refusal costs speed, never correctness.
+      static_cast<void>(pthread_setaffinity_np(thread.native_handle(), sizeof one, &one));
+      return;
+    }
+  }
+
+  // Counters on cache lines of their own: members poll them while others write.
+  alignas(64) counter generation_{0};
+  alignas(64) counter finished_{0};
+  alignas(64) counter arrived_{0};
+  alignas(64) counter phase_{0};
+  alignas(64) std::atomic<bool> stopping_{false};
+  void* job_ = nullptr;
+  void (*call_)(void*, int) = nullptr;
+  int spins_ = 0;
+  std::array<std::thread, static_cast<std::size_t>(N - 1)> members_{};
+};
+
+}  // namespace lockstep
