@@ -11,11 +11,10 @@
 namespace lockstep::cpu_backend {
 
 /// Two-dimensional convolution by oneDNN for a fixed number of samples: activations channels-last, weights in
-/// PyTorch's order.
-template <convolution_geometry G>
-class convolution {
+/// PyTorch's order. The geometry is a value here, so that a network of many convolutions compiles this code once.
+class convolution_runner {
  public:
-  convolution(context& c, std::int64_t samples) {
+  convolution_runner(context& c, const convolution_geometry& geometry, std::int64_t samples) : g_(geometry) {
     onednn::checked("a convolution", [&] { build(c.engine(), samples); });
   }
 
@@ -23,26 +22,26 @@ class convolution {
   void forward(context& c, const float* x, const float* w, const float* b, float* y) {
     src_.load(c.stream(), x);
     weights_.load(c.stream(), w);
-    if constexpr (G.bias) set(bias_, b);
+    if (g_.bias) set(bias_, b);
     dst_.bind(y);
     forward_(c.stream(), "convolution forward");
     dst_.store(c.stream());
   }
 
-  /// dw, db (+)= their gradients, and dx when G.input_gradient. dy is the gradient behind the relu's mask.
+  /// dw, db (+)= their gradients, and dx when g_.input_gradient. dy is the gradient behind the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
     back_src_.load(c.stream(), x);
     back_dst_.load(c.stream(), dy);
     weights_gradient_.bind(accumulate ? fresh_weights_.data() : dw);
-    if constexpr (G.bias) set(bias_gradient_, accumulate ? fresh_bias_.data() : db);
+    if (g_.bias) set(bias_gradient_, accumulate ? fresh_bias_.data() : db);
     backward_weights_(c.stream(), "convolution backward weights");
     weights_gradient_.store(c.stream());
     if (accumulate) {
       add(fresh_weights_, dw);
-      if constexpr (G.bias) add(fresh_bias_, db);
+      if (g_.bias) add(fresh_bias_, db);
     }
-    if constexpr (G.input_gradient) {
+    if (g_.input_gradient) {
       data_dst_.load(c.stream(), dy);
       data_weights_.load(c.stream(), w);
       data_src_.bind(dx);
@@ -77,17 +76,17 @@ class convolution {
   }
 
   void build(const dnnl::engine& engine, std::int64_t n) {
-    const auto x = onednn::channels_last(n, G.in_channels, G.in);
-    const auto y = onednn::channels_last(n, G.out_channels, G.out());
-    const auto w = onednn::convolution_weights(G, false);
-    const auto b = onednn::vector_desc(G.out_channels);
-    const onednn::convolution_descs ours{x, onednn::convolution_weights(G, true), b, y};
-    const onednn::convolution_descs any{onednn::any_order(n, G.in_channels, G.in), ours.weights, b,
-                                        onednn::any_order(n, G.out_channels, G.out())};
+    const auto x = onednn::channels_last(n, g_.in_channels, g_.in);
+    const auto y = onednn::channels_last(n, g_.out_channels, g_.out());
+    const auto w = onednn::convolution_weights(g_, false);
+    const auto b = onednn::vector_desc(g_.out_channels);
+    const onednn::convolution_descs ours{x, onednn::convolution_weights(g_, true), b, y};
+    const onednn::convolution_descs any{onednn::any_order(n, g_.in_channels, g_.in), ours.weights, b,
+                                        onednn::any_order(n, g_.out_channels, g_.out())};
 
-    const auto forward = choose([&](const auto& d) { return onednn::describe_forward(engine, G, d); }, ours, any);
+    const auto forward = choose([&](const auto& d) { return onednn::describe_forward(engine, g_, d); }, ours, any);
     const auto back = choose(
-        [&](const auto& d) { return onednn::describe_backward_weights(engine, G, d, forward); }, ours, any);
+        [&](const auto& d) { return onednn::describe_backward_weights(engine, g_, d, forward); }, ours, any);
 
     src_ = {engine, x, forward.src_desc(), true};
     weights_ = {engine, w, forward.weights_desc(), true};
@@ -95,12 +94,12 @@ class convolution {
     back_src_ = {engine, x, back.src_desc(), true};
     back_dst_ = {engine, y, back.diff_dst_desc(), true};
     weights_gradient_ = {engine, w, back.diff_weights_desc(), false};
-    fresh_weights_ = aligned_buffer<float>(G.weight_size());
+    fresh_weights_ = aligned_buffer<float>(g_.weight_size());
 
     std::size_t scratch = std::max(forward.scratchpad_desc().get_size(), back.scratchpad_desc().get_size());
-    if constexpr (G.input_gradient) {
+    if (g_.input_gradient) {
       const auto data = choose(
-          [&](const auto& d) { return onednn::describe_backward_data(engine, G, d, forward); }, ours, any);
+          [&](const auto& d) { return onednn::describe_backward_data(engine, g_, d, forward); }, ours, any);
       data_src_ = {engine, x, data.diff_src_desc(), false};
       data_dst_ = {engine, y, data.diff_dst_desc(), true};
       data_weights_ = {engine, w, data.weights_desc(), true};
@@ -130,15 +129,16 @@ class convolution {
     backward_weights_.add(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_.memory());
     backward_weights_.add(DNNL_ARG_SCRATCHPAD, back_scratch_);
 
-    if constexpr (G.bias) {
+    if (g_.bias) {
       bias_ = onednn::unbound(b, engine);
       bias_gradient_ = onednn::unbound(b, engine);
-      fresh_bias_ = aligned_buffer<float>(G.out_channels);
+      fresh_bias_ = aligned_buffer<float>(g_.out_channels);
       forward_.add(DNNL_ARG_BIAS, bias_);
       backward_weights_.add(DNNL_ARG_DIFF_BIAS, bias_gradient_);
     }
   }
 
+  convolution_geometry g_;
   onednn::operand src_, weights_, dst_;
   onednn::operand back_src_, back_dst_, weights_gradient_;
   onednn::operand data_src_, data_dst_, data_weights_;
@@ -146,6 +146,12 @@ class convolution {
   aligned_buffer<float> fresh_weights_, fresh_bias_;
   aligned_buffer<std::byte> scratch_;
   onednn::call forward_, backward_weights_, backward_data_;
+};
+
+template <convolution_geometry G>
+class convolution : public convolution_runner {
+ public:
+  convolution(context& c, std::int64_t samples) : convolution_runner(c, G, samples) {}
 };
 
 }  // namespace lockstep::cpu_backend

@@ -11,10 +11,9 @@ namespace lockstep::cpu_backend {
 
 /// Pooling by oneDNN for a fixed number of samples, activations channels-last. Maximum pooling remembers the winning
 /// positions between forward and backward.
-template <pooling_geometry G>
-class pooling {
+class pooling_runner {
  public:
-  pooling(context& c, std::int64_t samples) {
+  pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples) : g_(geometry) {
     onednn::checked("a pooling", [&] { build(c.engine(), samples); });
   }
 
@@ -33,10 +32,10 @@ class pooling {
 
  private:
   void build(const dnnl::engine& engine, std::int64_t n) {
-    const auto x = onednn::channels_last(n, G.channels, G.in);
-    const auto y = onednn::channels_last(n, G.channels, G.out());
-    const auto forward = onednn::describe_forward(engine, G, x, y);
-    const auto backward = onednn::describe_backward(engine, G, x, y, forward);
+    const auto x = onednn::channels_last(n, g_.channels, g_.in);
+    const auto y = onednn::channels_last(n, g_.channels, g_.out());
+    const auto forward = onednn::describe_forward(engine, g_, x, y);
+    const auto backward = onednn::describe_backward(engine, g_, x, y, forward);
     src_ = {engine, x, x, true};
     dst_ = {engine, y, y, false};
     src_gradient_ = {engine, x, x, false};
@@ -53,7 +52,7 @@ class pooling {
     backward_.add(DNNL_ARG_DIFF_DST, dst_gradient_.memory());
     backward_.add(DNNL_ARG_DIFF_SRC, src_gradient_.memory());
     backward_.add(DNNL_ARG_SCRATCHPAD, backward_scratch_);
-    if constexpr (G.kind == pooling_kind::maximum) {
+    if (g_.kind == pooling_kind::maximum) {
       winners_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(forward.workspace_desc().get_size()));
       workspace_ = dnnl::memory(forward.workspace_desc(), engine, winners_.data());
       forward_.add(DNNL_ARG_WORKSPACE, workspace_);
@@ -61,10 +60,17 @@ class pooling {
     }
   }
 
+  pooling_geometry g_;
   onednn::operand src_, dst_, src_gradient_, dst_gradient_;
   dnnl::memory workspace_, forward_scratch_, backward_scratch_;
   aligned_buffer<std::byte> scratch_, winners_;
   onednn::call forward_, backward_;
+};
+
+template <pooling_geometry G>
+class pooling : public pooling_runner {
+ public:
+  pooling(context& c, std::int64_t samples) : pooling_runner(c, G, samples) {}
 };
 
 }  // namespace lockstep::cpu_backend

@@ -1,0 +1,41 @@
+# Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# What lockstep's own programs need: helper targets with private flags, and libraries that no user has to have.
+
+if(PROJECT_IS_TOP_LEVEL)
+  set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+  set(CMAKE_CXX_EXTENSIONS OFF)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release)
+  endif()
+  find_program(CCACHE_PROGRAM ccache)
+  mark_as_advanced(CCACHE_PROGRAM)
+  if(CCACHE_PROGRAM AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+  endif()
+endif()
+
+# Link privately: the warnings that every program of ours is built with.
+add_library(lockstep_warnings INTERFACE)
+target_compile_options(
+  lockstep_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${LOCKSTEP_WERROR}>:-Werror>)
+
+# Link privately: the flags of programs whose speed is measured.
+add_library(lockstep_optimized INTERFACE)
+target_compile_options(lockstep_optimized INTERFACE -O3 $<$<BOOL:${LOCKSTEP_NATIVE}>:-march=native>)
+
+if(LOCKSTEP_BUILD_TESTS)
+  lockstep_find_or_fetch(Catch2 https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz)
+  list(APPEND CMAKE_MODULE_PATH "${Catch2_DIR}" "${catch2_SOURCE_DIR}/extras") # where Catch.cmake may be
+endif()
+
+if(LOCKSTEP_BUILD_BENCHMARKS)
+  set(BENCHMARK_ENABLE_TESTING OFF CACHE INTERNAL "")
+  set(BENCHMARK_ENABLE_INSTALL OFF CACHE INTERNAL "")
+  lockstep_find_or_fetch(benchmark https://github.com/google/benchmark/archive/refs/tags/v1.9.1.tar.gz)
+endif()
+
+if(LOCKSTEP_BUILD_EXAMPLES)
+  lockstep_find_or_fetch(CLI11 https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.4.2.tar.gz)
+  lockstep_find_or_fetch(fmt https://github.com/fmtlib/fmt/archive/refs/tags/11.0.2.tar.gz)
+endif()

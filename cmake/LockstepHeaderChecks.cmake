@@ -1,0 +1,31 @@
+# Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Every header compiles alone, compiles when included twice, survives macros that other libraries define, and may be
+# included by two translation units of one program. Also: the umbrella is complete.
+
+include(LockstepHeaders)
+lockstep_list_headers("${PROJECT_SOURCE_DIR}/include" headers ${LOCKSTEP_OPTIONAL_HEADERS})
+
+set(folder "${PROJECT_BINARY_DIR}/header_checks")
+set(sources "")
+set(all_includes "")
+foreach(header IN LISTS headers)
+  string(MAKE_C_IDENTIFIER "${header}" name)
+  # <complex.h> defines I, windows.h defines small.
+  file(CONFIGURE OUTPUT "${folder}/${name}.cpp" CONTENT "#define I 1.0if\n#define small char\n\
+#include <@header@>\n#include <@header@>  // NOLINT(readability-duplicate-include): the guard is what is tested\n" @ONLY)
+  list(APPEND sources "${folder}/${name}.cpp")
+  string(APPEND all_includes "#include <${header}>\n")
+endforeach()
+file(CONFIGURE OUTPUT "${folder}/main.cpp" CONTENT "@all_includes@\nint main() {}\n" @ONLY)
+
+add_library(header_checks OBJECT ${sources})
+target_compile_options(header_checks PRIVATE -O0)
+target_link_libraries(header_checks PRIVATE lockstep::lockstep lockstep_warnings)
+
+# A function or variable that lacks `inline` is defined both in its header's own object and in main's.
+add_executable(header_checks_linked "${folder}/main.cpp")
+target_compile_options(header_checks_linked PRIVATE -O0)
+target_link_libraries(header_checks_linked PRIVATE header_checks lockstep::lockstep lockstep_warnings)
+
+add_test(NAME umbrella_is_complete COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
+                                           "${PROJECT_SOURCE_DIR}/cmake/check_umbrella.cmake")

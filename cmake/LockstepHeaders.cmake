@@ -1,0 +1,23 @@
+# Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Lists of headers, for the checks. Usable from a project and from `cmake -P`.
+
+# Headers that need more than the CPU library (CUDA, NCCL, MPI) and so are not in lockstep.hpp.
+set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/cuda/" "^lockstep/comm/(nccl|mpi)")
+
+# Headers of the CPU library that lockstep.hpp leaves to those who ask for them.
+set(LOCKSTEP_SEPARATE_HEADERS "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/")
+
+# Sets `result` to the headers under `include_folder`, as they are spelt in #include, sorted, less those that match one
+# of the patterns given after it.
+function(lockstep_list_headers include_folder result)
+  set(watch CONFIGURE_DEPENDS)
+  if(CMAKE_SCRIPT_MODE_FILE)
+    unset(watch) # a script has nothing to configure again
+  endif()
+  file(GLOB_RECURSE headers RELATIVE "${include_folder}" ${watch} "${include_folder}/lockstep/*.hpp")
+  foreach(pattern IN LISTS ARGN)
+    list(FILTER headers EXCLUDE REGEX "${pattern}")
+  endforeach()
+  list(SORT headers)
+  set(${result} "${headers}" PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,93 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/shape.hpp>
+#include <lockstep/core/tensor.hpp>
+
+namespace lockstep::data {
+
+/// Labelled pictures held in memory: one byte a value, each sample in PyTorch's order (channel, row, column).
+/// Immutable once built, so any number of threads may read it.
+template <class Sample>
+class dataset {
+  static_assert(!Sample::is_dynamic && Sample::rank > 0,
+                "lockstep: dataset: the sample shape states every extent, as in shape<3, 32, 32>");
+
+ public:
+  using sample_shape = Sample;
+
+  /// Values in one sample.
+  static constexpr std::int64_t sample_size = Sample::static_size;
+
+  /// Takes `labels.size()` samples of `sample_size` bytes each, back to back. Every label is in [0, classes).
+  /// `class_names` is empty or holds one name a class. An empty dataset is allowed.
+  /// Throws shape_error when the lengths disagree, value_error on a bad label or count of classes.
+  dataset(std::vector<std::uint8_t> pixels, std::vector<std::int64_t> labels, std::int64_t classes,
+          std::vector<std::string> class_names = {})
+      : pixels_(std::move(pixels)),
+        labels_(std::move(labels)),
+        classes_(classes),
+        class_names_(std::move(class_names)) {
+    const std::int64_t wanted = checked_multiply(size(), sample_size);
+    if (static_cast<std::int64_t>(pixels_.size()) != wanted)
+      throw shape_error("dataset",
+                        std::to_string(wanted) + " pixel values (" + std::to_string(size()) + " labels, " +
+                            to_string(Sample::extents) + " each)",
+                        std::to_string(pixels_.size()));
+    if (classes_ < 1) throw value_error("dataset", "one class or more", std::to_string(classes_));
+    if (!class_names_.empty() && static_cast<std::int64_t>(class_names_.size()) != classes_)
+      throw shape_error("dataset", std::to_string(classes_) + " class names or none",
+                        std::to_string(class_names_.size()));
+    for (std::size_t i = 0; i < labels_.size(); ++i)
+      if (labels_[i] < 0 || labels_[i] >= classes_)
+        throw value_error("dataset", "labels from 0 to " + std::to_string(classes_ - 1),
+                          std::to_string(labels_[i]) + " for sample " + std::to_string(i));
+  }
+
+  /// Number of samples.
+  [[nodiscard]] std::int64_t size() const noexcept { return static_cast<std::int64_t>(labels_.size()); }
+
+  /// Number of classes.
+  [[nodiscard]] std::int64_t classes() const noexcept { return classes_; }
+
+  /// One name a class, or empty when the source has none.
+  [[nodiscard]] const std::vector<std::string>& class_names() const noexcept { return class_names_; }
+
+  /// All samples, back to back.
+  [[nodiscard]] std::span<const std::uint8_t> pixels() const noexcept { return pixels_; }
+
+  [[nodiscard]] std::span<const std::int64_t> labels() const noexcept { return labels_; }
+
+  /// One sample; the index is not checked.
+  [[nodiscard]] tensor_view<const std::uint8_t, Sample> image(std::int64_t index) const noexcept {
+    return tensor_view<const std::uint8_t, Sample>(pixels_.data() + index * sample_size);
+  }
+
+  /// The class of one sample; the index is not checked.
+  [[nodiscard]] std::int64_t label(std::int64_t index) const noexcept {
+    return labels_[static_cast<std::size_t>(index)];
+  }
+
+ private:
+  std::vector<std::uint8_t> pixels_;
+  std::vector<std::int64_t> labels_;
+  std::int64_t classes_;
+  std::vector<std::string> class_names_;
+};
+
+/// What a reader returns: `auto [train, test] = cifar10(folder);`.
+template <class Sample>
+struct split {
+  dataset<Sample> train;
+  dataset<Sample> test;
+};
+
+}  // namespace lockstep::data

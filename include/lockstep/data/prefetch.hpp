@@ -1,0 +1,135 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace lockstep::data::detail {
+
+/// A bounded ring of reusable slots between one filling thread and one consumer. With a single slot nothing can be
+/// filled ahead, so it is filled on the consumer's own thread.
+///
+/// `fill(slot, index)` is called for 0, 1, ... in order. What it throws reaches the consumer at that index, after
+/// every slot filled before it; the run has then ended.
+template <class Slot, class Fill>
+class prefetcher {
+ public:
+  /// `slots` is not empty.
+  prefetcher(std::vector<Slot> slots, Fill fill) : slots_(std::move(slots)), fill_(std::move(fill)) {}
+
+  prefetcher(const prefetcher&) = delete;
+  prefetcher& operator=(const prefetcher&) = delete;
+  ~prefetcher() { stop(); }
+
+  [[nodiscard]] Fill& fill() noexcept { return fill_; }
+
+  /// Begins a run of `count` slots. The run before it must have been stopped.
+  void start(std::int64_t count) {
+    count_ = count;
+    if (slots_.size() > 1 && count > 0) thread_ = std::thread([this] { produce(); });
+  }
+
+  /// The slot to consume now, waiting for it; nullptr when the run is over. Throws what filling it threw.
+  [[nodiscard]] Slot* front() {
+    if (consumed_ == count_) {
+      stop();
+      return nullptr;
+    }
+    Slot& slot = slot_at(consumed_);
+    if (!thread_.joinable()) {
+      if (produced_ == consumed_) fill_here(slot);
+      return &slot;
+    }
+    std::unique_lock lock(mutex_);
+    filled_.wait(lock, [this] { return produced_ > consumed_ || failure_; });
+    if (produced_ > consumed_) return &slot;
+    const std::exception_ptr failure = std::exchange(failure_, nullptr);
+    lock.unlock();
+    stop();
+    std::rethrow_exception(failure);
+  }
+
+  /// Hands the front slot back for refilling.
+  void pop() {
+    {
+      const std::scoped_lock lock(mutex_);
+      ++consumed_;
+    }
+    freed_.notify_one();
+  }
+
+  /// Ends the run wherever it stands; slots filled ahead are dropped.
+  void stop() noexcept {
+    {
+      const std::scoped_lock lock(mutex_);
+      stopping_ = true;
+    }
+    freed_.notify_one();
+    if (thread_.joinable()) thread_.join();
+    stopping_ = false;
+    failure_ = nullptr;
+    count_ = produced_ = consumed_ = 0;
+  }
+
+ private:
+  [[nodiscard]] Slot& slot_at(std::int64_t index) noexcept {
+    return slots_[static_cast<std::size_t>(index) % slots_.size()];
+  }
+
+  void fill_here(Slot& slot) {
+    try {
+      fill_(slot, consumed_);
+    } catch (...) {
+      stop();
+      throw;
+    }
+    ++produced_;
+  }
+
+  void produce() noexcept {
+    for (std::int64_t index = 0; index < count_; ++index) {
+      {
+        std::unique_lock lock(mutex_);
+        freed_.wait(
+            lock, [this, index] { return stopping_ || index - consumed_ < static_cast<std::int64_t>(slots_.size()); });
+        if (stopping_) return;
+      }
+      std::exception_ptr failure;
+      try {
+        fill_(slot_at(index), index);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      const bool failed = failure != nullptr;
+      {
+        const std::scoped_lock lock(mutex_);
+        if (failed)
+          failure_ = std::move(failure);
+        else
+          produced_ = index + 1;
+      }
+      filled_.notify_one();
+      if (failed) return;
+    }
+  }
+
+  std::vector<Slot> slots_;
+  Fill fill_;
+  std::int64_t count_ = 0;  // written only while no thread runs
+  std::mutex mutex_;        // guards the four below while a thread runs
+  std::int64_t produced_ = 0;
+  std::int64_t consumed_ = 0;
+  bool stopping_ = false;
+  std::exception_ptr failure_;
+  std::condition_variable filled_;
+  std::condition_variable freed_;
+  std::thread thread_;
+};
+
+}  // namespace lockstep::data::detail

@@ -1,0 +1,128 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <lockstep/io/file.hpp>
+#include <lockstep/io/message.hpp>
+#include <lockstep/io/safetensors_format.hpp>
+#include <lockstep/io/safetensors_header.hpp>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lockstep {
+
+/// A safetensors file in memory. It owns the bytes; entries view them and live as long as it does.
+class safetensors_file {
+ public:
+  /// Reads and checks a file: header grammar, element types, sizes, and that the tensors cover the data exactly.
+  /// Fields, duplicate keys and offsets that the format does not allow are refused. Throws io_error, before memory is
+  /// asked for the data when the header is wrong.
+  [[nodiscard]] static safetensors_file read(const std::string& path) { return safetensors_file(path); }
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+  /// Names of the tensors in the order of the header.
+  [[nodiscard]] const std::vector<std::string>& names() const noexcept { return names_; }
+
+  [[nodiscard]] const safetensors_metadata& metadata() const noexcept { return header_.metadata; }
+
+  [[nodiscard]] bool contains(std::string_view name) const { return header_.index.find(name) != header_.index.end(); }
+
+  /// Throws io_error naming the nearest names when there is no such tensor.
+  [[nodiscard]] const safetensors_entry& at(std::string_view name) const {
+    const auto found = header_.index.find(name);
+    if (found == header_.index.end())
+      detail::throw_io_error(path_, {"expected a tensor named '", detail::clipped(name), "', got ", nearest(name)});
+    return entries_[found->second];
+  }
+
+  /// The elements of an F32, F64, F16 or BF16 tensor in row-major order; F64 is rounded to the nearest float.
+  /// Throws io_error when the tensor is missing or of another type.
+  [[nodiscard]] std::vector<float> values_f32(std::string_view name) const { return floating<float>(name); }
+
+  /// The elements of an F32, F64, F16 or BF16 tensor, exactly. Throws io_error as values_f32 does.
+  [[nodiscard]] std::vector<double> values_f64(std::string_view name) const { return floating<double>(name); }
+
+  /// The elements of an I64 tensor. Throws io_error when the tensor is missing or of another type.
+  [[nodiscard]] std::vector<std::int64_t> values_i64(std::string_view name) const {
+    const auto& entry = at(name);
+    if (entry.dtype != "I64") throw_wrong_type(name, "I64", entry.dtype);
+    std::vector<std::int64_t> values(entry.data.size() / sizeof(std::int64_t));
+    detail::convert_elements<std::int64_t>(entry.data, std::span<std::int64_t>(values),
+                                           [](std::int64_t x) { return x; });
+    return values;
+  }
+
+ private:
+  explicit safetensors_file(const std::string& path) : path_(path) {
+    file_reader file(path);
+    constexpr std::int64_t prefix = sizeof(std::uint64_t);
+    if (file.size() < prefix)
+      detail::throw_io_error(path, {"expected a safetensors file of 8 bytes or more, got ", file.size()});
+    std::uint64_t stated = 0;
+    file.read(std::as_writable_bytes(std::span(&stated, 1)));
+    const std::int64_t behind = file.size() - prefix;
+    const std::int64_t limit = std::min(behind, safetensors_max_header_bytes);
+    if (stated > static_cast<std::uint64_t>(limit))
+      detail::throw_io_error(path,
+                             {"expected a safetensors header of at most ", limit, " bytes, got a length of ", stated});
+    std::string json(static_cast<std::size_t>(stated), '\0');
+    file.read(std::as_writable_bytes(std::span(json.data(), json.size())));
+    const auto data_bytes = static_cast<std::size_t>(behind) - json.size();
+    header_ = detail::parse_safetensors_header(path, json, static_cast<std::int64_t>(data_bytes));
+
+    data_ = std::make_unique_for_overwrite<std::byte[]>(data_bytes);
+    file.read({data_.get(), data_bytes});
+    for (auto& tensor : header_.tensors) {
+      const auto begin = static_cast<std::size_t>(tensor.begin);
+      const auto length = static_cast<std::size_t>(tensor.end) - begin;
+      entries_.push_back({std::move(tensor.dtype), std::move(tensor.shape), {data_.get() + begin, length}});
+      names_.push_back(std::move(tensor.name));
+    }
+    header_.tensors.clear();
+  }
+
+  [[noreturn]] void throw_wrong_type(std::string_view name, std::string_view expected, std::string_view given) const {
+    detail::throw_io_error(path_, {"tensor '", detail::clipped(name), "': expected ", expected, ", got ", given});
+  }
+
+  template <class T>
+  [[nodiscard]] std::vector<T> floating(std::string_view name) const {
+    const auto& entry = at(name);
+    if (!detail::is_convertible_to_float(entry.dtype)) throw_wrong_type(name, "F32, F64, F16 or BF16", entry.dtype);
+    return detail::floating_values<T>(entry);
+  }
+
+  /// The names that share most with `name` at their two ends, as text.
+  [[nodiscard]] std::string nearest(std::string_view name) const {
+    constexpr std::size_t most = 8;
+    if (names_.empty()) return "a file without tensors";
+    const auto common = [&](std::string_view other) {
+      const auto front = std::mismatch(name.begin(), name.end(), other.begin(), other.end()).first - name.begin();
+      const auto back = std::mismatch(name.rbegin(), name.rend(), other.rbegin(), other.rend()).first - name.rbegin();
+      return front + back;
+    };
+    std::vector<std::pair<std::ptrdiff_t, const std::string*>> order;
+    for (const auto& other : names_) order.emplace_back(-common(other), &other);
+    const std::size_t shown = std::min(most, order.size());
+    std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::string text = shown < order.size() ? "among others " : "only ";
+    for (std::size_t i = 0; i < shown; ++i)
+      text += detail::message({i == 0 ? "'" : ", '", detail::clipped(*order[i].second), "'"});
+    return text;
+  }
+
+  std::string path_;
+  detail::safetensors_header header_;
+  std::unique_ptr<std::byte[]> data_;
+  std::vector<std::string> names_;
+  std::vector<safetensors_entry> entries_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,176 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <lockstep/data/idx.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/temporary_folder.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using lockstep::data::idx;
+using lockstep_test::bytes;
+using lockstep_test::io_error_of;
+using lockstep_test::lacking;
+using lockstep_test::random_bytes;
+using lockstep_test::temporary_folder;
+
+void append_big_endian(bytes& out, std::uint32_t value) {
+  for (const unsigned shift : {24U, 16U, 8U, 0U}) out.push_back(static_cast<std::uint8_t>(value >> shift));
+}
+
+bytes images(std::uint32_t count, std::uint32_t rows = 28, std::uint32_t columns = 28) {
+  bytes result{0, 0, 8, 3};
+  append_big_endian(result, count);
+  append_big_endian(result, rows);
+  append_big_endian(result, columns);
+  for (std::uint32_t i = 0; i < count * rows * columns; ++i)
+    result.push_back(static_cast<std::uint8_t>(i * 13 + i / 784));
+  return result;
+}
+
+bytes labels(const std::vector<int>& values) {
+  bytes result{0, 0, 8, 1};
+  append_big_endian(result, static_cast<std::uint32_t>(values.size()));
+  for (const int value : values) result.push_back(static_cast<std::uint8_t>(value));
+  return result;
+}
+
+void write_good(const temporary_folder& folder) {
+  folder.write("train-images-idx3-ubyte", images(3));
+  folder.write("train-labels-idx1-ubyte", labels({9, 0, 4}));
+  folder.write("t10k-images-idx3-ubyte", images(2));
+  folder.write("t10k-labels-idx1-ubyte", labels({5, 6}));
+}
+
+std::string message(const temporary_folder& folder) {
+  return io_error_of([&] { (void)idx(folder.path()); });
+}
+
+}  // namespace
+
+TEST_CASE("idx: reads images and labels", "[data]") {
+  const temporary_folder folder;
+  write_good(folder);
+  const auto [train, test] = idx(folder.path());
+  CHECK(train.size() == 3);
+  CHECK(test.size() == 2);
+  CHECK(train.classes() == 10);
+  CHECK(std::vector<std::int64_t>(train.labels().begin(), train.labels().end()) == std::vector<std::int64_t>{9, 0, 4});
+  CHECK(test.label(1) == 6);
+  const bytes raw = images(3);
+  CHECK(std::equal(raw.begin() + 16, raw.end(), train.pixels().begin(), train.pixels().end()));
+  CHECK(train.image(2)(0, 3, 4) == raw[16 + 2 * 784 + 3 * 28 + 4]);
+}
+
+TEST_CASE("idx: reads counts above 255 in big-endian order", "[data]") {
+  const temporary_folder folder;
+  write_good(folder);
+  folder.write("t10k-images-idx3-ubyte", images(258));
+  folder.write("t10k-labels-idx1-ubyte", labels(std::vector<int>(258, 7)));
+  CHECK(idx(folder.path()).test.size() == 258);
+}
+
+TEST_CASE("idx: a dot may stand before idx", "[data]") {
+  const temporary_folder folder;
+  write_good(folder);
+  for (const char* name : {"train-images", "t10k-images"})
+    std::filesystem::rename(folder.path() / (std::string(name) + "-idx3-ubyte"),
+                            folder.path() / (std::string(name) + ".idx3-ubyte"));
+  CHECK(idx(folder.path()).train.size() == 3);
+}
+
+TEST_CASE("idx: names the missing file", "[data]") {
+  const temporary_folder folder;
+  const std::string victim = GENERATE(as<std::string>(), "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+                                      "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte");
+  write_good(folder);
+  folder.remove(victim);
+  CHECK(lacking(message(folder), {victim, "found neither"}) == "");
+}
+
+TEST_CASE("idx: says that a packed file must be unpacked", "[data]") {
+  const temporary_folder folder;
+  write_good(folder);
+  const bytes packed{0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03};
+  SECTION("under its unpacked name") {
+    folder.write("train-images-idx3-ubyte", packed);
+    CHECK(lacking(message(folder), {"train-images-idx3-ubyte", "gunzip"}) == "");
+  }
+  SECTION("under its own name") {
+    folder.remove("t10k-labels-idx1-ubyte");
+    folder.write("t10k-labels-idx1-ubyte.gz", packed);
+    CHECK(lacking(message(folder), {"t10k-labels-idx1-ubyte.gz", "gunzip"}) == "");
+  }
+}
+
+TEST_CASE("idx: refuses damaged images", "[data]") {
+  const temporary_folder folder;
+  write_good(folder);
+  const std::string victim = GENERATE(as<std::string>(), "train-images-idx3-ubyte", "t10k-images-idx3-ubyte");
+  bytes content = images(victim[1] == 'r' ? 3 : 2);
+  std::string reason;
+  SECTION("empty") { content.clear(), reason = "header of 16 bytes"; }
+  SECTION("one byte") { content.resize(1), reason = "header of 16 bytes"; }
+  SECTION("half a header") { content.resize(9), reason = "header of 16 bytes"; }
+  SECTION("header alone") { content.resize(16), reason = "truncated"; }
+  SECTION("one byte short") { content.pop_back(), reason = "truncated"; }
+  SECTION("one byte too many") { content.push_back(1), reason = "followed by something else"; }
+  SECTION("other magic") { content[0] = 1, reason = "two zero bytes, got 1 and 0"; }
+  SECTION("other element type") { content[2] = 0x0d, reason = "element type 8"; }
+  SECTION("labels in its place") { content = labels({1, 2, 3, 4, 5, 6, 7, 8, 9, 0}), reason = "3 dimensions, got 1"; }
+  SECTION("no images") { content = images(0), reason = "one image or more"; }
+  SECTION("other rows") { content = images(2, 32, 28), reason = "28x28, got 32x28"; }
+  SECTION("other columns") { content = images(2, 28, 27), reason = "28x28, got 28x27"; }
+  SECTION("rows and columns swapped around") { content = images(2, 14, 56), reason = "28x28, got 14x56"; }
+  SECTION("a huge count") {
+    for (std::size_t i = 4; i < 8; ++i) content[i] = 0xff;
+    reason = "expected 3367254359296 bytes";
+  }
+  SECTION("more images than labels") { content = images(5), reason = "5 images, got"; }
+  SECTION("random bytes") { content = random_bytes(5000, 3), reason = "two zero bytes"; }
+  folder.write(victim, content);
+  const std::string text = message(folder);
+  CHECK(lacking(text, {reason}) == "");
+  const bool blames_labels = reason == "5 images, got";
+  CHECK(lacking(text, {victim.substr(0, victim.find('-')) + (blames_labels ? "-labels" : "-images")}) == "");
+}
+
+TEST_CASE("idx: refuses damaged labels", "[data]") {
+  const temporary_folder folder;
+  write_good(folder);
+  const std::string victim = "train-labels-idx1-ubyte";
+  bytes content = labels({9, 0, 4});
+  std::string reason;
+  SECTION("empty") { content.clear(), reason = "header of 8 bytes"; }
+  SECTION("one byte short") { content.pop_back(), reason = "truncated"; }
+  SECTION("one byte too many") { content.push_back(0), reason = "followed by something else"; }
+  SECTION("one label too few") { content = labels({1, 2}), reason = "3 images, got 2"; }
+  SECTION("one label too many") { content = labels({1, 2, 3, 4}), reason = "3 images, got 4"; }
+  SECTION("a label too large") { content = labels({1, 10, 3}), reason = "got 10 for image 1"; }
+  SECTION("images in its place") { content = images(3), reason = "1 dimension, got 3"; }
+  SECTION("random bytes") { content = random_bytes(11, 4), reason = "two zero bytes"; }
+  folder.write(victim, content);
+  CHECK(lacking(message(folder), {victim, reason}) == "");
+}
+
+TEST_CASE("idx: never takes random headers", "[data]") {
+  const temporary_folder folder;
+  write_good(folder);
+  for (std::uint32_t seed = 0; seed < 200; ++seed) {
+    bytes content = images(3);
+    const bytes noise = random_bytes(16, seed);
+    // Keep a prefix of the true header, so that every later check meets noise too.
+    const std::size_t kept = seed % 16;
+    std::copy(noise.begin() + static_cast<std::ptrdiff_t>(kept), noise.end(),
+              content.begin() + static_cast<std::ptrdiff_t>(kept));
+    if (content == images(3)) continue;
+    folder.write("train-images-idx3-ubyte", content);
+    INFO("seed " << seed);
+    CHECK(lacking(message(folder), {"train-images-idx3-ubyte"}) == "");
+  }
+}
