@@ -2,8 +2,7 @@
 #[[
 oneDNN 2.6 or later, 3.x included. Gives the target DNNL::dnnl and the variables OneDNN_FOUND and OneDNN_VERSION.
 
-Takes a target of the enclosing project first, then oneDNN's own CMake package, then header and library found by hand
-(distributions that ship no CMake package).
+Takes a target of the enclosing project first, then oneDNN's own CMake package, then header and library found by hand.
 ]]
 
 set(OneDNN_VERSION "")
@@ -12,8 +11,12 @@ if(TARGET dnnl AND NOT TARGET DNNL::dnnl)
 endif()
 
 if(NOT TARGET DNNL::dnnl)
-  # No version here: oneDNN's package accepts only its own major version.
-  find_package(dnnl CONFIG QUIET)
+  # The package of a oneDNN with OpenCL support (Debian's) stops the whole configuration where OpenCL's headers are
+  # missing. No version is asked for: the package accepts only its own major version.
+  find_package(OpenCL QUIET)
+  if(OpenCL_FOUND OR dnnl_DIR)
+    find_package(dnnl CONFIG QUIET)
+  endif()
 endif()
 
 if(TARGET DNNL::dnnl)

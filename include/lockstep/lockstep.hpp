@@ -4,17 +4,28 @@
 /// \file
 /// The CPU library in one include.
 
+#include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/cpu/cpu.hpp>
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/data/cifar10.hpp>
+#include <lockstep/data/dataset.hpp>
+#include <lockstep/data/idx.hpp>
+#include <lockstep/data/loader.hpp>
+#include <lockstep/data/open.hpp>
+#include <lockstep/data/synthetic.hpp>
+#include <lockstep/io/safetensors.hpp>
+#include <lockstep/io/safetensors_file.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/initialize.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/plan.hpp>
+#include <lockstep/model/plan_table.hpp>
 #include <lockstep/nn/activation.hpp>
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/dropout.hpp>
@@ -24,11 +35,16 @@
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/sequential.hpp>
+#include <lockstep/observe/progress.hpp>
+#include <lockstep/observe/step_log.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/sgd.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 #include <lockstep/parallel/gather.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
+#include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/replicate.hpp>
 #include <lockstep/parallel/scatter.hpp>
+#include <lockstep/parallel/shard.hpp>
+#include <lockstep/parallel/thread_team.hpp>
 #include <lockstep/parallel/with_replicas.hpp>

@@ -98,11 +98,11 @@ namespace detail {
 
 template <dims D>
 struct batch_shape_of {
-  template <int I>
-  static constexpr std::int64_t extent = D[I];
+  template <int Index>
+  static constexpr std::int64_t extent = D[Index];
 
-  template <int... I>
-  static shape<dynamic, extent<I>...> make(std::integer_sequence<int, I...>);
+  template <int... Index>
+  static shape<dynamic, extent<Index>...> make(std::integer_sequence<int, Index...>);
 
   using type = decltype(make(std::make_integer_sequence<int, D.rank>{}));
 };

@@ -63,9 +63,9 @@ struct batch {
   [[nodiscard]] std::int64_t size() const noexcept { return static_cast<std::int64_t>(labels.size()); }
 
   /// For structured bindings, which take images and labels.
-  template <std::size_t I>
+  template <std::size_t Index>
   [[nodiscard]] const auto& get() const noexcept {
-    if constexpr (I == 0)
+    if constexpr (Index == 0)
       return images;
     else
       return labels;
@@ -219,7 +219,7 @@ class loader {
 template <class Sample>
 struct std::tuple_size<lockstep::data::batch<Sample>> : std::integral_constant<std::size_t, 2> {};
 
-template <std::size_t I, class Sample>
-struct std::tuple_element<I, lockstep::data::batch<Sample>> {
-  using type = std::remove_cvref_t<decltype(std::declval<const lockstep::data::batch<Sample>&>().template get<I>())>;
+template <std::size_t Index, class Sample>
+struct std::tuple_element<Index, lockstep::data::batch<Sample>> {
+  using type = std::remove_cvref_t<decltype(std::declval<const lockstep::data::batch<Sample>&>().template get<Index>())>;
 };

@@ -13,8 +13,8 @@
 #include <lockstep/core/error.hpp>
 
 /// \file
-/// Messages put together from text and numbers. Chains of string additions, inlined some fifty times, would cost
-/// every user's build about a second.
+/// Messages put together from text and numbers. A chain of string additions at each of some forty messages would be
+/// several times as much code to compile.
 
 namespace lockstep::detail {
 

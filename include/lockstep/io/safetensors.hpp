@@ -1,17 +1,10 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <lockstep/core/shape.hpp>
-#include <lockstep/io/file.hpp>
-#include <lockstep/io/message.hpp>
-#include <lockstep/io/safetensors_file.hpp>
-#include <lockstep/io/safetensors_format.hpp>
-#include <lockstep/io/safetensors_header.hpp>
 #include <map>
 #include <span>
 #include <string>
@@ -19,6 +12,13 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <lockstep/core/shape.hpp>
+#include <lockstep/io/file.hpp>
+#include <lockstep/io/message.hpp>
+#include <lockstep/io/safetensors_file.hpp>
+#include <lockstep/io/safetensors_format.hpp>
+#include <lockstep/io/safetensors_header.hpp>
 
 namespace lockstep {
 
@@ -45,9 +45,9 @@ struct safetensors_tensor {
 /// does not fit the shape, and when the file cannot be written.
 [[gnu::cold]] inline void write_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
                                             const safetensors_metadata& metadata = {}) {
-  std::vector<const safetensors_tensor*> order;
-  order.reserve(tensors.size());
-  for (const auto& tensor : tensors) {
+  std::map<std::string, std::size_t, std::less<>> by_name;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto& tensor = tensors[i];
     const std::int64_t bytes = detail::safetensors_byte_count(path, tensor.name, tensor.dtype, tensor.shape);
     if (tensor.data.size() != static_cast<std::size_t>(bytes))
       detail::throw_io_error(path, {"tensor '", detail::clipped(tensor.name), "': expected ", bytes, " bytes for ",
@@ -55,25 +55,22 @@ struct safetensors_tensor {
     if (tensor.name == detail::safetensors_metadata_key)
       detail::throw_io_error(
           path, {"expected another name for a tensor, got __metadata__, which the format keeps for itself"});
-    order.push_back(&tensor);
+    if (!by_name.emplace(tensor.name, i).second)
+      detail::throw_io_error(path, {"expected every tensor once, got '", detail::clipped(tensor.name), "' twice"});
   }
-  std::sort(order.begin(), order.end(), [](const safetensors_tensor* a, const safetensors_tensor* b) {
-    const int left = detail::safetensors_dtype_rank(a->dtype);
-    const int right = detail::safetensors_dtype_rank(b->dtype);
-    return left != right ? left > right : a->name < b->name;
-  });
 
+  std::vector<const safetensors_tensor*> order;
   std::vector<detail::safetensors_description> descriptions;
-  descriptions.reserve(order.size());
-  std::map<std::string, std::size_t, std::less<>> seen;
   std::int64_t offset = 0;
-  for (const auto* tensor : order) {
-    if (!seen.emplace(tensor->name, 0).second)
-      detail::throw_io_error(path, {"expected every tensor once, got '", detail::clipped(tensor->name), "' twice"});
-    const std::int64_t end = checked_add(offset, static_cast<std::int64_t>(tensor->data.size()));
-    descriptions.push_back({tensor->name, tensor->dtype, tensor->shape, offset, end});
-    offset = end;
-  }
+  for (int rank = static_cast<int>(detail::safetensors_dtypes.size()) - 1; rank >= 0; --rank)
+    for (const auto& [name, position] : by_name) {
+      const auto& tensor = tensors[position];
+      if (detail::safetensors_dtype_rank(tensor.dtype) != rank) continue;
+      const std::int64_t end = checked_add(offset, static_cast<std::int64_t>(tensor.data.size()));
+      descriptions.push_back({name, tensor.dtype, tensor.shape, offset, end});
+      order.push_back(&tensor);
+      offset = end;
+    }
   const std::string json = detail::format_safetensors_header(path, descriptions, metadata);
   if (json.size() > static_cast<std::size_t>(safetensors_max_header_bytes))
     detail::throw_io_error(path, {"expected names and metadata that fit a header of ", safetensors_max_header_bytes,

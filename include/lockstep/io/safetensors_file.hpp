@@ -4,16 +4,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <lockstep/io/file.hpp>
-#include <lockstep/io/message.hpp>
-#include <lockstep/io/safetensors_format.hpp>
-#include <lockstep/io/safetensors_header.hpp>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <lockstep/io/file.hpp>
+#include <lockstep/io/message.hpp>
+#include <lockstep/io/safetensors_format.hpp>
+#include <lockstep/io/safetensors_header.hpp>
 
 namespace lockstep {
 
@@ -60,7 +61,7 @@ class safetensors_file {
   }
 
  private:
-  explicit safetensors_file(const std::string& path) : path_(path) {
+  [[gnu::cold]] explicit safetensors_file(const std::string& path) : path_(path) {
     file_reader file(path);
     constexpr std::int64_t prefix = sizeof(std::uint64_t);
     if (file.size() < prefix)
@@ -100,7 +101,7 @@ class safetensors_file {
   }
 
   /// The names that share most with `name` at their two ends, as text.
-  [[nodiscard]] std::string nearest(std::string_view name) const {
+  [[nodiscard, gnu::cold]] std::string nearest(std::string_view name) const {
     constexpr std::size_t most = 8;
     if (names_.empty()) return "a file without tensors";
     const auto common = [&](std::string_view other) {
@@ -108,13 +109,16 @@ class safetensors_file {
       const auto back = std::mismatch(name.rbegin(), name.rend(), other.rbegin(), other.rend()).first - name.rbegin();
       return front + back;
     };
-    std::vector<std::pair<std::ptrdiff_t, const std::string*>> order;
-    for (const auto& other : names_) order.emplace_back(-common(other), &other);
-    const std::size_t shown = std::min(most, order.size());
-    std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    std::string text = shown < order.size() ? "among others " : "only ";
-    for (std::size_t i = 0; i < shown; ++i)
-      text += detail::message({i == 0 ? "'" : ", '", detail::clipped(*order[i].second), "'"});
+    std::vector<std::ptrdiff_t> scores;
+    for (const auto& other : names_) scores.push_back(common(other));
+    const std::size_t shown = std::min(most, names_.size());
+    std::string text = shown < names_.size() ? "among others " : "only ";
+    for (std::size_t i = 0; i < shown; ++i) {
+      const auto best = std::max_element(scores.begin(), scores.end());
+      text += detail::message(
+          {i == 0 ? "'" : ", '", detail::clipped(names_[static_cast<std::size_t>(best - scores.begin())]), "'"});
+      *best = -1;
+    }
     return text;
   }
 

@@ -6,14 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <lockstep/core/error.hpp>
-#include <lockstep/core/shape.hpp>
-#include <lockstep/io/message.hpp>
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/shape.hpp>
+#include <lockstep/io/message.hpp>
 
 /// \file
 /// What the safetensors format says about element types and sizes: eight bytes of header length, a JSON header, the

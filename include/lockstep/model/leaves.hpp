@@ -22,25 +22,25 @@ struct type_list {
 template <class... A, class... B>
 type_list<A..., B...> operator+(type_list<A...>, type_list<B...>);
 
-// Element I of a list by overload resolution against one base class: no recursion over the list.
-template <std::size_t I, class T>
+// Element Index of a list by overload resolution against one base class: no recursion over the list.
+template <std::size_t Index, class T>
 struct indexed {
   using type = T;
 };
 
 template <class Indices, class... Ts>
 struct indexer;
-template <std::size_t... I, class... Ts>
-struct indexer<std::index_sequence<I...>, Ts...> : indexed<I, Ts>... {};
+template <std::size_t... Index, class... Ts>
+struct indexer<std::index_sequence<Index...>, Ts...> : indexed<Index, Ts>... {};
 
-template <std::size_t I, class T>
-indexed<I, T> select(const indexed<I, T>&);
+template <std::size_t Index, class T>
+indexed<Index, T> select(const indexed<Index, T>&);
 
-template <std::size_t I, class List>
+template <std::size_t Index, class List>
 struct at;
-template <std::size_t I, class... Ts>
-struct at<I, type_list<Ts...>> {
-  using type = typename decltype(select<I>(indexer<std::index_sequence_for<Ts...>, Ts...>{}))::type;
+template <std::size_t Index, class... Ts>
+struct at<Index, type_list<Ts...>> {
+  using type = typename decltype(select<Index>(indexer<std::index_sequence_for<Ts...>, Ts...>{}))::type;
 };
 
 /// The layers of a network in order of execution.

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <lockstep/model/leaves.hpp>
 #include <lockstep/model/plan.hpp>
@@ -19,8 +20,34 @@ using input = shape<Extents...>;
 
 namespace detail {
 
-template <class L>
-concept checks_itself = requires { L::template check<dims{1}>(); };
+/// Stands where something that is no layer was given, so that the sentence about it is the only one.
+struct not_a_layer {
+  static constexpr std::string_view kind = "not_a_layer";
+  static constexpr layer_traits traits{.is_flatten = true, .backward_reads_input = false};
+
+  [[nodiscard]] static constexpr dims output(const dims& in) { return dims{in.size()}; }
+  [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
+  [[nodiscard]] static constexpr std::int64_t flops(const dims&) { return 0; }
+};
+
+/// The leaves when all of them are layers, else one stand-in.
+template <class List>
+struct layers_of;
+template <class... Leaves>
+struct layers_of<type_list<Leaves...>> {
+  using type = std::conditional_t<(layer<Leaves> && ...), type_list<Leaves...>, type_list<not_a_layer>>;
+};
+
+/// Instantiated for each leaf: the compiler's note names the one that is no layer.
+template <class Leaf>
+consteval bool require_layer() {
+  static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
+  return true;
+}
+template <class... Leaves>
+consteval bool require_layers(type_list<Leaves...>) {
+  return (... && require_layer<Leaves>());
+}
 
 /// Extents that arrive at each leaf, and behind the last one.
 template <class... Leaves>
@@ -32,9 +59,18 @@ consteval std::array<dims, sizeof...(Leaves) + 1> flow(type_list<Leaves...>, con
   return all;
 }
 
+/// How many leaves have something to check. A layer of pictures that gets none ends the list: what arrives behind it
+/// means nothing, and a second sentence would only hide the first.
+template <class... Leaves>
+consteval std::size_t checkable(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
+  const std::array<bool, sizeof...(Leaves)> wants_picture{Leaves::traits.needs_picture_order...};
+  for (std::size_t i = 0; i < sizeof...(Leaves); ++i)
+    if (wants_picture[i] && arriving[i].rank != 3) return i + 1;
+  return sizeof...(Leaves);
+}
+
 template <class L, dims Arriving>
 consteval bool check_layer() {
-  static_assert(layer<L>, "lockstep: sequential: one of its arguments is not a layer");
   if constexpr (requires { L::template check<Arriving>(); }) L::template check<Arriving>();
   return true;
 }
@@ -48,7 +84,7 @@ template <class Network, class Input, class Loss = no_loss>
 struct model {
   using network = Network;
   using loss_type = Loss;
-  using leaf_list = typename detail::leaves<Network>::type;
+  using leaf_list = typename detail::layers_of<typename detail::leaves<Network>::type>::type;
 
   static constexpr std::size_t leaf_count = leaf_list::size;
   static constexpr dims input_dims = Input::extents;
@@ -56,16 +92,8 @@ struct model {
   static constexpr dims output_dims = arriving[leaf_count];
   static constexpr bool has_loss = !std::is_same_v<Loss, no_loss>;
 
-  template <std::size_t I>
-  using leaf = typename detail::at<I, leaf_list>::type;
-
-  static_assert([]<std::size_t... I>(std::index_sequence<I...>) {
-    return (detail::check_layer<leaf<I>, arriving[I]>() && ...);
-  }(std::make_index_sequence<leaf_count>{}));
-  static_assert([] {
-    if constexpr (has_loss) Loss::template check<output_dims>();
-    return true;
-  }());
+  template <std::size_t Index>
+  using leaf = typename detail::at<Index, leaf_list>::type;
 
   /// The plan for a backend: only its order of pictures matters.
   template <class Backend>
@@ -74,8 +102,8 @@ struct model {
   /// Sum of the sizes of all learnable tensors.
   static constexpr std::int64_t parameter_count = [] {
     std::int64_t total = 0;
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((total = checked_add(total, leaf<I>::parameters(arriving[I]).size())), ...);
+    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+      ((total = checked_add(total, leaf<Index>::parameters(arriving[Index]).size())), ...);
     }(std::make_index_sequence<leaf_count>{});
     return total;
   }();
@@ -91,8 +119,8 @@ struct model {
   /// PyTorch's name of a parameter: path of its layer, a dot, its own name.
   template <class Backend>
   [[nodiscard]] static std::string parameter_name(const plan_parameter& p) {
-    static constexpr auto lists = []<std::size_t... I>(std::index_sequence<I...>) {
-      return std::array<parameter_list, leaf_count>{leaf<I>::parameters(arriving[I])...};
+    static constexpr auto lists = []<std::size_t... Index>(std::index_sequence<Index...>) {
+      return std::array<parameter_list, leaf_count>{leaf<Index>::parameters(arriving[Index])...};
     }(std::make_index_sequence<leaf_count>{});
     const auto leaf_index =
         static_cast<std::size_t>(plan<Backend>.nodes[static_cast<std::size_t>(p.node)].leaf);
@@ -100,6 +128,18 @@ struct model {
     if (!name.empty()) name += '.';
     return name.append(lists[leaf_index].items[p.index].name);
   }
+
+ private:
+  // The checks come last: a compiler may drop the members behind one that fails, and then complain of their absence.
+  static constexpr std::size_t checkable = detail::checkable(leaf_list{}, arriving);
+  static_assert(detail::require_layers(typename detail::leaves<Network>::type{}));
+  static_assert([]<std::size_t... Index>(std::index_sequence<Index...>) {
+    return (... && detail::check_layer<leaf<Index>, arriving[Index]>());
+  }(std::make_index_sequence<checkable>{}));
+  static_assert([] {
+    if constexpr (has_loss && checkable == leaf_count) Loss::template check<output_dims>();
+    return true;
+  }());
 };
 
 }  // namespace lockstep

@@ -41,10 +41,10 @@ struct no_op {
   no_op(Context&, std::int64_t) {}
 };
 
-/// The op of node I of a model's plan.
-template <class Model, class B, std::size_t I>
+/// The op of node Index of a model's plan.
+template <class Model, class B, std::size_t Index>
 struct node_op {
-  static constexpr const plan_node& node = Model::template plan<B>.nodes[I];
+  static constexpr const plan_node& node = Model::template plan<B>.nodes[Index];
 
   static constexpr auto pick() {
     constexpr node_traits traits = node.traits();
@@ -59,7 +59,7 @@ struct node_op {
   using type = typename decltype(pick())::type;
 };
 
-template <std::size_t I, class Op>
+template <std::size_t Index, class Op>
 struct op_slot {
   Op op;
 
@@ -69,11 +69,11 @@ struct op_slot {
 
 template <class Model, class B, class Indices>
 struct op_slots;
-template <class Model, class B, std::size_t... I>
-struct op_slots<Model, B, std::index_sequence<I...>> : op_slot<I, typename node_op<Model, B, I>::type>... {
+template <class Model, class B, std::size_t... Index>
+struct op_slots<Model, B, std::index_sequence<Index...>> : op_slot<Index, typename node_op<Model, B, Index>::type>... {
   template <class Context>
   op_slots(Context& c, std::int64_t samples)
-      : op_slot<I, typename node_op<Model, B, I>::type>(c, samples)... {}
+      : op_slot<Index, typename node_op<Model, B, Index>::type>(c, samples)... {}
 };
 
 /// A model's ops for one number of samples: the fixed sequence of calls that a pass is. Owns the ops and no
@@ -95,8 +95,8 @@ class pipeline {
   /// Runs every node. Returns the output, inside the arena (or the input itself for a network that only renames it).
   const value* forward(context& c, pass p, const value* parameters, const value* x, value* arena) {
     const value* now = x;
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (forward_node<I>(c, p, parameters, now, arena), ...);
+    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+      (forward_node<Index>(c, p, parameters, now, arena), ...);
     }(indices{});
     return now;
   }
@@ -105,8 +105,8 @@ class pipeline {
   /// `output_gradient(arena)`.
   void backward(context& c, pass p, const value* parameters, const value* x, value* arena, value* gradients,
                 bool accumulate) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (backward_node<count - 1 - I>(c, p, parameters, x, arena, gradients, accumulate), ...);
+    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+      (backward_node<count - 1 - Index>(c, p, parameters, x, arena, gradients, accumulate), ...);
     }(indices{});
   }
 
@@ -120,55 +120,55 @@ class pipeline {
   }
 
  private:
-  template <std::size_t I>
+  template <std::size_t Index>
   auto& op() {
-    return static_cast<op_slot<I, typename node_op<Model, B, I>::type>&>(ops_).op;
+    return static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op;
   }
 
-  template <std::size_t I>
+  template <std::size_t Index>
   void forward_node(context& c, pass& p, const value* parameters, const value*& now, value* arena) {
-    constexpr plan_node node = plan.nodes[I];
+    constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias) {
       value* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
-      p.key.layer = static_cast<std::uint32_t>(I);
-      op<I>().forward(c, p, now, parameters + node.parameter_offset, y);
+      p.key.layer = static_cast<std::uint32_t>(Index);
+      op<Index>().forward(c, p, now, parameters + node.parameter_offset, y);
       now = y;
     }
   }
 
-  template <std::size_t I>
+  template <std::size_t Index>
   void backward_node(context& c, pass& p, const value* parameters, const value* x, value* arena, value* gradients,
                      bool accumulate) {
-    constexpr plan_node node = plan.nodes[I];
+    constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias && node.runs_backward) {
-      p.key.layer = static_cast<std::uint32_t>(I);
-      const backward_arguments<value> arguments{.x = output_of<I>(x, arena, 1),
-                                                .y = output_of<I>(x, arena, 0),
+      p.key.layer = static_cast<std::uint32_t>(Index);
+      const backward_arguments<value> arguments{.x = output_of<Index>(x, arena, 1),
+                                                .y = output_of<Index>(x, arena, 0),
                                                 .dy = arena + node.gradient_buffer * samples_,
                                                 .parameters = parameters + node.parameter_offset,
-                                                .dx = input_gradient<I>(arena),
+                                                .dx = input_gradient<Index>(arena),
                                                 .gradients = gradients + node.parameter_offset,
                                                 .accumulate = accumulate};
-      op<I>().backward(c, p, arguments);
+      op<Index>().backward(c, p, arguments);
     }
   }
 
-  /// The output of node I (back = 0) or of the node before it (back = 1).
-  template <std::size_t I>
+  /// The output of node Index (back = 0) or of the node before it (back = 1).
+  template <std::size_t Index>
   const value* output_of(const value* x, value* arena, std::size_t back) const {
-    if (I < back) return x;
-    const std::int64_t offset = plan.nodes[I - back].output_buffer;
+    if (Index < back) return x;
+    const std::int64_t offset = plan.nodes[Index - back].output_buffer;
     return offset == no_buffer ? x : arena + offset * samples_;
   }
 
-  template <std::size_t I>
+  template <std::size_t Index>
   value* input_gradient(value* arena) const {
-    if constexpr (I == 0)
+    if constexpr (Index == 0)
       return nullptr;
-    else if constexpr (!plan.nodes[I].input_gradient)
+    else if constexpr (!plan.nodes[Index].input_gradient)
       return nullptr;
     else
-      return arena + plan.nodes[I - 1].gradient_buffer * samples_;
+      return arena + plan.nodes[Index - 1].gradient_buffer * samples_;
   }
 
   std::int64_t samples_;

@@ -9,17 +9,31 @@
 
 namespace lockstep {
 
+/// A probability as a template argument: `dropout<0.1>`. Held in units of 2^-32, since compilers differ on
+/// floating-point template arguments.
+struct probability {
+  std::uint64_t parts = 0;
+
+  // NOLINTNEXTLINE(google-explicit-constructor): a number is meant to convert.
+  consteval probability(double p) : parts(p >= 0 && p <= 1 ? static_cast<std::uint64_t>(p * 0x1p32 + 0.5) : invalid) {}
+
+  [[nodiscard]] constexpr bool valid() const { return parts != invalid; }
+  [[nodiscard]] constexpr float value() const { return static_cast<float>(static_cast<double>(parts) * 0x1p-32); }
+
+  static constexpr std::uint64_t invalid = ~std::uint64_t{0};
+};
+
 /// Zeroes each element with probability P while training and scales the others by 1 / (1 - P), as torch.nn.Dropout;
 /// the identity otherwise. The mask depends on (seed, step, layer, global sample index): any number of replicas drops
 /// the same elements. It is drawn again in backward, so it needs no memory.
-template <float P = 0.5F>
+template <probability P = 0.5>
 struct dropout {
   static constexpr std::string_view kind = "dropout";
   static constexpr layer_traits traits{.backward_reads_input = false, .backward_in_place = true};
 
   template <dims Arriving>
   static consteval void check() {
-    static_assert(P >= 0.F && P <= 1.F, "lockstep: dropout: the probability lies between 0 and 1");
+    static_assert(P.valid(), "lockstep: dropout: the probability lies between 0 and 1");
   }
 
   [[nodiscard]] static constexpr dims output(const dims& in) { return in; }
@@ -36,12 +50,12 @@ struct dropout {
 
     void forward(context& c, const pass& p, const value* x, const value*, value* y) {
       if (p.training)
-        B::dropout(c, samples_, T.in.size(), P, p.key, x, y);
+        B::dropout(c, samples_, T.in.size(), P.value(), p.key, x, y);
       else
         std::copy_n(x, samples_ * T.in.size(), y);
     }
     void backward(context& c, const pass& p, const backward_arguments<value>& a) {
-      if constexpr (T.input_gradient) B::dropout(c, samples_, T.in.size(), P, p.key, a.dy, a.dx);
+      if constexpr (T.input_gradient) B::dropout(c, samples_, T.in.size(), P.value(), p.key, a.dy, a.dx);
     }
 
    private:

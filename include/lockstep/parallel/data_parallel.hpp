@@ -122,8 +122,6 @@ class data_parallel {
   /// Throws shape_error or value_error for a batch that does not fit, replica_error for what a replica threw.
   template <class L = loss_type>
   double step(input_view images, std::span<const typename L::template target_type<value_type>> targets) {
-    static_assert(Model::has_loss,
-                  "lockstep: data_parallel::step: the model has no loss; name one: model<net, input<...>, cross_entropy>");
     const auto entered = enter();
     const double denominator = check_batch(images, targets);
     const double scale = denominator > 0 ? 1.0 / denominator : 0.0;
@@ -160,6 +158,14 @@ class data_parallel {
     return total / denominator;
   }
 
+  template <class... Arguments>
+    requires(!Model::has_loss)
+  double step(const Arguments&...) {
+    static_assert(Model::has_loss && sizeof...(Arguments) >= 0,
+                  "lockstep: data_parallel::step: the model has no loss; name one: model<net, input<...>, cross_entropy>");
+    return 0;
+  }
+
   /// The outputs for a batch of any size, gathered in the order of the samples: (B, output...). Layers behave as in
   /// evaluation (no dropout).
   [[nodiscard]] output_tensor forward(input_view images) {
@@ -185,9 +191,6 @@ class data_parallel {
   template <class L = loss_type>
   [[nodiscard]] evaluation evaluate(input_view images,
                                     std::span<const typename L::template target_type<value_type>> targets) {
-    static_assert(Model::has_loss,
-                  "lockstep: data_parallel::evaluate: the model has no loss; name one: "
-                  "model<net, input<...>, cross_entropy>");
     const auto entered = enter();
     evaluation all{.denominator = check_batch(images, targets)};
     std::array<evaluation, count> parts{};
@@ -208,6 +211,15 @@ class data_parallel {
     });
     for (const auto& part : parts) all += part;
     return all;
+  }
+
+  template <class... Arguments>
+    requires(!Model::has_loss)
+  evaluation evaluate(const Arguments&...) {
+    static_assert(Model::has_loss && sizeof...(Arguments) >= 0,
+                  "lockstep: data_parallel::evaluate: the model has no loss; name one: "
+                  "model<net, input<...>, cross_entropy>");
+    return {};
   }
 
   /// The learnable tensors by PyTorch's names, readable and writable.

@@ -60,6 +60,17 @@ constexpr auto tie_fields(T& s) {
   }
 }
 
+template <class References>
+struct without_references;
+template <class... Ts>
+struct without_references<std::tuple<Ts...>> {
+  using type = std::tuple<std::remove_cvref_t<Ts>...>;
+};
+
+/// The tuple of the types of T's members.
+template <class T>
+using field_values = typename without_references<decltype(tie_fields(std::declval<T&>()))>::type;
+
 template <class T>
 struct is_tuple : std::false_type {};
 template <class... Ts>

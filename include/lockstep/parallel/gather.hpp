@@ -59,16 +59,16 @@ dereferenced<T, N> dereference(const std::array<const T*, N>& pointers) {
 template <class T, std::size_t N>
 auto gather_values(const std::array<const T*, N>& shards);
 
-/// Gathers member I of every shard's tuple.
-template <std::size_t N, class Tuples, std::size_t... I>
-auto gather_tuples(const Tuples& shards, std::index_sequence<I...>) {
+/// Gathers member Index of every shard's tuple.
+template <std::size_t N, class Tuples, std::size_t... Index>
+auto gather_tuples(const Tuples& shards, std::index_sequence<Index...>) {
   const auto column = [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
     using member = std::remove_cvref_t<decltype(std::get<K>(shards[0]))>;
     std::array<const member*, N> all{};
     for (std::size_t r = 0; r < N; ++r) all[r] = &std::get<K>(shards[r]);
     return gather_values<member, N>(all);
   };
-  return std::make_tuple(column(std::integral_constant<std::size_t, I>{})...);
+  return std::make_tuple(column(std::integral_constant<std::size_t, Index>{})...);
 }
 
 template <class T, std::size_t N>
@@ -94,7 +94,8 @@ auto gather_values(const std::array<const T*, N>& shards) {
       return std::array<parts, N>{tie_fields(*shards[R])...};
     }(rank_indices<N>{});
     auto members = gather_tuples<N>(tied, rank_indices<std::tuple_size_v<parts>>{});
-    if constexpr (requires { std::apply([](auto&... each) { return T{std::move(each)...}; }, members); })
+    // A struct of views would convert from the tensors and outlive them: only a struct that can own them is kept.
+    if constexpr (std::is_same_v<decltype(members), field_values<T>>)
       return std::apply([](auto&... each) { return T{std::move(each)...}; }, members);
     else
       return members;
@@ -110,7 +111,8 @@ auto gather_values(const std::array<const T*, N>& shards) {
 
 /// Joins the outputs of N replicas along the first dimension, in the order of the replicas, as
 /// torch.nn.parallel.gather. Batches are copied into one owning tensor; values without a batch dimension become a
-/// std::array with one element a replica; tuples, arrays and plain structs are gathered member by member.
+/// std::array with one element a replica; tuples, arrays and plain structs are gathered member by member. A struct of
+/// tensors stays that struct; any other becomes a tuple.
 template <class T, std::size_t N>
 [[nodiscard]] auto gather(const std::array<T, N>& shards) {
   static_assert(N >= 1, "lockstep: gather: one shard or more");

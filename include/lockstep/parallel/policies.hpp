@@ -29,15 +29,16 @@ struct pick<Is, Default, First, Rest...>
 
 template <class... Policies>
 struct policies {
+  // First: a compiler may drop the members behind a check that fails, and then complain of their absence.
+  using backend = typename pick<is_backend_policy, cpu, Policies...>::type;
+  using optimizer = typename pick<is_optimizer_policy, sgd, Policies...>::type;
+
   static_assert(((is_backend_policy<Policies>::value || is_optimizer_policy<Policies>::value) && ...),
                 "lockstep: data_parallel: a policy behind N is neither a backend nor an optimizer");
   static_assert((0 + ... + (is_backend_policy<Policies>::value ? 1 : 0)) <= 1,
                 "lockstep: data_parallel: two backends are given; keep one");
   static_assert((0 + ... + (is_optimizer_policy<Policies>::value ? 1 : 0)) <= 1,
                 "lockstep: data_parallel: two optimizers are given; keep one");
-
-  using backend = typename pick<is_backend_policy, cpu, Policies...>::type;
-  using optimizer = typename pick<is_optimizer_policy, sgd, Policies...>::type;
 };
 
 }  // namespace lockstep::detail

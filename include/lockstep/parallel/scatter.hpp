@@ -109,7 +109,7 @@ auto shard_value(T& value, shard_range r) {
   } else if constexpr (plain_struct<plain>) {
     auto parts = shard_tuple(tie_fields(value), r);
     // A struct of views stays that struct; a struct of owning tensors becomes a tuple of views.
-    if constexpr (requires { std::apply([](auto&... each) { return plain{each...}; }, parts); })
+    if constexpr (std::is_same_v<decltype(parts), field_values<plain>>)
       return std::apply([](auto&... each) { return plain{each...}; }, parts);
     else
       return parts;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/narrow_convolution.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
 
@@ -14,7 +16,8 @@ namespace lockstep::cpu_backend {
 /// PyTorch's order. The geometry is a value here, so that a network of many convolutions compiles this code once.
 class convolution_runner {
  public:
-  convolution_runner(context& c, const convolution_geometry& geometry, std::int64_t samples) : g_(geometry) {
+  convolution_runner(context& c, const convolution_geometry& geometry, std::int64_t samples)
+      : g_(geometry), samples_(samples) {
     onednn::checked("a convolution", [&] { build(c.engine(), samples); });
   }
 
@@ -31,16 +34,10 @@ class convolution_runner {
   /// dw, db (+)= their gradients, and dx when g_.input_gradient. dy is the gradient behind the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
-    back_src_.load(c.stream(), x);
-    back_dst_.load(c.stream(), dy);
-    weights_gradient_.bind(accumulate ? fresh_weights_.data() : dw);
-    if (g_.bias) set(bias_gradient_, accumulate ? fresh_bias_.data() : db);
-    backward_weights_(c.stream(), "convolution backward weights");
-    weights_gradient_.store(c.stream());
-    if (accumulate) {
-      add(fresh_weights_, dw);
-      if (g_.bias) add(fresh_bias_, db);
-    }
+    if (narrow_)
+      (*narrow_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
+    else
+      backward_weights(c, x, dy, dw, db, accumulate);
     if (g_.input_gradient) {
       data_dst_.load(c.stream(), dy);
       data_weights_.load(c.stream(), w);
@@ -51,6 +48,19 @@ class convolution_runner {
   }
 
  private:
+  void backward_weights(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
+    back_src_.load(c.stream(), x);
+    back_dst_.load(c.stream(), dy);
+    weights_gradient_.bind(accumulate ? fresh_weights_.data() : dw);
+    if (g_.bias) set(bias_gradient_, accumulate ? fresh_bias_.data() : db);
+    backward_weights_(c.stream(), "convolution backward weights");
+    weights_gradient_.store(c.stream());
+    if (accumulate) {
+      add(fresh_weights_, dw);
+      if (g_.bias) add(fresh_bias_, db);
+    }
+  }
+
   static void set(const dnnl::memory& memory, const float* bytes) {
     dnnl_memory_set_data_handle(memory.get(), const_cast<float*>(bytes));  // NOLINT: oneDNN's handles are not const
   }
@@ -85,66 +95,59 @@ class convolution_runner {
                                         onednn::any_order(n, g_.out_channels, g_.out())};
 
     const auto forward = choose([&](const auto& d) { return onednn::describe_forward(engine, g_, d); }, ours, any);
-    const auto back = choose(
-        [&](const auto& d) { return onednn::describe_backward_weights(engine, g_, d, forward); }, ours, any);
-
     src_ = {engine, x, forward.src_desc(), true};
     weights_ = {engine, w, forward.weights_desc(), true};
     dst_ = {engine, y, forward.dst_desc(), false};
-    back_src_ = {engine, x, back.src_desc(), true};
-    back_dst_ = {engine, y, back.diff_dst_desc(), true};
-    weights_gradient_ = {engine, w, back.diff_weights_desc(), false};
-    fresh_weights_ = aligned_buffer<float>(g_.weight_size());
+    bias_ = onednn::unbound(b, engine);
+    forward_ = onednn::call(dnnl::convolution_forward(forward));
+    forward_.add(DNNL_ARG_SRC, src_.memory());
+    forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
+    if (g_.bias) forward_.add(DNNL_ARG_BIAS, bias_);
+    forward_.add(DNNL_ARG_DST, dst_.memory());
+    scratch_.add(forward_, forward.scratchpad_desc(), engine);
 
-    std::size_t scratch = std::max(forward.scratchpad_desc().get_size(), back.scratchpad_desc().get_size());
+    if (narrow::takes(g_)) {
+      narrow_.emplace(g_);
+    } else {
+      const auto back = choose(
+          [&](const auto& d) { return onednn::describe_backward_weights(engine, g_, d, forward); }, ours, any);
+      back_src_ = {engine, x, back.src_desc(), true};
+      back_dst_ = {engine, y, back.diff_dst_desc(), true};
+      weights_gradient_ = {engine, w, back.diff_weights_desc(), false};
+      bias_gradient_ = onednn::unbound(b, engine);
+      fresh_weights_ = aligned_buffer<float>(g_.weight_size());
+      fresh_bias_ = aligned_buffer<float>(g_.bias ? g_.out_channels : 0);
+      backward_weights_ = onednn::call(dnnl::convolution_backward_weights(back));
+      backward_weights_.add(DNNL_ARG_SRC, back_src_.memory());
+      backward_weights_.add(DNNL_ARG_DIFF_DST, back_dst_.memory());
+      backward_weights_.add(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_.memory());
+      if (g_.bias) backward_weights_.add(DNNL_ARG_DIFF_BIAS, bias_gradient_);
+      scratch_.add(backward_weights_, back.scratchpad_desc(), engine);
+    }
+
     if (g_.input_gradient) {
       const auto data = choose(
           [&](const auto& d) { return onednn::describe_backward_data(engine, g_, d, forward); }, ours, any);
       data_src_ = {engine, x, data.diff_src_desc(), false};
       data_dst_ = {engine, y, data.diff_dst_desc(), true};
       data_weights_ = {engine, w, data.weights_desc(), true};
-      scratch = std::max(scratch, data.scratchpad_desc().get_size());
-      scratch_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(scratch));
-      data_scratch_ = dnnl::memory(data.scratchpad_desc(), engine, scratch_.data());
       backward_data_ = onednn::call(dnnl::convolution_backward_data(data));
       backward_data_.add(DNNL_ARG_DIFF_DST, data_dst_.memory());
       backward_data_.add(DNNL_ARG_WEIGHTS, data_weights_.memory());
       backward_data_.add(DNNL_ARG_DIFF_SRC, data_src_.memory());
-      backward_data_.add(DNNL_ARG_SCRATCHPAD, data_scratch_);
-    } else {
-      scratch_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(scratch));
-    }
-
-    forward_scratch_ = dnnl::memory(forward.scratchpad_desc(), engine, scratch_.data());
-    forward_ = onednn::call(dnnl::convolution_forward(forward));
-    forward_.add(DNNL_ARG_SRC, src_.memory());
-    forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
-    forward_.add(DNNL_ARG_DST, dst_.memory());
-    forward_.add(DNNL_ARG_SCRATCHPAD, forward_scratch_);
-
-    back_scratch_ = dnnl::memory(back.scratchpad_desc(), engine, scratch_.data());
-    backward_weights_ = onednn::call(dnnl::convolution_backward_weights(back));
-    backward_weights_.add(DNNL_ARG_SRC, back_src_.memory());
-    backward_weights_.add(DNNL_ARG_DIFF_DST, back_dst_.memory());
-    backward_weights_.add(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_.memory());
-    backward_weights_.add(DNNL_ARG_SCRATCHPAD, back_scratch_);
-
-    if (g_.bias) {
-      bias_ = onednn::unbound(b, engine);
-      bias_gradient_ = onednn::unbound(b, engine);
-      fresh_bias_ = aligned_buffer<float>(g_.out_channels);
-      forward_.add(DNNL_ARG_BIAS, bias_);
-      backward_weights_.add(DNNL_ARG_DIFF_BIAS, bias_gradient_);
+      scratch_.add(backward_data_, data.scratchpad_desc(), engine);
     }
   }
 
   convolution_geometry g_;
+  std::int64_t samples_;
+  std::optional<narrow::weight_gradient> narrow_;
   onednn::operand src_, weights_, dst_;
   onednn::operand back_src_, back_dst_, weights_gradient_;
   onednn::operand data_src_, data_dst_, data_weights_;
-  dnnl::memory bias_, bias_gradient_, forward_scratch_, back_scratch_, data_scratch_;
+  dnnl::memory bias_, bias_gradient_;
   aligned_buffer<float> fresh_weights_, fresh_bias_;
-  aligned_buffer<std::byte> scratch_;
+  onednn::scratch scratch_;
   onednn::call forward_, backward_weights_, backward_data_;
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include <dlfcn.h>
 
@@ -253,6 +254,24 @@ class call {
   dnnl::primitive primitive_;
   std::array<dnnl_exec_arg_t, 6> arguments_{};
   int count_ = 0;
+};
+
+/// Working memory of the primitives of one op. They never run at the same time and so share the largest one's bytes.
+class scratch {
+ public:
+  void add(call& primitive, const dnnl::memory::desc& desc, const dnnl::engine& engine) {
+    const auto size = static_cast<std::int64_t>(desc.get_size());
+    if (size > buffer_.size()) {
+      buffer_ = aligned_buffer<std::byte>(size);
+      for (const auto& user : users_) dnnl_memory_set_data_handle(user.get(), buffer_.data());
+    }
+    users_.emplace_back(desc, engine, buffer_.data());
+    primitive.add(DNNL_ARG_SCRATCHPAD, users_.back());
+  }
+
+ private:
+  aligned_buffer<std::byte> buffer_;
+  std::vector<dnnl::memory> users_;
 };
 
 /// An operand of a primitive: the caller's bytes where the primitive reads the caller's order, else a buffer of our

@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include <lockstep/backend/cpu/context.hpp>
@@ -40,18 +39,14 @@ class pooling_runner {
     dst_ = {engine, y, y, false};
     src_gradient_ = {engine, x, x, false};
     dst_gradient_ = {engine, y, y, true};
-    scratch_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(
-        std::max(forward.scratchpad_desc().get_size(), backward.scratchpad_desc().get_size())));
-    forward_scratch_ = dnnl::memory(forward.scratchpad_desc(), engine, scratch_.data());
-    backward_scratch_ = dnnl::memory(backward.scratchpad_desc(), engine, scratch_.data());
     forward_ = onednn::call(dnnl::pooling_forward(forward));
     forward_.add(DNNL_ARG_SRC, src_.memory());
     forward_.add(DNNL_ARG_DST, dst_.memory());
-    forward_.add(DNNL_ARG_SCRATCHPAD, forward_scratch_);
+    scratch_.add(forward_, forward.scratchpad_desc(), engine);
     backward_ = onednn::call(dnnl::pooling_backward(backward));
     backward_.add(DNNL_ARG_DIFF_DST, dst_gradient_.memory());
     backward_.add(DNNL_ARG_DIFF_SRC, src_gradient_.memory());
-    backward_.add(DNNL_ARG_SCRATCHPAD, backward_scratch_);
+    scratch_.add(backward_, backward.scratchpad_desc(), engine);
     if (g_.kind == pooling_kind::maximum) {
       winners_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(forward.workspace_desc().get_size()));
       workspace_ = dnnl::memory(forward.workspace_desc(), engine, winners_.data());
@@ -62,8 +57,9 @@ class pooling_runner {
 
   pooling_geometry g_;
   onednn::operand src_, dst_, src_gradient_, dst_gradient_;
-  dnnl::memory workspace_, forward_scratch_, backward_scratch_;
-  aligned_buffer<std::byte> scratch_, winners_;
+  dnnl::memory workspace_;
+  aligned_buffer<std::byte> winners_;
+  onednn::scratch scratch_;
   onednn::call forward_, backward_;
 };
 

@@ -35,6 +35,8 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void store8(float* to, float8 value)
   __builtin_memcpy(to, &value, sizeof value);
 }
 
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 broadcast8(float v) { return float8{v, v, v, v, v, v, v, v}; }
+
 /// Sum of the eight lanes, always in the same order.
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float sum8(float8 v) {
   return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));

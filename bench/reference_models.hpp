@@ -1,0 +1,48 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+#include <lockstep/lockstep.hpp>
+
+/// \file
+/// The three models that every benchmark measures, and batches of random data for them.
+
+namespace lockstep_bench {
+
+using cnn = lockstep::model<
+    lockstep::sequential<lockstep::named<"conv1", lockstep::conv2d<64, 3, lockstep::padding<1>>>, lockstep::relu,
+                         lockstep::flatten, lockstep::named<"fc", lockstep::linear<64 * 32 * 32, 10>>>,
+    lockstep::input<3, 32, 32>, lockstep::cross_entropy>;
+
+using mlp = lockstep::model<lockstep::sequential<lockstep::linear<784, 512>, lockstep::relu, lockstep::linear<512, 256>,
+                                                 lockstep::relu, lockstep::linear<256, 10>>,
+                            lockstep::input<784>, lockstep::cross_entropy>;
+
+using linear = lockstep::model<lockstep::sequential<lockstep::linear<10, 10>>, lockstep::input<10>,
+                               lockstep::mean_squared_error>;
+
+/// A random batch with targets that fit the model.
+template <class Model>
+struct random_batch {
+  using loss = typename Model::loss_type;
+  using target = typename loss::template target_type<float>;
+
+  explicit random_batch(std::int64_t samples)
+      : images(samples), targets(samples * loss::target_size(Model::output_dims)) {
+    const lockstep::random_stream stream(lockstep::seed{1}, lockstep::random_purpose::synthetic_data);
+    std::uint64_t draw = 0;
+    for (float& pixel : images) pixel = stream.uniform(draw++);
+    for (target& t : targets) {
+      if constexpr (std::is_integral_v<target>)
+        t = stream.below(static_cast<std::uint32_t>(Model::output_dims.size()), draw++);
+      else
+        t = stream.uniform(draw++);
+    }
+  }
+
+  lockstep::tensor<float, lockstep::batch_shape<Model::input_dims>> images;
+  lockstep::tensor<target, lockstep::shape<lockstep::dynamic>> targets;
+};
+
+}  // namespace lockstep_bench

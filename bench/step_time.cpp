@@ -1,0 +1,84 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+// Measures one case for a given time and prints one line of JSON: what compare.py calls between the rounds of its peers.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "reference_models.hpp"
+
+namespace {
+
+struct request {
+  std::string name = "cnn";
+  std::string phase = "train";
+  int replicas = 1;
+  int batch = 64;
+  double seconds = 0.5;
+};
+
+template <class F>
+void measure(const request& r, const F& step) {
+  using clock = std::chrono::steady_clock;
+  const auto run_for = [&](double seconds, std::vector<double>& times) {
+    const auto end = clock::now() + std::chrono::duration<double>(seconds);
+    auto before = clock::now();
+    do {
+      step();
+      const auto now = clock::now();
+      times.push_back(std::chrono::duration<double>(now - before).count());
+      before = now;
+    } while (before < end);
+  };
+  std::vector<double> times;
+  run_for(r.seconds * 0.2, times);
+  times.clear();
+  run_for(r.seconds, times);
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  std::printf("{\"case\": \"%s\", \"phase\": \"%s\", \"replicas\": %d, \"batch\": %d, \"steps\": %zu, \"median_s\": %.9g}\n",
+              r.name.c_str(), r.phase.c_str(), r.replicas, r.batch, times.size(), times[times.size() / 2]);
+}
+
+template <class Model>
+void run(const request& r) {
+  lockstep::with_replicas<1, 2, 4>(r.replicas, [&]<int N>() {
+    lockstep::data_parallel<Model, N> trainer{lockstep::sgd{.learning_rate = 0.01F}};
+    const lockstep_bench::random_batch<Model> batch(r.batch);
+    if (r.phase == "train") {
+      measure(r, [&] { trainer.step(batch.images, batch.targets); });
+    } else {
+      typename decltype(trainer)::output_tensor out(r.batch);
+      measure(r, [&] { trainer.forward(batch.images, out.view()); });
+    }
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  request r;
+  CLI::App app{"Times one case of lockstep."};
+  app.add_option("--case", r.name)->check(CLI::IsMember({"cnn", "linear", "mlp"}));
+  app.add_option("--phase", r.phase)->check(CLI::IsMember({"train", "infer"}));
+  app.add_option("--replicas", r.replicas);
+  app.add_option("--batch", r.batch)->check(CLI::PositiveNumber);
+  app.add_option("--seconds", r.seconds)->check(CLI::PositiveNumber);
+  CLI11_PARSE(app, argc, argv);
+  try {
+    if (r.name == "cnn")
+      run<lockstep_bench::cnn>(r);
+    else if (r.name == "linear")
+      run<lockstep_bench::linear>(r);
+    else
+      run<lockstep_bench::mlp>(r);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 2;
+  }
+}

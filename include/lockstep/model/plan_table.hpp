@@ -1,0 +1,148 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/model/executor.hpp>
+#include <lockstep/model/model.hpp>
+#include <lockstep/parallel/shard.hpp>
+
+namespace lockstep {
+
+namespace detail {
+
+/// 657162 -> `657,162`.
+[[nodiscard]] inline std::string grouped(std::int64_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t i = text.size(); i > 3 + (number < 0 ? 1U : 0U);) text.insert(i -= 3, ",");
+  return text;
+}
+
+/// Rows of cells as lines, columns two spaces apart; the first `left` columns are flush left, the others right.
+class table_writer {
+ public:
+  table_writer(std::size_t left, std::vector<std::string> head) : left_(left) { rows_.push_back(std::move(head)); }
+
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+
+  void append_to(std::string& text) const {
+    std::vector<std::size_t> widths(rows_.front().size());
+    for (const auto& row : rows_)
+      for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+    for (const auto& row : rows_) {
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        const std::size_t space = widths[c] - row[c].size();
+        text.append(c == 0 ? 0 : 2, ' ');
+        if (c >= left_) text.append(space, ' ');
+        text.append(row[c]);
+        if (c < left_ && c + 1 < row.size()) text.append(space, ' ');
+      }
+      text += '\n';
+    }
+  }
+
+ private:
+  std::size_t left_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// Where a buffer lies: its offset, or a dash when there is none.
+[[nodiscard]] inline std::string offset_text(std::int64_t offset) {
+  return offset == no_buffer ? std::string("-") : grouped(offset);
+}
+
+/// `22+21+21`: the shards of a batch.
+[[nodiscard]] inline std::string shards_text(int replicas, std::int64_t batch) {
+  std::string text;
+  for (int r = 0; r < replicas; ++r)
+    text.append(r == 0 ? "" : "+").append(std::to_string(shard_of(batch, replicas, r).count));
+  return text;
+}
+
+template <class Model>
+inline constexpr auto leaf_kinds = []<std::size_t... I>(std::index_sequence<I...>) {
+  return std::array<std::string_view, sizeof...(I)>{Model::template leaf<I>::kind...};
+}(std::make_index_sequence<Model::leaf_count>{});
+
+/// The two leading cells of a node's row: which layer, and what it does (`conv2d+relu`).
+template <class Model>
+[[nodiscard]] std::pair<std::string, std::string> node_title(const plan_node& node) {
+  if (node.kind == node_kind::to_channels_last) return {"", "to channels-last"};
+  if (node.kind == node_kind::to_plain) return {"", "to plain order"};
+  const auto leaf = static_cast<std::size_t>(node.leaf);
+  std::string kind(leaf_kinds<Model>[leaf]);
+  if (node.fused_leaf >= 0) kind.append("+").append(leaf_kinds<Model>[static_cast<std::size_t>(node.fused_leaf)]);
+  return {std::string(Model::paths[leaf].view()), std::move(kind)};
+}
+
+}  // namespace detail
+
+/// The static plan as text: a line a node of the network (its layer, what it does, extents of a sample, parameters,
+/// forward flops of a sample, where its output and its output's gradient lie in the arena), a line a parameter under
+/// PyTorch's name, then what a training step of `batch` samples on `replicas` replicas needs. Arena offsets count
+/// elements of one sample, parameter offsets elements.
+/// Throws value_error when `replicas` or `batch` is below one.
+template <class Model, class Backend>
+[[nodiscard]] std::string plan_table(int replicas, std::int64_t batch) {
+  if (replicas < 1) throw value_error("plan_table", "one replica or more", std::to_string(replicas));
+  if (batch < 1) throw value_error("plan_table", "a batch of one sample or more", std::to_string(batch));
+  constexpr const auto& plan = Model::template plan<Backend>;
+  constexpr auto element = static_cast<std::int64_t>(sizeof(typename Backend::value_type));
+  using detail::grouped;
+
+  detail::table_writer nodes(4, {"node", "layer", "kind", "sample", "parameters", "flops", "output at", "gradient at"});
+  for (int i = 0; i < plan.node_count; ++i) {
+    const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
+    auto [layer, kind] = detail::node_title<Model>(node);
+    nodes.add({std::to_string(i), std::move(layer), std::move(kind), to_string(node.in) + " -> " + to_string(node.out),
+               grouped(node.parameter_size), grouped(node.flops), detail::offset_text(node.output_buffer),
+               detail::offset_text(node.gradient_buffer)});
+  }
+
+  detail::table_writer parameters(2, {"parameter", "shape", "elements", "offset"});
+  for (int p = 0; p < plan.parameter_tensors; ++p) {
+    const plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
+    parameters.add({Model::template parameter_name<Backend>(parameter), to_string(parameter.shape),
+                    grouped(parameter.shape.size()), grouped(parameter.offset)});
+  }
+
+  // A replica's arena holds one micro-shard, or all of a shorter shard.
+  const std::int64_t samples = std::min(micro_shard<Model, Backend>, shard_of(batch, replicas, 0).count);
+  const auto bytes = [&](std::int64_t elements) { return grouped(checked_multiply(elements, element)); };
+  const auto arena = [&](std::int64_t elements) { return bytes(checked_multiply(samples, elements)); };
+  const std::int64_t gradients = checked_multiply(plan.parameter_count, replicas);
+
+  detail::table_writer totals(1, {"total", "value"});
+  totals.add({"parameters", grouped(plan.parameter_count)});
+  totals.add({"parameter bytes", bytes(plan.parameter_count)});
+  totals.add({"gradient bytes a replica", bytes(plan.parameter_count)});
+  totals.add({"gradient bytes", bytes(gradients)});
+  totals.add({"samples a micro-shard", grouped(samples)});
+  totals.add({"arena bytes a replica", arena(plan.arena_size)});
+  totals.add({"arena bytes a replica without reuse", arena(plan.unshared_size)});
+  totals.add({"flops a training step", grouped(checked_multiply(plan.training_flops, batch))});
+  totals.add({"batch", grouped(batch)});
+  totals.add({"shards", detail::shards_text(replicas, batch)});
+
+  std::string text("backend ");
+  text.append(Backend::name)
+      .append(", ")
+      .append(std::to_string(replicas))
+      .append(replicas == 1 ? " replica\n\n" : " replicas\n\n");
+  nodes.append_to(text);
+  text += '\n';
+  parameters.append_to(text);
+  text += '\n';
+  totals.append_to(text);
+  return text;
+}
+
+}  // namespace lockstep
