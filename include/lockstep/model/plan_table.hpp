@@ -68,8 +68,8 @@ class table_writer {
 }
 
 template <class Model>
-inline constexpr auto leaf_kinds = []<std::size_t... I>(std::index_sequence<I...>) {
-  return std::array<std::string_view, sizeof...(I)>{Model::template leaf<I>::kind...};
+inline constexpr auto leaf_kinds = []<std::size_t... Index>(std::index_sequence<Index...>) {
+  return std::array<std::string_view, sizeof...(Index)>{Model::template leaf<Index>::kind...};
 }(std::make_index_sequence<Model::leaf_count>{});
 
 /// The two leading cells of a node's row: which layer, and what it does (`conv2d+relu`).

@@ -1,0 +1,98 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <lockstep/core/error.hpp>
+
+#include "data.hpp"
+#include "fit.hpp"
+#include "networks.hpp"
+#include "options.hpp"
+
+namespace {
+
+using namespace lockstep_train;
+
+constexpr int bad_input = 2;
+constexpr int failure = 1;
+
+network pick(const options& o, sample_format format) {
+  if (format == sample_format::rows) return linear_network();
+  if (o.model == "cnn") return format == sample_format::cifar10 ? cnn_network_cifar10() : cnn_network_idx();
+  return format == sample_format::cifar10 ? mlp_network_cifar10() : mlp_network_idx();
+}
+
+/// A training run that cannot be saved should fail before it starts.
+void require_writable_folder(const std::string& file) {
+  std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  if (folder.empty()) folder = ".";
+  if (std::filesystem::is_directory(file)) throw lockstep::io_error(file, "expected a file, got a directory");
+  if (!std::filesystem::is_directory(folder) || ::access(folder.c_str(), W_OK) != 0)
+    throw lockstep::io_error(file, "its folder does not exist or cannot be written");
+}
+
+void print_shape(const lockstep::dims& shape) {
+  std::string text;
+  for (int i = 0; i < shape.rank; ++i) text.append(i == 0 ? "" : ", ").append(std::to_string(shape[i]));
+  fmt::print("output shape ({})\n", text);
+}
+
+void train(const options& o) {
+  const sample_format format = format_of(o);
+  const network net = pick(o, format);
+  if (o.plan) {
+    fmt::print("{}", net.plan(o.replicas, o.batch));
+    return;
+  }
+  if (!o.save.empty()) require_writable_folder(o.save);
+  const auto t = net.make(o);
+  if (!o.init.empty()) t->load(o.init);
+  data_set data = open_data(o, format);
+  if (!o.quiet) {
+    fmt::print("{}: {} parameters, {} replica{}, batch {}, {} training samples ({})\n", o.model, net.parameters,
+               o.replicas, o.replicas == 1 ? "" : "s", o.batch, data.train->samples(), data.description);
+    if (format == sample_format::rows) print_shape(t->output_shape(std::min(o.batch, data.train->samples())));
+    std::fflush(stdout);
+  }
+  fit(o, net, *t, data);
+  if (!o.save.empty()) t->save(o.save);
+}
+
+/// One line on stderr. The library's messages carry its own name in front.
+int complain(std::string_view message, int code) {
+  constexpr std::string_view prefix = "lockstep: ";
+  if (message.substr(0, prefix.size()) == prefix) message.remove_prefix(prefix.size());
+  std::fflush(stdout);
+  fmt::print(stderr, "lockstep-train: {}\n", message);
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    if (const auto o = parse(argc, argv)) train(*o);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain("the output cannot be written", failure);
+    return 0;
+  } catch (const usage_error& error) {
+    return complain(error.what(), bad_input);
+  } catch (const lockstep::replica_error& error) {
+    return complain(error.what(), failure);
+  } catch (const lockstep::backend_error& error) {
+    return complain(error.what(), failure);
+  } catch (const lockstep::error& error) {
+    return complain(error.what(), bad_input);
+  } catch (const std::bad_alloc&) {
+    return complain("the memory is not enough; a smaller --batch needs less", failure);
+  } catch (const std::exception& error) {
+    return complain(error.what(), failure);
+  }
+}

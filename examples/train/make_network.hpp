@@ -1,0 +1,91 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include <lockstep/backend/cpu/cpu.hpp>
+#include <lockstep/io/safetensors.hpp>
+#include <lockstep/model/plan_table.hpp>
+#include <lockstep/parallel/data_parallel.hpp>
+#include <lockstep/parallel/with_replicas.hpp>
+
+#include "networks.hpp"
+
+namespace lockstep_train {
+
+template <class Model, int N>
+class model_trainer : public trainer {
+  using parallel = lockstep::data_parallel<Model, N>;
+  using target = typename Model::loss_type::template target_type<float>;
+
+ public:
+  explicit model_trainer(const options& o)
+      : parallel_(
+            lockstep::sgd{.learning_rate = o.learning_rate, .momentum = o.momentum, .weight_decay = o.weight_decay}) {
+    parallel_.initialize(lockstep::seed{o.seed});
+  }
+
+  double step(const batch& b) override { return parallel_.step(inputs(b), targets(b)); }
+
+  score evaluate(const batch& b) override {
+    const auto part = parallel_.evaluate(inputs(b), targets(b));
+    return {part.loss_sum, part.denominator, part.correct, part.counted};
+  }
+
+  lockstep::dims output_shape(std::int64_t samples) override {
+    const lockstep::tensor<float, typename parallel::input_shape> zeros(samples);
+    const auto gathered = parallel_.forward(zeros);
+    const auto out = gathered.view();
+    lockstep::dims shape;
+    shape.rank = static_cast<int>(out.rank());
+    for (int i = 0; i < shape.rank; ++i) shape.extent[i] = out.extent(static_cast<std::size_t>(i));
+    return shape;
+  }
+
+  void load(const std::string& file) override { lockstep::load_safetensors(parallel_, file); }
+  void save(const std::string& file) const override { lockstep::save_safetensors(parallel_, file); }
+
+ private:
+  static typename parallel::input_view inputs(const batch& b) {
+    return typename parallel::input_view(b.inputs, b.samples);
+  }
+
+  std::span<const target> targets(const batch& b) const {
+    const auto size = static_cast<std::size_t>(b.samples * parallel_.loss().target_size(Model::output_dims));
+    if constexpr (std::is_same_v<target, float>)
+      return {b.values, size};
+    else
+      return {b.labels, size};
+  }
+
+  parallel parallel_;
+};
+
+/// The numbers that with_replicas gets below, as a list for the command line.
+template <int... Counts>
+struct built_for {
+  static std::set<int> counts() { return {Counts...}; }
+
+  template <class Model>
+  static std::unique_ptr<trainer> make(const options& o) {
+    std::unique_ptr<trainer> made;
+    lockstep::with_replicas<Counts...>(o.replicas, [&]<int N> { made = std::make_unique<model_trainer<Model, N>>(o); });
+    return made;
+  }
+};
+
+using replicas_built = built_for<1, 2, 3, 4, 8>;
+
+template <class Model>
+[[nodiscard]] network make_network() {
+  return {.parameters = Model::parameter_count,
+          .classifies = !std::is_same_v<typename Model::loss_type, lockstep::mean_squared_error>,
+          .plan = &lockstep::plan_table<Model, lockstep::cpu>,
+          .make = &replicas_built::make<Model>};
+}
+
+}  // namespace lockstep_train

@@ -1,0 +1,72 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <lockstep/core/shape.hpp>
+
+#include "options.hpp"
+
+namespace lockstep_train {
+
+/// Samples with what belongs to them: borrowed, and without the static shape that stays inside a network's own source.
+struct batch {
+  std::int64_t samples = 0;
+  const float* inputs = nullptr;
+  const std::int64_t* labels = nullptr;  ///< of a classifier
+  const float* values = nullptr;         ///< of a regression
+};
+
+/// What an evaluation adds up over batches.
+struct score {
+  double loss_sum = 0;
+  double denominator = 0;
+  std::int64_t correct = 0;
+  std::int64_t counted = 0;
+
+  void add(const score& other) {
+    loss_sum += other.loss_sum;
+    denominator += other.denominator;
+    correct += other.correct;
+    counted += other.counted;
+  }
+};
+
+/// A data_parallel of any network and any number of replicas.
+class trainer {
+ public:
+  trainer() = default;
+  trainer(const trainer&) = delete;
+  trainer& operator=(const trainer&) = delete;
+  virtual ~trainer() = default;
+
+  virtual double step(const batch& b) = 0;
+  virtual score evaluate(const batch& b) = 0;
+  /// Extents of the gathered output for a batch of that many samples; runs one forward pass.
+  virtual lockstep::dims output_shape(std::int64_t samples) = 0;
+  virtual void load(const std::string& file) = 0;
+  virtual void save(const std::string& file) const = 0;
+};
+
+/// A network that this program was built with.
+struct network {
+  std::int64_t parameters;
+  bool classifies;  ///< has labels and an accuracy
+  std::string (*plan)(int replicas, std::int64_t batch);
+  std::unique_ptr<trainer> (*make)(const options& o);
+};
+
+/// The numbers of replicas that networks are built for.
+[[nodiscard]] std::set<int> replica_counts();
+
+// Each has a source file of its own: they compile side by side.
+[[nodiscard]] network linear_network();       ///< linear.cpp
+[[nodiscard]] network cnn_network_cifar10();  ///< cnn_cifar10.cpp, pictures of 3x32x32
+[[nodiscard]] network cnn_network_idx();      ///< cnn_idx.cpp, pictures of 1x28x28
+[[nodiscard]] network mlp_network_cifar10();  ///< mlp_cifar10.cpp
+[[nodiscard]] network mlp_network_idx();      ///< mlp_idx.cpp
+
+}  // namespace lockstep_train

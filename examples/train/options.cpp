@@ -1,0 +1,123 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "options.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <system_error>
+
+#include <fmt/core.h>
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "networks.hpp"
+
+namespace lockstep_train {
+
+namespace {
+
+/// A finite number of zero or more. CLI::NonNegativeNumber lets NaN and infinity through.
+std::string check_factor(const std::string& text) {
+  float value = 0;
+  if (CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value >= 0) return {};
+  return fmt::format("expected a finite number of zero or more, got {}", text);
+}
+
+/// The whole of `text` as a number; CLI's own conversion wraps those that are too large around.
+template <class T>
+std::optional<T> whole_number(const std::string& text) {
+  T value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string check_count(const std::string& text) {
+  constexpr auto largest = std::numeric_limits<std::int64_t>::max();
+  if (whole_number<std::int64_t>(text).value_or(0) >= 1) return {};
+  return fmt::format("expected a whole number from 1 to {}, got {}", largest, text);
+}
+
+std::string check_name(const std::string& text) {
+  return text.empty() ? "expected the name of a file, got nothing" : "";
+}
+
+std::string check_seed(const std::string& text) {
+  constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
+  if (whole_number<std::uint64_t>(text)) return {};
+  return fmt::format("expected a whole number from 0 to {}, got {}", largest, text);
+}
+
+}  // namespace
+
+std::optional<options> parse(int argc, const char* const* argv) {
+  options o;
+  std::string backend = "cpu";
+  std::string optimizer = "sgd";
+  std::string precision = "fp32";
+  std::string reduce = "automatic";
+  bool no_shuffle = false;
+
+  CLI::App app{"Trains a small network, data-parallel over replicas on this machine's processor.", "lockstep-train"};
+  app.add_option("--model", o.model,
+                 "linear: Linear(10, 10) on synthetic rows; cnn: one convolution and one linear layer; "
+                 "mlp: three linear layers")
+      ->check(CLI::IsMember(std::set<std::string>{"linear", "cnn", "mlp"}))
+      ->capture_default_str();
+  app.add_option(
+         "--data", o.data,
+         "synthetic, or a folder with CIFAR-10's binary version or with MNIST's IDX files; linear draws rows instead")
+      ->capture_default_str();
+  app.add_option("--backend", backend, "Where replicas run")
+      ->check(CLI::IsMember(std::set<std::string>{"cpu"}))
+      ->capture_default_str();
+  app.add_option("--replicas", o.replicas, "Copies of the network that train in lockstep")
+      ->check(CLI::IsMember(replica_counts()))
+      ->capture_default_str();
+  auto* batch = app.add_option("--batch", o.batch, "Samples a step, cut into one shard a replica [64; linear: 100]")
+                    ->check(check_count);
+  auto* epochs =
+      app.add_option("--epochs", o.epochs, "Passes over the training data")->check(check_count)->capture_default_str();
+  app.add_option("--steps", o.steps, "Steps to train, instead of --epochs")->check(check_count)->excludes(epochs);
+  app.add_option("--optimizer", optimizer, "How parameters are updated")
+      ->check(CLI::IsMember(std::set<std::string>{"sgd"}))
+      ->capture_default_str();
+  app.add_option("--learning-rate", o.learning_rate, "Of the optimizer")->check(check_factor)->capture_default_str();
+  app.add_option("--momentum", o.momentum, "Of the optimizer")->check(check_factor)->capture_default_str();
+  app.add_option("--weight-decay", o.weight_decay, "Of the optimizer")->check(check_factor)->capture_default_str();
+  app.add_option("--seed", o.seed,
+                 "Keys the first parameters and the order of samples; synthetic data is always the same")
+      ->check(check_seed)
+      ->capture_default_str();
+  app.add_flag("--no-shuffle", no_shuffle, "Take samples in the data set's order");
+  app.add_option("--init", o.init, "Start from the parameters in this safetensors file")->check(check_name);
+  app.add_option("--save", o.save, "Write the trained parameters to this safetensors file")->check(check_name);
+  app.add_option("--precision", precision, "Of all arithmetic")
+      ->check(CLI::IsMember(std::set<std::string>{"fp32"}))
+      ->capture_default_str();
+  app.add_option("--reduce", reduce, "How gradients are summed")
+      ->check(CLI::IsMember(std::set<std::string>{"automatic"}))
+      ->capture_default_str();
+  app.add_option("--log", o.log, "Write JSON lines to this file, one a step and one an epoch")->check(check_name);
+  app.add_flag("--plan", o.plan, "Print the static plan and stop");
+  app.add_flag("--quiet", o.quiet, "Print nothing but errors");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    std::string line = error.what();
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    throw usage_error(line + "; --help lists the flags");
+  }
+  if (batch->empty() && o.model == "linear") o.batch = 100;
+  o.shuffle = !no_shuffle;
+  return o;
+}
+
+}  // namespace lockstep_train

@@ -1,0 +1,39 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+namespace lockstep_train {
+
+/// What the command line says.
+struct options {
+  std::string model = "cnn";
+  std::string data = "synthetic";
+  int replicas = 1;
+  std::int64_t batch = 64;
+  std::int64_t epochs = 10;
+  std::optional<std::int64_t> steps;  ///< instead of epochs
+  float learning_rate = 0.01F;
+  float momentum = 0;
+  float weight_decay = 0;
+  std::uint64_t seed = 0;
+  bool shuffle = true;
+  std::string init;
+  std::string save;
+  std::string log;
+  bool plan = false;
+  bool quiet = false;
+};
+
+/// A command line that cannot be followed. The message is one line.
+class usage_error : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// The options, or nothing when --help was asked for and printed. Throws usage_error.
+[[nodiscard]] std::optional<options> parse(int argc, const char* const* argv);
+
+}  // namespace lockstep_train

@@ -1,0 +1,103 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <string>
+
+#include "train/program.hpp"
+
+namespace {
+
+using namespace lockstep_test;
+
+/// One line on stderr that names the program and holds `part`, nothing on stdout, exit code 2.
+void check_refused(const workplace& place, const std::string& arguments, const std::string& part) {
+  const outcome result = place.run(arguments);
+  INFO(arguments << "\n" << result.err);
+  CHECK(result.code == 2);
+  CHECK(result.out.empty());
+  CHECK(result.error_lines() == 1);
+  CHECK(result.err.rfind("lockstep-train: ", 0) == 0);
+  CHECK(result.err.find(part) != std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("a flag out of its domain is one line on stderr and exit code 2") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  check_refused(place, "--no-such-flag", "--no-such-flag");
+  check_refused(place, "stray", "stray");
+  check_refused(place, "--model vgg", "vgg");
+  check_refused(place, "--batch 0", "--batch");
+  check_refused(place, "--batch -5", "-5");
+  check_refused(place, "--batch many", "many");
+  check_refused(place, "--batch 99999999999999999999", "--batch");
+  check_refused(place, "--epochs 0", "--epochs");
+  check_refused(place, "--steps 0", "--steps");
+  check_refused(place, "--steps 5 --epochs 1", "--steps");
+  check_refused(place, "--replicas 5", "--replicas");
+  check_refused(place, "--replicas 0", "--replicas");
+  check_refused(place, "--replicas 4294967297", "--replicas");
+  check_refused(place, "--learning-rate nan", "--learning-rate");
+  check_refused(place, "--learning-rate -1", "--learning-rate");
+  check_refused(place, "--momentum inf", "--momentum");
+  check_refused(place, "--seed -1", "--seed");
+  check_refused(place, "--seed 18446744073709551616", "--seed");
+  check_refused(place, "--init ''", "--init");
+  check_refused(place, "--batch", "--batch");
+}
+
+TEST_CASE("what this version does not have is refused like any other unknown value") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  // The last word of each is what the message must name.
+  for (const std::string flag :
+       {"--model resnet20", "--model gpt", "--model lstm", "--backend cuda", "--optimizer adamw", "--precision bf16",
+        "--reduce reproducible", "--checkpoint here", "--resume", "--trace t.json", "--report r.html"})
+    check_refused(place, flag, flag.substr(flag.find(' ') + 1));
+  const std::string help = place.run("--help").out;
+  for (const std::string word : {"resnet20", "gpt", "lstm", "cuda", "adamw", "bf16", "tf32", "reproducible",
+                                 "--checkpoint", "--resume", "--trace", "--report"}) {
+    INFO(word);
+    CHECK(help.find(word) == std::string::npos);
+  }
+}
+
+TEST_CASE("folders without data are refused by name") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  check_refused(place, "--data nowhere", "nowhere");
+  place.make_folder("empty");
+  check_refused(place, "--data empty", "empty");
+  place.write("a-file", "text");
+  check_refused(place, "--data a-file", "a-file");
+  place.make_folder("damaged");
+  place.write("damaged/data_batch_1.bin", std::string(3073, '\0'));
+  place.write("damaged/test_batch.bin", std::string(3072, '\0'));
+  check_refused(place, "--data damaged", "test_batch.bin");
+}
+
+TEST_CASE("files that cannot be used are refused before training") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  check_refused(place, "--model linear --init missing.safetensors", "missing.safetensors");
+  place.write("broken.safetensors", "this is no safetensors file");
+  check_refused(place, "--model linear --init broken.safetensors", "broken.safetensors");
+  REQUIRE(place.run("--model linear --steps 1 --save linear.safetensors").code == 0);
+  check_refused(place, "--model cnn --init linear.safetensors", "conv1.weight");
+  check_refused(place, "--model linear --save no/such/folder/file", "no/such/folder/file");
+  place.make_folder("taken");
+  check_refused(place, "--model linear --save taken", "taken");
+}
+
+TEST_CASE("a log that cannot be written ends the run") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  const outcome missing = place.run("--model linear --quiet --log no/such/folder/log");
+  CHECK(missing.code == 2);
+  CHECK(missing.error_lines() == 1);
+  if (std::filesystem::exists("/dev/full")) {
+    const outcome full = place.run("--model linear --quiet --log /dev/full");
+    CHECK(full.code == 2);
+    CHECK(full.error_lines() == 1);
+    CHECK(full.err.find("/dev/full") != std::string::npos);
+  }
+}
