@@ -71,7 +71,8 @@ def check_philox():
 def stream_bits(stream, count):
     """random_stream(seed{SEED}, synthetic_data, stream).bits(0 .. count - 1)."""
     counter = [[stream & 0xFFFFFFFF], [stream >> 32], [0], [0]]
-    folded = [int(word[0]) for word in philox4x32_10(counter, [SEED ^ SYNTHETIC_DATA, 0])]
+    own = [int(word[0]) for word in philox4x32_10([[SYNTHETIC_DATA], [0], [0], [0]], [SEED, 0])]
+    folded = [int(word[0]) for word in philox4x32_10(counter, own[:2])]
     block = np.arange((count + 3) // 4, dtype=np.uint64)
     shift = np.uint64(32)
     lanes = [np.full_like(block, folded[2]), np.full_like(block, folded[3])]

@@ -1,4 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <lockstep/io/safetensors_file.hpp>
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include <lockstep/core/random.hpp>
-#include <lockstep/io/safetensors_file.hpp>
 
 #include "io/io_support.hpp"
 

@@ -37,7 +37,7 @@ concept backend = requires(typename B::context& c, std::int64_t n, typename B::v
   { B::template linear<linear_geometry{}>::weight_offset(n, n) } -> std::same_as<std::int64_t>;
   { B::relu_forward(c, n, x, y) } -> std::same_as<void>;
   { B::relu_backward(c, n, x, x, y) } -> std::same_as<void>;
-  { B::dropout(c, n, n, 0.5F, key, x, y) } -> std::same_as<void>;
+  { B::dropout(c, n, n, d, 0.5F, key, x, y) } -> std::same_as<void>;
   { B::to_channels_last(c, n, d, x, y) } -> std::same_as<void>;
   { B::to_plain(c, n, d, x, y) } -> std::same_as<void>;
   { B::softmax_cross_entropy(c, n, a, x, targets, y) } -> std::same_as<double>;

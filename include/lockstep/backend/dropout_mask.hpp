@@ -10,9 +10,13 @@
 namespace lockstep {
 
 /// Calls f(i, factor) for every element of one sample: factor is 0 with probability p, else 1 / (1 - p). The draws
-/// depend on (seed, step, layer, global sample index, i) alone, so any replica that holds the sample sees the same.
+/// depend on (seed, step, layer, global sample index, index of the element in PyTorch's order) alone, so any replica of
+/// any backend that holds the sample sees the same. `picture` has rank 3 when the elements lie channels-last.
 template <class F>
-void for_each_dropout_factor(const dropout_key& key, std::int64_t sample, std::int64_t size, float p, const F& f) {
+void for_each_dropout_factor(const dropout_key& key, std::int64_t sample, std::int64_t size, const dims& picture,
+                             float p, const F& f) {
+  const std::int64_t pixels = picture.rank == 3 ? picture[1] * picture[2] : 1;
+  const std::int64_t channels = picture.rank == 3 ? picture[0] : 1;
   const random_stream stream(seed{key.seed}, random_purpose::dropout, (key.step << 16U) | key.layer,
                              static_cast<std::uint64_t>(key.first_sample + sample));
   const float keep = p < 1.F ? 1.F / (1.F - p) : 0.F;
@@ -20,7 +24,8 @@ void for_each_dropout_factor(const dropout_key& key, std::int64_t sample, std::i
     const auto bits = stream.block(static_cast<std::uint64_t>(start / 4));
     const std::int64_t count = std::min<std::int64_t>(4, size - start);
     for (std::int64_t k = 0; k < count; ++k)
-      f(start + k, to_unit_float(bits[static_cast<std::size_t>(k)]) < p ? 0.F : keep);
+      f(channels == 1 ? start + k : (start + k) % pixels * channels + (start + k) / pixels,
+        to_unit_float(bits[static_cast<std::size_t>(k)]) < p ? 0.F : keep);
   }
 }
 

@@ -50,12 +50,12 @@ struct linear_geometry {
 /// A two-dimensional cross-correlation, as torch.nn.Conv2d. Weights are (out, in / groups, height, width).
 struct convolution_geometry {
   std::int64_t in_channels = 1;
-  extent2 in;
+  extent2 in{1};
   std::int64_t out_channels = 1;
-  extent2 kernel;
-  extent2 stride;
+  extent2 kernel{1};
+  extent2 stride{1};
   extent2 padding{0};
-  extent2 dilation;
+  extent2 dilation{1};
   std::int64_t groups = 1;
   bool bias = true;
   bool relu = false;
@@ -84,9 +84,9 @@ enum class pooling_kind : std::uint8_t {
 struct pooling_geometry {
   pooling_kind kind = pooling_kind::maximum;
   std::int64_t channels = 1;
-  extent2 in;
-  extent2 kernel;
-  extent2 stride;
+  extent2 in{1};
+  extent2 kernel{1};
+  extent2 stride{1};
   extent2 padding{0};
 
   [[nodiscard]] constexpr extent2 out() const {

@@ -41,13 +41,14 @@ enum class random_purpose : std::uint32_t { initialization = 1, dropout = 2, shu
 class random_stream {
  public:
   LOCKSTEP_HOST_DEVICE constexpr random_stream(seed s, random_purpose purpose, std::uint64_t a = 0,
-                                               std::uint64_t b = 0)
-      : key_{static_cast<std::uint32_t>(s.value), static_cast<std::uint32_t>(s.value >> 32U)},
-        purpose_(static_cast<std::uint32_t>(purpose)) {
-    // One block of Philox folds the coordinates into a fresh key: a linear mix would let streams collide.
+                                               std::uint64_t b = 0) {
+    // One block of Philox folds the purpose into a key of its own, a second one the coordinates: a linear mix would let
+    // streams collide.
+    const auto own = philox4x32_10({static_cast<std::uint32_t>(purpose), 0, 0, 0},
+                                   {static_cast<std::uint32_t>(s.value), static_cast<std::uint32_t>(s.value >> 32U)});
     const auto folded = philox4x32_10({static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(a >> 32U),
                                        static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32U)},
-                                      {key_[0] ^ purpose_, key_[1]});
+                                      {own[0], own[1]});
     key_ = {folded[0], folded[1]};
     lane_ = {folded[2], folded[3]};
   }
@@ -73,8 +74,7 @@ class random_stream {
   }
 
  private:
-  std::array<std::uint32_t, 2> key_;
-  std::uint32_t purpose_;
+  std::array<std::uint32_t, 2> key_{};
   std::array<std::uint32_t, 2> lane_{};
 };
 

@@ -37,6 +37,17 @@ class aligned_buffer {
     std::fill_n(data_.get(), size, T{});
   }
 
+  aligned_buffer(aligned_buffer&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  aligned_buffer& operator=(aligned_buffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+  aligned_buffer(const aligned_buffer&) = delete;
+  aligned_buffer& operator=(const aligned_buffer&) = delete;
+  ~aligned_buffer() = default;
+
   [[nodiscard]] T* data() noexcept { return data_.get(); }
   [[nodiscard]] const T* data() const noexcept { return data_.get(); }
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
@@ -99,7 +110,7 @@ class tensor {
     std::copy_n(other.data(), other.size(), data());
   }
   tensor(tensor&& other) noexcept
-      : samples_(std::exchange(other.samples_, 0)), buffer_(std::exchange(other.buffer_, {})) {}
+      : samples_(std::exchange(other.samples_, 0)), buffer_(std::move(other.buffer_)) {}
   tensor& operator=(tensor other) noexcept {
     std::swap(samples_, other.samples_);
     std::swap(buffer_, other.buffer_);

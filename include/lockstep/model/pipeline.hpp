@@ -130,7 +130,7 @@ class pipeline {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias) {
       value* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
-      p.key.layer = static_cast<std::uint32_t>(Index);
+      p.key.layer = static_cast<std::uint32_t>(node.leaf);
       op<Index>().forward(c, p, now, parameters + node.parameter_offset, y);
       now = y;
     }
@@ -141,7 +141,7 @@ class pipeline {
                      bool accumulate) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias && node.runs_backward) {
-      p.key.layer = static_cast<std::uint32_t>(Index);
+      p.key.layer = static_cast<std::uint32_t>(node.leaf);
       const backward_arguments<value> arguments{.x = output_of<Index>(x, arena, 1),
                                                 .y = output_of<Index>(x, arena, 0),
                                                 .dy = arena + node.gradient_buffer * samples_,

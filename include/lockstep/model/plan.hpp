@@ -34,7 +34,7 @@ struct plan_node {
   dims out;
   element_order order_in = element_order::plain;
   element_order order_out = element_order::plain;
-  dims picture;  ///< see node_traits
+  dims picture;  ///< extents behind a flattened channels-last input
   bool output_gradient_masked = false;
   bool mask_input = false;
   bool runs_backward = false;
@@ -52,7 +52,7 @@ struct plan_node {
   [[nodiscard]] constexpr node_traits traits() const {
     return {.in = in,
             .out = out,
-            .picture = picture,
+            .picture = picture.rank == 0 && in.rank == 3 && order_in == element_order::channels_last ? in : picture,
             .relu = fused_leaf >= 0,
             .output_gradient_masked = output_gradient_masked,
             .mask_input = mask_input,

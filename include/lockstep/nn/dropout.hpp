@@ -50,12 +50,12 @@ struct dropout {
 
     void forward(context& c, const pass& p, const value* x, const value*, value* y) {
       if (p.training)
-        B::dropout(c, samples_, T.in.size(), P.value(), p.key, x, y);
+        B::dropout(c, samples_, T.in.size(), T.picture, P.value(), p.key, x, y);
       else
         std::copy_n(x, samples_ * T.in.size(), y);
     }
     void backward(context& c, const pass& p, const backward_arguments<value>& a) {
-      if constexpr (T.input_gradient) B::dropout(c, samples_, T.in.size(), P.value(), p.key, a.dy, a.dx);
+      if constexpr (T.input_gradient) B::dropout(c, samples_, T.in.size(), T.picture, P.value(), p.key, a.dy, a.dx);
     }
 
    private:

@@ -51,7 +51,7 @@ struct layer_traits {
 struct node_traits {
   dims in;
   dims out;
-  dims picture;  ///< of rank 3 when the input is a flattened picture whose elements lie channels-last
+  dims picture;  ///< of rank 3 when the input is a picture, flat or not, whose elements lie channels-last
   bool relu = false;
   bool output_gradient_masked = false;  ///< the next layer applies the mask of our relu
   bool mask_input = false;              ///< apply the mask of the relu before us

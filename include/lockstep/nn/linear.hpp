@@ -68,9 +68,12 @@ struct basic_linear {
    private:
     /// Where feature i of a flattened picture (C, H, W) lies when the picture is channels-last.
     static constexpr std::int64_t feature(std::int64_t i) {
-      if constexpr (T.picture.rank != 3) return i;
-      constexpr std::int64_t pixels = T.picture.extent[1] * T.picture.extent[2];
-      return i % pixels * T.picture.extent[0] + i / pixels;
+      if constexpr (T.picture.rank == 3) {
+        constexpr std::int64_t pixels = T.picture.extent[1] * T.picture.extent[2];
+        return i % pixels * T.picture.extent[0] + i / pixels;
+      } else {
+        return i;
+      }
     }
 
     std::int64_t samples_;

@@ -40,9 +40,9 @@ struct cpu {
   static void relu_backward(context& c, std::int64_t n, const float* y, const float* dy, float* dx) {
     cpu_backend::relu_backward(c, n, y, dy, dx);
   }
-  static void dropout(context& c, std::int64_t samples, std::int64_t size, float p, const dropout_key& key,
-                      const float* x, float* y) {
-    cpu_backend::dropout(c, samples, size, p, key, x, y);
+  static void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p,
+                      const dropout_key& key, const float* x, float* y) {
+    cpu_backend::dropout(c, samples, size, picture, p, key, x, y);
   }
   static void to_channels_last(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
     cpu_backend::to_channels_last(c, n, d, x, y);

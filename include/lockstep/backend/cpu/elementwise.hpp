@@ -17,16 +17,17 @@ inline void relu_forward(context&, std::int64_t n, const float* x, float* y) {
   loop(n, [=](std::int64_t i) { y[i] = x[i] < 0.F ? 0.F : x[i]; });
 }
 
-/// dx = dy where y > 0, else 0. dy and dx may be the same range.
+/// dx = 0 where y <= 0, else dy (where y is NaN too, as in PyTorch). dy and dx may be the same range.
 inline void relu_backward(context&, std::int64_t n, const float* y, const float* dy, float* dx) {
-  loop(n, [=](std::int64_t i) { dx[i] = y[i] > 0.F ? dy[i] : 0.F; });
+  loop(n, [=](std::int64_t i) { dx[i] = y[i] <= 0.F ? 0.F : dy[i]; });
 }
 
-/// y = x * mask / (1 - p) for `samples` samples of `size` elements. Forward and backward are the same map.
-inline void dropout(context&, std::int64_t samples, std::int64_t size, float p, const dropout_key& key, const float* x,
-                    float* y) {
+/// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Forward and
+/// backward are the same map.
+inline void dropout(context&, std::int64_t samples, std::int64_t size, const dims& picture, float p,
+                    const dropout_key& key, const float* x, float* y) {
   for (std::int64_t s = 0; s < samples; ++s)
-    for_each_dropout_factor(key, s, size, p,
+    for_each_dropout_factor(key, s, size, picture, p,
                             [&](std::int64_t i, float factor) { y[s * size + i] = x[s * size + i] * factor; });
 }
 

@@ -52,7 +52,7 @@ class linear {
       if constexpr (G.input_gradient) {
         sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, dx);
         if constexpr (G.mask_input)
-          for (std::int64_t i = 0; i < samples_ * G.in; ++i) dx[i] = x[i] > 0.F ? dx[i] : 0.F;
+          for (std::int64_t i = 0; i < samples_ * G.in; ++i) dx[i] = x[i] <= 0.F ? 0.F : dx[i];
       }
     }
   }

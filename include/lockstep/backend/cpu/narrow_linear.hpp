@@ -66,7 +66,7 @@ void backward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const f
       }
       if constexpr (G.input_gradient)
         for (std::int64_t i = 0; i < width; ++i)
-          dx[s * G.in + start + i] = G.mask_input && !(xs[i] > 0.F) ? 0.F : back[i];
+          dx[s * G.in + start + i] = G.mask_input && xs[i] <= 0.F ? 0.F : back[i];
     }
   }
 }
@@ -100,9 +100,10 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t firs
         for (std::int64_t s = 0; s < Samples; ++s) sum[s][k] += xv[s] * wv;
       }
     }
-    for (; i < width; ++i)
-      for (std::int64_t k = 0; k < Outputs; ++k)
-        for (std::int64_t s = 0; s < Samples; ++s) sum[s][k][0] += in[s * G.in + i] * rows[k * width + i];
+    if constexpr (G.in % 8 != 0)
+      for (; i < width; ++i)
+        for (std::int64_t k = 0; k < Outputs; ++k)
+          for (std::int64_t s = 0; s < Samples; ++s) sum[s][k][0] += in[s * G.in + i] * rows[k * width + i];
   }
   for (std::int64_t s = 0; s < Samples; ++s)
     for (std::int64_t k = 0; k < Outputs; ++k) store8(partial + (s * G.out + o + k) * 8, sum[s][k]);
@@ -165,7 +166,7 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* L
     }
     if constexpr (G.input_gradient) {
       const float8 back = even + odd;
-      store8(dx + s * G.in, G.mask_input ? (xv > float8{} ? back : float8{}) : back);
+      store8(dx + s * G.in, G.mask_input ? (xv <= float8{} ? float8{} : back) : back);
     }
   }
 #pragma GCC unroll 16
@@ -184,7 +185,7 @@ void backward_tail(std::int64_t samples, const float* x, const float* dy, const 
     for (std::int64_t s = 0; s < samples; ++s) {
       float back = 0;
       for (std::int64_t o = 0; o < G.out; ++o) back += dy[s * G.out + o] * w[o * width];
-      dx[s * G.in] = G.mask_input && !(x[s * G.in] > 0.F) ? 0.F : back;
+      dx[s * G.in] = G.mask_input && x[s * G.in] <= 0.F ? 0.F : back;
     }
 }
 
@@ -209,9 +210,10 @@ LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* LOCKSTEP_RE
         else
           backward_columns<G, 1>(x + at + i, dy + s * G.out, wp + i, back, dwp + i, width, fresh);
       }
-      for (; i < width; ++i)
-        backward_tail<G>(samples, x + at + i, dy + s * G.out, wp + i, G.input_gradient ? dx + at + i : nullptr,
-                         dwp + i, width, fresh);
+      if constexpr (G.in % 8 != 0)
+        for (; i < width; ++i)
+          backward_tail<G>(samples, x + at + i, dy + s * G.out, wp + i, G.input_gradient ? dx + at + i : nullptr,
+                           dwp + i, width, fresh);
       s += samples;
     }
   }

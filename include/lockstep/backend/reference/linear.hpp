@@ -42,7 +42,7 @@ class linear {
         for (std::int64_t i = 0; i < G.in; ++i) {
           T sum{0};
           for (std::int64_t o = 0; o < G.out; ++o) sum += dy[s * G.out + o] * w[o * G.in + i];
-          dx[s * G.in + i] = G.mask_input && !(x[s * G.in + i] > T{0}) ? T{0} : sum;
+          dx[s * G.in + i] = G.mask_input && x[s * G.in + i] <= T{0} ? T{0} : sum;
         }
   }
 

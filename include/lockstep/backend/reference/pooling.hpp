@@ -26,7 +26,7 @@ class pooling {
       each_inside(top, left, [&](std::int64_t at) {
         const T v = x[plane + at];
         sum += v;
-        if (best_at < 0 || v > best) {
+        if (best_at < 0 || v > best || v != v) {  // a NaN wins, as in PyTorch
           best = v;
           best_at = plane + at;
         }

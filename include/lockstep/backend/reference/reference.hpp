@@ -37,12 +37,12 @@ struct reference {
     std::transform(x, x + n, y, [](T v) { return v < T{0} ? T{0} : v; });
   }
   static void relu_backward(context&, std::int64_t n, const T* y, const T* dy, T* dx) {
-    for (std::int64_t i = 0; i < n; ++i) dx[i] = y[i] > T{0} ? dy[i] : T{0};
+    for (std::int64_t i = 0; i < n; ++i) dx[i] = y[i] <= T{0} ? T{0} : dy[i];
   }
-  static void dropout(context&, std::int64_t samples, std::int64_t size, float p, const dropout_key& key, const T* x,
-                      T* y) {
+  static void dropout(context&, std::int64_t samples, std::int64_t size, const dims& picture, float p,
+                      const dropout_key& key, const T* x, T* y) {
     for (std::int64_t s = 0; s < samples; ++s)
-      for_each_dropout_factor(key, s, size, p, [&](std::int64_t i, float factor) {
+      for_each_dropout_factor(key, s, size, picture, p, [&](std::int64_t i, float factor) {
         y[s * size + i] = x[s * size + i] * static_cast<T>(factor);
       });
   }

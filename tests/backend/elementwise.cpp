@@ -1,0 +1,201 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/support.hpp"
+
+namespace {
+
+using namespace lockstep_test;
+
+constexpr std::int64_t sizes[] = {0, 1, 7, 63, 64, 65, 130, 1000};
+
+/// Draws with zeros of both signs, infinities and a NaN among them where there is room.
+doubles awkward(std::int64_t n, std::uint64_t key) {
+  doubles x = uniform(n, key);
+  const double special[] = {0.0, -0.0, infinity, -infinity, poison};
+  for (std::size_t i = 0; i < 5 && 3 * i + 1 < x.size(); ++i) x[3 * i + 1] = special[i];
+  return x;
+}
+
+double factor_of_dropout(const ls::dropout_key& key, std::int64_t sample, std::int64_t i, float p) {
+  const ls::random_stream stream(ls::seed{key.seed}, ls::random_purpose::dropout, key.step * 65536 + key.layer,
+                                 static_cast<std::uint64_t>(key.first_sample + sample));
+  return stream.uniform(static_cast<std::uint64_t>(i)) < p ? 0.0 : 1.0 / (1.0 - double{p});
+}
+
+template <class B>
+doubles drop(typename B::context& c, const doubles& x, std::int64_t samples, float p, const ls::dropout_key& key) {
+  array<B> px(x);
+  array<B> py(filled(static_cast<std::int64_t>(x.size()), poison));
+  B::dropout(c, samples, static_cast<std::int64_t>(x.size()) / samples, ls::dims{}, p, key, px.data(), py.data());
+  return py.read();
+}
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("relu forward cuts what is negative and keeps a NaN", "[relu]", backends) {
+  using B = TestType;
+  entered<B> e;
+  for (const std::int64_t n : sizes) {
+    CAPTURE(B::name, n);
+    const doubles x = awkward(n, 1);
+    doubles want = x;
+    for (double& v : want)
+      if (v < 0) v = 0;
+    array<B> px(x);
+    array<B> py(filled(n, poison));
+    B::relu_forward(e.context, n, px.data(), py.data());
+    check_close(py.read(), want, 0);
+    check_close(px.read(), x, 0);
+    B::relu_forward(e.context, n, px.data(), px.data());
+    check_close(px.read(), want, 0);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("relu backward passes the gradient where the output is positive", "[relu]", backends) {
+  using B = TestType;
+  entered<B> e;
+  for (const std::int64_t n : sizes) {
+    CAPTURE(B::name, n);
+    const doubles y = rectified(n, 1);
+    doubles dy = uniform(n, 2);
+    if (n > 3) dy[2] = poison;  // a NaN gradient survives where the output is positive and only there
+    doubles want = dy;
+    for (std::size_t i = 0; i < want.size(); ++i)
+      if (!(y[i] > 0)) want[i] = 0;
+    array<B> py(y);
+    array<B> pdy(dy);
+    array<B> pdx(filled(n, poison));
+    B::relu_backward(e.context, n, py.data(), pdy.data(), pdx.data());
+    check_close(pdx.read(), want, 0);
+    check_close(pdy.read(), dy, 0);
+    B::relu_backward(e.context, n, py.data(), pdy.data(), pdy.data());
+    check_close(pdy.read(), want, 0);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("dropout multiplies by the mask of its key", "[dropout]", backends) {
+  using B = TestType;
+  using value = typename B::value_type;
+  entered<B> e;
+  const ls::dropout_key key{.seed = 11, .step = 3, .layer = 2, .first_sample = 40};
+  for (const std::int64_t size : {1, 3, 4, 7, 65, 130})
+    for (const float p : {0.F, 0.1F, 0.5F, 0.9F, 1.F}) {
+      CAPTURE(B::name, size, p);
+      const std::int64_t samples = 3;
+      const doubles x = uniform(samples * size, 1, 0.5, 1);
+      doubles want = x;
+      for (std::int64_t s = 0; s < samples; ++s)
+        for (std::int64_t i = 0; i < size; ++i) {
+          const auto at = static_cast<std::size_t>(s * size + i);
+          want[at] = p == 1.F ? 0 : x[at] * factor_of_dropout(key, s, i, p);
+        }
+      const doubles got = drop<B>(e.context, x, samples, p, key);
+      check_close(got, want, tolerance<value>(1) / (p < 1.F ? 1 - double{p} : 1));
+      array<B> in_place(x);
+      B::dropout(e.context, samples, size, ls::dims{}, p, key, in_place.data(), in_place.data());
+      check_close(in_place.read(), got, 0);
+    }
+}
+
+TEMPLATE_LIST_TEST_CASE("dropout draws in PyTorch's order of elements whatever order they lie in", "[dropout]", backends) {
+  using B = TestType;
+  entered<B> e;
+  const ls::dims picture{3, 4, 5};
+  const ls::dropout_key key{.seed = 9, .step = 2, .layer = 1, .first_sample = 7};
+  const std::int64_t samples = 2;
+  const doubles x = uniform(samples * picture.size(), 1, 0.5, 1);
+  array<B> px(x);
+  array<B> py(filled(samples * picture.size(), poison));
+  B::dropout(e.context, samples, picture.size(), picture, 0.5F, key, px.data(), py.data());
+  const doubles got = py.read();
+  for (std::int64_t s = 0; s < samples; ++s)
+    for (std::int64_t c = 0; c < 3; ++c)
+      for (std::int64_t pixel = 0; pixel < 20; ++pixel) {
+        const auto at = static_cast<std::size_t>(s * 60 + pixel * 3 + c);
+        const double want = static_cast<double>(static_cast<typename B::value_type>(x[at])) *
+                            factor_of_dropout(key, s, c * 20 + pixel, 0.5F);
+        CHECK(got[at] == want);
+      }
+}
+
+TEMPLATE_LIST_TEST_CASE("dropout keeps the right share, and the mean", "[dropout]", backends) {
+  using B = TestType;
+  entered<B> e;
+  const std::int64_t n = 20000;
+  for (const float p : {0.1F, 0.5F, 0.8F}) {
+    const doubles y = drop<B>(e.context, filled(n, 1), 20, p, {.seed = 5});
+    double mean = 0;
+    double kept = 0;
+    for (const double v : y) {
+      mean += v / n;
+      kept += v != 0 ? 1 : 0;
+    }
+    const double deviation = std::sqrt(double{p} * (1 - double{p}) / n);
+    CAPTURE(B::name, p);
+    CHECK(kept / n == Approx(1 - double{p}).margin(4 * deviation));
+    CHECK(mean == Approx(1).margin(4 * deviation / (1 - double{p})));
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("dropout's mask belongs to the global sample, not to the place in the shard", "[dropout]",
+                        backends) {
+  using B = TestType;
+  entered<B> e;
+  const std::int64_t size = 37;
+  const std::int64_t samples = 8;
+  const ls::dropout_key key{.seed = 1, .step = 2, .layer = 3, .first_sample = 16};
+  const doubles ones = filled(samples * size, 1);
+  const doubles whole = drop<B>(e.context, ones, samples, 0.5F, key);
+
+  doubles pieces;
+  for (const std::int64_t count : {1, 5, 2}) {
+    auto part_key = key;
+    part_key.first_sample += static_cast<std::int64_t>(pieces.size()) / size;
+    const doubles part = drop<B>(e.context, filled(count * size, 1), count, 0.5F, part_key);
+    pieces.insert(pieces.end(), part.begin(), part.end());
+  }
+  CHECK(pieces == whole);
+
+  auto other = key;
+  other.step = 3;
+  CHECK(drop<B>(e.context, ones, samples, 0.5F, other) != whole);
+  other = key;
+  other.layer = 4;
+  CHECK(drop<B>(e.context, ones, samples, 0.5F, other) != whole);
+  other = key;
+  other.seed = 2;
+  CHECK(drop<B>(e.context, ones, samples, 0.5F, other) != whole);
+  const doubles first(whole.begin(), whole.begin() + size);
+  const doubles second(whole.begin() + size, whole.begin() + 2 * size);
+  CHECK(first != second);
+}
+
+TEMPLATE_LIST_TEST_CASE("a change of order moves every element and changes none", "[order]", backends) {
+  using B = TestType;
+  entered<B> e;
+  for (const ls::dims& picture : {ls::dims{3, 4, 5}, ls::dims{1, 3, 2}, ls::dims{5, 1, 1}, ls::dims{16, 2, 3},
+                                  ls::dims{2, 7, 1}, ls::dims{3, 1, 1}})
+    for (const std::int64_t n : {1, 2, 5}) {
+      CAPTURE(B::name, ls::to_string(picture), n);
+      const doubles x = uniform(n * picture.size(), 1);
+      oracle::context oc;
+      doubles want(x.size());
+      oracle::to_channels_last(oc, n, picture, x.data(), want.data());
+      CHECK(want == reordered(x, n, picture, true));
+
+      array<B> plain(x);
+      array<B> last(filled(n * picture.size(), poison));
+      B::to_channels_last(e.context, n, picture, plain.data(), last.data());
+      check_close(last.read(), want, 0);
+      array<B> back(filled(n * picture.size(), poison));
+      B::to_plain(e.context, n, picture, last.data(), back.data());
+      check_close(back.read(), x, 0);
+
+      doubles oracle_back(x.size());
+      oracle::to_plain(oc, n, picture, want.data(), oracle_back.data());
+      CHECK(oracle_back == x);
+    }
+}

@@ -1,0 +1,250 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Counts every allocation of the process while a flag is up, by replacing the allocation functions of C and C++ in
+// this program. Only then do the replacements do anything but pass a request on, so other tests do not notice. The
+// sanitizers replace the same functions, so this file is empty under them.
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOCKSTEP_TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define LOCKSTEP_TEST_SANITIZED 1
+#endif
+#endif
+
+#if __has_include(<gnu/libc-version.h>)
+#define LOCKSTEP_TEST_GLIBC 1
+#endif
+
+#if !defined(LOCKSTEP_TEST_SANITIZED) && defined(LOCKSTEP_TEST_GLIBC)
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dlfcn.h>
+
+#include "parallel/parallel_support.hpp"
+
+extern "C" {
+// glibc's own functions under the names that nobody replaces.
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* pointer, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+void __libc_free(void* pointer);
+}
+
+namespace {
+
+std::atomic<bool> counting{false};
+std::atomic<std::size_t> requests{0};
+std::array<std::atomic<void*>, 4096> callers{};
+
+// Only the return address is kept; it is looked up when counting is over, since a look-up might allocate.
+void note(void* caller) {
+  if (!counting.load(std::memory_order_relaxed)) return;
+  const std::size_t index = requests.fetch_add(1, std::memory_order_relaxed);
+  if (index < callers.size()) callers[index].store(caller, std::memory_order_relaxed);
+}
+
+void* allocate(std::size_t size, std::size_t alignment, void* caller) {
+  note(caller);
+  return alignment <= alignof(std::max_align_t) ? __libc_malloc(size) : __libc_memalign(alignment, size);
+}
+
+void* allocate_or_throw(std::size_t size, std::size_t alignment, void* caller) {
+  void* pointer = allocate(size == 0 ? 1 : size, alignment, caller);
+  if (pointer == nullptr) throw std::bad_alloc();
+  return pointer;
+}
+
+}  // namespace
+
+extern "C" {
+
+void* malloc(std::size_t size) noexcept {
+  note(__builtin_return_address(0));
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t count, std::size_t size) noexcept {
+  note(__builtin_return_address(0));
+  return __libc_calloc(count, size);
+}
+void* realloc(void* pointer, std::size_t size) noexcept {
+  note(__builtin_return_address(0));
+  return __libc_realloc(pointer, size);
+}
+void* memalign(std::size_t alignment, std::size_t size) noexcept {
+  note(__builtin_return_address(0));
+  return __libc_memalign(alignment, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  note(__builtin_return_address(0));
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** pointer, std::size_t alignment, std::size_t size) noexcept {
+  note(__builtin_return_address(0));
+  void* fresh = __libc_memalign(alignment, size);
+  if (fresh == nullptr) return ENOMEM;
+  *pointer = fresh;
+  return 0;
+}
+void free(void* pointer) noexcept { __libc_free(pointer); }
+
+}  // extern "C"
+
+void* operator new(std::size_t n) { return allocate_or_throw(n, 0, __builtin_return_address(0)); }
+void* operator new[](std::size_t n) { return allocate_or_throw(n, 0, __builtin_return_address(0)); }
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return allocate(n, 0, __builtin_return_address(0));
+}
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+  return allocate(n, 0, __builtin_return_address(0));
+}
+void* operator new(std::size_t n, std::align_val_t a) {
+  return allocate_or_throw(n, static_cast<std::size_t>(a), __builtin_return_address(0));
+}
+void* operator new[](std::size_t n, std::align_val_t a) {
+  return allocate_or_throw(n, static_cast<std::size_t>(a), __builtin_return_address(0));
+}
+void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return allocate(n, static_cast<std::size_t>(a), __builtin_return_address(0));
+}
+void* operator new[](std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return allocate(n, static_cast<std::size_t>(a), __builtin_return_address(0));
+}
+void operator delete(void* p) noexcept { __libc_free(p); }
+void operator delete[](void* p) noexcept { __libc_free(p); }
+void operator delete(void* p, std::size_t) noexcept { __libc_free(p); }
+void operator delete[](void* p, std::size_t) noexcept { __libc_free(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { __libc_free(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { __libc_free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { __libc_free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { __libc_free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { __libc_free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { __libc_free(p); }
+void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { __libc_free(p); }
+void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { __libc_free(p); }
+
+namespace ls = lockstep;
+using namespace lockstep_test;
+
+namespace {
+
+struct allocation_counts {
+  std::size_t library = 0;  ///< called from oneDNN, or from the OpenMP runtime that it works with
+  std::size_t others = 0;
+  std::string first_other;
+};
+
+/// The allocations of all threads while `action` runs.
+template <class Action>
+allocation_counts count_allocations(const Action& action) {
+  requests.store(0);
+  counting.store(true);
+  action();
+  counting.store(false);
+  allocation_counts counts;
+  const std::size_t noted = std::min(requests.load(), callers.size());
+  for (std::size_t i = 0; i < noted; ++i) {
+    Dl_info info{};
+    const bool known = dladdr(callers[i].load(), &info) != 0 && info.dli_fname != nullptr;
+    const std::string_view file = known ? info.dli_fname : "an unknown file";
+    const auto named = [&](std::string_view name) { return file.find(name) != std::string_view::npos; };
+    if (named("libdnnl") || named("libgomp") || named("libomp") || named("libtbb")) {
+      ++counts.library;
+    } else {
+      if (counts.others++ == 0) {
+        counts.first_other = file;
+        if (known && info.dli_sname != nullptr) counts.first_other.append(": ").append(info.dli_sname);
+      }
+    }
+  }
+  counts.others += requests.load() - noted;
+  return counts;
+}
+
+using linear_model = ls::model<ls::sequential<ls::linear<10, 10>>, ls::input<10>, ls::mean_squared_error>;
+using cnn = ls::model<ls::sequential<ls::conv2d<16, 3, ls::padding<1>>, ls::relu, ls::max_pool2d<2>, ls::conv2d<8, 3>,
+                                     ls::relu, ls::flatten, ls::dropout<>, ls::linear<10>>,
+                      ls::input<3, 16, 16>, ls::cross_entropy>;
+using mlp = ls::model<ls::sequential<ls::linear<64>, ls::relu, ls::linear<32>, ls::relu, ls::linear<10>>,
+                      ls::input<100>, ls::cross_entropy>;
+
+template <class Model, int N, class Targets>
+void check_steady_steps(const Targets& targets, ls::sgd optimizer = {}) {
+  INFO(N << " replicas");
+  constexpr std::int64_t samples = 33;
+  ls::data_parallel<Model, N> trainer(optimizer);
+  const auto x = draws<float>(1, samples * Model::input_dims.size());
+  for (int i = 0; i < 3; ++i) static_cast<void>(trainer.step(batch<Model>(x), targets));
+  double loss = 0;
+  const auto counts = count_allocations([&] {
+    for (int i = 0; i < 20; ++i) loss += trainer.step(batch<Model>(x), targets);
+  });
+  INFO("called from oneDNN: " << counts.library << "; the first other one is called from " << counts.first_other);
+  CHECK(counts.others == 0);
+  CHECK(loss > 0);
+}
+
+}  // namespace
+
+TEST_CASE("the counter sees every kind of allocation, and only while it counts", "[allocations]") {
+  const auto counts = count_allocations([] {
+    // Kept in a volatile pointer, or the compiler would leave the pairs out.
+    void* volatile kept = std::malloc(10);
+    std::free(kept);
+    kept = std::calloc(2, 10);
+    std::free(kept);
+    kept = std::aligned_alloc(64, 128);
+    std::free(kept);
+    void* aligned = nullptr;
+    if (posix_memalign(&aligned, 64, 128) == 0) kept = aligned;
+    std::free(kept);
+    kept = ::operator new(10);
+    ::operator delete(kept);
+    kept = ::operator new(10, std::align_val_t{64});
+    ::operator delete(kept, std::align_val_t{64});
+    kept = new (std::nothrow) char[10];
+    delete[] static_cast<char*>(kept);
+  });
+  CHECK(counts.others == 7);
+  CHECK(counts.library == 0);
+  void* volatile unseen = std::malloc(10);
+  std::free(unseen);
+  CHECK(count_allocations([] {}).others == 0);
+
+  // And it sees a step that does allocate: the first one of a batch size.
+  ls::data_parallel<mlp, 2> trainer;
+  const auto x = draws<float>(1, 4 * 100);
+  const auto targets = class_draws(2, 4, 10);
+  CHECK(count_allocations([&] { static_cast<void>(trainer.step(batch<mlp>(x), targets)); }).others > 0);
+}
+
+TEST_CASE("a steady step allocates nothing", "[allocations]") {
+  const auto classes = class_draws(2, 33, 10);
+  const auto values = draws<float>(3, 33 * 10);
+  SECTION("linear") {
+    check_steady_steps<linear_model, 1>(values);
+    check_steady_steps<linear_model, 2>(values);
+  }
+  SECTION("cnn") {
+    check_steady_steps<cnn, 1>(classes);
+    check_steady_steps<cnn, 2>(classes, {.momentum = 0.9F, .weight_decay = 1e-4F});
+  }
+  SECTION("mlp") {
+    check_steady_steps<mlp, 1>(classes);
+    check_steady_steps<mlp, 2>(classes);
+  }
+}
+
+#endif

@@ -1,0 +1,90 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <lockstep/backend/reference/reference.hpp>
+#include <lockstep/lockstep.hpp>
+
+#include "support/catch.hpp"
+
+namespace lockstep_test {
+
+/// n numbers in [-bound, bound).
+template <class T>
+std::vector<T> draws(std::uint64_t stream, std::int64_t n, T bound = 1) {
+  const lockstep::random_stream random(lockstep::seed{77}, lockstep::random_purpose::synthetic_data, stream);
+  std::vector<T> all(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = (T{2} * static_cast<T>(random.uniform(i)) - T{1}) * bound;
+  return all;
+}
+
+inline std::vector<std::int64_t> class_draws(std::uint64_t stream, std::int64_t n, std::uint32_t classes) {
+  const lockstep::random_stream random(lockstep::seed{77}, lockstep::random_purpose::synthetic_data, stream);
+  std::vector<std::int64_t> all(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = random.below(classes, i);
+  return all;
+}
+
+/// The view of a model's batch over contiguous samples.
+template <class Model, class T>
+auto batch(const std::vector<T>& values) {
+  using view = lockstep::tensor_view<const T, lockstep::batch_shape<Model::input_dims>>;
+  return view(values.data(), static_cast<std::int64_t>(values.size()) / Model::input_dims.size());
+}
+
+/// Every tensor of a range of named values.
+template <class Range>
+auto all_values(const Range& range) {
+  std::vector<decltype((*range.begin()).values())> all;
+  for (const auto& each : range) all.push_back(each.values());
+  return all;
+}
+
+/// The largest difference over the largest magnitude of `expected`; 0 when the two are equal, infinite when one holds
+/// what is no number.
+template <class T>
+double relative_difference(const std::vector<T>& given, const std::vector<T>& expected) {
+  REQUIRE(given.size() == expected.size());
+  double top = 0;
+  double worst = 0;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(given[i]) - static_cast<double>(expected[i]));
+    if (std::isnan(difference)) return INFINITY;
+    worst = std::max(worst, difference);
+    top = std::max(top, std::abs(static_cast<double>(expected[i])));
+  }
+  return worst == 0 ? 0 : worst / top;
+}
+
+/// What lockstep promises for a sum in another order: 1e-12 in double, 1e-5 in float.
+template <class T>
+constexpr double tolerance = sizeof(T) == sizeof(double) ? 1e-12 : 1e-5;
+
+template <class T>
+void check_close(const std::vector<std::vector<T>>& given, const std::vector<std::vector<T>>& expected) {
+  REQUIRE(given.size() == expected.size());
+  for (std::size_t p = 0; p < given.size(); ++p) {
+    INFO("parameter " << p);
+    CHECK(relative_difference(given[p], expected[p]) <= tolerance<T>);
+  }
+}
+
+/// The message of the exception of type Error that `action` throws; "nothing was thrown" when it throws none.
+template <class Error, class Action>
+std::string message_of(const Action& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+}  // namespace lockstep_test

@@ -1,0 +1,186 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "parallel/parallel_support.hpp"
+
+namespace ls = lockstep;
+using namespace lockstep_test;
+
+namespace {
+
+enum class pass_kind { forward, backward };
+
+/// A user's layer: the identity, which throws in one of its passes when it meets a value above 500.
+template <pass_kind Where>
+struct trap {
+  static constexpr std::string_view kind = "trap";
+  static constexpr ls::layer_traits traits{.backward_reads_input = true};
+
+  static constexpr ls::dims output(const ls::dims& in) { return in; }
+  static constexpr ls::parameter_list parameters(const ls::dims&) { return ls::parameter_list{}; }
+  static constexpr std::int64_t flops(const ls::dims&) { return 0; }
+
+  template <class B, ls::node_traits T>
+  class op {
+    using value = typename B::value_type;
+    using context = typename B::context;
+
+   public:
+    op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
+
+    void forward(context&, const ls::pass&, const value* x, const value*, value* y) {
+      if (Where == pass_kind::forward) look(x);
+      std::copy_n(x, count_, y);
+    }
+    void backward(context&, const ls::pass&, const ls::backward_arguments<value>& a) {
+      if (Where == pass_kind::backward) look(a.x);
+      std::copy_n(a.dy, count_, a.dx);
+    }
+
+   private:
+    void look(const value* x) const {
+      if (std::any_of(x, x + count_, [](value v) { return v > value{500}; }))
+        throw std::out_of_range("a value above 500");
+    }
+
+    std::int64_t count_;
+  };
+};
+
+template <pass_kind Where>
+using trapped = ls::model<ls::sequential<ls::linear<4>, trap<Where>, ls::linear<3>>, ls::input<5>, ls::cross_entropy>;
+
+/// A value that the first linear layer turns into one above 500, whatever its weights.
+constexpr float marker = 1e7F;
+
+template <class Model, int N, class Trainer = ls::data_parallel<Model, N>>
+void check_failure(std::int64_t failing_sample, int failing_replica) {
+  INFO(N << " replicas, sample " << failing_sample);
+  const auto good = draws<float>(1, 10 * 5);
+  auto bad = good;
+  bad[static_cast<std::size_t>(failing_sample) * 5] = marker;
+  const auto targets = class_draws(2, 10, 3);
+  const ls::sgd optimizer{.learning_rate = 0.1F, .momentum = 0.9F};
+
+  Trainer trainer(optimizer);
+  Trainer fresh(optimizer);
+  // Weights of one sign, so that the marker cannot come out negative.
+  for (Trainer* each : {&trainer, &fresh}) {
+    auto weight = each->parameters().at("0.weight");
+    auto values = weight.values();
+    for (float& v : values) v = std::abs(v) + 0.01F;
+    weight.assign(values);
+    static_cast<void>(each->step(batch<Model>(good), targets));
+  }
+  const auto before = all_values(trainer.parameters());
+
+  bool caught = false;
+  try {
+    static_cast<void>(trainer.step(batch<Model>(bad), targets));
+  } catch (const ls::replica_error& error) {
+    caught = true;
+    CHECK(error.replica() == failing_replica);
+    CHECK_THAT(error.what(),
+               Catch::Contains("replica " + std::to_string(failing_replica)) && Catch::Contains("a value above 500"));
+    CHECK_THROWS_AS(std::rethrow_if_nested(error), std::out_of_range);
+  }
+  CHECK(caught);
+  CHECK(trainer.steps() == 1);
+  CHECK(all_values(trainer.parameters()) == before);
+
+  // As if the failed step had never been.
+  CHECK(trainer.step(batch<Model>(good), targets) == fresh.step(batch<Model>(good), targets));
+  CHECK(all_values(trainer.parameters()) == all_values(fresh.parameters()));
+  CHECK(trainer.steps() == 2);
+}
+
+std::atomic<bool> inside{false};
+std::atomic<bool> may_leave{false};
+
+/// The identity, which waits in its forward pass until the test lets it go.
+struct gate {
+  static constexpr std::string_view kind = "gate";
+  static constexpr ls::layer_traits traits{.backward_reads_input = false};
+
+  static constexpr ls::dims output(const ls::dims& in) { return in; }
+  static constexpr ls::parameter_list parameters(const ls::dims&) { return ls::parameter_list{}; }
+  static constexpr std::int64_t flops(const ls::dims&) { return 0; }
+
+  template <class B, ls::node_traits T>
+  class op {
+    using value = typename B::value_type;
+    using context = typename B::context;
+
+   public:
+    op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
+
+    void forward(context&, const ls::pass&, const value* x, const value*, value* y) {
+      inside.store(true);
+      while (!may_leave.load()) std::this_thread::yield();
+      std::copy_n(x, count_, y);
+    }
+    void backward(context&, const ls::pass&, const ls::backward_arguments<value>&) {}
+
+   private:
+    std::int64_t count_;
+  };
+};
+
+}  // namespace
+
+TEST_CASE("an exception in one replica's forward leaves parameters and object as they were", "[data_parallel]") {
+  check_failure<trapped<pass_kind::forward>, 1>(4, 0);
+  check_failure<trapped<pass_kind::forward>, 4>(0, 0);
+  check_failure<trapped<pass_kind::forward>, 4>(5, 1);
+  check_failure<trapped<pass_kind::forward>, 4>(9, 3);
+}
+
+TEST_CASE("an exception in one replica's backward leaves parameters and object as they were", "[data_parallel]") {
+  check_failure<trapped<pass_kind::backward>, 1>(4, 0);
+  check_failure<trapped<pass_kind::backward>, 4>(7, 2);
+}
+
+TEST_CASE("forward and evaluate name the failing replica too", "[data_parallel]") {
+  using model = trapped<pass_kind::forward>;
+  ls::data_parallel<model, 4> trainer;
+  auto weight = trainer.parameters().at("0.weight");
+  weight.assign(std::vector<float>(20, 1.F));
+  auto x = draws<float>(1, 10 * 5);
+  const auto targets = class_draws(2, 10, 3);
+  const auto expected = trainer.evaluate(batch<model>(x), targets).loss();
+  const float kept = x[8 * 5];
+  x[8 * 5] = marker;
+  CHECK_THROWS_WITH(trainer.forward(batch<model>(x)), Catch::Contains("replica 3"));
+  CHECK_THROWS_AS(trainer.evaluate(batch<model>(x), targets), ls::replica_error);
+  x[8 * 5] = kept;
+  CHECK(trainer.evaluate(batch<model>(x), targets).loss() == expected);
+}
+
+TEST_CASE("a second thread is refused while one is inside", "[data_parallel]") {
+  using model = ls::model<ls::sequential<gate, ls::linear<3>>, ls::input<4>, ls::cross_entropy>;
+  ls::data_parallel<model, 2> trainer;
+  const auto x = draws<float>(1, 6 * 4);
+  const auto targets = class_draws(2, 6, 3);
+  inside.store(false);
+  may_leave.store(false);
+  double loss = 0;
+  std::thread first([&] { loss = trainer.step(batch<model>(x), targets); });
+  while (!inside.load()) std::this_thread::yield();
+  CHECK_THROWS_AS(trainer.step(batch<model>(x), targets), ls::value_error);
+  CHECK_THROWS_WITH(trainer.forward(batch<model>(x)), Catch::Contains("one thread at a time"));
+  CHECK_THROWS_AS(trainer.evaluate(batch<model>(x), targets), ls::value_error);
+  CHECK_THROWS_AS(trainer.initialize(ls::seed{1}), ls::value_error);
+  may_leave.store(true);
+  first.join();
+  CHECK(loss > 0);
+  CHECK(trainer.steps() == 1);
+  CHECK(std::isfinite(trainer.step(batch<model>(x), targets)));
+}
