@@ -22,7 +22,7 @@ target_compile_options(
 
 # Link privately: the flags of programs whose speed is measured.
 add_library(lockstep_optimized INTERFACE)
-target_compile_options(lockstep_optimized INTERFACE -O3 $<$<BOOL:${LOCKSTEP_NATIVE}>:-march=native>)
+target_compile_options(lockstep_optimized INTERFACE $<$<BOOL:${LOCKSTEP_NATIVE}>:-march=native>)
 
 if(LOCKSTEP_BUILD_TESTS)
   lockstep_find_or_fetch(Catch2 https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz)

@@ -111,8 +111,14 @@ void check_training() {
       CHECK(dx_size == size);
     else
       CHECK(apart(dx, dx_size, dy, size));
+    // A layer that says so may put the gradient where its input lies, on exactly the same elements; marks show that
+    // nobody reads that input later.
+    const int input = holder(i - 1);
+    const bool over_input = node(i).backward_overwrites_input && input >= 0 && dx == node(input).output_buffer &&
+                            dx_size == node(input).out.size();
     for (const int reads : {need.input || node(i).mask_input ? i - 1 : -1, need.output || masks_itself ? i : -1})
-      if (const int h = holder(reads); h >= 0) CHECK(apart(dx, dx_size, node(h).output_buffer, node(h).out.size()));
+      if (const int h = holder(reads); h >= 0 && !(over_input && h == input))
+        CHECK(apart(dx, dx_size, node(h).output_buffer, node(h).out.size()));
     arena.write(dx, dx_size, gradient_mark(i - 1));
   }
 }
@@ -194,7 +200,7 @@ TEST_CASE("ranges start on cache lines for any number of samples", "[arena]") {
 TEST_CASE("memory is reused where that is possible", "[arena]") {
   CHECK(deep::plan<ls::cpu>.arena_size < deep::plan<ls::cpu>.unshared_size);
   CHECK(mlp::plan<ls::cpu>.arena_size < mlp::plan<ls::cpu>.unshared_size);
-  CHECK(cnn::plan<ls::cpu>.arena_size <= cnn::plan<ls::cpu>.unshared_size);
+  CHECK(cnn::plan<ls::cpu>.arena_size < cnn::plan<ls::cpu>.unshared_size);
   CHECK(deep::plan<ls::cpu>.inference_arena_size < deep::plan<ls::cpu>.arena_size);
 
   // A chain keeps two neighbours at a time: the largest such pair is what inference needs at least.

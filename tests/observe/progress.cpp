@@ -1,8 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <lockstep/observe/progress.hpp>
 
-#include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
@@ -15,17 +15,12 @@ namespace {
 namespace ls = lockstep;
 
 struct manual_clock {
-  using duration = std::chrono::milliseconds;
-  using rep = duration::rep;
-  using period = duration::period;
-  using time_point = std::chrono::time_point<manual_clock>;
-
-  static time_point& time() {
-    static time_point value{std::chrono::hours(5)};
+  static std::int64_t& time() {
+    static std::int64_t value = 18'000'000'000'000;
     return value;
   }
-  static time_point now() { return time(); }
-  static void advance(int milliseconds) { time() += duration(milliseconds); }
+  static std::int64_t nanoseconds() { return time(); }
+  static void advance(int milliseconds) { time() += std::int64_t{milliseconds} * 1'000'000; }
 };
 
 using bar = ls::basic_progress_bar<manual_clock>;

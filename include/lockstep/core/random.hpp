@@ -34,7 +34,13 @@ struct seed {
 }
 
 /// What a draw is for. Part of the key, so that no two uses share numbers.
-enum class random_purpose : std::uint32_t { initialization = 1, dropout = 2, shuffle = 3, synthetic_data = 4, augmentation = 5 };
+enum class random_purpose : std::uint32_t {
+  initialization = 1,
+  dropout = 2,
+  shuffle = 3,
+  synthetic_data = 4,
+  augmentation = 5
+};
 
 /// A stateless source of draws keyed by (seed, purpose, a, b): for dropout a is the step and layer, b the global
 /// sample index. Copies are free; the same indices give the same number on any replica.

@@ -71,7 +71,7 @@ struct extents_of;
 template <std::int64_t... Extents>
 struct extents_of<shape<Extents...>> {
   using type = cuda::std::extents<std::int64_t, (Extents == dynamic ? cuda::std::dynamic_extent
-                                                                     : static_cast<std::size_t>(Extents))...>;
+                                                                    : static_cast<std::size_t>(Extents))...>;
 };
 
 }  // namespace detail
@@ -109,8 +109,7 @@ class tensor {
   tensor(const tensor& other) : samples_(other.samples_), buffer_(other.size()) {
     std::copy_n(other.data(), other.size(), data());
   }
-  tensor(tensor&& other) noexcept
-      : samples_(std::exchange(other.samples_, 0)), buffer_(std::move(other.buffer_)) {}
+  tensor(tensor&& other) noexcept : samples_(std::exchange(other.samples_, 0)), buffer_(std::move(other.buffer_)) {}
   tensor& operator=(tensor other) noexcept {
     std::swap(samples_, other.samples_);
     std::swap(buffer_, other.buffer_);

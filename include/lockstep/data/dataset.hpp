@@ -11,6 +11,7 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/io/message.hpp>
 
 namespace lockstep::data {
 
@@ -39,17 +40,17 @@ class dataset {
     const std::int64_t wanted = checked_multiply(size(), sample_size);
     if (static_cast<std::int64_t>(pixels_.size()) != wanted)
       throw shape_error("dataset",
-                        std::to_string(wanted) + " pixel values (" + std::to_string(size()) + " labels, " +
-                            to_string(Sample::extents) + " each)",
+                        lockstep::detail::message({wanted, " pixel values (", size(), " labels, ",
+                                                   to_string(Sample::extents), " each)"}),
                         std::to_string(pixels_.size()));
     if (classes_ < 1) throw value_error("dataset", "one class or more", std::to_string(classes_));
     if (!class_names_.empty() && static_cast<std::int64_t>(class_names_.size()) != classes_)
-      throw shape_error("dataset", std::to_string(classes_) + " class names or none",
+      throw shape_error("dataset", lockstep::detail::message({classes_, " class names or none"}),
                         std::to_string(class_names_.size()));
     for (std::size_t i = 0; i < labels_.size(); ++i)
       if (labels_[i] < 0 || labels_[i] >= classes_)
-        throw value_error("dataset", "labels from 0 to " + std::to_string(classes_ - 1),
-                          std::to_string(labels_[i]) + " for sample " + std::to_string(i));
+        throw value_error("dataset", lockstep::detail::message({"labels from 0 to ", classes_ - 1}),
+                          lockstep::detail::message({labels_[i], " for sample ", i}));
   }
 
   /// Number of samples.

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,7 +13,8 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/data/dataset.hpp>
-#include <lockstep/data/file.hpp>
+#include <lockstep/data/folder.hpp>
+#include <lockstep/io/file.hpp>
 
 namespace lockstep::data {
 
@@ -27,78 +27,76 @@ inline constexpr std::int64_t idx_classes = 10;
 
 /// The spellings in use for one file; the last two are still packed.
 [[nodiscard]] inline std::array<std::string, 4> idx_spellings(std::string_view stem, std::string_view ending) {
-  const std::string hyphen = std::string(stem) + "-" + std::string(ending);
-  const std::string dot = std::string(stem) + "." + std::string(ending);
-  return {hyphen, dot, hyphen + ".gz", dot + ".gz"};
+  return {message({stem, "-", ending}), message({stem, ".", ending}), message({stem, "-", ending, ".gz"}),
+          message({stem, ".", ending, ".gz"})};
 }
 
-[[nodiscard]] inline input_file open_idx(const std::filesystem::path& folder, std::string_view stem,
-                                         std::string_view ending) {
-  for (const std::string& name : idx_spellings(stem, ending))
-    if (holds(folder, name)) return input_file(folder / name);
-  throw io_error((folder / idx_spellings(stem, ending)[0]).string(),
-                 "expected this file, or the same with a dot before idx, found neither");
+template <class = void>
+[[nodiscard]] file_reader open_idx(const std::string& folder, std::string_view stem, std::string_view ending) {
+  const auto spellings = idx_spellings(stem, ending);
+  for (const std::string& name : spellings)
+    if (holds(folder, name)) return file_reader(path_in(folder, name));
+  throw_io_error(path_in(folder, spellings[0]),
+                 {"expected this file, or the same with a dot before idx, found neither"});
 }
 
 /// Reads the header and returns its extents. The element type must be 0x08, unsigned byte.
 template <std::size_t Rank>
-[[nodiscard]] std::array<std::uint64_t, Rank> read_idx_header(input_file& file) {
+[[nodiscard]] std::array<std::uint64_t, Rank> read_idx_header(file_reader& file) {
   std::array<std::uint8_t, 4 + 4 * Rank> header{};
-  const std::string what = std::to_string(Rank) + (Rank == 1 ? " dimension" : " dimensions");
-  std::array<std::uint8_t, 2> packed{};
-  if (file.size() >= packed.size()) file.read(packed);
-  if (packed == std::array<std::uint8_t, 2>{0x1f, 0x8b})
-    file.fail("expected an unpacked IDX file, got a gzip archive; unpack it with gunzip");
-  if (file.size() < header.size())
-    file.fail("expected an IDX header of " + std::to_string(header.size()) + " bytes, got a file of " +
-              std::to_string(file.size()) + "; the file is truncated");
-  header[0] = packed[0];
-  header[1] = packed[1];
-  file.read(std::span(header).subspan(packed.size()));
+  const std::span bytes = std::as_writable_bytes(std::span(header));
+  const auto size = static_cast<std::size_t>(file.size());
+  constexpr std::size_t magic = 2;
+  if (size >= magic) file.read(bytes.first(magic));
+  if (header[0] == 0x1f && header[1] == 0x8b)
+    throw_io_error(file.path(), {"expected an unpacked IDX file, got a gzip archive; unpack it with gunzip"});
+  if (size < header.size())
+    throw_io_error(file.path(), {"expected an IDX header of ", header.size(), " bytes, got a file of ", size,
+                                 "; the file is truncated"});
+  file.read(bytes.subspan(magic));
   if (header[0] != 0 || header[1] != 0)
-    file.fail("expected an IDX file, which begins with two zero bytes, got " + std::to_string(int{header[0]}) +
-              " and " + std::to_string(int{header[1]}));
+    throw_io_error(file.path(), {"expected an IDX file, which begins with two zero bytes, got ", header[0], " and ",
+                                 header[1]});
   if (header[2] != 0x08)
-    file.fail("expected IDX element type 8 (unsigned byte), got " + std::to_string(int{header[2]}));
+    throw_io_error(file.path(), {"expected IDX element type 8 (unsigned byte), got ", header[2]});
   if (header[3] != Rank)
-    file.fail("expected IDX data of " + what + ", got " + std::to_string(int{header[3]}) +
-              "; images have 3, labels have 1");
+    throw_io_error(file.path(), {"expected IDX data of ", Rank, Rank == 1 ? " dimension" : " dimensions", ", got ",
+                                 header[3], "; images have 3, labels have 1"});
   std::array<std::uint64_t, Rank> extents{};
   for (std::size_t i = 0; i < extents.size(); ++i)
     for (std::size_t byte = 0; byte < 4; ++byte) extents[i] = extents[i] << 8U | header[4 + 4 * i + byte];
   return extents;
 }
 
-inline void require_idx_length(const input_file& file, std::uint64_t header, std::uint64_t body) {
-  if (file.size() != header + body)
-    file.fail("expected " + std::to_string(header + body) + " bytes, as its header says, got " +
-              std::to_string(file.size()) + "; the file is " +
-              (file.size() < header + body ? "truncated" : "followed by something else"));
+inline void require_idx_length(const file_reader& file, std::uint64_t header, std::uint64_t body) {
+  const auto size = static_cast<std::uint64_t>(file.size());
+  if (size != header + body)
+    throw_io_error(file.path(), {"expected ", header + body, " bytes, as its header says, got ", size, "; the file is ",
+                                 size < header + body ? "truncated" : "followed by something else"});
 }
 
-[[nodiscard]] inline dataset<idx_sample> idx_part(const std::filesystem::path& folder, const std::string& part) {
+template <class = void>
+[[nodiscard]] dataset<idx_sample> idx_part(const std::string& folder, const std::string& part) {
   constexpr auto side = static_cast<std::uint64_t>(idx_sample::extents.extent[1]);
-  input_file images = open_idx(folder, part + "-images", "idx3-ubyte");
-  input_file labels = open_idx(folder, part + "-labels", "idx1-ubyte");
+  file_reader images = open_idx(folder, message({part, "-images"}), "idx3-ubyte");
+  file_reader labels = open_idx(folder, message({part, "-labels"}), "idx1-ubyte");
   const auto [count, rows, columns] = read_idx_header<3>(images);
   const auto [label_count] = read_idx_header<1>(labels);
   if (rows != side || columns != side)
-    images.fail("expected images of 28x28, got " + std::to_string(rows) + "x" + std::to_string(columns));
-  if (count == 0) images.fail("expected one image or more, got none");
+    throw_io_error(images.path(), {"expected images of 28x28, got ", rows, "x", columns});
+  if (count == 0) throw_io_error(images.path(), {"expected one image or more, got none"});
   // Fits: both factors are below 2^32, and rows and columns are known by now.
   require_idx_length(images, 16, count * side * side);
   require_idx_length(labels, 8, label_count);
   if (count != label_count)
-    labels.fail("expected one label for each of " + std::to_string(count) + " images, got " +
-                std::to_string(label_count));
+    throw_io_error(labels.path(), {"expected one label for each of ", count, " images, got ", label_count});
   std::vector<std::uint8_t> bytes(label_count);
-  labels.read(bytes);
+  labels.read(std::as_writable_bytes(std::span(bytes)));
   for (std::size_t i = 0; i < bytes.size(); ++i)
     if (bytes[i] >= idx_classes)
-      labels.fail("expected labels from 0 to 9, got " + std::to_string(int{bytes[i]}) + " for image " +
-                  std::to_string(i));
+      throw_io_error(labels.path(), {"expected labels from 0 to 9, got ", bytes[i], " for image ", i});
   std::vector<std::uint8_t> pixels(count * side * side);
-  images.read(pixels);
+  images.read(std::as_writable_bytes(std::span(pixels)));
   return {std::move(pixels), std::vector<std::int64_t>(bytes.begin(), bytes.end()), idx_classes};
 }
 
@@ -109,7 +107,8 @@ inline void require_idx_length(const input_file& file, std::uint64_t header, std
 /// Throws io_error, naming the file, when one is missing, still packed, truncated or too long, when counts
 /// disagree, images are not 28x28, or a label is not 0 to 9.
 /// Source: http://yann.lecun.com/exdb/mnist/, "file formats".
-[[nodiscard]] inline split<idx_sample> idx(const std::filesystem::path& folder) {
+template <class = void>
+[[nodiscard]] split<idx_sample> idx(const std::string& folder) {
   detail::require_folder(folder);
   // The small part first: damage there is reported before the large one is read.
   auto test = detail::idx_part(folder, "t10k");

@@ -95,7 +95,8 @@ inline void draw_synthetic(std::int64_t kind, const random_stream& draws, std::u
 }
 
 /// `part` is 0 for the training and 1 for the test pictures.
-[[nodiscard]] inline dataset<synthetic_sample> synthetic_part(std::int64_t samples, lockstep::seed seed,
+template <class = void>
+[[nodiscard]] dataset<synthetic_sample> synthetic_part(std::int64_t samples, lockstep::seed seed,
                                                               std::uint64_t part) {
   if (samples < 0) throw value_error("synthetic", "zero samples or more", std::to_string(samples));
   const auto size = static_cast<std::size_t>(checked_multiply(samples, synthetic_sample::static_size));
@@ -119,7 +120,8 @@ inline void draw_synthetic(std::int64_t kind, const random_stream& draws, std::u
 /// Sample i is of class i % 10, and depends on the seed, i and train or test alone. A convolutional network learns
 /// it; a linear model cannot, because figure and ground swap sides at random.
 /// Throws value_error on a negative number of samples.
-[[nodiscard]] inline split<synthetic_sample> synthetic(const synthetic_options& options = {}) {
+template <class = void>
+[[nodiscard]] split<synthetic_sample> synthetic(const synthetic_options& options = {}) {
   return {detail::synthetic_part(options.train_samples, options.seed, 0),
           detail::synthetic_part(options.test_samples, options.seed, 1)};
 }

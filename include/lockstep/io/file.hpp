@@ -6,11 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <new>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -27,7 +27,7 @@ namespace detail {
 
 /// Throws io_error `FILE: cannot WHAT: REASON` with the system's words for `code`.
 [[noreturn, gnu::cold]] inline void throw_system_error(const std::string& file, std::string_view what, int code) {
-  throw_io_error(file, {"cannot ", what, ": ", std::error_code(code, std::generic_category()).message()});
+  throw_io_error(file, {"cannot ", what, ": ", std::strerror(code)});
 }
 
 /// Owns a file descriptor.

@@ -40,9 +40,8 @@ class executor {
   /// Gradients are written (or added, when `accumulate`); the result is the sum of the samples' losses.
   /// With no samples the gradients become zero unless they accumulate.
   template <class Target>
-  double train(const loss_type& loss, const value* parameters, value* gradients, const value* x,
-               const Target* targets, std::int64_t samples, const dropout_key& key, double scale,
-               bool accumulate = false) {
+  double train(const loss_type& loss, const value* parameters, value* gradients, const value* x, const Target* targets,
+               std::int64_t samples, const dropout_key& key, double scale, bool accumulate = false) {
     if (samples == 0) {
       if (!accumulate) std::fill_n(gradients, plan.parameter_count, value{0});
       return 0;

@@ -122,8 +122,7 @@ struct model {
     static constexpr auto lists = []<std::size_t... Index>(std::index_sequence<Index...>) {
       return std::array<parameter_list, leaf_count>{leaf<Index>::parameters(arriving[Index])...};
     }(std::make_index_sequence<leaf_count>{});
-    const auto leaf_index =
-        static_cast<std::size_t>(plan<Backend>.nodes[static_cast<std::size_t>(p.node)].leaf);
+    const auto leaf_index = static_cast<std::size_t>(plan<Backend>.nodes[static_cast<std::size_t>(p.node)].leaf);
     std::string name(paths[leaf_index].view());
     if (!name.empty()) name += '.';
     return name.append(lists[leaf_index].items[p.index].name);

@@ -72,8 +72,7 @@ struct op_slots;
 template <class Model, class B, std::size_t... Index>
 struct op_slots<Model, B, std::index_sequence<Index...>> : op_slot<Index, typename node_op<Model, B, Index>::type>... {
   template <class Context>
-  op_slots(Context& c, std::int64_t samples)
-      : op_slot<Index, typename node_op<Model, B, Index>::type>(c, samples)... {}
+  op_slots(Context& c, std::int64_t samples) : op_slot<Index, typename node_op<Model, B, Index>::type>(c, samples)... {}
 };
 
 /// A model's ops for one number of samples: the fixed sequence of calls that a pass is. Owns the ops and no

@@ -28,7 +28,7 @@ inline constexpr std::int64_t no_buffer = -1;
 /// One executed step of the network. Offsets and sizes of activations count elements of one sample.
 struct plan_node {
   node_kind kind = node_kind::layer;
-  int leaf = -1;       ///< index of the layer in the flat list; -1 for a change of order
+  int leaf = -1;        ///< index of the layer in the flat list; -1 for a change of order
   int fused_leaf = -1;  ///< index of the relu that this node applies too
   dims in;
   dims out;
@@ -42,11 +42,12 @@ struct plan_node {
   bool backward_reads_input = false;
   bool backward_reads_output = false;
   bool backward_in_place = false;
+  bool backward_overwrites_input = false;
   std::int64_t parameter_offset = 0;
   std::int64_t parameter_size = 0;
-  std::int64_t flops = 0;             ///< forward, one sample
-  std::int64_t output_buffer = no_buffer;    ///< arena offset of the output while training
-  std::int64_t gradient_buffer = no_buffer;  ///< arena offset of the output's gradient
+  std::int64_t flops = 0;                     ///< forward, one sample
+  std::int64_t output_buffer = no_buffer;     ///< arena offset of the output while training
+  std::int64_t gradient_buffer = no_buffer;   ///< arena offset of the output's gradient
   std::int64_t inference_buffer = no_buffer;  ///< arena offset of the output in a forward pass alone
 
   [[nodiscard]] constexpr node_traits traits() const {
@@ -148,7 +149,7 @@ struct network_plan {
   std::int64_t forward_flops = 0;   ///< one sample
   std::int64_t training_flops = 0;  ///< one sample, forward and backward
   std::int64_t arena_size = 0;      ///< elements a sample, training
-  std::int64_t unshared_size = 0;   ///< what the arena would be if nothing were reused
+  std::int64_t unshared_size = 0;   ///< what outputs and gradients take side by side
   std::int64_t inference_arena_size = 0;
 };
 
@@ -202,14 +203,15 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     node.parameter_offset = plan.parameter_count;
     node.parameter_size = list.size();
     for (int p = 0; p < list.count; ++p) {
-      plan.parameters[static_cast<std::size_t>(plan.parameter_tensors++)] = {
-          plan.node_count, p, list.items[p].shape, plan.parameter_count, list.items[p].bound};
+      plan.parameters[static_cast<std::size_t>(plan.parameter_tensors++)] = {plan.node_count, p, list.items[p].shape,
+                                                                             plan.parameter_count, list.items[p].bound};
       plan.parameter_count = checked_add(plan.parameter_count, list.items[p].shape.size());
     }
     node.flops = leaf.flops(now);
     node.backward_reads_input = leaf.traits.backward_reads_input;
     node.backward_reads_output = leaf.traits.backward_reads_output;
     node.backward_in_place = leaf.traits.backward_in_place;
+    node.backward_overwrites_input = leaf.traits.backward_overwrites_input;
 
     if (leaf.traits.is_flatten) {
       if (order == element_order::channels_last && now.rank == 3) picture = now;
@@ -299,6 +301,10 @@ constexpr void build_arena(network_plan<N>& plan) {
     const int born = last ? n : backward_time(i + 1);
     if (!last && (node_at(i + 1).kind == node_kind::alias || node_at(i + 1).backward_in_place)) {
       gradient_of[at] = gradient_of[at + 1];
+    } else if (!last && node_at(i + 1).backward_overwrites_input && output_of[at] >= 0 &&
+               ranges[static_cast<std::size_t>(output_of[at])].end == born) {
+      // Nobody reads the output after the next layer's backward: its gradient takes its place.
+      gradient_of[at] = output_of[at];
     } else {
       gradient_of[at] = static_cast<int>(count);
       ranges[count++] = {arena_round(node_at(i).out.size()), born, born, no_buffer};
@@ -306,7 +312,11 @@ constexpr void build_arena(network_plan<N>& plan) {
     ranges[static_cast<std::size_t>(gradient_of[at])].end = backward_time(i);
   }
   plan.arena_size = place(ranges, count);
-  for (std::size_t r = 0; r < count; ++r) plan.unshared_size = checked_add(plan.unshared_size, ranges[r].size);
+  for (int i = 0; i < n; ++i) {
+    if (node_at(i).kind == node_kind::alias) continue;
+    const int copies = node_at(i).runs_backward ? 2 : 1;  // output and its gradient
+    plan.unshared_size = checked_add(plan.unshared_size, copies * arena_round(node_at(i).out.size()));
+  }
   for (int i = 0; i < n; ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (output_of[at] >= 0) node_at(i).output_buffer = ranges[static_cast<std::size_t>(output_of[at])].offset;

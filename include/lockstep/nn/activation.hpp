@@ -11,10 +11,8 @@ namespace lockstep {
 /// max(0, x), as torch.nn.ReLU. Behind conv2d or linear it becomes part of that layer's primitive.
 struct relu {
   static constexpr std::string_view kind = "relu";
-  static constexpr layer_traits traits{.is_relu = true,
-                                       .backward_reads_input = false,
-                                       .backward_reads_output = true,
-                                       .backward_in_place = true};
+  static constexpr layer_traits traits{
+      .is_relu = true, .backward_reads_input = false, .backward_reads_output = true, .backward_in_place = true};
 
   [[nodiscard]] static constexpr dims output(const dims& in) { return in; }
   [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
@@ -28,9 +26,7 @@ struct relu {
    public:
     op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
 
-    void forward(context& c, const pass&, const value* x, const value*, value* y) {
-      B::relu_forward(c, count_, x, y);
-    }
+    void forward(context& c, const pass&, const value* x, const value*, value* y) { B::relu_forward(c, count_, x, y); }
     void backward(context& c, const pass&, const backward_arguments<value>& a) {
       if constexpr (T.input_gradient) B::relu_backward(c, count_, a.y, a.dy, a.dx);
     }

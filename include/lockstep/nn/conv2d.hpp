@@ -28,9 +28,9 @@ struct conv2d {
                       detail::positive(options.stride_or(1)) && detail::not_negative(options.padding_value) &&
                       options.groups_value > 0,
                   "lockstep: conv2d: channels, kernel, stride, dilation and groups are positive, padding not negative");
-    static_assert(Arriving.rank != 3 || (Arriving.extent[0] % options.groups_value == 0 &&
-                                         Out % options.groups_value == 0),
-                  "lockstep: conv2d: groups must divide the channels that arrive and the channels that leave");
+    static_assert(
+        Arriving.rank != 3 || (Arriving.extent[0] % options.groups_value == 0 && Out % options.groups_value == 0),
+        "lockstep: conv2d: groups must divide the channels that arrive and the channels that leave");
     static_assert(Arriving.rank != 3 || detail::positive(geometry(Arriving).out()),
                   "lockstep: conv2d: the kernel, dilated, is larger than the padded picture that arrives (Arriving)");
   }
@@ -86,10 +86,8 @@ struct conv2d {
     }
 
     void backward(context& c, const pass&, const backward_arguments<value>& a) {
-      if constexpr (T.relu && !T.output_gradient_masked)
-        B::relu_backward(c, samples_ * T.out.size(), a.y, a.dy, a.dy);
-      convolution_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients, a.gradients + g.weight_size(),
-                            a.accumulate);
+      if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * T.out.size(), a.y, a.dy, a.dy);
+      convolution_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients, a.gradients + g.weight_size(), a.accumulate);
     }
 
    private:

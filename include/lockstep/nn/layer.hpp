@@ -43,7 +43,8 @@ struct layer_traits {
   bool masks_input = false;          ///< its backward can apply the mask of a relu before it
   bool backward_reads_input = true;
   bool backward_reads_output = false;
-  bool backward_in_place = false;  ///< dx may be the same range as dy
+  bool backward_in_place = false;          ///< dx may be the same range as dy
+  bool backward_overwrites_input = false;  ///< dx may be the same range as x
 };
 
 /// All that is known at compile time about one layer at its place in a network; the template argument of a layer's
@@ -73,7 +74,7 @@ struct backward_arguments {
   const T* y;           ///< the output
   T* dy;                ///< gradient of the output; may be overwritten
   const T* parameters;  ///< the layer's flat range
-  T* dx;                ///< gradient of the input; null unless traits.input_gradient
+  T* dx;                ///< gradient of the input; null unless traits.input_gradient. See layer_traits on aliasing
   T* gradients;         ///< the layer's flat range
   bool accumulate;      ///< add to `gradients` instead of overwriting
 };

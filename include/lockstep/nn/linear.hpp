@@ -13,7 +13,7 @@ namespace lockstep {
 template <std::int64_t In, std::int64_t Out, bool Bias>
 struct basic_linear {
   static constexpr std::string_view kind = "linear";
-  static constexpr layer_traits traits{.fuses_relu = true, .masks_input = true};
+  static constexpr layer_traits traits{.fuses_relu = true, .masks_input = true, .backward_overwrites_input = true};
 
   template <dims Arriving>
   static consteval void check() {

@@ -60,8 +60,9 @@ struct cross_entropy {
       const std::int64_t t = targets[i];
       if (t == ignore_index) continue;
       if (t < 0 || t >= output.size())
-        throw value_error("cross_entropy", "a target in 0.." + std::to_string(output.size() - 1) + " or " +
-                                               std::to_string(ignore_index) + " (ignored)",
+        throw value_error("cross_entropy",
+                          "a target in 0.." + std::to_string(output.size() - 1) + " or " +
+                              std::to_string(ignore_index) + " (ignored)",
                           std::to_string(t) + " for sample " + std::to_string(i));
       total += class_weights.empty() ? 1.0 : double{class_weights[static_cast<std::size_t>(t)]};
     }

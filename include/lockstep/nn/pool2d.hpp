@@ -19,9 +19,10 @@ struct pool2d {
 
   template <dims Arriving>
   static consteval void check() {
-    static_assert(Arriving.rank == 3,
-                  "lockstep: pooling: the sample that arrives (Arriving) is not a picture of channels x height x width; "
-                  "pooling comes before flatten");
+    static_assert(
+        Arriving.rank == 3,
+        "lockstep: pooling: the sample that arrives (Arriving) is not a picture of channels x height x width; "
+        "pooling comes before flatten");
     static_assert(positive(Kernel) && positive(options.stride_or(Kernel)) && not_negative(options.padding_value),
                   "lockstep: pooling: kernel and stride are positive, padding not negative");
     static_assert(options.dilation_value == extent2{1} && options.groups_value == 1 && options.bias,
@@ -33,9 +34,8 @@ struct pool2d {
   }
 
   [[nodiscard]] static constexpr pooling_geometry geometry(const dims& in) {
-    constexpr auto kind_of = Kind != pooling_kind::maximum && !options.include_padding
-                                 ? pooling_kind::average_exclude_padding
-                                 : Kind;
+    constexpr auto kind_of =
+        Kind != pooling_kind::maximum && !options.include_padding ? pooling_kind::average_exclude_padding : Kind;
     return {.kind = kind_of,
             .channels = in[0],
             .in = {in[1], in[2]},

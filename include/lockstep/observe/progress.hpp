@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -10,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include <time.h>
 #include <unistd.h>
 
 namespace lockstep {
@@ -68,10 +68,20 @@ enum class progress_output : std::uint8_t {
   never
 };
 
+/// The system's clock that never goes back.
+struct monotonic_clock {
+  /// Nanoseconds since some moment in the past.
+  [[nodiscard]] static std::int64_t nanoseconds() noexcept {
+    ::timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  }
+};
+
 /// A line on a terminal that is rewritten in place while a loop runs, at most ten times a second. Borrows the file.
 /// The line disappears with finish() or the object, so that what follows starts on a clean line. What cannot be
 /// written is lost: progress is no result.
-template <class Clock = std::chrono::steady_clock>
+template <class Clock = monotonic_clock>
 class basic_progress_bar {
  public:
   /// The clock starts here. `label` stands before the bar.
@@ -79,7 +89,7 @@ class basic_progress_bar {
                      progress_output output = progress_output::terminal)
       : file_(file),
         label_(std::move(label)),
-        start_(Clock::now()),
+        start_(Clock::nanoseconds()),
         shown_(output == progress_output::always ||
                (output == progress_output::terminal && ::isatty(::fileno(file)) == 1)) {
     now_.steps = steps;
@@ -95,9 +105,9 @@ class basic_progress_bar {
     ++now_.step;
     now_.samples += samples;
     now_.loss = loss;
-    const auto time = Clock::now();
+    const std::int64_t time = Clock::nanoseconds();
     if (drawn_ && time - last_ < interval) return;
-    now_.seconds = std::chrono::duration<double>(time - start_).count();
+    now_.seconds = 1e-9 * static_cast<double>(time - start_);
     const std::string line = progress_line(label_, now_);
     std::fprintf(file_, "\r%s\x1b[K", line.c_str());
     std::fflush(file_);
@@ -115,13 +125,13 @@ class basic_progress_bar {
   }
 
  private:
-  static constexpr std::chrono::milliseconds interval{100};
+  static constexpr std::int64_t interval = 100'000'000;  // nanoseconds between two lines
 
   std::FILE* file_;
   std::string label_;
   progress now_;
-  typename Clock::time_point start_;
-  typename Clock::time_point last_{};
+  std::int64_t start_;
+  std::int64_t last_ = 0;
   bool shown_;
   bool drawn_ = false;
 };

@@ -94,11 +94,10 @@ class data_parallel {
                         std::to_string(options.threads_per_replica));
     optimizer_.check_options();
     if constexpr (Model::has_loss) loss_.check_options(Model::output_dims);
-    for (std::size_t s = 0; s < optimizer_.states(); ++s) states_.at(s) = aligned_buffer<value_type>(plan.parameter_count);
+    for (std::size_t s = 0; s < optimizer_.states(); ++s)
+      states_.at(s) = aligned_buffer<value_type>(plan.parameter_count);
     // Each replica makes its own buffers, so that their pages lie near its processor.
-    on_all([&](std::size_t r) {
-      replicas_[r] = std::make_unique<replica>(options.threads_per_replica);
-    });
+    on_all([&](std::size_t r) { replicas_[r] = std::make_unique<replica>(options.threads_per_replica); });
     initialize(seed{0});
   }
 
@@ -135,14 +134,11 @@ class data_parallel {
       const shard_range shard = shard_of(samples, N, member);
       try {
         replica& self = *replicas_[r];
-        const dropout_key key{.seed = seed_.value,
-                              .step = static_cast<std::uint64_t>(step_),
-                              .layer = 0,
-                              .first_sample = shard.first};
-        sums[r] = self.executor.train(loss_, parameters_.data(), self.gradients.data(),
-                                      images.data_handle() + shard.first * plan.input.size(),
-                                      targets.data() + shard.first * loss_.target_size(plan.output), shard.count, key,
-                                      scale);
+        const dropout_key key{
+            .seed = seed_.value, .step = static_cast<std::uint64_t>(step_), .layer = 0, .first_sample = shard.first};
+        sums[r] = self.executor.train(
+            loss_, parameters_.data(), self.gradients.data(), images.data_handle() + shard.first * plan.input.size(),
+            targets.data() + shard.first * loss_.target_size(plan.output), shard.count, key, scale);
       } catch (...) {
         errors[r] = std::current_exception();
         failed.store(true, std::memory_order_relaxed);
@@ -161,8 +157,9 @@ class data_parallel {
   template <class... Arguments>
     requires(!Model::has_loss)
   double step(const Arguments&...) {
-    static_assert(Model::has_loss && sizeof...(Arguments) >= 0,
-                  "lockstep: data_parallel::step: the model has no loss; name one: model<net, input<...>, cross_entropy>");
+    static_assert(
+        Model::has_loss && sizeof...(Arguments) >= 0,
+        "lockstep: data_parallel::step: the model has no loss; name one: model<net, input<...>, cross_entropy>");
     return 0;
   }
 
@@ -223,9 +220,7 @@ class data_parallel {
   }
 
   /// The learnable tensors by PyTorch's names, readable and writable.
-  [[nodiscard]] auto parameters() {
-    return named_values_range<Model, backend_type, 1, true>({parameters_.data()});
-  }
+  [[nodiscard]] auto parameters() { return named_values_range<Model, backend_type, 1, true>({parameters_.data()}); }
   [[nodiscard]] auto parameters() const {
     return named_values_range<Model, backend_type, 1, false>({parameters_.data()});
   }
@@ -310,13 +305,13 @@ class data_parallel {
     };
     std::array<const value_type*, count> gradients{};
     for (std::size_t k = 0; k < count; ++k) gradients[k] = replicas_[k]->gradients.data();
-    optimizer_.template rule<value_type>(step_, [&]<std::size_t States>(std::integral_constant<std::size_t, States>,
-                                                                         const auto& rule) {
-      std::array<value_type*, States> states{};
-      for (std::size_t s = 0; s < States; ++s) states[s] = states_[s].data();
-      backend_type::template reduce_and_update<count, States>(replicas_[r]->executor.context(), edge(r), edge(r + 1),
-                                                              gradients, parameters_.data(), states, rule);
-    });
+    optimizer_.template rule<value_type>(
+        step_, [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
+          std::array<value_type*, States> states{};
+          for (std::size_t s = 0; s < States; ++s) states[s] = states_[s].data();
+          backend_type::template reduce_and_update<count, States>(
+              replicas_[r]->executor.context(), edge(r), edge(r + 1), gradients, parameters_.data(), states, rule);
+        });
   }
 
   optimizer_type optimizer_;

@@ -100,9 +100,7 @@ class named_values_range {
 
   [[nodiscard]] iterator begin() const { return {0, buffers_}; }
   [[nodiscard]] iterator end() const { return {Model::template plan<B>.parameter_tensors, buffers_}; }
-  [[nodiscard]] std::size_t size() const {
-    return static_cast<std::size_t>(Model::template plan<B>.parameter_tensors);
-  }
+  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(Model::template plan<B>.parameter_tensors); }
 
   /// The tensor of that name. Throws value_error, naming those that exist.
   [[nodiscard]] element at(std::string_view name) const {

@@ -25,7 +25,7 @@ struct cpu {
   static constexpr std::string_view name = "cpu";
   static constexpr element_order picture_order = element_order::channels_last;
   /// Activation bytes that one micro-shard may fill before it is cut smaller: they should live in the caches.
-  static constexpr std::int64_t cache_bytes = std::int64_t{6} << 20U;
+  static constexpr std::int64_t cache_bytes = std::int64_t{4} << 20U;
 
   template <linear_geometry G>
   using linear = cpu_backend::linear<G>;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/loop.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>
@@ -18,7 +19,9 @@ class linear {
   static constexpr bool is_narrow = G.out <= 16;
 
   linear(context&, std::int64_t samples)
-      : samples_(samples), partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0) {}
+      : samples_(samples),
+        partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0),
+        unmasked_(!is_narrow && G.mask_input ? samples * G.in : 0) {}
 
   /// Position of PyTorch's weight[o][i] in the flat range.
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) {
@@ -38,7 +41,7 @@ class linear {
     }
   }
 
-  /// dw (+)= dy^T x, db (+)= column sums of dy, and dx = dy w when G.input_gradient.
+  /// dw (+)= dy^T x, db (+)= column sums of dy, and dx = dy w when G.input_gradient; dx may be x.
   void backward(context&, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
     if constexpr (G.bias) sum_columns(dy, db, accumulate);
@@ -50,9 +53,10 @@ class linear {
     } else {
       sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, accumulate ? 1.F : 0.F, dw);
       if constexpr (G.input_gradient) {
-        sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, dx);
+        float* product = G.mask_input ? unmasked_.data() : dx;
+        sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, product);
         if constexpr (G.mask_input)
-          for (std::int64_t i = 0; i < samples_ * G.in; ++i) dx[i] = x[i] <= 0.F ? 0.F : dx[i];
+          loop(samples_ * G.in, [=](std::int64_t i) { dx[i] = x[i] <= 0.F ? 0.F : product[i]; });
       }
     }
   }
@@ -81,7 +85,8 @@ class linear {
   }
 
   std::int64_t samples_;
-  aligned_buffer<float> partial_;
+  aligned_buffer<float> partial_;   ///< sums in progress of the narrow kernel
+  aligned_buffer<float> unmasked_;  ///< dx before its mask: dx itself may lie where x does
 };
 
 }  // namespace lockstep::cpu_backend
