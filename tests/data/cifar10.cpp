@@ -100,7 +100,7 @@ TEST_CASE("cifar10: names the missing file", "[data]") {
   folder.write("data_batch_1.bin", records({1}));
   CHECK_NOTHROW(cifar10(folder.path()));
   folder.remove("test_batch.bin");
-  CHECK(lacking(message(folder), {"test_batch.bin", "found nothing"}) == "");
+  CHECK(lacking(message(folder), {"test_batch.bin", "No such file"}) == "");
   CHECK(lacking(io_error_of([&] { (void)cifar10(folder.path() / "absent"); }), {"absent"}) == "");
   CHECK(lacking(io_error_of([&] { (void)cifar10(folder.path() / "data_batch_1.bin"); }), {"expected a folder"}) == "");
 }
@@ -139,7 +139,7 @@ TEST_CASE("cifar10: refuses damaged files", "[data]") {
   SECTION("a folder in its place") {
     folder.remove(victim);
     std::filesystem::create_directory(folder.path() / victim);
-    CHECK(lacking(message(folder), {victim, "regular file"}) == "");
+    CHECK(lacking(message(folder), {victim, "expected a file, got a directory"}) == "");
   }
 }
 

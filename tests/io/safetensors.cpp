@@ -137,14 +137,14 @@ TEST_CASE("control characters and several metadata entries survive a round trip"
   const std::string path = folder / "file.safetensors";
   std::string every;
   for (char c = 0; c < 127; ++c) every += c;
-  const ls::safetensors_metadata metadata{{every, every}, {"", ""}, {"b", "2"}};
+  const ls::safetensors_metadata metadata{{"b", "2"}, {every, every}, {"", ""}};
   const std::vector<double> values{1.0};
   ls::write_safetensors(path,
                         std::vector{ls::safetensors_tensor::of(every, {1, 1}, all(values)),
                                     ls::safetensors_tensor::of("", {}, all(values))},
                         metadata);
   const auto file = ls::safetensors_file::read(path);
-  CHECK(file.metadata() == metadata);
+  CHECK(file.metadata() == ls::safetensors_metadata{{"", ""}, {every, every}, {"b", "2"}});
   CHECK(file.names() == std::vector<std::string>{"", every});
   CHECK(file.values_f64(every) == values);
 }
@@ -179,6 +179,8 @@ TEST_CASE("tensors that cannot be written are refused and the target stays", "[i
         start + "tensor 'a': expected a size that fits 64 bits, got the shape [4611686018427387904, 4]");
   CHECK(message({tensor("a", {2}), tensor("b", {2}), tensor("a", {2})}) ==
         start + "expected every tensor once, got 'a' twice");
+  CHECK(message({tensor("a", {2})}, {{"k", "1"}, {"j", "2"}, {"k", "3"}}) ==
+        start + "expected every metadata key once, got 'k' twice");
   CHECK(message({{"a", "F33", {2}, std::as_bytes(all(two))}}).find("got 'F33'") != std::string::npos);
   CHECK(message({tensor("__metadata__", {2})}).find("got __metadata__") != std::string::npos);
   CHECK(message({tensor("\xff", {2})}).find("expected UTF-8") != std::string::npos);

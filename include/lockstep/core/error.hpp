@@ -7,18 +7,21 @@
 
 namespace lockstep {
 
+// Constructors are cold and stay out of line: there are many places that throw, and none is worth a copy.
+
 /// Base of every exception that lockstep throws. The message reads
 /// `lockstep: WHERE: expected E, got G; ADVICE`.
 class error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 
-  error(std::string_view where, std::string_view expected, std::string_view given, std::string_view advice = {})
+  [[gnu::cold, gnu::noinline]] error(std::string_view where, std::string_view expected, std::string_view given,
+                                     std::string_view advice = {})
       : std::runtime_error(sentence(where, expected, given, advice)) {}
 
  private:
-  static std::string sentence(std::string_view where, std::string_view expected, std::string_view given,
-                              std::string_view advice) {
+  [[gnu::cold, gnu::noinline]] static std::string sentence(std::string_view where, std::string_view expected,
+                                                           std::string_view given, std::string_view advice) {
     std::string text{"lockstep: "};
     text.append(where).append(": expected ").append(expected).append(", got ").append(given);
     if (!advice.empty()) text.append("; ").append(advice);
@@ -44,8 +47,8 @@ class backend_error : public error {
 /// A file that cannot be read or written as what it claims to be. The message begins with the file's name.
 class io_error : public error {
  public:
-  io_error(std::string_view file, std::string_view reason)
-      : error("lockstep: " + std::string(file) + ": " + std::string(reason)), file_(file) {}
+  [[gnu::cold, gnu::noinline]] io_error(std::string_view file, std::string_view reason)
+      : error(std::string("lockstep: ").append(file).append(": ").append(reason)), file_(file) {}
 
   [[nodiscard]] const std::string& file() const noexcept { return file_; }
 
@@ -56,8 +59,9 @@ class io_error : public error {
 /// An exception that left a replica. The original one is nested (std::rethrow_if_nested).
 class replica_error : public error {
  public:
-  replica_error(int replica, std::string_view reason)
-      : error("lockstep: replica " + std::to_string(replica) + ": " + std::string(reason)), replica_(replica) {}
+  [[gnu::cold, gnu::noinline]] replica_error(int replica, std::string_view reason)
+      : error(std::string("lockstep: replica ").append(std::to_string(replica)).append(": ").append(reason)),
+        replica_(replica) {}
 
   [[nodiscard]] int replica() const noexcept { return replica_; }
 

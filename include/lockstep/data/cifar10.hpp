@@ -90,9 +90,9 @@ template <class = void>
   for (const file_reader& file : files) {
     const auto size = static_cast<std::size_t>(file.size());
     if (size == 0 || size % cifar10_record != 0)
-      throw_io_error(file.path(), {"expected CIFAR-10 records of ", cifar10_record, " bytes, one or more, got ", size,
-                                   " bytes (", size % cifar10_record,
-                                   " left over); the file is truncated, damaged or something else"});
+      throw_io_error(file.path(),
+                     {"expected CIFAR-10 records of ", cifar10_record, " bytes, one or more, got ", size, " bytes (",
+                      size % cifar10_record, " left over); the file is truncated, damaged or something else"});
     records += size / cifar10_record;
   }
   constexpr std::size_t most_at_once = 128;

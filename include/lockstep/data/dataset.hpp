@@ -40,8 +40,8 @@ class dataset {
     const std::int64_t wanted = checked_multiply(size(), sample_size);
     if (static_cast<std::int64_t>(pixels_.size()) != wanted)
       throw shape_error("dataset",
-                        lockstep::detail::message({wanted, " pixel values (", size(), " labels, ",
-                                                   to_string(Sample::extents), " each)"}),
+                        lockstep::detail::message(
+                            {wanted, " pixel values (", size(), " labels, ", to_string(Sample::extents), " each)"}),
                         std::to_string(pixels_.size()));
     if (classes_ < 1) throw value_error("dataset", "one class or more", std::to_string(classes_));
     if (!class_names_.empty() && static_cast<std::int64_t>(class_names_.size()) != classes_)

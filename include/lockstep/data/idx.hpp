@@ -55,10 +55,9 @@ template <std::size_t Rank>
                                  "; the file is truncated"});
   file.read(bytes.subspan(magic));
   if (header[0] != 0 || header[1] != 0)
-    throw_io_error(file.path(), {"expected an IDX file, which begins with two zero bytes, got ", header[0], " and ",
-                                 header[1]});
-  if (header[2] != 0x08)
-    throw_io_error(file.path(), {"expected IDX element type 8 (unsigned byte), got ", header[2]});
+    throw_io_error(file.path(),
+                   {"expected an IDX file, which begins with two zero bytes, got ", header[0], " and ", header[1]});
+  if (header[2] != 0x08) throw_io_error(file.path(), {"expected IDX element type 8 (unsigned byte), got ", header[2]});
   if (header[3] != Rank)
     throw_io_error(file.path(), {"expected IDX data of ", Rank, Rank == 1 ? " dimension" : " dimensions", ", got ",
                                  header[3], "; images have 3, labels have 1"});

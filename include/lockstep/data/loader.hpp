@@ -221,5 +221,6 @@ struct std::tuple_size<lockstep::data::batch<Sample>> : std::integral_constant<s
 
 template <std::size_t Index, class Sample>
 struct std::tuple_element<Index, lockstep::data::batch<Sample>> {
-  using type = std::remove_cvref_t<decltype(std::declval<const lockstep::data::batch<Sample>&>().template get<Index>())>;
+  using type =
+      std::remove_cvref_t<decltype(std::declval<const lockstep::data::batch<Sample>&>().template get<Index>())>;
 };

@@ -96,8 +96,7 @@ inline void draw_synthetic(std::int64_t kind, const random_stream& draws, std::u
 
 /// `part` is 0 for the training and 1 for the test pictures.
 template <class = void>
-[[nodiscard]] dataset<synthetic_sample> synthetic_part(std::int64_t samples, lockstep::seed seed,
-                                                              std::uint64_t part) {
+[[nodiscard]] dataset<synthetic_sample> synthetic_part(std::int64_t samples, lockstep::seed seed, std::uint64_t part) {
   if (samples < 0) throw value_error("synthetic", "zero samples or more", std::to_string(samples));
   const auto size = static_cast<std::size_t>(checked_multiply(samples, synthetic_sample::static_size));
   std::vector<std::uint8_t> pixels(size);

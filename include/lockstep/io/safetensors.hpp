@@ -1,11 +1,12 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <map>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,13 +42,12 @@ struct safetensors_tensor {
 
 /// Writes a safetensors file that appears whole or not at all (see atomic_file_writer). The tensors are laid out as
 /// the reference implementation does: widest elements first, then by name, so equal content gives equal bytes.
-/// Throws io_error when a name comes twice or is not UTF-8, when an element type is unknown or the number of bytes
-/// does not fit the shape, and when the file cannot be written.
-[[gnu::cold]] inline void write_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
-                                            const safetensors_metadata& metadata = {}) {
-  std::map<std::string, std::size_t, std::less<>> by_name;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const auto& tensor = tensors[i];
+/// Throws io_error when a name or metadata key comes twice or is not UTF-8, when an element type is unknown or the
+/// number of bytes does not fit the shape, and when the file cannot be written.
+template <class = void>
+[[gnu::cold]] void write_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
+                                     const safetensors_metadata& metadata = {}) {
+  for (const auto& tensor : tensors) {
     const std::int64_t bytes = detail::safetensors_byte_count(path, tensor.name, tensor.dtype, tensor.shape);
     if (tensor.data.size() != static_cast<std::size_t>(bytes))
       detail::throw_io_error(path, {"tensor '", detail::clipped(tensor.name), "': expected ", bytes, " bytes for ",
@@ -55,19 +55,22 @@ struct safetensors_tensor {
     if (tensor.name == detail::safetensors_metadata_key)
       detail::throw_io_error(
           path, {"expected another name for a tensor, got __metadata__, which the format keeps for itself"});
-    if (!by_name.emplace(tensor.name, i).second)
-      detail::throw_io_error(path, {"expected every tensor once, got '", detail::clipped(tensor.name), "' twice"});
   }
+  const auto by_name = detail::ordered_by_name(
+      tensors.size(), [&](std::size_t i) -> const std::string& { return tensors[i].name; },
+      [&](const std::string& name) {
+        detail::throw_io_error(path, {"expected every tensor once, got '", detail::clipped(name), "' twice"});
+      });
 
   std::vector<const safetensors_tensor*> order;
   std::vector<detail::safetensors_description> descriptions;
   std::int64_t offset = 0;
   for (int rank = static_cast<int>(detail::safetensors_dtypes.size()) - 1; rank >= 0; --rank)
-    for (const auto& [name, position] : by_name) {
+    for (const std::size_t position : by_name) {
       const auto& tensor = tensors[position];
       if (detail::safetensors_dtype_rank(tensor.dtype) != rank) continue;
       const std::int64_t end = checked_add(offset, static_cast<std::int64_t>(tensor.data.size()));
-      descriptions.push_back({name, tensor.dtype, tensor.shape, offset, end});
+      descriptions.push_back({tensor.name, tensor.dtype, tensor.shape, offset, end});
       order.push_back(&tensor);
       offset = end;
     }
@@ -104,8 +107,8 @@ struct wanted_tensor {
 
 /// "module." when a torch.nn.DataParallel wrapper put it before every name of the file and the parameters have
 /// other names, else nothing.
-[[nodiscard, gnu::cold]] inline std::string_view wrapper_prefix(const safetensors_file& file,
-                                                                const std::vector<wanted_tensor>& wanted) {
+template <class File>
+[[nodiscard, gnu::cold]] std::string_view wrapper_prefix(const File& file, const std::vector<wanted_tensor>& wanted) {
   constexpr std::string_view prefix = "module.";
   for (const auto& name : file.names())
     if (!name.starts_with(prefix)) return {};
@@ -116,12 +119,13 @@ struct wanted_tensor {
 
 /// The entries that the wanted tensors have in the file, in their order. Throws io_error that lists what is missing,
 /// left over, of another shape or not of a floating-point type.
-[[nodiscard, gnu::cold]] inline std::vector<const safetensors_entry*> match_tensors(
-    const safetensors_file& file, const std::vector<wanted_tensor>& wanted) {
+template <class File>
+[[nodiscard, gnu::cold]] std::vector<const safetensors_entry*> match_tensors(const File& file,
+                                                                             const std::vector<wanted_tensor>& wanted) {
   constexpr int most_shown = 8;
   const std::string_view prefix = wrapper_prefix(file, wanted);
   std::vector<const safetensors_entry*> entries;
-  std::map<std::string, std::size_t, std::less<>> names;
+  std::vector<std::string> names;
   std::string problems;
   int count = 0;
   const auto complain = [&](std::initializer_list<message_part> parts) {
@@ -129,7 +133,7 @@ struct wanted_tensor {
   };
   for (const auto& tensor : wanted) {
     const std::string name = message({prefix, tensor.name});
-    names.emplace(name, names.size());
+    names.push_back(name);
     if (!file.contains(name)) {
       complain({"expected a tensor '", clipped(name), "', got none of that name"});
       continue;
@@ -141,8 +145,9 @@ struct wanted_tensor {
     else if (!is_convertible_to_float(entry.dtype))
       complain({"tensor '", clipped(name), "': expected element type F32, F64, F16 or BF16, got ", entry.dtype});
   }
+  std::sort(names.begin(), names.end());
   for (const auto& name : file.names())
-    if (names.find(name) == names.end())
+    if (!std::binary_search(names.begin(), names.end(), name))
       complain({"expected only the parameters of the model, got also a tensor '", clipped(name), "'"});
   if (count > most_shown) problems.append(message({"; and ", count - most_shown, " more"}));
   if (count > 0) throw_io_error(file.path(), {problems, "; nothing was loaded"});

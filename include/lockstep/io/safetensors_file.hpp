@@ -18,13 +18,15 @@
 
 namespace lockstep {
 
-/// A safetensors file in memory. It owns the bytes; entries view them and live as long as it does.
-class safetensors_file {
+/// A safetensors file in memory. It owns the bytes; entries view them and live as long as it does. `Reader` is how its
+/// bytes are fetched, with file_reader's members.
+template <class Reader>
+class basic_safetensors_file {
  public:
   /// Reads and checks a file: header grammar, element types, sizes, and that the tensors cover the data exactly.
   /// Fields, duplicate keys and offsets that the format does not allow are refused. Throws io_error, before memory is
   /// asked for the data when the header is wrong.
-  [[nodiscard]] static safetensors_file read(const std::string& path) { return safetensors_file(path); }
+  [[nodiscard]] static basic_safetensors_file read(const std::string& path) { return basic_safetensors_file(path); }
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
@@ -33,14 +35,14 @@ class safetensors_file {
 
   [[nodiscard]] const safetensors_metadata& metadata() const noexcept { return header_.metadata; }
 
-  [[nodiscard]] bool contains(std::string_view name) const { return header_.index.find(name) != header_.index.end(); }
+  [[nodiscard]] bool contains(std::string_view name) const { return find(name) < names_.size(); }
 
   /// Throws io_error naming the nearest names when there is no such tensor.
   [[nodiscard]] const safetensors_entry& at(std::string_view name) const {
-    const auto found = header_.index.find(name);
-    if (found == header_.index.end())
+    const std::size_t position = find(name);
+    if (position == names_.size())
       detail::throw_io_error(path_, {"expected a tensor named '", detail::clipped(name), "', got ", nearest(name)});
-    return entries_[found->second];
+    return entries_[position];
   }
 
   /// The elements of an F32, F64, F16 or BF16 tensor in row-major order; F64 is rounded to the nearest float.
@@ -61,8 +63,8 @@ class safetensors_file {
   }
 
  private:
-  [[gnu::cold]] explicit safetensors_file(const std::string& path) : path_(path) {
-    file_reader file(path);
+  [[gnu::cold]] explicit basic_safetensors_file(const std::string& path) : path_(path) {
+    Reader file(path);
     constexpr std::int64_t prefix = sizeof(std::uint64_t);
     if (file.size() < prefix)
       detail::throw_io_error(path, {"expected a safetensors file of 8 bytes or more, got ", file.size()});
@@ -76,7 +78,8 @@ class safetensors_file {
     std::string json(static_cast<std::size_t>(stated), '\0');
     file.read(std::as_writable_bytes(std::span(json.data(), json.size())));
     const auto data_bytes = static_cast<std::size_t>(behind) - json.size();
-    header_ = detail::parse_safetensors_header(path, json, static_cast<std::int64_t>(data_bytes));
+    header_ =
+        detail::parse_safetensors_header<detail::safetensors_header>(path, json, static_cast<std::int64_t>(data_bytes));
 
     data_ = std::make_unique_for_overwrite<std::byte[]>(data_bytes);
     file.read({data_.get(), data_bytes});
@@ -87,6 +90,14 @@ class safetensors_file {
       names_.push_back(std::move(tensor.name));
     }
     header_.tensors.clear();
+  }
+
+  /// The position of a name in `names_`, or their number when there is none such.
+  [[nodiscard]] std::size_t find(std::string_view name) const {
+    const auto& order = header_.by_name;
+    const auto at = std::lower_bound(order.begin(), order.end(), name,
+                                     [this](std::size_t i, std::string_view wanted) { return names_[i] < wanted; });
+    return at != order.end() && names_[*at] == name ? *at : names_.size();
   }
 
   [[noreturn]] void throw_wrong_type(std::string_view name, std::string_view expected, std::string_view given) const {
@@ -128,5 +139,7 @@ class safetensors_file {
   std::vector<std::string> names_;
   std::vector<safetensors_entry> entries_;
 };
+
+using safetensors_file = basic_safetensors_file<file_reader>;
 
 }  // namespace lockstep

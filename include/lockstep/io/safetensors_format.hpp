@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lockstep/core/error.hpp>
@@ -28,8 +28,8 @@ static_assert(std::endian::native == std::endian::little,
 /// Longest header the reference implementation reads, in bytes.
 inline constexpr std::int64_t safetensors_max_header_bytes = 100'000'000;
 
-/// Metadata of a file: names to text.
-using safetensors_metadata = std::map<std::string, std::string>;
+/// Metadata of a file: keys, each once, with their texts. What is read from a file is sorted by key.
+using safetensors_metadata = std::vector<std::pair<std::string, std::string>>;
 
 /// One tensor of a file: element type by its name in the format, extents, and the bytes in row-major order.
 struct safetensors_entry {

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,17 +35,43 @@ struct safetensors_description {
 
 struct safetensors_header {
   std::vector<safetensors_description> tensors;  // in the header's order
-  std::map<std::string, std::size_t, std::less<>> index;
+  std::vector<std::size_t> by_name;              // positions in `tensors`
   safetensors_metadata metadata;
 };
 
 inline constexpr std::string_view safetensors_metadata_key = "__metadata__";
 
+/// The positions 0 .. count - 1 in the order of `name_of(position)`. Calls `refuse` with a name that comes twice.
+template <class NameOf, class Refuse>
+[[nodiscard]] std::vector<std::size_t> ordered_by_name(std::size_t count, NameOf name_of, Refuse refuse) {
+  std::vector<std::size_t> order(count);
+  for (std::size_t i = 0; i < count; ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return name_of(a) < name_of(b); });
+  for (std::size_t i = 1; i < count; ++i)
+    if (name_of(order[i]) == name_of(order[i - 1])) refuse(name_of(order[i]));
+  return order;
+}
+
+/// The metadata sorted by key. Throws io_error when a key comes twice.
+template <class Metadata>
+[[nodiscard, gnu::cold]] Metadata sorted_metadata(const std::string& file, const Metadata& metadata) {
+  Metadata sorted;
+  sorted.reserve(metadata.size());
+  for (const std::size_t i : ordered_by_name(
+           metadata.size(), [&](std::size_t at) -> const auto& { return metadata[at].first; },
+           [&](const auto& key) {
+             throw_io_error(file, {"expected every metadata key once, got '", clipped(key), "' twice"});
+           }))
+    sorted.push_back(metadata[i]);
+  return sorted;
+}
+
 /// Receives the parts of the header from the JSON reader and accepts nothing but the format's grammar. Because it
 /// stops at the first part out of place, no file can make the reader nest deeper than three levels.
+template <class Header>
 class safetensors_header_handler {
  public:
-  safetensors_header_handler(const std::string& file, safetensors_header& header) : file_(file), header_(header) {}
+  safetensors_header_handler(const std::string& file, Header& header) : file_(file), header_(header) {}
 
   // NOLINTBEGIN(readability-identifier-naming): names that the JSON reader calls.
   bool Null() { return refuse("null"); }
@@ -61,7 +86,7 @@ class safetensors_header_handler {
   bool String(const char* text, rapidjson::SizeType length, bool) {
     const std::string_view value(text, length);
     if (state_ == state::metadata_value) {
-      header_.metadata[key_] = value;
+      header_.metadata.back().second = value;
       state_ = state::metadata;
       return true;
     }
@@ -91,9 +116,7 @@ class safetensors_header_handler {
     const std::string_view key(text, length);
     if (state_ == state::top) return key == safetensors_metadata_key ? begin_metadata() : begin_tensor(key);
     if (state_ == state::metadata) {
-      if (header_.metadata.find(std::string(key)) != header_.metadata.end())
-        throw_io_error(file_, {"expected every metadata key once, got '", clipped(key), "' twice"});
-      key_ = key;
+      header_.metadata.emplace_back().first = key;
       state_ = state::metadata_value;
       return true;
     }
@@ -148,8 +171,6 @@ class safetensors_header_handler {
   }
 
   bool begin_tensor(std::string_view name) {
-    if (!header_.index.emplace(name, header_.tensors.size()).second)
-      throw_io_error(file_, {"expected every tensor once, got '", clipped(name), "' twice"});
     header_.tensors.emplace_back().name = name;
     has_dtype_ = has_shape_ = has_offsets_ = false;
     offsets_ = 0;
@@ -218,9 +239,8 @@ class safetensors_header_handler {
   }
 
   const std::string& file_;
-  safetensors_header& header_;
+  Header& header_;
   state state_ = state::start;
-  std::string key_;
   bool has_metadata_ = false;
   bool has_dtype_ = false;
   bool has_shape_ = false;
@@ -229,8 +249,8 @@ class safetensors_header_handler {
 };
 
 /// Checks that the tensors cover bytes 0 .. data_bytes - 1, each byte once, and that each has the size its shape says.
-[[gnu::cold]] inline void check_safetensors_layout(const std::string& file, const safetensors_header& header,
-                                                   std::int64_t data_bytes) {
+template <class Header>
+[[gnu::cold]] void check_safetensors_layout(const std::string& file, const Header& header, std::int64_t data_bytes) {
   std::vector<const safetensors_description*> order;
   order.reserve(header.tensors.size());
   for (const auto& tensor : header.tensors) order.push_back(&tensor);
@@ -253,30 +273,38 @@ class safetensors_header_handler {
 }
 
 /// Reads a header's JSON and checks it against the number of bytes behind it. Throws io_error.
-[[nodiscard, gnu::cold]] inline safetensors_header parse_safetensors_header(const std::string& file,
-                                                                            std::string_view json,
-                                                                            std::int64_t data_bytes) {
+template <class Header = safetensors_header>
+[[nodiscard, gnu::cold]] Header parse_safetensors_header(const std::string& file, std::string_view json,
+                                                         std::int64_t data_bytes) {
   if (json.empty() || json.front() != '{')
     throw_io_error(file, {"expected a safetensors header that begins with '{', got something else"});
-  safetensors_header header;
-  safetensors_header_handler handler(file, header);
+  Header header;
+  safetensors_header_handler<Header> handler(file, header);
   rapidjson::MemoryStream stream(json.data(), json.size());
   rapidjson::Reader reader;
-  const auto result = reader.Parse<rapidjson::kParseValidateEncodingFlag>(stream, handler);
+  const auto result = reader.template Parse<rapidjson::kParseValidateEncodingFlag>(stream, handler);
   if (result.IsError())
     throw_io_error(file, {"expected JSON as header, got at its byte ", result.Offset(), ": ",
                           rapidjson::GetParseError_En(result.Code())});
   // The reader takes a zero byte for the end.
   if (stream.Tell() != json.size()) throw_io_error(file, {"expected nothing behind the header's JSON, got more bytes"});
+  header.metadata = sorted_metadata(file, header.metadata);
+  header.by_name = ordered_by_name(
+      header.tensors.size(), [&](std::size_t i) -> const auto& { return header.tensors[i].name; },
+      [&](const auto& name) {
+        throw_io_error(file, {"expected every tensor once, got '", clipped(name), "' twice"});
+      });
   check_safetensors_layout(file, header, data_bytes);
   return header;
 }
 
 /// The header as the reference implementation writes it: metadata first, no white space, filled up with spaces so
-/// that the data behind it is aligned to eight bytes. Throws io_error for a name or text that is not UTF-8.
-[[nodiscard, gnu::cold]] inline std::string format_safetensors_header(
-    const std::string& file, const std::vector<safetensors_description>& tensors,
-    const safetensors_metadata& metadata) {
+/// that the data behind it is aligned to eight bytes. Throws io_error for a name or text that is not UTF-8, and for a
+/// metadata key that comes twice.
+template <class Metadata>
+[[nodiscard, gnu::cold]] std::string format_safetensors_header(const std::string& file,
+                                                               const std::vector<safetensors_description>& tensors,
+                                                               const Metadata& metadata) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
                     rapidjson::kWriteValidateEncodingFlag>
@@ -290,7 +318,7 @@ class safetensors_header_handler {
   if (!metadata.empty()) {
     text(safetensors_metadata_key);
     writer.StartObject();
-    for (const auto& [key, value] : metadata) {
+    for (const auto& [key, value] : sorted_metadata(file, metadata)) {
       text(key);
       text(value);
     }

@@ -1,30 +1,33 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <string>
+
 #include <lockstep/backend/cpu/onednn.hpp>
+#include <lockstep/core/error.hpp>
 
 namespace lockstep::cpu_backend {
 
 /// What one replica keeps for its whole life: the oneDNN engine and stream, and how many threads oneDNN may use.
 class context {
  public:
-  explicit context(int threads = 1)
-      : engine_(onednn::checked("a CPU engine", [] { return dnnl::engine(dnnl::engine::kind::cpu, 0); })),
-        stream_(engine_),
-        threads_(threads) {
+  /// Throws value_error when `threads` is less than 1, backend_error when oneDNN has no CPU engine.
+  [[gnu::cold]] explicit context(int threads = 1) : threads_(threads) {
     if (threads < 1) throw value_error("cpu", "one thread or more for a replica", std::to_string(threads));
+    onednn::check(dnnl_engine_create(engine_.out(), dnnl_cpu, 0), "a CPU engine");
+    onednn::check(dnnl_stream_create(stream_.out(), engine_.get(), dnnl_stream_default_flags), "a stream");
   }
 
-  [[nodiscard]] const dnnl::engine& engine() const noexcept { return engine_; }
-  [[nodiscard]] const dnnl::stream& stream() const noexcept { return stream_; }
+  [[nodiscard]] dnnl_engine_t engine() const noexcept { return engine_.get(); }
+  [[nodiscard]] dnnl_stream_t stream() const noexcept { return stream_.get(); }
   [[nodiscard]] int threads() const noexcept { return threads_; }
 
   /// Held by whoever creates or runs primitives of this context.
   [[nodiscard]] onednn::thread_scope enter() const { return onednn::thread_scope(threads_); }
 
  private:
-  dnnl::engine engine_;
-  dnnl::stream stream_;
+  onednn::engine_handle engine_;
+  onednn::stream_handle stream_;
   int threads_;
 };
 

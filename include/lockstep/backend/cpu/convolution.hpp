@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -9,25 +8,26 @@
 #include <lockstep/backend/cpu/narrow_convolution.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
+#include <lockstep/core/tensor.hpp>
 
 namespace lockstep::cpu_backend {
 
-/// Two-dimensional convolution by oneDNN for a fixed number of samples: activations channels-last, weights in
-/// PyTorch's order. The geometry is a value here, so that a network of many convolutions compiles this code once.
+/// Two-dimensional convolution by oneDNN for a fixed number of samples: activations channels-last, weights in PyTorch's
+/// order. The geometry is a value here, so that a network of many convolutions compiles this code once.
 class convolution_runner {
  public:
-  convolution_runner(context& c, const convolution_geometry& geometry, std::int64_t samples)
+  [[gnu::cold]] convolution_runner(context& c, const convolution_geometry& geometry, std::int64_t samples)
       : g_(geometry), samples_(samples) {
-    onednn::checked("a convolution", [&] { build(c.engine(), samples); });
+    build(c.engine());
   }
 
   /// y = relu_if(x * w + b).
   void forward(context& c, const float* x, const float* w, const float* b, float* y) {
     src_.load(c.stream(), x);
     weights_.load(c.stream(), w);
-    if (g_.bias) set(bias_, b);
+    if (g_.bias) onednn::set_address(bias_.get(), b);
     dst_.bind(y);
-    forward_(c.stream(), "convolution forward");
+    forward_(c.stream());
     dst_.store(c.stream());
   }
 
@@ -42,7 +42,7 @@ class convolution_runner {
       data_dst_.load(c.stream(), dy);
       data_weights_.load(c.stream(), w);
       data_src_.bind(dx);
-      backward_data_(c.stream(), "convolution backward data");
+      backward_data_(c.stream());
       data_src_.store(c.stream());
     }
   }
@@ -52,8 +52,8 @@ class convolution_runner {
     back_src_.load(c.stream(), x);
     back_dst_.load(c.stream(), dy);
     weights_gradient_.bind(accumulate ? fresh_weights_.data() : dw);
-    if (g_.bias) set(bias_gradient_, accumulate ? fresh_bias_.data() : db);
-    backward_weights_(c.stream(), "convolution backward weights");
+    if (g_.bias) onednn::set_address(bias_gradient_.get(), accumulate ? fresh_bias_.data() : db);
+    backward_weights_(c.stream());
     weights_gradient_.store(c.stream());
     if (accumulate) {
       add(fresh_weights_, dw);
@@ -61,81 +61,98 @@ class convolution_runner {
     }
   }
 
-  static void set(const dnnl::memory& memory, const float* bytes) {
-    dnnl_memory_set_data_handle(memory.get(), const_cast<float*>(bytes));  // NOLINT: oneDNN's handles are not const
-  }
-
   static void add(const aligned_buffer<float>& from, float* LOCKSTEP_RESTRICT to) {
     const float* LOCKSTEP_RESTRICT values = from.data();
     for (std::int64_t i = 0; i < from.size(); ++i) to[i] += values[i];
   }
 
-  /// The faster of channels-last and oneDNN's own choice: the latter, with reorders, only where the former would run
-  /// unoptimised loops.
-  template <class Describe>
-  static auto choose(const Describe& describe, const onednn::convolution_descs& ours,
-                     const onednn::convolution_descs& any) {
-    try {
-      auto first = describe(ours);
-      if (!onednn::is_reference(first.impl_info_str())) return first;
-      auto second = describe(any);
-      return onednn::is_reference(second.impl_info_str()) ? first : second;
-    } catch (const dnnl::error&) {
-      return describe(any);
+  /// What a pass sees: pictures channels-last, weights in any order, and the pictures in any order too.
+  struct layouts {
+    onednn::memory_desc x, y, any_x, any_y, weights, bias;
+  };
+
+  static const char* name(onednn::pass which) {
+    switch (which) {
+      case onednn::pass::forward:
+        return "a forward convolution";
+      case onednn::pass::backward_data:
+        return "a convolution's input gradient";
+      case onednn::pass::backward_weights:
+        break;
     }
+    return "a convolution's weight gradient";
   }
 
-  void build(const dnnl::engine& engine, std::int64_t n) {
-    const auto x = onednn::channels_last(n, g_.in_channels, g_.in);
-    const auto y = onednn::channels_last(n, g_.out_channels, g_.out());
-    const auto w = onednn::convolution_weights(g_, false);
-    const auto b = onednn::vector_desc(g_.out_channels);
-    const onednn::convolution_descs ours{x, onednn::convolution_weights(g_, true), b, y};
-    const onednn::convolution_descs any{onednn::any_order(n, g_.in_channels, g_.in), ours.weights, b,
-                                        onednn::any_order(n, g_.out_channels, g_.out())};
+  [[nodiscard, gnu::cold]] dnnl_status_t create(onednn::primitive_desc& made, dnnl_engine_t engine, onednn::pass which,
+                                                const layouts& d, bool any, dnnl_primitive_desc_t forward) const {
+    const auto attr = onednn::make_attributes(g_.relu && which == onednn::pass::forward);
+    return onednn::create_convolution(made, engine, which, any ? d.any_x.view() : d.x.view(), d.weights.view(),
+                                      g_.bias ? d.bias.view() : nullptr, any ? d.any_y.view() : d.y.view(),
+                                      onednn::window(g_), forward, attr.get());
+  }
 
-    const auto forward = choose([&](const auto& d) { return onednn::describe_forward(engine, g_, d); }, ours, any);
-    src_ = {engine, x, forward.src_desc(), true};
-    weights_ = {engine, w, forward.weights_desc(), true};
-    dst_ = {engine, y, forward.dst_desc(), false};
-    bias_ = onednn::unbound(b, engine);
-    forward_ = onednn::call(dnnl::convolution_forward(forward));
+  /// The faster of channels-last and oneDNN's own choice: the latter, with reorders, only where the former would run
+  /// unoptimised loops or does not exist.
+  [[nodiscard, gnu::cold]] onednn::primitive_desc choose(dnnl_engine_t engine, onednn::pass which, const layouts& d,
+                                                         dnnl_primitive_desc_t forward) const {
+    onednn::primitive_desc ours, any;
+    const bool exists = create(ours, engine, which, d, false, forward) == dnnl_success;
+    if (exists && !onednn::is_reference(ours)) return ours;
+    const auto status = create(any, engine, which, d, true, forward);
+    if (exists && (status != dnnl_success || onednn::is_reference(any))) return ours;
+    onednn::check(status, name(which));
+    return any;
+  }
+
+  [[gnu::cold, gnu::noinline]] void build(dnnl_engine_t engine) {
+    const layouts d{onednn::pictures(samples_, g_.in_channels, g_.in, false),
+                    onednn::pictures(samples_, g_.out_channels, g_.out(), false),
+                    onednn::pictures(samples_, g_.in_channels, g_.in, true),
+                    onednn::pictures(samples_, g_.out_channels, g_.out(), true),
+                    onednn::convolution_weights(g_, true),
+                    onednn::memory_desc(1, {g_.out_channels}, dnnl_x)};
+    const auto w = onednn::convolution_weights(g_, false);
+
+    const auto forward = choose(engine, onednn::pass::forward, d, nullptr);
+    src_.create(engine, d.x, onednn::query(forward, dnnl_query_src_md), true);
+    weights_.create(engine, w, onednn::query(forward, dnnl_query_weights_md), true);
+    dst_.create(engine, d.y, onednn::query(forward, dnnl_query_dst_md), false);
+    bias_ = onednn::make_memory(d.bias.view(), engine);
+    forward_.create(forward, name(onednn::pass::forward));
     forward_.add(DNNL_ARG_SRC, src_.memory());
     forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
-    if (g_.bias) forward_.add(DNNL_ARG_BIAS, bias_);
+    if (g_.bias) forward_.add(DNNL_ARG_BIAS, bias_.get());
     forward_.add(DNNL_ARG_DST, dst_.memory());
-    scratch_.add(forward_, forward.scratchpad_desc(), engine);
+    scratch_.add(forward_, forward, engine);
 
     if (narrow::takes(g_)) {
       narrow_.emplace(g_);
     } else {
-      const auto back = choose(
-          [&](const auto& d) { return onednn::describe_backward_weights(engine, g_, d, forward); }, ours, any);
-      back_src_ = {engine, x, back.src_desc(), true};
-      back_dst_ = {engine, y, back.diff_dst_desc(), true};
-      weights_gradient_ = {engine, w, back.diff_weights_desc(), false};
-      bias_gradient_ = onednn::unbound(b, engine);
+      const auto back = choose(engine, onednn::pass::backward_weights, d, forward.get());
+      back_src_.create(engine, d.x, onednn::query(back, dnnl_query_src_md), true);
+      back_dst_.create(engine, d.y, onednn::query(back, dnnl_query_diff_dst_md), true);
+      weights_gradient_.create(engine, w, onednn::query(back, dnnl_query_diff_weights_md), false);
+      bias_gradient_ = onednn::make_memory(d.bias.view(), engine);
       fresh_weights_ = aligned_buffer<float>(g_.weight_size());
       fresh_bias_ = aligned_buffer<float>(g_.bias ? g_.out_channels : 0);
-      backward_weights_ = onednn::call(dnnl::convolution_backward_weights(back));
+      backward_weights_.create(back, name(onednn::pass::backward_weights));
       backward_weights_.add(DNNL_ARG_SRC, back_src_.memory());
       backward_weights_.add(DNNL_ARG_DIFF_DST, back_dst_.memory());
       backward_weights_.add(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_.memory());
-      if (g_.bias) backward_weights_.add(DNNL_ARG_DIFF_BIAS, bias_gradient_);
-      scratch_.add(backward_weights_, back.scratchpad_desc(), engine);
+      if (g_.bias) backward_weights_.add(DNNL_ARG_DIFF_BIAS, bias_gradient_.get());
+      scratch_.add(backward_weights_, back, engine);
     }
 
     if (g_.input_gradient) {
-      const auto data = choose(
-          [&](const auto& d) { return onednn::describe_backward_data(engine, g_, d, forward); }, ours, any);
-      data_src_ = {engine, x, data.diff_src_desc(), false};
-      data_dst_ = {engine, y, data.diff_dst_desc(), true};
-      data_weights_ = {engine, w, data.weights_desc(), true};
-      backward_data_ = onednn::call(dnnl::convolution_backward_data(data));
+      const auto data = choose(engine, onednn::pass::backward_data, d, forward.get());
+      data_src_.create(engine, d.x, onednn::query(data, dnnl_query_diff_src_md), false);
+      data_dst_.create(engine, d.y, onednn::query(data, dnnl_query_diff_dst_md), true);
+      data_weights_.create(engine, w, onednn::query(data, dnnl_query_weights_md), true);
+      backward_data_.create(data, name(onednn::pass::backward_data));
       backward_data_.add(DNNL_ARG_DIFF_DST, data_dst_.memory());
       backward_data_.add(DNNL_ARG_WEIGHTS, data_weights_.memory());
       backward_data_.add(DNNL_ARG_DIFF_SRC, data_src_.memory());
-      scratch_.add(backward_data_, data.scratchpad_desc(), engine);
+      scratch_.add(backward_data_, data, engine);
     }
   }
 
@@ -145,7 +162,7 @@ class convolution_runner {
   onednn::operand src_, weights_, dst_;
   onednn::operand back_src_, back_dst_, weights_gradient_;
   onednn::operand data_src_, data_dst_, data_weights_;
-  dnnl::memory bias_, bias_gradient_;
+  onednn::memory_handle bias_, bias_gradient_;
   aligned_buffer<float> fresh_weights_, fresh_bias_;
   onednn::scratch scratch_;
   onednn::call forward_, backward_weights_, backward_data_;

@@ -36,7 +36,7 @@ class linear {
 #endif
       narrow::forward_portable<G>(samples_, x, w, b, y);
     } else {
-      sgemm('N', 'T', samples_, G.out, G.in, x, G.in, w, G.in, 0.F, y);
+      onednn::sgemm('N', 'T', samples_, G.out, G.in, x, G.in, w, G.in, 0.F, y);
       finish(y, b);
     }
   }
@@ -51,10 +51,10 @@ class linear {
 #endif
       narrow::backward_portable<G>(samples_, x, dy, w, dx, dw, accumulate);
     } else {
-      sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, accumulate ? 1.F : 0.F, dw);
+      onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, accumulate ? 1.F : 0.F, dw);
       if constexpr (G.input_gradient) {
         float* product = G.mask_input ? unmasked_.data() : dx;
-        sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, product);
+        onednn::sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, product);
         if constexpr (G.mask_input)
           loop(samples_ * G.in, [=](std::int64_t i) { dx[i] = x[i] <= 0.F ? 0.F : product[i]; });
       }
@@ -62,13 +62,6 @@ class linear {
   }
 
  private:
-  static void sgemm(char ta, char tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
-                    std::int64_t lda, const float* b, std::int64_t ldb, float beta, float* c) {
-    const auto status = dnnl_sgemm(ta, tb, m, n, k, 1.F, a, lda, b, ldb, beta, c, n);
-    if (status != dnnl_success)
-      throw backend_error("oneDNN", "a matrix product", "status " + std::to_string(int{status}));
-  }
-
   void finish(float* LOCKSTEP_RESTRICT y, const float* LOCKSTEP_RESTRICT b) const {
     if constexpr (!G.bias && !G.relu) return;
     for (std::int64_t s = 0; s < samples_; ++s)

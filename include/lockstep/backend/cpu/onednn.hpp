@@ -1,257 +1,332 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include <dlfcn.h>
 
-#include <oneapi/dnnl/dnnl.hpp>
+#include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_debug.h>
+#include <oneapi/dnnl/dnnl_version.h>
 
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/tensor.hpp>
 
 /// \file
-/// Everything that touches oneDNN's own types, and the only place where its 2.x and 3.x interfaces differ.
+/// Everything that touches oneDNN's own types, and the only place where its 2.x and 3.x interfaces differ. Written on
+/// the C interface and almost without templates: the C++ one would cost every program more to compile than the rest of
+/// this backend. What only builds primitives is marked cold, because there size counts and speed does not.
 
 namespace lockstep::onednn {
 
-using tag = dnnl::memory::format_tag;
-
-/// Runs `f` and turns oneDNN's exception into ours, naming the primitive.
-template <class F>
-decltype(auto) checked(std::string_view what, F&& f) {
-  try {
-    return f();
-  } catch (const dnnl::error& e) {
-    throw backend_error("oneDNN", std::string(what), std::string("status ") + std::to_string(int{e.status}) + " (" +
-                                                         e.what() + ")");
-  }
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail(dnnl_status_t status, const char* what) {
+  throw backend_error("oneDNN", what,
+                      std::string("status ") + std::to_string(int{status}) + " (" + dnnl_status2str(status) + ")");
 }
 
-/// Number of OpenMP threads that oneDNN uses in the calling thread, set for a scope and then restored. A no-op
-/// with a oneDNN that does not run on OpenMP.
+/// Throws backend_error, naming what was attempted, unless `status` tells of success.
+inline void check(dnnl_status_t status, const char* what) {
+  if (status != dnnl_success) [[unlikely]]
+    fail(status, what);
+}
+
+/// Sole owner of one of oneDNN's objects, or of none.
+template <class T, dnnl_status_t (*Destroy)(T)>
+class handle {
+ public:
+  handle() = default;
+  handle(handle&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  handle& operator=(handle&& other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~handle() {
+    if (object_ != nullptr) Destroy(object_);  // of a valid object it cannot fail
+  }
+
+  [[nodiscard]] T get() const noexcept { return object_; }
+  /// Where a function of oneDNN stores the new object; only while there is none.
+  [[nodiscard]] T* out() noexcept { return &object_; }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+
+ private:
+  T object_ = nullptr;
+};
+
+using engine_handle = handle<dnnl_engine_t, dnnl_engine_destroy>;
+using stream_handle = handle<dnnl_stream_t, dnnl_stream_destroy>;
+using memory_handle = handle<dnnl_memory_t, dnnl_memory_destroy>;
+using primitive_handle = handle<dnnl_primitive_t, dnnl_primitive_destroy>;
+using primitive_desc = handle<dnnl_primitive_desc_t, dnnl_primitive_desc_destroy>;
+using attributes = handle<dnnl_primitive_attr_t, dnnl_primitive_attr_destroy>;
+using post_ops = handle<dnnl_post_ops_t, dnnl_post_ops_destroy>;
+
+/// Number of OpenMP threads that oneDNN uses in the calling thread, set for a scope and then restored. A no-op with a
+/// oneDNN that does not run on OpenMP.
 class thread_scope {
  public:
   explicit thread_scope(int threads) {
-    if (set_function() == nullptr || get_function() == nullptr) return;
-    before_ = get_function()();
-    if (before_ != threads) set_function()(threads);
+    const openmp& runtime = find_openmp();
+    if (runtime.set == nullptr || runtime.get == nullptr) return;
+    before_ = runtime.get();
     changed_ = before_ != threads;
+    if (changed_) runtime.set(threads);
   }
   thread_scope(const thread_scope&) = delete;
   thread_scope& operator=(const thread_scope&) = delete;
   ~thread_scope() {
-    if (changed_) set_function()(before_);
+    if (changed_) find_openmp().set(before_);
   }
 
  private:
+  struct openmp {
+    void (*set)(int);
+    int (*get)();
+  };
+
   // Looked up, not linked: the OpenMP runtime is oneDNN's, and a second one in the process would be worse than none.
-  static auto set_function() -> void (*)(int) {
-    static const auto function = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
-    return function;
-  }
-  static auto get_function() -> int (*)() {
-    static const auto function = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
-    return function;
+  [[gnu::noinline]] static const openmp& find_openmp() {
+    static const openmp found{reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads")),
+                              reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"))};
+    return found;
   }
 
   int before_ = 0;
   bool changed_ = false;
 };
 
-/// One sample batch in channels-last order.
-[[nodiscard]] inline dnnl::memory::desc channels_last(std::int64_t n, std::int64_t channels, extent2 size) {
-  return {{n, channels, size.height, size.width}, dnnl::memory::data_type::f32, tag::nhwc};
+/// Strides, taps and padding as oneDNN takes them. It counts the gaps between taps, PyTorch the distance.
+struct window {
+  explicit window(const convolution_geometry& g)
+      : stride{g.stride.height, g.stride.width},
+        kernel{g.kernel.height, g.kernel.width},
+        gaps{g.dilation.height - 1, g.dilation.width - 1},
+        padding{g.padding.height, g.padding.width} {}
+  explicit window(const pooling_geometry& g)
+      : stride{g.stride.height, g.stride.width},
+        kernel{g.kernel.height, g.kernel.width},
+        gaps{},
+        padding{g.padding.height, g.padding.width} {}
+
+  dnnl_dims_t stride, kernel, gaps, padding;
+};
+
+enum class pass : std::uint8_t { forward, backward_data, backward_weights };
+
+// The same for oneDNN 3 and for oneDNN 2. `forward` is the hint that backward passes want; a pooling is one when it is
+// given.
+#if DNNL_VERSION_MAJOR >= 3
+
+/// Points to a tensor's extents and order, which somebody else keeps.
+using desc_view = const_dnnl_memory_desc_t;
+using desc_storage = handle<dnnl_memory_desc_t, dnnl_memory_desc_destroy>;
+
+[[nodiscard]] inline desc_view view_of(const desc_storage& desc) noexcept { return desc.get(); }
+
+[[nodiscard]] inline dnnl_status_t create(desc_storage& desc, int rank, const dnnl_dims_t& extents,
+                                          dnnl_format_tag_t order) {
+  return dnnl_memory_desc_create_with_tag(desc.out(), rank, extents, dnnl_f32, order);
 }
 
-/// The same extents in whatever order the primitive likes best.
-[[nodiscard]] inline dnnl::memory::desc any_order(std::int64_t n, std::int64_t channels, extent2 size) {
-  return {{n, channels, size.height, size.width}, dnnl::memory::data_type::f32, tag::any};
+[[nodiscard, gnu::cold]] inline dnnl_status_t create_convolution(primitive_desc& made, dnnl_engine_t engine, pass which,
+                                                                 desc_view src, desc_view weights, desc_view bias,
+                                                                 desc_view dst, const window& w,
+                                                                 dnnl_primitive_desc_t forward,
+                                                                 dnnl_primitive_attr_t attr) {
+  const auto kind = dnnl_convolution_direct;
+  switch (which) {
+    case pass::backward_data:
+      return dnnl_convolution_backward_data_primitive_desc_create(made.out(), engine, kind, src, weights, dst, w.stride,
+                                                                  w.gaps, w.padding, w.padding, forward, attr);
+    case pass::backward_weights:
+      return dnnl_convolution_backward_weights_primitive_desc_create(
+          made.out(), engine, kind, src, weights, bias, dst, w.stride, w.gaps, w.padding, w.padding, forward, attr);
+    case pass::forward:
+      break;
+  }
+  return dnnl_convolution_forward_primitive_desc_create(made.out(), engine, dnnl_forward_training, kind, src, weights,
+                                                        bias, dst, w.stride, w.gaps, w.padding, w.padding, attr);
+}
+
+[[nodiscard, gnu::cold]] inline dnnl_status_t create_pooling(primitive_desc& made, dnnl_engine_t engine,
+                                                             dnnl_alg_kind_t kind, desc_view src, desc_view dst,
+                                                             const window& w, dnnl_primitive_desc_t forward,
+                                                             dnnl_primitive_attr_t attr) {
+  if (forward != nullptr)
+    return dnnl_pooling_backward_primitive_desc_create(made.out(), engine, kind, src, dst, w.stride, w.kernel, w.gaps,
+                                                       w.padding, w.padding, forward, attr);
+  return dnnl_pooling_forward_primitive_desc_create(made.out(), engine, dnnl_forward_training, kind, src, dst, w.stride,
+                                                    w.kernel, w.gaps, w.padding, w.padding, attr);
+}
+
+[[nodiscard]] inline dnnl_status_t append_relu(const post_ops& post) {
+  return dnnl_post_ops_append_eltwise(post.get(), dnnl_eltwise_relu, 0.F, 0.F);
+}
+
+#else
+
+using desc_view = const dnnl_memory_desc_t*;
+using desc_storage = dnnl_memory_desc_t;
+
+[[nodiscard]] inline desc_view view_of(const desc_storage& desc) noexcept { return &desc; }
+
+[[nodiscard]] inline dnnl_status_t create(desc_storage& desc, int rank, const dnnl_dims_t& extents,
+                                          dnnl_format_tag_t order) {
+  return dnnl_memory_desc_init_by_tag(&desc, rank, extents, dnnl_f32, order);
+}
+
+[[nodiscard, gnu::cold]] inline dnnl_status_t create_convolution(primitive_desc& made, dnnl_engine_t engine, pass which,
+                                                                 desc_view src, desc_view weights, desc_view bias,
+                                                                 desc_view dst, const window& w,
+                                                                 dnnl_primitive_desc_t forward,
+                                                                 dnnl_primitive_attr_t attr) {
+  const auto kind = dnnl_convolution_direct;
+  dnnl_convolution_desc_t op;
+  dnnl_status_t status = dnnl_success;
+  switch (which) {
+    case pass::forward:
+      status = dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_training, kind, src, weights, bias, dst,
+                                                          w.stride, w.gaps, w.padding, w.padding);
+      break;
+    case pass::backward_data:
+      status = dnnl_dilated_convolution_backward_data_desc_init(&op, kind, src, weights, dst, w.stride, w.gaps,
+                                                                w.padding, w.padding);
+      break;
+    case pass::backward_weights:
+      status = dnnl_dilated_convolution_backward_weights_desc_init(&op, kind, src, weights, bias, dst, w.stride, w.gaps,
+                                                                   w.padding, w.padding);
+      break;
+  }
+  return status != dnnl_success ? status : dnnl_primitive_desc_create(made.out(), &op, attr, engine, forward);
+}
+
+[[nodiscard, gnu::cold]] inline dnnl_status_t create_pooling(primitive_desc& made, dnnl_engine_t engine,
+                                                             dnnl_alg_kind_t kind, desc_view src, desc_view dst,
+                                                             const window& w, dnnl_primitive_desc_t forward,
+                                                             dnnl_primitive_attr_t attr) {
+  dnnl_pooling_desc_t op;
+  const auto status = forward != nullptr ? dnnl_pooling_backward_desc_init(&op, kind, src, dst, w.stride, w.kernel,
+                                                                           w.padding, w.padding)
+                                         : dnnl_pooling_forward_desc_init(&op, dnnl_forward_training, kind, src, dst,
+                                                                          w.stride, w.kernel, w.padding, w.padding);
+  return status != dnnl_success ? status : dnnl_primitive_desc_create(made.out(), &op, attr, engine, forward);
+}
+
+[[nodiscard]] inline dnnl_status_t append_relu(const post_ops& post) {
+  return dnnl_post_ops_append_eltwise(post.get(), 1.F, dnnl_eltwise_relu, 0.F, 0.F);
+}
+
+#endif
+
+/// Extents and order of a float32 tensor; `dnnl_format_tag_any` leaves the order to the primitive.
+class memory_desc {
+ public:
+  [[gnu::cold]] memory_desc(int rank, const dnnl_dims_t& extents, dnnl_format_tag_t order) {
+    check(create(desc_, rank, extents, order), "the description of a tensor");
+  }
+  [[nodiscard]] desc_view view() const noexcept { return view_of(desc_); }
+
+ private:
+  desc_storage desc_;
+};
+
+/// A batch of pictures, channels-last or in whatever order the primitive likes best.
+[[nodiscard, gnu::cold]] inline memory_desc pictures(std::int64_t n, std::int64_t channels, extent2 size, bool any) {
+  return {4, {n, channels, size.height, size.width}, any ? dnnl_format_tag_any : dnnl_nhwc};
 }
 
 /// Weights in PyTorch's order, (groups,) out, in, height, width, or in any order.
-[[nodiscard]] inline dnnl::memory::desc convolution_weights(const convolution_geometry& g, bool any) {
-  const auto type = dnnl::memory::data_type::f32;
+[[nodiscard, gnu::cold]] inline memory_desc convolution_weights(const convolution_geometry& g, bool any) {
   if (g.groups == 1)
-    return {{g.out_channels, g.in_channels, g.kernel.height, g.kernel.width}, type, any ? tag::any : tag::oihw};
-  return {{g.groups, g.out_channels / g.groups, g.in_channels / g.groups, g.kernel.height, g.kernel.width},
-          type,
-          any ? tag::any : tag::goihw};
+    return {4, {g.out_channels, g.in_channels, g.kernel.height, g.kernel.width}, any ? dnnl_format_tag_any : dnnl_oihw};
+  return {5,
+          {g.groups, g.out_channels / g.groups, g.in_channels / g.groups, g.kernel.height, g.kernel.width},
+          any ? dnnl_format_tag_any : dnnl_goihw};
 }
 
-[[nodiscard]] inline dnnl::memory::desc vector_desc(std::int64_t n) {
-  return {{n}, dnnl::memory::data_type::f32, tag::x};
-}
-
-[[nodiscard]] inline dnnl::primitive_attr attributes(bool relu = false) {
-  dnnl::primitive_attr attr;
-  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+/// Working memory comes from us; `relu` is applied to the result.
+[[nodiscard, gnu::cold]] inline attributes make_attributes(bool relu) {
+  constexpr auto what = "the attributes of a primitive";
+  attributes attr;
+  check(dnnl_primitive_attr_create(attr.out()), what);
+  check(dnnl_primitive_attr_set_scratchpad_mode(attr.get(), dnnl_scratchpad_mode_user), what);
   if (relu) {
-    dnnl::post_ops post;
-#if DNNL_VERSION_MAJOR >= 3
-    post.append_eltwise(dnnl::algorithm::eltwise_relu, 0.F, 0.F);
-#else
-    post.append_eltwise(1.F, dnnl::algorithm::eltwise_relu, 0.F, 0.F);
-#endif
-    attr.set_post_ops(post);
+    post_ops post;
+    check(dnnl_post_ops_create(post.out()), what);
+    check(append_relu(post), what);
+    check(dnnl_primitive_attr_set_post_ops(attr.get(), post.get()), what);
   }
   return attr;
 }
 
-struct convolution_descs {
-  dnnl::memory::desc src, weights, bias, dst;
-};
-
-struct window_dims {
-  dnnl::memory::dims stride, dilation, padding;
-};
-
-[[nodiscard]] inline window_dims window(const convolution_geometry& g) {
-  // oneDNN counts the gaps between taps, PyTorch the distance.
-  return {{g.stride.height, g.stride.width},
-          {g.dilation.height - 1, g.dilation.width - 1},
-          {g.padding.height, g.padding.width}};
+/// One tensor of a primitive; lives as long as the description.
+[[nodiscard, gnu::cold]] inline desc_view query(const primitive_desc& desc, dnnl_query_t what) {
+  const desc_view found = dnnl_primitive_desc_query_md(desc.get(), what, 0);
+  if (found == nullptr) fail(dnnl_invalid_arguments, "a primitive's description of its tensors");
+  return found;
 }
 
-using convolution_forward_desc = dnnl::convolution_forward::primitive_desc;
-using convolution_data_desc = dnnl::convolution_backward_data::primitive_desc;
-using convolution_weights_desc = dnnl::convolution_backward_weights::primitive_desc;
-
-[[nodiscard]] inline convolution_forward_desc describe_forward(const dnnl::engine& engine,
-                                                               const convolution_geometry& g,
-                                                               const convolution_descs& d) {
-  const auto w = window(g);
-  const auto kind = dnnl::prop_kind::forward_training;
-  const auto algorithm = dnnl::algorithm::convolution_direct;
-  const auto attr = attributes(g.relu);
-#if DNNL_VERSION_MAJOR >= 3
-  if (!g.bias)
-    return {engine, kind, algorithm, d.src, d.weights, d.dst, w.stride, w.dilation, w.padding, w.padding, attr};
-  return {engine, kind, algorithm, d.src, d.weights, d.bias, d.dst, w.stride, w.dilation, w.padding, w.padding, attr};
-#else
-  if (!g.bias)
-    return {{kind, algorithm, d.src, d.weights, d.dst, w.stride, w.dilation, w.padding, w.padding}, attr, engine};
-  return {{kind, algorithm, d.src, d.weights, d.bias, d.dst, w.stride, w.dilation, w.padding, w.padding},
-          attr,
-          engine};
-#endif
+/// True when oneDNN fell back to its unoptimised loops.
+[[nodiscard, gnu::cold]] inline bool is_reference(const primitive_desc& desc) {
+  const char* text = nullptr;
+  check(dnnl_primitive_desc_query(desc.get(), dnnl_query_impl_info_str, 0, static_cast<void*>(&text)),
+        "the name of an implementation");
+  const std::string_view name{text};
+  return name.starts_with("ref") || name.starts_with("simple");
 }
 
-[[nodiscard]] inline convolution_data_desc describe_backward_data(const dnnl::engine& engine,
-                                                                  const convolution_geometry& g,
-                                                                  const convolution_descs& d,
-                                                                  const convolution_forward_desc& hint) {
-  const auto w = window(g);
-  const auto algorithm = dnnl::algorithm::convolution_direct;
-#if DNNL_VERSION_MAJOR >= 3
-  return {engine,    algorithm, d.src, d.weights,  d.dst, w.stride, w.dilation,
-          w.padding, w.padding, hint,  attributes()};
-#else
-  return {{algorithm, d.src, d.weights, d.dst, w.stride, w.dilation, w.padding, w.padding},
-          attributes(),
-          engine,
-          hint};
-#endif
+/// A memory object over `bytes`, or over none until its address is set.
+[[nodiscard, gnu::cold]] inline memory_handle make_memory(desc_view desc, dnnl_engine_t engine, void* bytes = nullptr) {
+  memory_handle made;
+  check(dnnl_memory_create(made.out(), desc, engine, bytes), "a memory object");
+  return made;
 }
 
-[[nodiscard]] inline convolution_weights_desc describe_backward_weights(const dnnl::engine& engine,
-                                                                        const convolution_geometry& g,
-                                                                        const convolution_descs& d,
-                                                                        const convolution_forward_desc& hint) {
-  const auto w = window(g);
-  const auto algorithm = dnnl::algorithm::convolution_direct;
-#if DNNL_VERSION_MAJOR >= 3
-  if (!g.bias)
-    return {engine,    algorithm, d.src, d.weights,  d.dst, w.stride, w.dilation,
-            w.padding, w.padding, hint,  attributes()};
-  return {engine,     algorithm, d.src,     d.weights, d.bias,      d.dst, w.stride,
-          w.dilation, w.padding, w.padding, hint,      attributes()};
-#else
-  if (!g.bias)
-    return {{algorithm, d.src, d.weights, d.dst, w.stride, w.dilation, w.padding, w.padding},
-            attributes(),
-            engine,
-            hint};
-  return {{algorithm, d.src, d.weights, d.bias, d.dst, w.stride, w.dilation, w.padding, w.padding},
-          attributes(),
-          engine,
-          hint};
-#endif
+/// Buffer for a tensor that only primitives touch.
+[[nodiscard, gnu::cold]] inline aligned_buffer<std::byte> make_buffer(desc_view desc) {
+  return aligned_buffer<std::byte>(static_cast<std::int64_t>(dnnl_memory_desc_get_size(desc)));
 }
 
-using pooling_forward_desc = dnnl::pooling_forward::primitive_desc;
-using pooling_backward_desc = dnnl::pooling_backward::primitive_desc;
-
-[[nodiscard]] inline dnnl::algorithm pooling_algorithm(pooling_kind kind) {
-  switch (kind) {
-    case pooling_kind::maximum: return dnnl::algorithm::pooling_max;
-    case pooling_kind::average_include_padding: return dnnl::algorithm::pooling_avg_include_padding;
-    case pooling_kind::average_exclude_padding: break;
-  }
-  return dnnl::algorithm::pooling_avg_exclude_padding;
+/// The memory's bytes are at `bytes` from now on; the primitive decides whether it writes there.
+inline void set_address(dnnl_memory_t memory, const void* bytes) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): oneDNN's handles are not const
+  check(dnnl_memory_set_data_handle(memory, const_cast<void*>(bytes)), "a memory's new address");
 }
 
-[[nodiscard]] inline pooling_forward_desc describe_forward(const dnnl::engine& engine, const pooling_geometry& g,
-                                                           const dnnl::memory::desc& src,
-                                                           const dnnl::memory::desc& dst) {
-  const dnnl::memory::dims stride{g.stride.height, g.stride.width};
-  const dnnl::memory::dims kernel{g.kernel.height, g.kernel.width};
-  const dnnl::memory::dims padding{g.padding.height, g.padding.width};
-  const auto kind = dnnl::prop_kind::forward_training;
-#if DNNL_VERSION_MAJOR >= 3
-  const dnnl::memory::dims dilation{0, 0};
-  return {engine, kind,     pooling_algorithm(g.kind), src,     dst, stride,
-          kernel, dilation, padding,                   padding, attributes()};
-#else
-  return {{kind, pooling_algorithm(g.kind), src, dst, stride, kernel, padding, padding}, attributes(), engine};
-#endif
-}
-
-[[nodiscard]] inline pooling_backward_desc describe_backward(const dnnl::engine& engine, const pooling_geometry& g,
-                                                             const dnnl::memory::desc& src,
-                                                             const dnnl::memory::desc& dst,
-                                                             const pooling_forward_desc& hint) {
-  const dnnl::memory::dims stride{g.stride.height, g.stride.width};
-  const dnnl::memory::dims kernel{g.kernel.height, g.kernel.width};
-  const dnnl::memory::dims padding{g.padding.height, g.padding.width};
-#if DNNL_VERSION_MAJOR >= 3
-  const dnnl::memory::dims dilation{0, 0};
-  return {engine, pooling_algorithm(g.kind), src,  dst,         stride, kernel, dilation,
-          padding, padding,                  hint, attributes()};
-#else
-  return {{pooling_algorithm(g.kind), src, dst, stride, kernel, padding, padding}, attributes(), engine, hint};
-#endif
-}
-
-/// A memory object that owns no bytes; its address is set before each execution.
-[[nodiscard]] inline dnnl::memory unbound(const dnnl::memory::desc& desc, const dnnl::engine& engine) {
-  return {desc, engine, nullptr};
+/// c (m x n) = op(a) op(b) + beta c, where op transposes for 'T' and not for 'N'; row-major, rows of c lie close.
+inline void sgemm(char transpose_a, char transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                  std::int64_t row_a, const float* b, std::int64_t row_b, float beta, float* c) {
+  check(dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1.F, a, row_a, b, row_b, beta, c, n), "a matrix product");
 }
 
 /// A primitive with its arguments laid out once, so that a step neither builds a map nor allocates on our side.
 class call {
  public:
-  call() = default;
-  explicit call(dnnl::primitive primitive) : primitive_(std::move(primitive)) {}
-
-  void add(int argument, const dnnl::memory& memory) {
-    arguments_.at(static_cast<std::size_t>(count_++)) = {argument, memory.get()};
+  /// `what` names it in messages.
+  [[gnu::cold]] void create(const primitive_desc& desc, const char* what) {
+    what_ = what;
+    check(dnnl_primitive_create(primitive_.out(), desc.get()), what);
   }
 
-  void operator()(const dnnl::stream& stream, const char* what) const {
-    const auto status = dnnl_primitive_execute(primitive_.get(), stream.get(), count_, arguments_.data());
-    if (status != dnnl_success)
-      throw backend_error("oneDNN", std::string(what), std::string("status ") + std::to_string(int{status}));
+  [[gnu::cold]] void add(int argument, dnnl_memory_t memory) {
+    arguments_.at(static_cast<std::size_t>(count_)) = {argument, memory};
+    ++count_;
   }
+
+  void operator()(dnnl_stream_t stream) const {
+    check(dnnl_primitive_execute(primitive_.get(), stream, count_, arguments_.data()), what_);
+  }
+  explicit operator bool() const noexcept { return static_cast<bool>(primitive_); }
 
  private:
-  dnnl::primitive primitive_;
+  primitive_handle primitive_;
+  const char* what_ = "";
   std::array<dnnl_exec_arg_t, 6> arguments_{};
   int count_ = 0;
 };
@@ -259,63 +334,60 @@ class call {
 /// Working memory of the primitives of one op. They never run at the same time and so share the largest one's bytes.
 class scratch {
  public:
-  void add(call& primitive, const dnnl::memory::desc& desc, const dnnl::engine& engine) {
-    const auto size = static_cast<std::int64_t>(desc.get_size());
-    if (size > buffer_.size()) {
-      buffer_ = aligned_buffer<std::byte>(size);
-      for (const auto& user : users_) dnnl_memory_set_data_handle(user.get(), buffer_.data());
+  [[gnu::cold]] void add(call& primitive, const primitive_desc& desc, dnnl_engine_t engine) {
+    const desc_view needed = query(desc, dnnl_query_scratchpad_md);
+    if (static_cast<std::int64_t>(dnnl_memory_desc_get_size(needed)) > buffer_.size()) {
+      buffer_ = make_buffer(needed);
+      for (std::size_t i = 0; i < count_; ++i) set_address(users_[i].get(), buffer_.data());
     }
-    users_.emplace_back(desc, engine, buffer_.data());
-    primitive.add(DNNL_ARG_SCRATCHPAD, users_.back());
+    memory_handle& user = users_.at(count_);
+    user = make_memory(needed, engine, buffer_.data());
+    ++count_;
+    primitive.add(DNNL_ARG_SCRATCHPAD, user.get());
   }
 
  private:
   aligned_buffer<std::byte> buffer_;
-  std::vector<dnnl::memory> users_;
+  std::array<memory_handle, 3> users_;
+  std::size_t count_ = 0;
 };
 
-/// An operand of a primitive: the caller's bytes where the primitive reads the caller's order, else a buffer of our
-/// own with a reorder before (`load`) or behind (`store`) the primitive.
+/// An operand of a primitive: the caller's bytes where the primitive reads the caller's order, else a buffer of our own
+/// with a reorder before (`load`) or behind (`store`) the primitive.
 class operand {
  public:
-  operand() = default;
-  operand(const dnnl::engine& engine, const dnnl::memory::desc& outside, const dnnl::memory::desc& inside, bool read)
-      : outside_(unbound(outside, engine)) {
-    if (outside == inside) {
-      inside_ = outside_;
-      return;
-    }
-    buffer_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(inside.get_size()));
-    inside_ = dnnl::memory(inside, engine, buffer_.data());
-    const auto& from = read ? outside_ : inside_;
-    const auto& to = read ? inside_ : outside_;
-    reorder_.emplace(dnnl::reorder(dnnl::reorder::primitive_desc(from, to)));
-    reorder_->add(DNNL_ARG_FROM, from);
-    reorder_->add(DNNL_ARG_TO, to);
+  /// `outside` is the caller's order, `inside` the primitive's, which reads or writes.
+  [[gnu::cold, gnu::noinline]] void create(dnnl_engine_t engine, const memory_desc& outside, desc_view inside,
+                                           bool read) {
+    outside_ = make_memory(outside.view(), engine);
+    if (dnnl_memory_desc_equal(outside.view(), inside) != 0) return;
+    buffer_ = make_buffer(inside);
+    inside_ = make_memory(inside, engine, buffer_.data());
+    const desc_view from = read ? outside.view() : inside;
+    const desc_view to = read ? inside : outside.view();
+    primitive_desc desc;
+    check(dnnl_reorder_primitive_desc_create(desc.out(), from, engine, to, engine, nullptr), "a reorder");
+    reorder_.create(desc, "a reorder");
+    reorder_.add(DNNL_ARG_FROM, read ? outside_.get() : inside_.get());
+    reorder_.add(DNNL_ARG_TO, read ? inside_.get() : outside_.get());
   }
 
   /// What the primitive is given.
-  [[nodiscard]] const dnnl::memory& memory() const { return inside_; }
+  [[nodiscard]] dnnl_memory_t memory() const noexcept { return inside_ ? inside_.get() : outside_.get(); }
 
-  void load(const dnnl::stream& stream, const float* bytes) {
-    bind(const_cast<float*>(bytes));  // NOLINT(cppcoreguidelines-pro-type-const-cast): oneDNN's handles are not const
-    if (reorder_) (*reorder_)(stream, "reorder");
+  void load(dnnl_stream_t stream, const float* bytes) {
+    bind(bytes);
+    if (reorder_) reorder_(stream);
   }
-  void bind(float* bytes) { dnnl_memory_set_data_handle(outside_.get(), bytes); }
-  void store(const dnnl::stream& stream) {
-    if (reorder_) (*reorder_)(stream, "reorder");
+  void bind(const float* bytes) { set_address(outside_.get(), bytes); }
+  void store(dnnl_stream_t stream) {
+    if (reorder_) reorder_(stream);
   }
 
  private:
-  dnnl::memory outside_, inside_;
+  memory_handle outside_, inside_;
   aligned_buffer<std::byte> buffer_;
-  std::optional<call> reorder_;
+  call reorder_;
 };
-
-/// True when oneDNN fell back to its unoptimised loops.
-[[nodiscard]] inline bool is_reference(const char* implementation) {
-  const std::string_view name{implementation};
-  return name.starts_with("ref") || name.starts_with("simple");
-}
 
 }  // namespace lockstep::onednn

@@ -1,10 +1,12 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/tensor.hpp>
 
 namespace lockstep::cpu_backend {
 
@@ -12,52 +14,74 @@ namespace lockstep::cpu_backend {
 /// positions between forward and backward.
 class pooling_runner {
  public:
-  pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples) : g_(geometry) {
-    onednn::checked("a pooling", [&] { build(c.engine(), samples); });
+  [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples) : g_(geometry) {
+    dnnl_engine_t engine = c.engine();
+    const auto x = onednn::pictures(samples, g_.channels, g_.in, false);
+    const auto y = onednn::pictures(samples, g_.channels, g_.out(), false);
+    const auto forward = describe(engine, x, y, nullptr);
+    const auto backward = describe(engine, x, y, forward.get());
+    src_.create(engine, x, x.view(), true);
+    dst_.create(engine, y, y.view(), false);
+    src_gradient_.create(engine, x, x.view(), false);
+    dst_gradient_.create(engine, y, y.view(), true);
+    forward_.create(forward, "a forward pooling");
+    forward_.add(DNNL_ARG_SRC, src_.memory());
+    forward_.add(DNNL_ARG_DST, dst_.memory());
+    scratch_.add(forward_, forward, engine);
+    backward_.create(backward, "a backward pooling");
+    backward_.add(DNNL_ARG_DIFF_DST, dst_gradient_.memory());
+    backward_.add(DNNL_ARG_DIFF_SRC, src_gradient_.memory());
+    scratch_.add(backward_, backward, engine);
+    if (g_.kind == pooling_kind::maximum) {
+      const auto winners = onednn::query(forward, dnnl_query_workspace_md);
+      winners_ = onednn::make_buffer(winners);
+      workspace_ = onednn::make_memory(winners, engine, winners_.data());
+      forward_.add(DNNL_ARG_WORKSPACE, workspace_.get());
+      backward_.add(DNNL_ARG_WORKSPACE, workspace_.get());
+    }
   }
 
   void forward(context& c, const float* x, float* y) {
     src_.load(c.stream(), x);
     dst_.bind(y);
-    forward_(c.stream(), "pooling forward");
+    forward_(c.stream());
   }
 
   /// dx = the gradient of the input; every element is written.
   void backward(context& c, const float* dy, float* dx) {
     dst_gradient_.load(c.stream(), dy);
     src_gradient_.bind(dx);
-    backward_(c.stream(), "pooling backward");
+    backward_(c.stream());
   }
 
  private:
-  void build(const dnnl::engine& engine, std::int64_t n) {
-    const auto x = onednn::channels_last(n, g_.channels, g_.in);
-    const auto y = onednn::channels_last(n, g_.channels, g_.out());
-    const auto forward = onednn::describe_forward(engine, g_, x, y);
-    const auto backward = onednn::describe_backward(engine, g_, x, y, forward);
-    src_ = {engine, x, x, true};
-    dst_ = {engine, y, y, false};
-    src_gradient_ = {engine, x, x, false};
-    dst_gradient_ = {engine, y, y, true};
-    forward_ = onednn::call(dnnl::pooling_forward(forward));
-    forward_.add(DNNL_ARG_SRC, src_.memory());
-    forward_.add(DNNL_ARG_DST, dst_.memory());
-    scratch_.add(forward_, forward.scratchpad_desc(), engine);
-    backward_ = onednn::call(dnnl::pooling_backward(backward));
-    backward_.add(DNNL_ARG_DIFF_DST, dst_gradient_.memory());
-    backward_.add(DNNL_ARG_DIFF_SRC, src_gradient_.memory());
-    scratch_.add(backward_, backward.scratchpad_desc(), engine);
-    if (g_.kind == pooling_kind::maximum) {
-      winners_ = aligned_buffer<std::byte>(static_cast<std::int64_t>(forward.workspace_desc().get_size()));
-      workspace_ = dnnl::memory(forward.workspace_desc(), engine, winners_.data());
-      forward_.add(DNNL_ARG_WORKSPACE, workspace_);
-      backward_.add(DNNL_ARG_WORKSPACE, workspace_);
+  static dnnl_alg_kind_t algorithm(pooling_kind kind) {
+    switch (kind) {
+      case pooling_kind::maximum:
+        return dnnl_pooling_max;
+      case pooling_kind::average_include_padding:
+        return dnnl_pooling_avg_include_padding;
+      case pooling_kind::average_exclude_padding:
+        break;
     }
+    return dnnl_pooling_avg_exclude_padding;
+  }
+
+  /// The backward pass when there is a forward one.
+  [[nodiscard, gnu::cold]] onednn::primitive_desc describe(dnnl_engine_t engine, const onednn::memory_desc& x,
+                                                           const onednn::memory_desc& y,
+                                                           dnnl_primitive_desc_t forward) const {
+    const auto attr = onednn::make_attributes(false);
+    onednn::primitive_desc made;
+    onednn::check(onednn::create_pooling(made, engine, algorithm(g_.kind), x.view(), y.view(), onednn::window(g_),
+                                         forward, attr.get()),
+                  forward == nullptr ? "a forward pooling" : "a backward pooling");
+    return made;
   }
 
   pooling_geometry g_;
   onednn::operand src_, dst_, src_gradient_, dst_gradient_;
-  dnnl::memory workspace_;
+  onednn::memory_handle workspace_;
   aligned_buffer<std::byte> winners_;
   onednn::scratch scratch_;
   onednn::call forward_, backward_;
