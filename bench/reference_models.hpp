@@ -19,8 +19,8 @@ using mlp = lockstep::model<lockstep::sequential<lockstep::linear<784, 512>, loc
                                                  lockstep::relu, lockstep::linear<256, 10>>,
                             lockstep::input<784>, lockstep::cross_entropy>;
 
-using linear = lockstep::model<lockstep::sequential<lockstep::linear<10, 10>>, lockstep::input<10>,
-                               lockstep::mean_squared_error>;
+using linear =
+    lockstep::model<lockstep::sequential<lockstep::linear<10, 10>>, lockstep::input<10>, lockstep::mean_squared_error>;
 
 /// A random batch with targets that fit the model.
 template <class Model>

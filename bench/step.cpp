@@ -32,11 +32,12 @@ void bare_model(benchmark::State& state) {
     const double denominator = loss.denominator(batch.targets.data(), batch.targets.size(), Model::output_dims);
     benchmark::DoNotOptimize(executor.train(loss, parameters.data(), gradients.data(), batch.images.data(),
                                             batch.targets.data(), state.range(0), {}, 1.0 / denominator));
-    optimizer.rule<float>(step++, [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
-      if constexpr (States == 0)
-        ls::cpu::reduce_and_update<1, 0>(executor.context(), 0, Model::parameter_count, {gradients.data()},
-                                         parameters.data(), {}, rule);
-    });
+    optimizer.rule<float>(step++,
+                          [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
+                            if constexpr (States == 0)
+                              ls::cpu::reduce_and_update<1, 0>(executor.context(), 0, Model::parameter_count,
+                                                               {gradients.data()}, parameters.data(), {}, rule);
+                          });
   }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// Measures one case for a given time and prints one line of JSON: what compare.py calls between the rounds of its peers.
+// Measures one case for a given time and prints one line of JSON: what compare.py calls between the rounds of its
+// peers.
 
 #include <algorithm>
 #include <chrono>
@@ -41,8 +42,9 @@ void measure(const request& r, const F& step) {
   times.clear();
   run_for(r.seconds, times);
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  std::printf("{\"case\": \"%s\", \"phase\": \"%s\", \"replicas\": %d, \"batch\": %d, \"steps\": %zu, \"median_s\": %.9g}\n",
-              r.name.c_str(), r.phase.c_str(), r.replicas, r.batch, times.size(), times[times.size() / 2]);
+  std::printf(
+      "{\"case\": \"%s\", \"phase\": \"%s\", \"replicas\": %d, \"batch\": %d, \"steps\": %zu, \"median_s\": %.9g}\n",
+      r.name.c_str(), r.phase.c_str(), r.replicas, r.batch, times.size(), times[times.size() / 2]);
 }
 
 template <class Model>

@@ -100,7 +100,8 @@ TEMPLATE_LIST_TEST_CASE("dropout multiplies by the mask of its key", "[dropout]"
     }
 }
 
-TEMPLATE_LIST_TEST_CASE("dropout draws in PyTorch's order of elements whatever order they lie in", "[dropout]", backends) {
+TEMPLATE_LIST_TEST_CASE("dropout draws in PyTorch's order of elements whatever order they lie in", "[dropout]",
+                        backends) {
   using B = TestType;
   entered<B> e;
   const ls::dims picture{3, 4, 5};

@@ -23,11 +23,11 @@ inline int& skipped_cases() {
 
 }  // namespace lockstep_test
 
-#define LOCKSTEP_SKIP(reason)                                                 \
-  do {                                                                        \
-    std::printf("skipped: %s\n", std::string(reason).c_str());                \
-    ++lockstep_test::skipped_cases();                                         \
-    SUCCEED("skipped");                                                       \
-    return;                                                                   \
+#define LOCKSTEP_SKIP(reason)                                  \
+  do {                                                         \
+    std::printf("skipped: %s\n", std::string(reason).c_str()); \
+    ++lockstep_test::skipped_cases();                          \
+    SUCCEED("skipped");                                        \
+    return;                                                    \
   } while (false)
 #endif

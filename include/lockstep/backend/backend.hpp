@@ -23,25 +23,25 @@ namespace lockstep {
 /// - `softmax_cross_entropy`, `squared_error`: sum of the losses, and the gradient times a scale.
 /// - `reduce_and_update`: sums N gradients and applies an optimizer's rule in one pass.
 template <class B>
-concept backend = requires(typename B::context& c, std::int64_t n, typename B::value_type* y,
-                           const typename B::value_type* x, const dims& d, const dropout_key& key,
-                           const cross_entropy_arguments& a, const std::int64_t* targets) {
-  typename B::value_type;
-  { B::name } -> std::convertible_to<std::string_view>;
-  { B::picture_order } -> std::convertible_to<element_order>;
-  { B::cache_bytes } -> std::convertible_to<std::int64_t>;
-  { c.enter() };
-  typename B::template linear<linear_geometry{}>;
-  typename B::template convolution<convolution_geometry{}>;
-  typename B::template pooling<pooling_geometry{}>;
-  { B::template linear<linear_geometry{}>::weight_offset(n, n) } -> std::same_as<std::int64_t>;
-  { B::relu_forward(c, n, x, y) } -> std::same_as<void>;
-  { B::relu_backward(c, n, x, x, y) } -> std::same_as<void>;
-  { B::dropout(c, n, n, d, 0.5F, key, x, y) } -> std::same_as<void>;
-  { B::to_channels_last(c, n, d, x, y) } -> std::same_as<void>;
-  { B::to_plain(c, n, d, x, y) } -> std::same_as<void>;
-  { B::softmax_cross_entropy(c, n, a, x, targets, y) } -> std::same_as<double>;
-  { B::squared_error(c, n, 1.0, x, x, y) } -> std::same_as<double>;
-};
+concept backend =
+    requires(typename B::context& c, std::int64_t n, typename B::value_type* y, const typename B::value_type* x,
+             const dims& d, const dropout_key& key, const cross_entropy_arguments& a, const std::int64_t* targets) {
+      typename B::value_type;
+      { B::name } -> std::convertible_to<std::string_view>;
+      { B::picture_order } -> std::convertible_to<element_order>;
+      { B::cache_bytes } -> std::convertible_to<std::int64_t>;
+      { c.enter() };
+      typename B::template linear<linear_geometry{}>;
+      typename B::template convolution<convolution_geometry{}>;
+      typename B::template pooling<pooling_geometry{}>;
+      { B::template linear<linear_geometry{}>::weight_offset(n, n) } -> std::same_as<std::int64_t>;
+      { B::relu_forward(c, n, x, y) } -> std::same_as<void>;
+      { B::relu_backward(c, n, x, x, y) } -> std::same_as<void>;
+      { B::dropout(c, n, n, d, 0.5F, key, x, y) } -> std::same_as<void>;
+      { B::to_channels_last(c, n, d, x, y) } -> std::same_as<void>;
+      { B::to_plain(c, n, d, x, y) } -> std::same_as<void>;
+      { B::softmax_cross_entropy(c, n, a, x, targets, y) } -> std::same_as<double>;
+      { B::squared_error(c, n, 1.0, x, x, y) } -> std::same_as<double>;
+    };
 
 }  // namespace lockstep

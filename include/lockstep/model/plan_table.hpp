@@ -20,9 +20,13 @@ namespace lockstep {
 namespace detail {
 
 /// 657162 -> `657,162`.
-[[nodiscard]] inline std::string grouped(std::int64_t number) {
-  std::string text = std::to_string(number);
-  for (std::size_t i = text.size(); i > 3 + (number < 0 ? 1U : 0U);) text.insert(i -= 3, ",");
+[[nodiscard]] inline std::string grouped(std::int64_t n) {
+  const std::string digits = std::to_string(n);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i != 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
   return text;
 }
 

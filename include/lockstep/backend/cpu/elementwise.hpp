@@ -22,8 +22,8 @@ inline void relu_backward(context&, std::int64_t n, const float* y, const float*
   loop(n, [=](std::int64_t i) { dx[i] = y[i] <= 0.F ? 0.F : dy[i]; });
 }
 
-/// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Forward and
-/// backward are the same map.
+/// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Forward
+/// and backward are the same map.
 inline void dropout(context&, std::int64_t samples, std::int64_t size, const dims& picture, float p,
                     const dropout_key& key, const float* x, float* y) {
   for (std::int64_t s = 0; s < samples; ++s)

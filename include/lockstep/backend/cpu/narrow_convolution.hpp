@@ -22,13 +22,13 @@ namespace lockstep::cpu_backend::narrow {
 
 #if LOCKSTEP_X86_64()
 
-/// `rows` output rows, `Taps` neighbouring taps, 32 channels: sums[t][c] += sum over pixels of x[pixel][t] dy[pixel][c].
-/// Steps are distances in elements: x between pixels and between rows, dy between pixels (rows follow each other).
+/// `rows` output rows, `Taps` neighbouring taps, 32 channels: sums[t][c] += sum over pixels of x[pixel][t]
+/// dy[pixel][c]. Steps are distances in elements: x between pixels and between rows, dy between pixels (rows follow
+/// each other).
 template <int Taps>
 LOCKSTEP_TARGET_AVX2 inline void row_product(std::int64_t rows, std::int64_t pixels, const float* LOCKSTEP_RESTRICT x,
-                                             std::int64_t x_step, std::int64_t x_row,
-                                             const float* LOCKSTEP_RESTRICT dy, std::int64_t channels,
-                                             float* LOCKSTEP_RESTRICT sums) {
+                                             std::int64_t x_step, std::int64_t x_row, const float* LOCKSTEP_RESTRICT dy,
+                                             std::int64_t channels, float* LOCKSTEP_RESTRICT sums) {
   float8 sum[Taps][4] = {};
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* in = x + r * x_row;

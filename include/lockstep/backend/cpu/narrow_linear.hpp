@@ -49,8 +49,7 @@ void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const fl
 /// Portable twin of `backward_avx2`.
 template <linear_geometry G>
 void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
-                       const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw,
-                       bool accumulate) {
+                       const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw, bool accumulate) {
   if (!accumulate) std::fill_n(dw, G.in * G.out, 0.F);
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = std::min(panel, G.in - start);
@@ -140,10 +139,8 @@ LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RES
 
 /// Eight columns of `Samples` samples: dw += dy^T x and dx = dy w, x read once for both.
 template <linear_geometry G, std::int64_t Samples>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x,
-                                                                  const float* LOCKSTEP_RESTRICT dy,
-                                                                  const float* LOCKSTEP_RESTRICT w,
-                                                                  float* dx,
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x, const float* LOCKSTEP_RESTRICT dy,
+                                                                  const float* LOCKSTEP_RESTRICT w, float* dx,
                                                                   float* LOCKSTEP_RESTRICT dw, std::int64_t width,
                                                                   bool fresh) {
   float8 grad[G.out];
@@ -189,11 +186,12 @@ void backward_tail(std::int64_t samples, const float* x, const float* dy, const 
     }
 }
 
-/// dw (+)= dy^T x and dx = dy w (zero where x <= 0 when G.mask_input); dx may be x. Cost: 2 n in out flops for each of the two.
+/// dw (+)= dy^T x and dx = dy w (zero where x <= 0 when G.mask_input); dx may be x. Cost: 2 n in out flops for each of
+/// the two.
 template <linear_geometry G>
-LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x,
-                                        const float* LOCKSTEP_RESTRICT dy, const float* LOCKSTEP_RESTRICT w,
-                                        float* dx, float* LOCKSTEP_RESTRICT dw, bool accumulate) {
+LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
+                                        const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw,
+                                        bool accumulate) {
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = std::min(panel, G.in - start);
     const float* wp = w + start * G.out;

@@ -49,12 +49,14 @@ struct reference {
   static void to_channels_last(context&, std::int64_t n, const dims& d, const T* x, T* y) {
     for (std::int64_t s = 0; s < n; ++s)
       for (std::int64_t c = 0; c < d[0]; ++c)
-        for (std::int64_t p = 0; p < d[1] * d[2]; ++p) y[s * d.size() + p * d[0] + c] = x[s * d.size() + c * d[1] * d[2] + p];
+        for (std::int64_t p = 0; p < d[1] * d[2]; ++p)
+          y[s * d.size() + p * d[0] + c] = x[s * d.size() + c * d[1] * d[2] + p];
   }
   static void to_plain(context&, std::int64_t n, const dims& d, const T* x, T* y) {
     for (std::int64_t s = 0; s < n; ++s)
       for (std::int64_t c = 0; c < d[0]; ++c)
-        for (std::int64_t p = 0; p < d[1] * d[2]; ++p) y[s * d.size() + c * d[1] * d[2] + p] = x[s * d.size() + p * d[0] + c];
+        for (std::int64_t p = 0; p < d[1] * d[2]; ++p)
+          y[s * d.size() + c * d[1] * d[2] + p] = x[s * d.size() + p * d[0] + c];
   }
   static double softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const T* logits,
                                       const std::int64_t* targets, T* dlogits) {
@@ -70,8 +72,9 @@ struct reference {
     for (std::int64_t i = first; i < last; ++i) {
       T sum{0};
       for (const T* g : gradients) sum += g[i];
-      [&]<std::size_t... S>(std::index_sequence<S...>) { rule(sum, parameters[i], states[S][i]...); }
-      (std::make_index_sequence<States>{});
+      [&]<std::size_t... S>(std::index_sequence<S...>) {
+        rule(sum, parameters[i], states[S][i]...);
+      }(std::make_index_sequence<States>{});
     }
   }
 };
