@@ -61,7 +61,7 @@ TEST_CASE("a plan's table wants replicas and samples") {
   CHECK_THROWS_AS((ls::plan_table<model, backend>(2, 0)), ls::value_error);
 }
 
-TEST_CASE("--plan prints the table and trains nothing") {
+TEST_CASE("the flag --plan prints the table and trains nothing") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   const outcome result = place.run("--model cnn --plan --replicas 3 --save never.safetensors --log never.jsonl");

@@ -63,7 +63,7 @@ TEST_CASE("a loss that is not a number is null in the log") {
   CHECK(std::isnan(log.losses.back()));
 }
 
-TEST_CASE("--steps counts steps across epochs") {
+TEST_CASE("the flag --steps counts steps across epochs") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   const log_lines log = train(place, "--model linear --batch 300 --steps 10");  // 4 batches an epoch
