@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: data_parallel: two backends are given; keep one
+// expect: lockstep: data_parallel: two backends are given
 #include <lockstep/backend/reference/reference.hpp>
 #include <lockstep/lockstep.hpp>
 
