@@ -31,6 +31,9 @@
 
 #define LOCKSTEP_ALWAYS_INLINE inline __attribute__((always_inline))
 
+/// On a function: what it calls is built into it, so that a loop over a caller's lambda can be vectorised.
+#define LOCKSTEP_FLATTEN __attribute__((flatten))
+
 /// Before a loop: its iterations do not depend on each other, so that it may be vectorised without checks.
 #if defined(__clang__)  // vectorises with checks of its own, and warns where a demand to do so is not met
 #define LOCKSTEP_INDEPENDENT_ITERATIONS
@@ -38,17 +41,4 @@
 #define LOCKSTEP_INDEPENDENT_ITERATIONS _Pragma("GCC ivdep")
 #else
 #define LOCKSTEP_INDEPENDENT_ITERATIONS
-#endif
-
-/// 1 when the thread sanitizer instruments this translation unit.
-#if defined(__SANITIZE_THREAD__)
-#define LOCKSTEP_THREAD_SANITIZER() 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define LOCKSTEP_THREAD_SANITIZER() 1
-#else
-#define LOCKSTEP_THREAD_SANITIZER() 0
-#endif
-#else
-#define LOCKSTEP_THREAD_SANITIZER() 0
 #endif

@@ -23,10 +23,15 @@ LOCKSTEP_ALWAYS_INLINE void loop_blocks(std::int64_t n, const Body& body) {
 
 #if LOCKSTEP_X86_64()
 template <class Body>
-LOCKSTEP_TARGET_AVX2 void loop_avx2(std::int64_t n, const Body& body) {
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_FLATTEN void loop_avx2(std::int64_t n, const Body& body) {
   loop_blocks(n, body);
 }
 #endif
+
+template <class Body>
+LOCKSTEP_FLATTEN void loop_baseline(std::int64_t n, const Body& body) {
+  loop_blocks(n, body);
+}
 
 /// body(i) for i in 0..n-1, in any order: the iterations are independent. Uses the widest vectors the machine has.
 template <class Body>
@@ -34,7 +39,7 @@ void loop(std::int64_t n, const Body& body) {
 #if LOCKSTEP_X86_64()
   if (has_avx2()) return loop_avx2(n, body);
 #endif
-  loop_blocks(n, body);
+  loop_baseline(n, body);
 }
 
 }  // namespace lockstep::cpu_backend
