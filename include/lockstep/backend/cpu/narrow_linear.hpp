@@ -72,7 +72,7 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
 
 #if LOCKSTEP_X86_64()
 
-/// Samples x outputs of one register block, and how many panels are walked before the partial sums are stored.
+/// How many panels are walked before the partial sums are stored.
 inline constexpr std::int64_t panels_per_block = 8;
 
 template <linear_geometry G, std::int64_t Samples, std::int64_t Outputs>
@@ -89,14 +89,15 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t firs
     const float* in = x + start;
     std::int64_t i = 0;
     for (; i + 8 <= width; i += 8) {
-      float8 xv[Samples];
-#pragma GCC unroll 8
-      for (std::int64_t s = 0; s < Samples; ++s) xv[s] = load8(in + s * G.in + i);
+      float8 wv[Outputs];
 #pragma GCC unroll 16
-      for (std::int64_t k = 0; k < Outputs; ++k) {
-        const float8 wv = load8(rows + k * width + i);
+      for (std::int64_t k = 0; k < Outputs; ++k) wv[k] = load8(rows + k * width + i);
 #pragma GCC unroll 8
-        for (std::int64_t s = 0; s < Samples; ++s) sum[s][k] += xv[s] * wv;
+      for (std::int64_t s = 0; s < Samples; ++s) {
+        float8 xv = load8(in + s * G.in + i);
+        asm("" : "+x"(xv));  // one load for all outputs; folded into each product it would be one for each
+#pragma GCC unroll 16
+        for (std::int64_t k = 0; k < Outputs; ++k) sum[s][k] += xv * wv[k];
       }
     }
     if constexpr (G.in % 8 != 0)
@@ -108,13 +109,18 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t firs
     for (std::int64_t k = 0; k < Outputs; ++k) store8(partial + (s * G.out + o + k) * 8, sum[s][k]);
 }
 
-template <linear_geometry G, std::int64_t Samples>
+/// Outputs [o, G.out) of `Samples` rows. Three outputs by four samples are twelve sums, three weights and one input:
+/// the sixteen registers there are. A remainder of four is cut in two halves, since a single output waits for its sums.
+template <linear_geometry G, std::int64_t Samples, std::int64_t Output = 0>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_rows(std::int64_t first, std::int64_t last, const float* x,
                                                               const float* w, float* partial) {
-  constexpr std::int64_t step = Samples == 1 ? 10 : 12 / Samples;
-  std::int64_t o = 0;
-  for (; o + step <= G.out; o += step) forward_block<G, Samples, step>(first, last, x, w, o, partial);
-  for (; o < G.out; ++o) forward_block<G, Samples, 1>(first, last, x, w, o, partial);
+  constexpr std::int64_t left = G.out - Output;
+  if constexpr (left > 0) {
+    constexpr std::int64_t most = Samples == 1 ? 8 : 3;
+    constexpr std::int64_t now = left == most + 1 ? (most + 1) / 2 : std::min(left, most);
+    forward_block<G, Samples, now>(first, last, x, w, Output, partial);
+    forward_rows<G, Samples, Output + now>(first, last, x, w, partial);
+  }
 }
 
 /// y = x w^T + b for n samples. `partial` holds n * out * 8 floats of scratch. Cost: 2 n in out flops; x is read once
@@ -143,31 +149,29 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x
                                                                   const float* LOCKSTEP_RESTRICT w, float* dx,
                                                                   float* LOCKSTEP_RESTRICT dw, std::int64_t width,
                                                                   bool fresh) {
-  float8 grad[G.out];
+  // Inputs and dx stay in registers while the outputs are walked: each weight is read, and each weight gradient read
+  // and written, once for all samples.
+  float8 in[Samples];
+  float8 back[Samples] = {};
+#pragma GCC unroll 8
+  for (std::int64_t s = 0; s < Samples; ++s) in[s] = load8(x + s * G.in);
 #pragma GCC unroll 16
-  for (std::int64_t o = 0; o < G.out; ++o) grad[o] = fresh ? float8{} : load8(dw + o * width);
-#pragma GCC unroll 4
-  for (std::int64_t s = 0; s < Samples; ++s) {
-    const float8 xv = load8(x + s * G.in);
-    float8 even{}, odd{};  // two chains, so that the sums do not wait for each other
-#pragma GCC unroll 16
-    for (std::int64_t o = 0; o < G.out; ++o) {
-      const float d = dy[s * G.out + o];
-      grad[o] += xv * d;
-      if constexpr (G.input_gradient) {
-        if (o % 2 == 0)
-          even += load8(w + o * width) * d;
-        else
-          odd += load8(w + o * width) * d;
-      }
+  for (std::int64_t o = 0; o < G.out; ++o) {
+    float8 grad = fresh ? float8{} : load8(dw + o * width);
+    float8 row = load8(w + o * width);
+    asm("" : "+x"(row));  // one load for all samples
+#pragma GCC unroll 8
+    for (std::int64_t s = 0; s < Samples; ++s) {
+      const float8 d = broadcast8(dy[s * G.out + o]);
+      grad += in[s] * d;
+      if constexpr (G.input_gradient) back[s] += row * d;
     }
-    if constexpr (G.input_gradient) {
-      const float8 back = even + odd;
-      store8(dx + s * G.in, G.mask_input ? (xv <= float8{} ? float8{} : back) : back);
-    }
+    store8(dw + o * width, grad);
   }
-#pragma GCC unroll 16
-  for (std::int64_t o = 0; o < G.out; ++o) store8(dw + o * width, grad[o]);
+  if constexpr (G.input_gradient)
+#pragma GCC unroll 8
+    for (std::int64_t s = 0; s < Samples; ++s)
+      store8(dx + s * G.in, G.mask_input ? (in[s] <= float8{} ? float8{} : back[s]) : back[s]);
 }
 
 template <linear_geometry G>
