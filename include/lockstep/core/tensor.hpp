@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <sys/mman.h>
 #include <cuda/std/mdspan>
 
 #include <lockstep/core/error.hpp>
@@ -19,6 +20,10 @@ namespace lockstep {
 
 /// Alignment of every buffer in bytes: a cache line, and the widest vector register.
 inline constexpr std::size_t buffer_alignment = 64;
+
+/// Buffers of at least this many bytes start on a multiple of it, and Linux is asked to back them with pages of this
+/// size: a pass over parameters or activations then misses the TLB 512 times less often.
+inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20U;
 
 /// An owning, zero-filled, aligned array of trivially copyable elements. The only place that allocates.
 template <class T>
@@ -33,7 +38,10 @@ class aligned_buffer {
     if (size < 0) throw shape_error("aligned_buffer", "a size of zero or more", std::to_string(size));
     if (size == 0) return;
     const auto bytes = static_cast<std::size_t>(checked_multiply(size, sizeof(T)));
-    data_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t{buffer_alignment})));
+    const std::align_val_t alignment{bytes >= huge_page_bytes ? huge_page_bytes : buffer_alignment};
+    data_ = {static_cast<T*>(::operator new(bytes, alignment)), release{alignment}};
+    // A refusal costs speed, never correctness.
+    if (bytes >= huge_page_bytes) static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));
     std::fill_n(data_.get(), size, T{});
   }
 
@@ -56,7 +64,9 @@ class aligned_buffer {
 
  private:
   struct release {
-    void operator()(T* pointer) const noexcept { ::operator delete(pointer, std::align_val_t{buffer_alignment}); }
+    std::align_val_t alignment{buffer_alignment};
+
+    void operator()(T* pointer) const noexcept { ::operator delete(pointer, alignment); }
   };
 
   std::unique_ptr<T[], release> data_;
