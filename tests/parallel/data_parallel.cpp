@@ -202,6 +202,32 @@ TEST_CASE("options out of their domain are refused", "[data_parallel]") {
   CHECK_THROWS_AS(trainer({}, {.label_smoothing = 1.5F}), ls::value_error);
 }
 
+TEST_CASE("options set between steps count from the next step on", "[data_parallel]") {
+  const auto x = draws<double>(55, 8 * 50);
+  const auto targets = class_draws(56, 8, 5);
+  ls::data_parallel<classifier, 2, ls::reference<double>> trainer({.learning_rate = 0.1F});
+  const auto step = [&] { static_cast<void>(trainer.step(batch<classifier>(x), targets)); };
+  step();
+  trainer.optimizer() = {.learning_rate = 0.05F, .momentum = 0.5F, .dampening = 0.25F};
+  // As torch.optim.SGD does it: the velocity begins as the gradient of the first step that has a momentum, undamped.
+  auto expected = all_values(trainer.parameters());
+  std::vector<std::vector<double>> velocity;
+  for (int k = 0; k < 3; ++k) {
+    step();
+    const auto gradients = all_values(trainer.gradients());
+    if (k == 0) velocity = gradients;
+    for (std::size_t p = 0; p < expected.size(); ++p)
+      for (std::size_t i = 0; i < expected[p].size(); ++i) {
+        if (k > 0) velocity[p][i] = 0.5 * velocity[p][i] + 0.75 * gradients[p][i];
+        expected[p][i] -= double{0.05F} * velocity[p][i];
+      }
+    check_close(all_values(trainer.parameters()), expected);
+  }
+  trainer.optimizer().momentum = -1.F;
+  CHECK_THROWS_AS(trainer.step(batch<classifier>(x), targets), ls::value_error);
+  CHECK(trainer.steps() == 4);
+}
+
 TEST_CASE("initialize starts over: parameters, optimizer state and steps", "[data_parallel]") {
   ls::data_parallel<classifier, 2> trainer({.learning_rate = 0.1F, .momentum = 0.9F});
   const auto x = draws<float>(61, 8 * 50);

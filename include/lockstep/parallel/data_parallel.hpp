@@ -92,10 +92,8 @@ class data_parallel {
     if (options.threads_per_replica < 1)
       throw value_error("data_parallel", "one thread or more for each replica",
                         std::to_string(options.threads_per_replica));
-    optimizer_.check_options();
     if constexpr (Model::has_loss) loss_.check_options(Model::output_dims);
-    for (std::size_t s = 0; s < optimizer_.states(); ++s)
-      states_.at(s) = aligned_buffer<value_type>(plan.parameter_count);
+    prepare_optimizer();
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) { replicas_[r] = std::make_unique<replica>(options.threads_per_replica); });
     initialize(seed{0});
@@ -113,15 +111,18 @@ class data_parallel {
     for (auto& state : states_) std::fill_n(state.data(), state.size(), value_type{0});
     seed_ = s;
     step_ = 0;
+    first_state_step_ = 0;
   }
 
   /// One training step on a batch of any size from 1: returns the loss of the whole batch before the update.
   ///
   /// images: (B, input...), targets: what the loss takes, class indices (B) or values (B, output...).
-  /// Throws shape_error or value_error for a batch that does not fit, replica_error for what a replica threw.
+  /// Throws shape_error or value_error for a batch that does not fit or for options of the optimizer that were set
+  /// since and make no sense, replica_error for what a replica threw.
   template <class L = loss_type>
   double step(input_view images, std::span<const typename L::template target_type<value_type>> targets) {
     const auto entered = enter();
+    prepare_optimizer();
     const double denominator = check_batch(images, targets);
     const double scale = denominator > 0 ? 1.0 / denominator : 0.0;
     std::array<double, count> sums{};
@@ -232,6 +233,7 @@ class data_parallel {
     return named_values_range<Model, backend_type, count, false>(buffers);
   }
 
+  /// The optimizer; its options may be changed between steps. One that comes to need state gets it in the next step.
   [[nodiscard]] optimizer_type& optimizer() noexcept { return optimizer_; }
   [[nodiscard]] const optimizer_type& optimizer() const noexcept { return optimizer_; }
   [[nodiscard]] const loss_type& loss() const noexcept { return loss_; }
@@ -282,6 +284,16 @@ class data_parallel {
     detail::rethrow_first(errors);
   }
 
+  /// Checks the optimizer's options and allocates the state that they ask for and that is not there yet.
+  void prepare_optimizer() {
+    optimizer_.check_options();
+    for (std::size_t s = 0; s < optimizer_.states(); ++s) {
+      if (states_.at(s).size() > 0) continue;
+      states_.at(s) = aligned_buffer<value_type>(plan.parameter_count);
+      first_state_step_ = step_;
+    }
+  }
+
   /// Checks a batch against its targets; returns the denominator of its loss.
   template <class Target>
   double check_batch(const input_view& images, std::span<const Target> targets) const {
@@ -306,7 +318,8 @@ class data_parallel {
     std::array<const value_type*, count> gradients{};
     for (std::size_t k = 0; k < count; ++k) gradients[k] = replicas_[k]->gradients.data();
     optimizer_.template rule<value_type>(
-        step_, [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
+        step_ - first_state_step_,
+        [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
           std::array<value_type*, States> states{};
           for (std::size_t s = 0; s < States; ++s) states[s] = states_[s].data();
           backend_type::template reduce_and_update<count, States>(
@@ -318,6 +331,7 @@ class data_parallel {
   loss_type loss_;
   seed seed_;
   std::int64_t step_ = 0;
+  std::int64_t first_state_step_ = 0;  ///< the step that met the optimizer's state first
   aligned_buffer<value_type> parameters_;
   std::array<aligned_buffer<value_type>, optimizer_type::max_states> states_;
   std::array<std::unique_ptr<replica>, count> replicas_;
