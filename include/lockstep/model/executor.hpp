@@ -39,9 +39,9 @@ class executor {
   /// Forward, loss and backward of `samples` samples. `scale` multiplies the gradients: 1 / the global denominator.
   /// Gradients are written (or added, when `accumulate`); the result is the sum of the samples' losses.
   /// With no samples the gradients become zero unless they accumulate.
-  template <class Target>
+  template <class Target, pass_observer Observer>
   double train(const loss_type& loss, const value* parameters, value* gradients, const value* x, const Target* targets,
-               std::int64_t samples, const dropout_key& key, double scale, bool accumulate = false) {
+               std::int64_t samples, const dropout_key& key, double scale, bool accumulate, Observer&& observer) {
     if (samples == 0) {
       if (!accumulate) std::fill_n(gradients, plan.parameter_count, value{0});
       return 0;
@@ -51,16 +51,27 @@ class executor {
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
       pass now{.training = true, .key = key};
       now.key.first_sample += first;
+      observer.micro_shard(first + p.samples() == samples);
       const value* in = x + first * plan.input.size();
       value* arena = reserve(p.samples() * plan.arena_size);
-      const value* y = p.forward(context_, now, parameters, in, arena);
+      const value* y = p.forward(context_, now, parameters, in, arena, observer);
+      observer.begin(pass_part::loss, -1);
       total += loss.template forward_backward<B>(context_, p.samples(), plan.output, y,
                                                  targets + first * loss.target_size(plan.output), scale,
                                                  p.output_gradient(arena));
-      p.backward(context_, now, parameters, in, arena, gradients, accumulate || first > 0);
+      observer.end(pass_part::loss, -1);
+      p.backward(context_, now, parameters, in, arena, gradients, accumulate || first > 0, observer);
     });
     return total;
   }
+  template <class Target>
+  double train(const loss_type& loss, const value* parameters, value* gradients, const value* x, const Target* targets,
+               std::int64_t samples, const dropout_key& key, double scale, bool accumulate = false) {
+    return train(loss, parameters, gradients, x, targets, samples, key, scale, accumulate, no_observer{});
+  }
+
+  /// True when `train` takes that many samples in one piece, so that gradients which accumulate are added complete.
+  [[nodiscard]] static constexpr bool in_one_piece(std::int64_t samples) { return samples > 0 && samples <= micro; }
 
   /// The outputs of `samples` samples, in order, to `y`.
   void forward(const value* parameters, const value* x, std::int64_t samples, value* y) {
@@ -75,8 +86,9 @@ class executor {
     [[maybe_unused]] const auto entered = context_.enter();
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
       const pass now{.training = false, .key = {}};
+      no_observer observer;
       value* arena = reserve(p.samples() * plan.inference_arena_size);
-      f(first, p.samples(), p.forward(context_, now, parameters, x + first * plan.input.size(), arena));
+      f(first, p.samples(), p.forward(context_, now, parameters, x + first * plan.input.size(), arena, observer));
     });
   }
 

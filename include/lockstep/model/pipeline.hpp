@@ -7,6 +7,7 @@
 
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/model.hpp>
+#include <lockstep/model/observer.hpp>
 
 namespace lockstep::detail {
 
@@ -92,20 +93,22 @@ class pipeline {
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
 
   /// Runs every node. Returns the output, inside the arena (or the input itself for a network that only renames it).
-  const value* forward(context& c, pass p, const value* parameters, const value* x, value* arena) {
+  template <pass_observer Observer>
+  const value* forward(context& c, pass p, const value* parameters, const value* x, value* arena, Observer& observer) {
     const value* now = x;
     [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      (forward_node<Index>(c, p, parameters, now, arena), ...);
+      (forward_node<Index>(c, p, parameters, now, arena, observer), ...);
     }(indices{});
     return now;
   }
 
   /// Runs every node's backward from the last to the first, given that the gradient of the output lies at
   /// `output_gradient(arena)`.
+  template <pass_observer Observer>
   void backward(context& c, pass p, const value* parameters, const value* x, value* arena, value* gradients,
-                bool accumulate) {
+                bool accumulate, Observer& observer) {
     [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      (backward_node<count - 1 - Index>(c, p, parameters, x, arena, gradients, accumulate), ...);
+      (backward_node<count - 1 - Index>(c, p, parameters, x, arena, gradients, accumulate, observer), ...);
     }(indices{});
   }
 
@@ -124,20 +127,22 @@ class pipeline {
     return static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op;
   }
 
-  template <std::size_t Index>
-  void forward_node(context& c, pass& p, const value* parameters, const value*& now, value* arena) {
+  template <std::size_t Index, class Observer>
+  void forward_node(context& c, pass& p, const value* parameters, const value*& now, value* arena, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias) {
       value* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
+      observer.begin(pass_part::forward, static_cast<int>(Index));
       op<Index>().forward(c, p, now, parameters + node.parameter_offset, y);
+      observer.end(pass_part::forward, static_cast<int>(Index));
       now = y;
     }
   }
 
-  template <std::size_t Index>
+  template <std::size_t Index, class Observer>
   void backward_node(context& c, pass& p, const value* parameters, const value* x, value* arena, value* gradients,
-                     bool accumulate) {
+                     bool accumulate, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias && node.runs_backward) {
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
@@ -148,7 +153,9 @@ class pipeline {
                                                 .dx = input_gradient<Index>(arena),
                                                 .gradients = gradients + node.parameter_offset,
                                                 .accumulate = accumulate};
+      observer.begin(pass_part::backward, static_cast<int>(Index));
       op<Index>().backward(c, p, arguments);
+      observer.end(pass_part::backward, static_cast<int>(Index));
     }
   }
 

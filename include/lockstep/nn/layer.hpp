@@ -76,7 +76,7 @@ struct backward_arguments {
   const T* parameters;  ///< the layer's flat range
   T* dx;                ///< gradient of the input; null unless traits.input_gradient. See layer_traits on aliasing
   T* gradients;         ///< the layer's flat range
-  bool accumulate;      ///< add to `gradients` instead of overwriting
+  bool accumulate;      ///< add the complete gradient of these samples to `gradients` instead of overwriting
 };
 
 /// A layer: a shape rule, a parameter list and, for a backend, an `op` that runs it.

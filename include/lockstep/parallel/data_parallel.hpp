@@ -8,48 +8,32 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 
+#include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/initialize.hpp>
+#include <lockstep/parallel/entrance.hpp>
+#include <lockstep/parallel/evaluation.hpp>
+#include <lockstep/parallel/find_non_finite.hpp>
+#include <lockstep/parallel/gradient_tree.hpp>
+#include <lockstep/parallel/gradient_update.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/policies.hpp>
 #include <lockstep/parallel/shard.hpp>
 #include <lockstep/parallel/thread_team.hpp>
+#include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep {
-
-/// How replicas use the machine.
-struct replica_options {
-  int threads_per_replica = 1;  ///< threads of the vendor library inside one replica
-  bool pin = true;              ///< bind replica threads to processors
-};
-
-/// Sums over the samples that were evaluated; add those of several batches with +=.
-struct evaluation {
-  double loss_sum = 0;
-  double denominator = 0;
-  std::int64_t correct = 0;
-  std::int64_t counted = 0;  ///< samples whose target was not ignored
-
-  [[nodiscard]] double loss() const { return loss_sum / denominator; }
-  [[nodiscard]] double accuracy() const { return static_cast<double>(correct) / static_cast<double>(counted); }
-
-  evaluation& operator+=(const evaluation& other) {
-    loss_sum += other.loss_sum;
-    denominator += other.denominator;
-    correct += other.correct;
-    counted += other.counted;
-    return *this;
-  }
-};
 
 /// N replicas of a model that train in lockstep on one machine, as torch.nn.DataParallel does, with the results of one
 /// device.
@@ -59,7 +43,8 @@ struct evaluation {
 /// weights and ignored targets cannot enter. Replicas read one copy of the parameters, and each updates its 1/N.
 /// After the first steps of a batch size, a step neither allocates nor takes a lock.
 ///
-/// Policies, in any order: a backend (default cpu), an optimizer (default sgd).
+/// Policies, in any order: a backend (default cpu), an optimizer (default sgd), a reduction (default
+/// reduce::automatic; reduce::reproducible gives the same bits for any N), micro_shards<V> (default 8).
 ///
 /// One thread at a time may call into the object; a second one gets an exception. When a call throws, the parameters
 /// are as before it and the object is usable.
@@ -79,23 +64,25 @@ class data_parallel {
   using output_tensor = tensor<value_type, output_shape>;
 
   static constexpr int replicas = N;
+  /// Parts of a batch whose gradients are added as a balanced tree: N, or the micro-shards of reduce::reproducible.
+  static constexpr int leaves = detail::policies<Policies...>::template leaves<N>;
   /// The static plan: nodes, parameters, arena.
   static constexpr const auto& plan = Model::template plan<backend_type>;
 
   /// Allocates parameters, optimizer state and one gradient buffer a replica, and starts N - 1 threads. Parameters are
   /// those of `initialize(seed{0})`. Throws value_error for options out of their domain.
-  explicit data_parallel(optimizer_type optimizer = {}, loss_type loss = {}, replica_options options = {})
+  explicit data_parallel(optimizer_type optimizer = {}, loss_type loss = {}, trainer_options options = {})
       : optimizer_(std::move(optimizer)),
         loss_(std::move(loss)),
+        options_(std::move(options)),
         parameters_(plan.parameter_count),
-        team_(options.pin) {
-    if (options.threads_per_replica < 1)
-      throw value_error("data_parallel", "one thread or more for each replica",
-                        std::to_string(options.threads_per_replica));
+        update_(plan.parameter_count),
+        team_(options_.pin) {
+    options_.check();
     if constexpr (Model::has_loss) loss_.check_options(Model::output_dims);
-    prepare_optimizer();
+    update_.prepare(optimizer_, step_);
     // Each replica makes its own buffers, so that their pages lie near its processor.
-    on_all([&](std::size_t r) { replicas_[r] = std::make_unique<replica>(options.threads_per_replica); });
+    on_all([&](std::size_t r) { replicas_[r] = std::make_unique<replica>(options_.threads_per_replica); });
     initialize(seed{0});
   }
 
@@ -108,51 +95,72 @@ class data_parallel {
   void initialize(seed s) {
     const auto entered = enter();
     initialize_parameters<Model, backend_type>(parameters_.data(), s);
-    for (auto& state : states_) std::fill_n(state.data(), state.size(), value_type{0});
+    update_.reset();
     seed_ = s;
     step_ = 0;
-    first_state_step_ = 0;
+    norm_ = std::numeric_limits<double>::quiet_NaN();
+    pending_ = false;
   }
 
   /// One training step on a batch of any size from 1: returns the loss of the whole batch before the update.
   ///
   /// images: (B, input...), targets: what the loss takes, class indices (B) or values (B, output...).
+  /// `denominator` is what the sum of the samples' losses is divided by; without it the batch's own: the samples, or
+  /// the weights of kept targets. Gradients of `accumulate` calls before are part of the step.
   /// Throws shape_error or value_error for a batch that does not fit or for options of the optimizer that were set
-  /// since and make no sense, replica_error for what a replica threw.
+  /// since and make no sense, replica_error for what a replica threw, non_finite_error when options say so.
   template <class L = loss_type>
-  double step(input_view images, std::span<const typename L::template target_type<value_type>> targets) {
+  double step(input_view images, std::span<const typename L::template target_type<value_type>> targets,
+              std::optional<double> denominator = {}) {
     const auto entered = enter();
-    prepare_optimizer();
-    const double denominator = check_batch(images, targets);
-    const double scale = denominator > 0 ? 1.0 / denominator : 0.0;
-    std::array<double, count> sums{};
-    std::atomic<bool> failed{false};
-    std::array<std::exception_ptr, count> errors{};
-    const std::int64_t samples = images.extent(0);
-
-    team_.run([&](int member) {
-      const auto r = static_cast<std::size_t>(member);
-      const shard_range shard = shard_of(samples, N, member);
-      try {
-        replica& self = *replicas_[r];
-        const dropout_key key{
-            .seed = seed_.value, .step = static_cast<std::uint64_t>(step_), .layer = 0, .first_sample = shard.first};
-        sums[r] = self.executor.train(
-            loss_, parameters_.data(), self.gradients.data(), images.data_handle() + shard.first * plan.input.size(),
-            targets.data() + shard.first * loss_.target_size(plan.output), shard.count, key, scale);
-      } catch (...) {
-        errors[r] = std::current_exception();
-        failed.store(true, std::memory_order_relaxed);
+    update_.prepare(optimizer_, step_);
+    const bool measured =
+        options_.max_norm < std::numeric_limits<double>::infinity() || options_.non_finite != non_finite::ignore;
+    const bool summed = measured || pending_;
+    if (summed) update_.prepare_sums();
+    bool skipped = false;
+    const double loss = train(images, targets, denominator, [&](std::size_t r) {
+      auto& context = replicas_[r]->executor.context();
+      if (!summed) return update_.fused(r, context, gradient_buffers(), parameters_.data(), optimizer_, step_);
+      update_.reduce(r, context, gradient_buffers(), pending_);
+      double scale = 1;
+      if (measured) {
+        update_.measure(r, context);
+        team_.barrier();
+        const double norm = update_.norm();
+        const bool skip = options_.non_finite != non_finite::ignore && !std::isfinite(norm);
+        if (r == 0) norm_ = norm, skipped = skip;
+        if (skip) return;
+        // The small term as in torch.nn.utils.clip_grad_norm_.
+        if (norm > options_.max_norm) scale = std::min(1.0, options_.max_norm / (norm + 1e-6));
       }
-      team_.barrier();
-      if (!failed.load(std::memory_order_relaxed)) update(r);
+      update_.apply(r, context, parameters_.data(), optimizer_, step_, scale);
     });
+    pending_ = false;
+    summed_ = summed;
+    if (skipped)
+      report_non_finite();
+    else
+      ++step_;
+    return loss;
+  }
 
-    if (failed.load(std::memory_order_relaxed)) detail::rethrow_first(errors);
-    ++step_;
-    double total = 0;
-    for (const double sum : sums) total += sum;
-    return total / denominator;
+  /// Forward, loss and backward of a batch whose gradients the next `step` adds to its own, as batches under
+  /// torch's no_sync do: nothing is updated, nothing leaves this process. Returns the batch's loss.
+  ///
+  /// Without `denominator` each batch is divided by its own, and the gradients of k batches are k times those of one
+  /// batch as large; pass the denominator of all of them together to have exactly that batch.
+  template <class L = loss_type>
+  double accumulate(input_view images, std::span<const typename L::template target_type<value_type>> targets,
+                    std::optional<double> denominator = {}) {
+    const auto entered = enter();
+    update_.prepare_sums();
+    const double loss = train(images, targets, denominator, [&](std::size_t r) {
+      update_.reduce(r, replicas_[r]->executor.context(), gradient_buffers(), pending_);
+    });
+    pending_ = true;
+    summed_ = true;
+    return loss;
   }
 
   template <class... Arguments>
@@ -179,9 +187,10 @@ class data_parallel {
       throw shape_error("data_parallel::forward", std::to_string(images.extent(0)) + " rows of output",
                         std::to_string(out.extent(0)));
     on_all([&](std::size_t r) {
-      const shard_range shard = shard_of(images.extent(0), N, static_cast<int>(r));
-      replicas_[r]->executor.forward(parameters_.data(), images.data_handle() + shard.first * plan.input.size(),
-                                     shard.count, out.data_handle() + shard.first * plan.output.size());
+      each_leaf(r, images.extent(0), [&](int, const shard_range& part) {
+        replicas_[r]->executor.forward(parameters_.data(), images.data_handle() + part.first * plan.input.size(),
+                                       part.count, out.data_handle() + part.first * plan.output.size());
+      });
     });
   }
 
@@ -191,24 +200,13 @@ class data_parallel {
                                     std::span<const typename L::template target_type<value_type>> targets) {
     const auto entered = enter();
     evaluation all{.denominator = check_batch(images, targets)};
-    std::array<evaluation, count> parts{};
+    std::array<evaluation, leaf_count> parts{};
     on_all([&](std::size_t r) {
-      const shard_range shard = shard_of(images.extent(0), N, static_cast<int>(r));
-      replica& self = *replicas_[r];
-      const value_type* x = images.data_handle() + shard.first * plan.input.size();
-      evaluation part;  // kept on the stack: the array's elements share a cache line
-      self.executor.infer(parameters_.data(), x, shard.count,
-                          [&](std::int64_t first, std::int64_t samples, const value_type* y) {
-                            const auto* t = targets.data() + (shard.first + first) * loss_.target_size(plan.output);
-                            part.loss_sum += loss_.template forward_backward<backend_type>(
-                                self.executor.context(), samples, plan.output, y, t, 1.0, nullptr);
-                            part.correct += loss_.correct(samples, plan.output, y, t);
-                            part.counted += loss_.counted(samples, t);
-                          });
-      parts[r] = part;
+      each_leaf(r, images.extent(0), [&](int leaf, const shard_range& shard) {
+        parts[static_cast<std::size_t>(leaf)] = evaluate_part(*replicas_[r], images, targets, shard);
+      });
     });
-    for (const auto& part : parts) all += part;
-    return all;
+    return all += tree_sum(parts);
   }
 
   template <class... Arguments>
@@ -226,12 +224,19 @@ class data_parallel {
     return named_values_range<Model, backend_type, 1, false>({parameters_.data()});
   }
 
-  /// The gradients of the last step, summed over the replicas.
+  /// The gradients of the last step, summed over the replicas; before they were clipped.
   [[nodiscard]] auto gradients() const {
-    std::array<const value_type*, count> buffers{};
-    for (std::size_t r = 0; r < count; ++r) buffers[r] = replicas_[r]->gradients.data();
+    auto buffers = gradient_buffers();
+    if (summed_) {
+      // Zero from all but the first keeps the bits.
+      buffers.fill(nullptr);
+      buffers[0] = update_.sums();
+    }
     return named_values_range<Model, backend_type, count, false>(buffers);
   }
+
+  /// The norm of all gradients of the last step together, before clipping; NaN unless max_norm or non_finite is set.
+  [[nodiscard]] double gradient_norm() const noexcept { return norm_; }
 
   /// The optimizer; its options may be changed between steps. One that comes to need state gets it in the next step.
   [[nodiscard]] optimizer_type& optimizer() noexcept { return optimizer_; }
@@ -244,30 +249,18 @@ class data_parallel {
  private:
   static constexpr auto count = static_cast<std::size_t>(N);
 
+  static constexpr auto leaf_count = static_cast<std::size_t>(leaves);
+  static constexpr int leaves_per_replica = leaves / N;
+
   struct replica {
-    explicit replica(int threads) : executor(threads), gradients(plan.parameter_count) {}
+    explicit replica(int threads) : executor(threads), gradients(plan.parameter_count), tree(plan.parameter_count) {}
 
     lockstep::executor<Model, backend_type> executor;
     aligned_buffer<value_type> gradients;
+    detail::gradient_tree<value_type, leaves_per_replica> tree;
   };
 
-  /// Refuses a second thread while one is inside.
-  class entrance {
-   public:
-    explicit entrance(std::atomic<bool>& busy) : busy_(busy) {
-      if (busy_.exchange(true, std::memory_order_acquire))
-        throw value_error("data_parallel", "one thread at a time", "a call while another one runs",
-                          "give each thread an object of its own, or take turns");
-    }
-    entrance(const entrance&) = delete;
-    entrance& operator=(const entrance&) = delete;
-    ~entrance() { busy_.store(false, std::memory_order_release); }
-
-   private:
-    std::atomic<bool>& busy_;
-  };
-
-  [[nodiscard]] entrance enter() { return entrance(busy_); }
+  [[nodiscard]] detail::entrance enter() { return detail::entrance(busy_); }
 
   /// Runs f(r) on every replica's thread; the first exception arrives as a replica_error.
   template <class F>
@@ -284,14 +277,86 @@ class data_parallel {
     detail::rethrow_first(errors);
   }
 
-  /// Checks the optimizer's options and allocates the state that they ask for and that is not there yet.
-  void prepare_optimizer() {
-    optimizer_.check_options();
-    for (std::size_t s = 0; s < optimizer_.states(); ++s) {
-      if (states_.at(s).size() > 0) continue;
-      states_.at(s) = aligned_buffer<value_type>(plan.parameter_count);
-      first_state_step_ = step_;
-    }
+  /// Calls f(leaf, its samples) for the leaves of replica r.
+  template <class F>
+  static void each_leaf(std::size_t r, std::int64_t samples, const F& f) {
+    const int first = static_cast<int>(r) * leaves_per_replica;
+    for (int leaf = first; leaf < first + leaves_per_replica; ++leaf) f(leaf, shard_of(samples, leaves, leaf));
+  }
+
+  [[nodiscard]] std::array<const value_type*, count> gradient_buffers() const {
+    std::array<const value_type*, count> buffers{};
+    for (std::size_t r = 0; r < count; ++r) buffers[r] = replicas_[r]->gradients.data();
+    return buffers;
+  }
+
+  /// Forward, loss and backward on all replicas, and then `finish(r)` on each, unless one has failed. Returns the loss.
+  template <class Target, class Finish>
+  double train(const input_view& images, std::span<const Target> targets, std::optional<double> given,
+               const Finish& finish) {
+    const double own = check_batch(images, targets);
+    if (given && !(*given > 0)) throw value_error("data_parallel", "a denominator above zero", std::to_string(*given));
+    const double denominator = given.value_or(own);
+    const double scale = denominator > 0 ? 1.0 / denominator : 0.0;
+    std::array<double, leaf_count> sums{};
+    std::atomic<bool> failed{false};
+    std::array<std::exception_ptr, count> errors{};
+    const std::int64_t samples = images.extent(0);
+
+    team_.run([&](int member) {
+      const auto r = static_cast<std::size_t>(member);
+      try {
+        replica& self = *replicas_[r];
+        const auto leaf_of = [&](int i) { return member * leaves_per_replica + i; };
+        self.tree.sum(
+            self.gradients.data(),
+            [&](int i, value_type* to, bool accumulate) {
+              const shard_range part = shard_of(samples, leaves, leaf_of(i));
+              const dropout_key key{.seed = seed_.value,
+                                    .step = static_cast<std::uint64_t>(step_),
+                                    .layer = 0,
+                                    .first_sample = part.first};
+              sums[static_cast<std::size_t>(leaf_of(i))] = self.executor.train(
+                  loss_, parameters_.data(), to, images.data_handle() + part.first * plan.input.size(),
+                  targets.data() + part.first * loss_.target_size(plan.output), part.count, key, scale, accumulate);
+            },
+            [&](int i) { return self.executor.in_one_piece(shard_of(samples, leaves, leaf_of(i)).count); },
+            [&](const value_type* from, value_type* to) {
+              backend_type::add(self.executor.context(), plan.parameter_count, from, to);
+            });
+      } catch (...) {
+        errors[r] = std::current_exception();
+        failed.store(true, std::memory_order_relaxed);
+      }
+      team_.barrier();
+      if (!failed.load(std::memory_order_relaxed)) finish(r);
+    });
+
+    if (failed.load(std::memory_order_relaxed)) detail::rethrow_first(errors);
+    return tree_sum(sums) / denominator;
+  }
+
+  template <class Target>
+  evaluation evaluate_part(replica& self, const input_view& images, std::span<const Target> targets,
+                           const shard_range& shard) const {
+    evaluation part;
+    self.executor.infer(parameters_.data(), images.data_handle() + shard.first * plan.input.size(), shard.count,
+                        [&](std::int64_t first, std::int64_t samples, const value_type* y) {
+                          const auto* t = targets.data() + (shard.first + first) * loss_.target_size(plan.output);
+                          part.loss_sum += loss_.template forward_backward<backend_type>(
+                              self.executor.context(), samples, plan.output, y, t, 1.0, nullptr);
+                          part.correct += loss_.correct(samples, plan.output, y, t);
+                          part.counted += loss_.counted(samples, t);
+                        });
+    return part;
+  }
+
+  /// Finds out where the NaN or infinity of the last gradients is, and calls or throws as the options say.
+  void report_non_finite() {
+    const auto report = detail::find_non_finite<Model, backend_type>(replicas_[0]->executor.context(), step_,
+                                                                     gradient_buffers(), update_.sums());
+    if (options_.on_non_finite) options_.on_non_finite(report);
+    if (options_.non_finite == non_finite::stop) throw non_finite_error(report);
   }
 
   /// Checks a batch against its targets; returns the denominator of its loss.
@@ -307,33 +372,16 @@ class data_parallel {
     return loss_.denominator(targets.data(), wanted, plan.output);
   }
 
-  /// Sums the gradients of this replica's slice of the parameters and applies the optimizer to it.
-  void update(std::size_t r) {
-    // Slices begin on cache lines, so that replicas never write to the same one.
-    constexpr std::int64_t line = buffer_alignment / sizeof(value_type);
-    const auto edge = [](std::size_t k) {
-      if (k == count) return plan.parameter_count;
-      return plan.parameter_count * static_cast<std::int64_t>(k) / N / line * line;
-    };
-    std::array<const value_type*, count> gradients{};
-    for (std::size_t k = 0; k < count; ++k) gradients[k] = replicas_[k]->gradients.data();
-    optimizer_.template rule<value_type>(
-        step_ - first_state_step_,
-        [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
-          std::array<value_type*, States> states{};
-          for (std::size_t s = 0; s < States; ++s) states[s] = states_[s].data();
-          backend_type::template reduce_and_update<count, States>(
-              replicas_[r]->executor.context(), edge(r), edge(r + 1), gradients, parameters_.data(), states, rule);
-        });
-  }
-
   optimizer_type optimizer_;
   loss_type loss_;
+  trainer_options options_;
   seed seed_;
   std::int64_t step_ = 0;
-  std::int64_t first_state_step_ = 0;  ///< the step that met the optimizer's state first
+  double norm_ = std::numeric_limits<double>::quiet_NaN();
+  bool pending_ = false;  ///< the sums hold gradients that no step has used
+  bool summed_ = false;   ///< the last gradients are in the sums, not only on the replicas
   aligned_buffer<value_type> parameters_;
-  std::array<aligned_buffer<value_type>, optimizer_type::max_states> states_;
+  detail::gradient_update<backend_type, optimizer_type, count> update_;
   std::array<std::unique_ptr<replica>, count> replicas_;
   std::atomic<bool> busy_{false};
   thread_team<N> team_;  // last: its threads end before what they use

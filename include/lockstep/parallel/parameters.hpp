@@ -10,13 +10,15 @@
 #include <type_traits>
 #include <vector>
 
+#include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/model/parameter_layout.hpp>
 
 namespace lockstep {
 
 /// One named tensor of a trained model: a learnable tensor, or its gradient. Values are in PyTorch's order.
-/// Buffers is 1 for parameters; gradients have one buffer a replica, and their value is the sum.
+/// Buffers is 1 for parameters; gradients have one buffer a replica, null where a replica adds nothing, and their value
+/// is the sum.
 template <class Model, class B, std::size_t Buffers, bool Writable>
 class named_values {
  public:
@@ -35,9 +37,8 @@ class named_values {
   [[nodiscard]] std::vector<value_type> values() const {
     std::vector<value_type> all(static_cast<std::size_t>(size()));
     detail::each_element<Model, B>(index_, [&](std::int64_t i, std::int64_t offset) {
-      value_type sum{0};
-      for (const pointer buffer : buffers_) sum += buffer[offset];
-      all[static_cast<std::size_t>(i)] = sum;
+      all[static_cast<std::size_t>(i)] = tree_sum<0, Buffers>(
+          [&](std::size_t k) { return buffers_[k] == nullptr ? value_type{0} : buffers_[k][offset]; });
     });
     return all;
   }

@@ -7,6 +7,7 @@
 #include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/sgd.hpp>
+#include <lockstep/parallel/reduction.hpp>
 
 /// \file
 /// The types that may follow N in `data_parallel<Model, N, ...>`, in any order.
@@ -27,18 +28,45 @@ template <template <class> class Is, class Default, class First, class... Rest>
 struct pick<Is, Default, First, Rest...>
     : std::conditional_t<Is<First>::value, std::type_identity<First>, pick<Is, Default, Rest...>> {};
 
+template <template <class> class Is, class... Policies>
+inline constexpr int policies_of_kind = (0 + ... + (Is<Policies>::value ? 1 : 0));
+
+template <class P>
+inline constexpr bool is_policy = is_backend_policy<P>::value || is_optimizer_policy<P>::value ||
+                                  is_reduction_policy<P>::value || is_micro_shards_policy<P>::value;
+
 template <class... Policies>
 struct policies {
   // First: a compiler may drop the members behind a check that fails, and then complain of their absence.
   using backend = typename pick<is_backend_policy, cpu, Policies...>::type;
   using optimizer = typename pick<is_optimizer_policy, sgd, Policies...>::type;
+  using reduction = typename pick<is_reduction_policy, reduce::automatic, Policies...>::type;
+  using shards = typename pick<is_micro_shards_policy, micro_shards<8>, Policies...>::type;
 
-  static_assert(((is_backend_policy<Policies>::value || is_optimizer_policy<Policies>::value) && ...),
-                "lockstep: data_parallel: a policy behind N is neither a backend nor an optimizer");
-  static_assert((0 + ... + (is_backend_policy<Policies>::value ? 1 : 0)) <= 1,
+  static_assert((is_policy<Policies> && ...),
+                "lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction or "
+                "micro_shards<V>");
+  static_assert(policies_of_kind<is_backend_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two backends are given; keep one");
-  static_assert((0 + ... + (is_optimizer_policy<Policies>::value ? 1 : 0)) <= 1,
+  static_assert(policies_of_kind<is_optimizer_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two optimizers are given; keep one");
+  static_assert(policies_of_kind<is_reduction_policy, Policies...> <= 1,
+                "lockstep: data_parallel: two reductions are given; keep one");
+  static_assert(policies_of_kind<is_micro_shards_policy, Policies...> <= 1,
+                "lockstep: data_parallel: micro_shards is given twice; keep one");
+
+  /// Leaves of the sum over a batch for N replicas.
+  template <int N>
+  static constexpr int leaves = [] {
+    if constexpr (std::is_same_v<reduction, reduce::reproducible>) {
+      static_assert(shards::value % N == 0,
+                    "lockstep: data_parallel: reduce::reproducible: the number of replicas does not divide the "
+                    "number of micro-shards; use 1, 2, 4, ... replicas, or micro_shards<V> with a larger V");
+      return shards::value;
+    } else {
+      return N;
+    }
+  }();
 };
 
 }  // namespace lockstep::detail

@@ -1,10 +1,12 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include <lockstep/backend/cpu/onednn.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/tensor.hpp>
 
 namespace lockstep::cpu_backend {
 
@@ -22,12 +24,20 @@ class context {
   [[nodiscard]] dnnl_stream_t stream() const noexcept { return stream_.get(); }
   [[nodiscard]] int threads() const noexcept { return threads_; }
 
+  /// Room for `size` floats, valid until the next call: for what one primitive needs between two of its own steps.
+  /// Grows when asked for more than before.
+  [[nodiscard]] float* workspace(std::int64_t size) {
+    if (workspace_.size() < size) workspace_ = aligned_buffer<float>(size);
+    return workspace_.data();
+  }
+
   /// Held by whoever creates or runs primitives of this context.
   [[nodiscard]] onednn::thread_scope enter() const { return onednn::thread_scope(threads_); }
 
  private:
   onednn::engine_handle engine_;
   onednn::stream_handle stream_;
+  aligned_buffer<float> workspace_;
   int threads_;
 };
 

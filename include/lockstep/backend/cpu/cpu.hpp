@@ -57,6 +57,10 @@ struct cpu {
   static double squared_error(context&, std::int64_t n, double scale, const float* y, const float* t, float* dy) {
     return host::squared_error(n, scale, y, t, dy);
   }
+  static void add(context& c, std::int64_t n, const float* x, float* y) { cpu_backend::add(c, n, x, y); }
+  static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
+    cpu_backend::square_sums(c, n, block, x, sums);
+  }
   template <std::size_t N, std::size_t States, class Rule>
   static void reduce_and_update(context& c, std::int64_t first, std::int64_t last,
                                 const std::array<const float*, N>& gradients, float* parameters,

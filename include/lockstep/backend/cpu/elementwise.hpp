@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <lockstep/backend/cpu/loop.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/tree_sum.hpp>
 
 namespace lockstep::cpu_backend {
 
@@ -31,39 +33,48 @@ inline void dropout(context&, std::int64_t samples, std::int64_t size, const dim
                             [&](std::int64_t i, float factor) { y[s * size + i] = x[s * size + i] * factor; });
 }
 
-/// Elements [first, last): g = the sum of the N gradients in rank order, then rule(g, parameter, state...), in one
-/// pass. `rule` is called as rule(float g, float& parameter, float& state0, ...) with States states.
+/// y += x.
+inline void add(context&, std::int64_t n, const float* LOCKSTEP_RESTRICT x, float* LOCKSTEP_RESTRICT y) {
+  loop(n, [=](std::int64_t i) { y[i] += x[i]; });
+}
+
+/// sums[k] = the sum of the squares of the k-th `block` elements of x, the last block shorter. The lanes and their
+/// order are fixed, so that equal elements give equal bits wherever the range is cut at blocks.
+inline void square_sums(context&, std::int64_t n, std::int64_t block, const float* x, double* sums) {
+  constexpr std::int64_t lanes = 8;
+  for (std::int64_t start = 0, k = 0; start < n; start += block, ++k) {
+    const std::int64_t count = std::min(block, n - start);
+    double lane[lanes] = {};
+    std::int64_t i = 0;
+    for (; i + lanes <= count; i += lanes)
+      for (std::int64_t j = 0; j < lanes; ++j) {
+        const double v = x[start + i + j];
+        lane[j] += v * v;
+      }
+    for (; i < count; ++i) lane[i % lanes] += double{x[start + i]} * x[start + i];
+    sums[k] = ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  }
+}
+
+/// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. `rule` is
+/// called as rule(float g, float& parameter, float& state0, ...) with States states.
 template <std::size_t N, std::size_t States, class Rule>
 void reduce_and_update(context&, std::int64_t first, std::int64_t last, const std::array<const float*, N>& gradients,
                        float* parameters, const std::array<float*, States>& states, const Rule& rule) {
-  constexpr std::int64_t block = 4 * loop_block;
-  float sum[block];
-  for (std::int64_t start = first; start < last; start += block) {
-    const std::int64_t count = last - start < block ? last - start : block;
-    const float* g = gradients[0] + start;
-    if constexpr (N > 1) {
-      const float* a = gradients[0] + start;
-      const float* b = gradients[1] + start;
-      float* s = sum;
-      loop(count, [=](std::int64_t i) { s[i] = a[i] + b[i]; });
-      for (std::size_t k = 2; k < N; ++k) {
-        const float* next = gradients[k] + start;
-        loop(count, [=](std::int64_t i) { s[i] += next[i]; });
-      }
-      g = sum;
-    }
-    float* p = parameters + start;
-    if constexpr (States == 0) {
-      loop(count, [=](std::int64_t i) { rule(g[i], p[i]); });
-    } else if constexpr (States == 1) {
-      float* s0 = states[0] + start;
-      loop(count, [=](std::int64_t i) { rule(g[i], p[i], s0[i]); });
-    } else {
-      static_assert(States == 2, "lockstep: an optimizer keeps at most two states for each parameter");
-      float* s0 = states[0] + start;
-      float* s1 = states[1] + start;
-      loop(count, [=](std::int64_t i) { rule(g[i], p[i], s0[i], s1[i]); });
-    }
+  static_assert(States <= 2, "lockstep: an optimizer keeps at most two states for each parameter");
+  std::array<const float*, N> g = gradients;
+  for (auto& from : g) from += first;
+  float* p = parameters + first;
+  const auto sum = [g](std::int64_t i) { return tree_sum<0, N>([&](std::size_t k) { return g[k][i]; }); };
+  if constexpr (States == 0) {
+    loop(last - first, [=](std::int64_t i) { rule(sum(i), p[i]); });
+  } else if constexpr (States == 1) {
+    float* s0 = states[0] + first;
+    loop(last - first, [=](std::int64_t i) { rule(sum(i), p[i], s0[i]); });
+  } else {
+    float* s0 = states[0] + first;
+    float* s1 = states[1] + first;
+    loop(last - first, [=](std::int64_t i) { rule(sum(i), p[i], s0[i], s1[i]); });
   }
 }
 

@@ -19,9 +19,7 @@ class linear {
   static constexpr bool is_narrow = G.out <= 16;
 
   linear(context&, std::int64_t samples)
-      : samples_(samples),
-        partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0),
-        unmasked_(!is_narrow && G.mask_input ? samples * G.in : 0) {}
+      : samples_(samples), partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0) {}
 
   /// Position of PyTorch's weight[o][i] in the flat range.
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) {
@@ -42,7 +40,7 @@ class linear {
   }
 
   /// dw (+)= dy^T x, db (+)= column sums of dy, and dx = dy w when G.input_gradient; dx may be x.
-  void backward(context&, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+  void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
     if constexpr (G.bias) sum_columns(dy, db, accumulate);
     if constexpr (is_narrow) {
@@ -51,9 +49,13 @@ class linear {
 #endif
       narrow::backward_portable<G>(samples_, x, dy, w, dx, dw, accumulate);
     } else {
-      onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, accumulate ? 1.F : 0.F, dw);
+      // A library may add to what is there block by block; a sum of ours is complete before it is added.
+      float* fresh = accumulate ? c.workspace(G.in * G.out) : dw;
+      onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, 0.F, fresh);
+      if (accumulate) loop(G.in * G.out, [=](std::int64_t i) { dw[i] += fresh[i]; });
       if constexpr (G.input_gradient) {
-        float* product = G.mask_input ? unmasked_.data() : dx;
+        // dx itself may lie where x does, which the mask needs.
+        float* product = G.mask_input ? c.workspace(samples_ * G.in) : dx;
         onednn::sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, product);
         if constexpr (G.mask_input)
           loop(samples_ * G.in, [=](std::int64_t i) { dx[i] = x[i] <= 0.F ? 0.F : product[i]; });
@@ -72,14 +74,17 @@ class linear {
   }
 
   void sum_columns(const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT db, bool accumulate) const {
-    if (!accumulate) std::fill_n(db, G.out, 0.F);
-    for (std::int64_t s = 0; s < samples_; ++s)
-      for (std::int64_t o = 0; o < G.out; ++o) db[o] += dy[s * G.out + o];
+    for (std::int64_t first = 0; first < G.out; first += loop_block) {
+      const std::int64_t count = std::min(loop_block, G.out - first);
+      float sums[loop_block] = {};
+      for (std::int64_t s = 0; s < samples_; ++s)
+        for (std::int64_t o = 0; o < count; ++o) sums[o] += dy[s * G.out + first + o];
+      for (std::int64_t o = 0; o < count; ++o) db[first + o] = accumulate ? db[first + o] + sums[o] : sums[o];
+    }
   }
 
   std::int64_t samples_;
-  aligned_buffer<float> partial_;   ///< sums in progress of the narrow kernel
-  aligned_buffer<float> unmasked_;  ///< dx before its mask: dx itself may lie where x does
+  aligned_buffer<float> partial_;  ///< sums in progress of the narrow kernel
 };
 
 }  // namespace lockstep::cpu_backend

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/geometry.hpp>
@@ -50,16 +51,16 @@ void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const fl
 template <linear_geometry G>
 void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
                        const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw, bool accumulate) {
-  if (!accumulate) std::fill_n(dw, G.in * G.out, 0.F);
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = std::min(panel, G.in - start);
+    float sums[G.out * panel] = {};
     for (std::int64_t s = 0; s < n; ++s) {
       const float* xs = x + s * G.in + start;
       float back[panel] = {};
       for (std::int64_t o = 0; o < G.out; ++o) {
         const float d = dy[s * G.out + o];
         for (std::int64_t i = 0; i < width; ++i) {
-          dw[start * G.out + o * width + i] += d * xs[i];
+          sums[o * width + i] += d * xs[i];
           if constexpr (G.input_gradient) back[i] += d * w[start * G.out + o * width + i];
         }
       }
@@ -67,6 +68,8 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
         for (std::int64_t i = 0; i < width; ++i)
           dx[s * G.in + start + i] = G.mask_input && xs[i] <= 0.F ? 0.F : back[i];
     }
+    float* to = dw + start * G.out;
+    for (std::int64_t i = 0; i < G.out * width; ++i) to[i] = accumulate ? to[i] + sums[i] : sums[i];
   }
 }
 
@@ -143,12 +146,12 @@ LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RES
     }
 }
 
-/// Eight columns of `Samples` samples: dw += dy^T x and dx = dy w, x read once for both.
-template <linear_geometry G, std::int64_t Samples>
+/// Eight columns of `Samples` samples: to = from + dy^T x and dx = dy w, x read once for both. With Add the sum is
+/// complete and goes on top of what `to` holds.
+template <linear_geometry G, std::int64_t Samples, bool Add>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x, const float* LOCKSTEP_RESTRICT dy,
                                                                   const float* LOCKSTEP_RESTRICT w, float* dx,
-                                                                  float* LOCKSTEP_RESTRICT dw, std::int64_t width,
-                                                                  bool fresh) {
+                                                                  const float* from, float* to, std::int64_t width) {
   // Inputs and dx stay in registers while the outputs are walked: each weight is read, and each weight gradient read
   // and written, once for all samples.
   float8 in[Samples];
@@ -157,7 +160,7 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x
   for (std::int64_t s = 0; s < Samples; ++s) in[s] = load8(x + s * G.in);
 #pragma GCC unroll 16
   for (std::int64_t o = 0; o < G.out; ++o) {
-    float8 grad = fresh ? float8{} : load8(dw + o * width);
+    float8 grad = load8(from + o * width);
     float8 row = load8(w + o * width);
     asm("" : "+x"(row));  // one load for all samples
 #pragma GCC unroll 8
@@ -166,7 +169,7 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x
       grad += in[s] * d;
       if constexpr (G.input_gradient) back[s] += row * d;
     }
-    store8(dw + o * width, grad);
+    store8(to + o * width, Add ? load8(to + o * width) + grad : grad);
   }
   if constexpr (G.input_gradient)
 #pragma GCC unroll 8
@@ -174,16 +177,25 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x
       store8(dx + s * G.in, G.mask_input ? (in[s] <= float8{} ? float8{} : back[s]) : back[s]);
 }
 
+/// The columns of one panel for `Samples` samples.
+template <linear_geometry G, std::int64_t Samples, bool Add>
+LOCKSTEP_TARGET_AVX2 void backward_panel(std::int64_t columns, const float* x, const float* dy, const float* w,
+                                         float* dx, const float* from, float* to, std::int64_t width) {
+  for (std::int64_t i = 0; i < columns; i += 8)
+    backward_columns<G, Samples, Add>(x + i, dy, w + i, G.input_gradient ? dx + i : nullptr, from + i, to + i, width);
+}
+
+/// One column of all samples, for the columns behind the last eight.
 template <linear_geometry G>
-void backward_tail(std::int64_t samples, const float* x, const float* dy, const float* w, float* dx, float* dw,
-                   std::int64_t width, bool fresh) {
+void backward_tail(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw,
+                   std::int64_t width, bool accumulate) {
   for (std::int64_t o = 0; o < G.out; ++o) {
-    float sum = fresh ? 0.F : dw[o * width];
-    for (std::int64_t s = 0; s < samples; ++s) sum += x[s * G.in] * dy[s * G.out + o];
-    dw[o * width] = sum;
+    float sum = 0;
+    for (std::int64_t s = 0; s < n; ++s) sum += x[s * G.in] * dy[s * G.out + o];
+    dw[o * width] = accumulate ? dw[o * width] + sum : sum;
   }
   if constexpr (G.input_gradient)
-    for (std::int64_t s = 0; s < samples; ++s) {
+    for (std::int64_t s = 0; s < n; ++s) {
       float back = 0;
       for (std::int64_t o = 0; o < G.out; ++o) back += dy[s * G.out + o] * w[o * width];
       dx[s * G.in] = G.mask_input && x[s * G.in] <= 0.F ? 0.F : back;
@@ -196,28 +208,37 @@ template <linear_geometry G>
 LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
                                         const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw,
                                         bool accumulate) {
+  // Sums in progress stay in the first-level cache; the last samples bring them to dw. So the sum over all samples is
+  // complete before anything older is added to it.
+  float sums[G.out * panel];
+  static constexpr float zeros[G.out * panel] = {};
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = std::min(panel, G.in - start);
+    const std::int64_t whole = width / 8 * 8;
     const float* wp = w + start * G.out;
     float* dwp = dw + start * G.out;
+    const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
     for (std::int64_t s = 0; s < n;) {
-      const bool fresh = s == 0 && !accumulate;
       const std::int64_t samples = n - s >= 4 ? 4 : 1;
-      const std::int64_t at = s * G.in + start;
-      std::int64_t i = 0;
-      for (; i + 8 <= width; i += 8) {
-        float* back = G.input_gradient ? dx + at + i : nullptr;
-        if (samples == 4)
-          backward_columns<G, 4>(x + at + i, dy + s * G.out, wp + i, back, dwp + i, width, fresh);
+      const bool last = s + samples == n;
+      const auto run = [&]<std::int64_t Samples>(std::integral_constant<std::int64_t, Samples>) {
+        const std::int64_t at = s * G.in + start;
+        const float* from = s == 0 ? zeros : sums;
+        if (last && accumulate)
+          backward_panel<G, Samples, true>(whole, x + at, dy + s * G.out, wp, back(at), from, dwp, width);
         else
-          backward_columns<G, 1>(x + at + i, dy + s * G.out, wp + i, back, dwp + i, width, fresh);
-      }
-      if constexpr (G.in % 8 != 0)
-        for (; i < width; ++i)
-          backward_tail<G>(samples, x + at + i, dy + s * G.out, wp + i, G.input_gradient ? dx + at + i : nullptr,
-                           dwp + i, width, fresh);
+          backward_panel<G, Samples, false>(whole, x + at, dy + s * G.out, wp, back(at), from, last ? dwp : sums,
+                                            width);
+      };
+      if (samples == 4)
+        run(std::integral_constant<std::int64_t, 4>{});
+      else
+        run(std::integral_constant<std::int64_t, 1>{});
       s += samples;
     }
+    if constexpr (G.in % 8 != 0)
+      for (std::int64_t i = whole; i < width; ++i)
+        backward_tail<G>(n, x + start + i, dy, wp + i, back(start + i), dwp + i, width, accumulate);
   }
 }
 

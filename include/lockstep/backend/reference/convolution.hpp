@@ -6,6 +6,7 @@
 
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/reference/context.hpp>
+#include <lockstep/core/tensor.hpp>
 
 namespace lockstep::reference_backend {
 
@@ -13,7 +14,7 @@ namespace lockstep::reference_backend {
 template <class T, convolution_geometry G>
 class convolution {
  public:
-  convolution(context&, std::int64_t samples) : samples_(samples) {}
+  convolution(context&, std::int64_t samples) : samples_(samples), sums_(G.weight_size() + G.out_channels) {}
 
   void forward(context&, const T* x, const T* w, const T* b, T* y) const {
     for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = G.bias ? b[channel_of(i)] : T{0};
@@ -22,18 +23,20 @@ class convolution {
       for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = std::max(y[i], T{0});
   }
 
-  void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) const {
-    if (!accumulate) {
-      std::fill_n(dw, G.weight_size(), T{0});
-      if (G.bias) std::fill_n(db, G.out_channels, T{0});
-    }
-    if constexpr (G.bias)
-      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) db[channel_of(i)] += dy[i];
+  void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) {
+    T* fresh = sums_.data();
+    T* fresh_bias = fresh + G.weight_size();
+    std::fill_n(fresh, sums_.size(), T{0});
     if constexpr (G.input_gradient) std::fill_n(dx, samples_ * G.in_size(), T{0});
     each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) {
-      dw[wi] += x[xi] * dy[yi];
+      fresh[wi] += x[xi] * dy[yi];
       if constexpr (G.input_gradient) dx[xi] += w[wi] * dy[yi];
     });
+    for (std::int64_t i = 0; i < G.weight_size(); ++i) dw[i] = accumulate ? dw[i] + fresh[i] : fresh[i];
+    if constexpr (G.bias) {
+      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) fresh_bias[channel_of(i)] += dy[i];
+      for (std::int64_t i = 0; i < G.out_channels; ++i) db[i] = accumulate ? db[i] + fresh_bias[i] : fresh_bias[i];
+    }
   }
 
  private:
@@ -64,6 +67,7 @@ class convolution {
   }
 
   std::int64_t samples_;
+  aligned_buffer<T> sums_;  ///< gradients of weights and bias in progress
 };
 
 }  // namespace lockstep::reference_backend

@@ -27,16 +27,19 @@ class linear {
   }
 
   void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) const {
-    if (!accumulate) {
-      std::fill_n(dw, G.in * G.out, T{0});
-      if (G.bias) std::fill_n(db, G.out, T{0});
-    }
-    for (std::int64_t s = 0; s < samples_; ++s)
-      for (std::int64_t o = 0; o < G.out; ++o) {
-        const T d = dy[s * G.out + o];
-        if (G.bias) db[o] += d;
-        for (std::int64_t i = 0; i < G.in; ++i) dw[o * G.in + i] += d * x[s * G.in + i];
+    for (std::int64_t o = 0; o < G.out; ++o) {
+      if constexpr (G.bias) {
+        T sum{0};
+        for (std::int64_t s = 0; s < samples_; ++s) sum += dy[s * G.out + o];
+        db[o] = accumulate ? db[o] + sum : sum;
       }
+      for (std::int64_t i = 0; i < G.in; ++i) {
+        T sum{0};
+        for (std::int64_t s = 0; s < samples_; ++s) sum += dy[s * G.out + o] * x[s * G.in + i];
+        T& to = dw[o * G.in + i];
+        to = accumulate ? to + sum : sum;
+      }
+    }
     if constexpr (G.input_gradient)
       for (std::int64_t s = 0; s < samples_; ++s)
         for (std::int64_t i = 0; i < G.in; ++i) {

@@ -12,6 +12,7 @@
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
+#include <lockstep/backend/tree_sum.hpp>
 
 namespace lockstep {
 
@@ -65,13 +66,22 @@ struct reference {
   static double squared_error(context&, std::int64_t n, double scale, const T* y, const T* t, T* dy) {
     return host::squared_error(n, scale, y, t, dy);
   }
+  static void add(context&, std::int64_t n, const T* x, T* y) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
+  }
+  static void square_sums(context&, std::int64_t n, std::int64_t block, const T* x, double* sums) {
+    for (std::int64_t start = 0; start < n; start += block) {
+      double sum = 0;
+      for (std::int64_t i = start; i < std::min(n, start + block); ++i) sum += double{x[i]} * double{x[i]};
+      *sums++ = sum;
+    }
+  }
   template <std::size_t N, std::size_t States, class Rule>
   static void reduce_and_update(context&, std::int64_t first, std::int64_t last,
                                 const std::array<const T*, N>& gradients, T* parameters,
                                 const std::array<T*, States>& states, const Rule& rule) {
     for (std::int64_t i = first; i < last; ++i) {
-      T sum{0};
-      for (const T* g : gradients) sum += g[i];
+      const T sum = tree_sum<0, N>([&](std::size_t k) { return gradients[k][i]; });
       [&]<std::size_t... S>(std::index_sequence<S...>) {
         rule(sum, parameters[i], states[S][i]...);
       }(std::make_index_sequence<States>{});

@@ -1,0 +1,26 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <atomic>
+
+#include <lockstep/core/error.hpp>
+
+namespace lockstep::detail {
+
+/// Holds an object for one thread: a second one that enters meanwhile gets a value_error.
+class entrance {
+ public:
+  explicit entrance(std::atomic<bool>& busy) : busy_(busy) {
+    if (busy_.exchange(true, std::memory_order_acquire))
+      throw value_error("data_parallel", "one thread at a time", "a call while another one runs",
+                        "give each thread an object of its own, or take turns");
+  }
+  entrance(const entrance&) = delete;
+  entrance& operator=(const entrance&) = delete;
+  ~entrance() { busy_.store(false, std::memory_order_release); }
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
+}  // namespace lockstep::detail

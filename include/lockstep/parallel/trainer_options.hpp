@@ -1,0 +1,63 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <string>
+
+#include <lockstep/core/error.hpp>
+
+namespace lockstep {
+
+/// What a step does when a gradient holds a NaN or an infinity.
+enum class non_finite : std::uint8_t {
+  ignore,  ///< does not look: the update spreads it
+  skip,    ///< leaves parameters and optimizer state as they are and goes on
+  stop,    ///< the same, and throws non_finite_error
+};
+
+/// Where a NaN or an infinity was found.
+struct non_finite_report {
+  std::int64_t step = 0;
+  int replica = -1;       ///< the first one that holds it; -1 when only the sum over the replicas does
+  std::string parameter;  ///< the one nearest to the loss, by its name: backward met it first there
+};
+
+/// A NaN or an infinity in a gradient, found before the update. Parameters are as before the step.
+class non_finite_error : public error {
+ public:
+  [[gnu::cold, gnu::noinline]] explicit non_finite_error(non_finite_report report)
+      : error("data_parallel::step", "finite gradients",
+              "a NaN or an infinity in the gradient of " + report.parameter +
+                  (report.replica < 0 ? " once summed" : " on replica " + std::to_string(report.replica)) +
+                  " in step " + std::to_string(report.step),
+              "lower the learning rate, set max_norm, or set non_finite::skip"),
+        report_(std::move(report)) {}
+
+  [[nodiscard]] const non_finite_report& report() const noexcept { return report_; }
+
+ private:
+  non_finite_report report_;
+};
+
+/// Settings of a data_parallel trainer that may differ from run to run.
+struct trainer_options {
+  int threads_per_replica = 1;  ///< threads of the vendor library inside one replica
+  bool pin = true;              ///< bind replica threads to processors
+  /// Gradients are scaled down so that the norm of all of them together is at most this, as
+  /// torch.nn.utils.clip_grad_norm_.
+  double max_norm = std::numeric_limits<double>::infinity();
+  lockstep::non_finite non_finite = lockstep::non_finite::ignore;
+  /// Called in the thread that called step, before the step is skipped or stopped.
+  std::function<void(const non_finite_report&)> on_non_finite{};
+
+  /// Throws value_error for settings out of their domain.
+  void check() const {
+    if (threads_per_replica < 1)
+      throw value_error("data_parallel", "one thread or more for each replica", std::to_string(threads_per_replica));
+    if (!(max_norm > 0)) throw value_error("data_parallel", "a max_norm above zero", std::to_string(max_norm));
+  }
+};
+
+}  // namespace lockstep
