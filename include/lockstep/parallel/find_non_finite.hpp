@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <lockstep/model/plan.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep::detail {
