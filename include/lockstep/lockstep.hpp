@@ -18,6 +18,7 @@
 #include <lockstep/data/idx.hpp>
 #include <lockstep/data/loader.hpp>
 #include <lockstep/data/open.hpp>
+#include <lockstep/data/sampler.hpp>
 #include <lockstep/data/synthetic.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/io/safetensors_file.hpp>

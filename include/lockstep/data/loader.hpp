@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -18,14 +19,17 @@
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/data/dataset.hpp>
 #include <lockstep/data/prefetch.hpp>
+#include <lockstep/data/sampler_concept.hpp>
+#include <lockstep/data/sampler_order.hpp>
 #include <lockstep/data/shuffle.hpp>
+#include <lockstep/io/message.hpp>
 
 namespace lockstep::data {
 
 struct loader_options {
-  std::int64_t batch = 64;    ///< samples in a batch, one or more
+  std::int64_t batch = 64;    ///< samples in a batch, one or more; of all ranks together, where a sampler splits it
   bool shuffle = false;       ///< a new random order every epoch; else the data set's own
-  lockstep::seed seed{};      ///< of the random orders
+  lockstep::seed seed{};      ///< of the random orders of `shuffle`; a sampler has its own
   bool drop_last = false;     ///< leave out a last batch that is not full
   std::int64_t prefetch = 2;  ///< batches prepared ahead by a thread; 0 prepares each when asked, without a thread
 };
@@ -57,7 +61,7 @@ struct batch {
 
   image_view images;                     ///< B x sample, values in [0, 1]
   std::span<const std::int64_t> labels;  ///< B
-  std::int64_t first_index = 0;          ///< position of the first sample within the epoch
+  std::int64_t first_index = 0;          ///< position of the first sample within the epoch of all ranks
 
   /// Number of samples, B.
   [[nodiscard]] std::int64_t size() const noexcept { return static_cast<std::int64_t>(labels.size()); }
@@ -79,26 +83,32 @@ struct batch {
 /// one thread at a time.
 ///
 /// Every sample comes once an epoch, except those of a partial last batch under `drop_last`. The order depends on
-/// seed and epoch alone.
+/// seed and epoch alone. With a sampler, as in `loader{train, {.batch = 64}, random_sampler{train.size()}}`, what
+/// comes and in which order is the sampler's business. One that splits each batch over ranks may leave this rank a
+/// batch of size zero, so that all ranks see as many.
 template <class Sample>
 class loader {
   struct slot {
     tensor<float, typename detail::batched<Sample>::type> images;
     std::vector<std::int64_t> labels;
     std::int64_t samples = 0;
+    std::int64_t first_index = 0;
   };
 
   struct gather {
-    const dataset<Sample>* source;
-    std::vector<std::int64_t> order;  // empty: the data set's own
-    std::int64_t batch;
+    const dataset<Sample>* source = nullptr;
+    const detail::loader_order* sampled = nullptr;  // null: no sampler
+    std::vector<std::int64_t> order;                // empty: the data set's own
+    std::int64_t batch = 0;
 
     void operator()(slot& target, std::int64_t index) const {
-      const std::int64_t first = index * batch;
-      target.samples = std::min(batch, source->size() - first);
+      const batch_part part =
+          sampled != nullptr ? sampled->part(index) : detail::part_of_batch(index, batch, source->size());
+      target.samples = part.size;
+      target.first_index = part.first_index;
       float* out = target.images.data();
       for (std::int64_t i = 0; i < target.samples; ++i) {
-        const std::int64_t sample = order.empty() ? first + i : order[static_cast<std::size_t>(first + i)];
+        const std::int64_t sample = order.empty() ? part.first + i : order[static_cast<std::size_t>(part.first + i)];
         target.labels[static_cast<std::size_t>(i)] = source->label(sample);
         const std::uint8_t* const in = source->pixels().data() + sample * Sample::static_size;
         out = std::transform(in, in + Sample::static_size, out, [](std::uint8_t x) { return detail::unit_values[x]; });
@@ -137,7 +147,18 @@ class loader {
   explicit loader(const dataset<Sample>& source, const loader_options& options = {})
       : options_(checked(options)), batches_(batches_in(source.size(), options)), ring_(make_ring(source)) {}
 
+  /// Visits what a copy of `order` says. Throws value_error as above, when `shuffle` is set too, and when the sampler
+  /// was made for another number of samples or for other batches.
+  template <sampler Sampler>
+  loader(const dataset<Sample>& source, const loader_options& options, Sampler order)
+      : options_(checked(options, source, order)),
+        sampled_(std::make_unique<detail::sampled_order<Sampler>>(std::move(order), options.batch)),
+        batches_(batches_in(sampled_->global_size(), options)),
+        ring_(make_ring(source)) {}
+
   loader(const dataset<Sample>&& source, const loader_options& options = {}) = delete;
+  template <sampler Sampler>
+  loader(const dataset<Sample>&& source, const loader_options& options, Sampler order) = delete;
 
   loader(const loader&) = delete;
   loader& operator=(const loader&) = delete;
@@ -152,13 +173,14 @@ class loader {
   /// Makes the next begin() start that epoch, as after a resume.
   void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
 
-  /// Starts the next epoch. Throws std::system_error when no thread can be started.
+  /// Starts the next epoch. Throws std::system_error when no thread can be started, value_error when a sampler yields
+  /// an index that is out of range.
   [[nodiscard]] iterator begin() {
     ring_.stop();
     if (options_.shuffle) shuffled_order(ring_.fill().order, options_.seed, epoch_);
+    if (sampled_) sampled_->draw(epoch_, ring_.fill().order);
     ring_.start(batches_);
     ++epoch_;
-    position_ = 0;
     advance();
     return iterator(this);
   }
@@ -175,23 +197,42 @@ class loader {
     return options;
   }
 
+  template <sampler Sampler>
+  [[nodiscard]] static const loader_options& checked(const loader_options& options, const dataset<Sample>& source,
+                                                     const Sampler& order) {
+    if (options.shuffle)
+      throw value_error("loader", "either .shuffle or a sampler, which decides the order itself", "both",
+                        "leave .shuffle out, or the sampler");
+    if (order.samples() != source.size())
+      throw value_error("loader",
+                        lockstep::detail::message({"a sampler over the data set's ", source.size(), " samples"}),
+                        lockstep::detail::message({"one over ", order.samples()}),
+                        "build the sampler with the size() of the data set it is used with");
+    if constexpr (batched_sampler<Sampler>)
+      if (order.batch() != options.batch)
+        throw value_error("loader", lockstep::detail::message({".batch = ", order.batch(), ", as its sampler has"}),
+                          std::to_string(options.batch), "give the loader and the sampler the same batch");
+    return checked(options);
+  }
+
   [[nodiscard]] static std::int64_t batches_in(std::int64_t samples, const loader_options& options) noexcept {
     const bool partial = samples % options.batch != 0 && !options.drop_last;
     return samples / options.batch + (partial ? 1 : 0);
   }
 
-  // The consumer holds one slot while the thread fills the others. None is larger or needed more often than the
-  // data set can fill it.
+  // The consumer holds one slot while the thread fills the others. None is larger or needed more often than an epoch
+  // can fill it.
   [[nodiscard]] ring make_ring(const dataset<Sample>& source) const {
     const std::int64_t ahead = std::min(options_.prefetch, std::max(batches_ - 1, std::int64_t{0}));
     std::vector<slot> slots(static_cast<std::size_t>(ahead + 1));
-    const std::int64_t largest = std::min(options_.batch, source.size());
+    const std::int64_t largest = sampled_ ? sampled_->local_batch() : std::min(options_.batch, source.size());
     for (slot& s : slots) {
       s.images = tensor<float, typename detail::batched<Sample>::type>(largest);
       s.labels.resize(static_cast<std::size_t>(largest));
     }
-    const auto shuffled = static_cast<std::size_t>(options_.shuffle ? source.size() : 0);
-    return ring(std::move(slots), gather{&source, std::vector<std::int64_t>(shuffled), options_.batch});
+    const std::int64_t entries = sampled_ ? sampled_->size() : options_.shuffle ? source.size() : 0;
+    return ring(std::move(slots), gather{&source, sampled_.get(),
+                                         std::vector<std::int64_t>(static_cast<std::size_t>(entries)), options_.batch});
   }
 
   void advance() {
@@ -200,15 +241,14 @@ class loader {
     if (next == nullptr) return;
     view_ = {typename batch<Sample>::image_view(next->images.data(), next->samples),
              {next->labels.data(), static_cast<std::size_t>(next->samples)},
-             position_};
-    position_ += next->samples;
+             next->first_index};
     current_ = &view_;
   }
 
   loader_options options_;
+  std::unique_ptr<const detail::loader_order> sampled_;  // null: no sampler
   std::int64_t batches_;
   std::uint64_t epoch_ = 0;
-  std::int64_t position_ = 0;
   batch<Sample> view_;
   const batch<Sample>* current_ = nullptr;  // &view_, or null at the end
   ring ring_;

@@ -1,0 +1,68 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/data/sampler_concept.hpp>
+#include <lockstep/io/message.hpp>
+
+namespace lockstep::data::detail {
+
+/// What a loader asks of a sampler, whatever its type: one indirect call an epoch and a batch.
+class loader_order {
+ public:
+  virtual ~loader_order() = default;
+  [[nodiscard]] virtual std::int64_t size() const = 0;
+  [[nodiscard]] virtual std::int64_t global_size() const = 0;
+  [[nodiscard]] virtual std::int64_t local_batch() const = 0;
+  [[nodiscard]] virtual batch_part part(std::int64_t step) const = 0;
+  virtual void draw(std::uint64_t epoch, std::span<std::int64_t> order) const = 0;
+};
+
+[[nodiscard]] inline batch_part part_of_batch(std::int64_t step, std::int64_t batch, std::int64_t size) {
+  const std::int64_t first = step * batch;
+  return {first, first, std::min(batch, size - first)};
+}
+
+template <sampler Sampler>
+class sampled_order final : public loader_order {
+ public:
+  sampled_order(Sampler from, std::int64_t batch) : from_(std::move(from)), batch_(batch) {}
+
+  [[nodiscard]] std::int64_t size() const override { return from_.size(); }
+  [[nodiscard]] std::int64_t global_size() const override {
+    if constexpr (ranked_sampler<Sampler>)
+      return from_.global_size();
+    else
+      return from_.size();
+  }
+  [[nodiscard]] std::int64_t local_batch() const override {
+    if constexpr (ranked_sampler<Sampler>)
+      return from_.local_batch();
+    else
+      return std::min(batch_, from_.size());
+  }
+  [[nodiscard]] batch_part part(std::int64_t step) const override {
+    if constexpr (ranked_sampler<Sampler>)
+      return from_.part(step);
+    else
+      return part_of_batch(step, batch_, from_.size());
+  }
+  void draw(std::uint64_t epoch, std::span<std::int64_t> order) const override {
+    from_.draw(epoch, order);
+    for (const std::int64_t index : order)
+      if (index < 0 || index >= from_.samples())
+        throw value_error("loader", lockstep::detail::message({"indices from 0 to ", from_.samples() - 1}),
+                          lockstep::detail::message({index, " from its sampler"}));
+  }
+
+ private:
+  Sampler from_;
+  std::int64_t batch_;
+};
+
+}  // namespace lockstep::data::detail
