@@ -5,7 +5,10 @@
 set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/cuda/" "^lockstep/comm/(nccl|mpi)")
 
 # Headers of the CPU library that lockstep.hpp leaves to those who ask for them.
-set(LOCKSTEP_SEPARATE_HEADERS "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/")
+set(LOCKSTEP_SEPARATE_HEADERS
+    "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
+    "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
+    "^lockstep/observe/(report|report_data|summary|svg|svg_style|svg_text|trace)\\.hpp$")
 
 # Sets `result` to the headers under `include_folder`, as they are spelt in #include, sorted, less those that match one
 # of the patterns given after it.

@@ -7,6 +7,10 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/comm/communicator.hpp>
+#include <lockstep/comm/compress.hpp>
+#include <lockstep/comm/error.hpp>
+#include <lockstep/comm/single.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/fixed_string.hpp>

@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: data_parallel: a policy behind N is neither a backend nor an optimizer
+// expect: lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction or
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;
