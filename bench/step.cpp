@@ -1,7 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 // A training step of the three reference models: the bare model (executor and optimizer, no trainer around them), and
-// data_parallel with 1, 2 and 4 replicas. The difference of the first two is what data_parallel costs.
+// data_parallel with 1 and 2 replicas, under reduce::automatic and reduce::reproducible. The difference of the first
+// two is what data_parallel costs.
 
 #include <benchmark/benchmark.h>
 
@@ -42,10 +43,10 @@ void bare_model(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 
-template <class Model, int N>
+template <class Model, int N, class Reduction = ls::reduce::automatic>
 void data_parallel_step(benchmark::State& state) {
   const random_batch<Model> batch(state.range(0));
-  ls::data_parallel<Model, N> trainer{ls::sgd{.learning_rate = 0.01F}};
+  ls::data_parallel<Model, N, Reduction> trainer{ls::sgd{.learning_rate = 0.01F}};
   for (auto _ : state) benchmark::DoNotOptimize(trainer.step(batch.images, batch.targets));
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
@@ -55,9 +56,12 @@ void data_parallel_step(benchmark::State& state) {
 BENCHMARK(bare_model<cnn>)->Arg(64)->UseRealTime();
 BENCHMARK(data_parallel_step<cnn, 1>)->Arg(64)->UseRealTime();
 BENCHMARK(data_parallel_step<cnn, 2>)->Arg(64)->UseRealTime();
+BENCHMARK(data_parallel_step<cnn, 1, ls::reduce::reproducible>)->Arg(64)->UseRealTime();
+BENCHMARK(data_parallel_step<cnn, 2, ls::reduce::reproducible>)->Arg(64)->UseRealTime();
 BENCHMARK(bare_model<mlp>)->Arg(64)->UseRealTime();
 BENCHMARK(data_parallel_step<mlp, 1>)->Arg(64)->UseRealTime();
 BENCHMARK(data_parallel_step<mlp, 2>)->Arg(64)->UseRealTime();
+BENCHMARK(data_parallel_step<mlp, 2, ls::reduce::reproducible>)->Arg(64)->UseRealTime();
 BENCHMARK(bare_model<linear>)->Arg(100)->UseRealTime();
 BENCHMARK(data_parallel_step<linear, 1>)->Arg(100)->UseRealTime();
 BENCHMARK(data_parallel_step<linear, 2>)->Arg(100)->UseRealTime();
