@@ -32,6 +32,8 @@
 
 #include <dlfcn.h>
 
+#include <lockstep/comm/threads.hpp>
+
 #include "parallel/parallel_support.hpp"
 
 extern "C" {
@@ -196,6 +198,22 @@ void check_steady_steps(const Targets& targets, ls::sgd optimizer = {}) {
   CHECK(loss > 0);
 }
 
+template <class Trainer>
+void check_steady_steps_of_rank() {
+  ls::comm::threads hub(1);
+  Trainer trainer({.learning_rate = 0.1F, .momentum = 0.9F}, hub.take(0), {}, {.max_norm = 1});
+  ls::timeline times(Trainer::replicas + 1, 10'000);
+  trainer.record(&times);
+  const auto x = draws<float>(1, 33 * 100);
+  const auto targets = class_draws(2, 33, 10);
+  for (int i = 0; i < 3; ++i) static_cast<void>(trainer.step(batch<mlp>(x), targets));
+  const auto counts = count_allocations([&] {
+    for (int i = 0; i < 20; ++i) static_cast<void>(trainer.step(batch<mlp>(x), targets));
+  });
+  INFO("the first one is called from " << counts.first_other);
+  CHECK(counts.others == 0);
+}
+
 }  // namespace
 
 TEST_CASE("the counter sees every kind of allocation, and only while it counts", "[allocations]") {
@@ -244,6 +262,11 @@ TEST_CASE("a steady step allocates nothing", "[allocations]") {
   SECTION("mlp") {
     check_steady_steps<mlp, 1>(classes);
     check_steady_steps<mlp, 2>(classes);
+  }
+  SECTION("a rank of a communicator, recorded") {
+    using rank = ls::comm::thread_rank;
+    check_steady_steps_of_rank<ls::data_parallel<mlp, 2, rank, ls::bucket_bytes<4096>>>();
+    check_steady_steps_of_rank<ls::data_parallel<mlp, 2, rank, ls::bf16_hook, ls::reduce::reproducible>>();
   }
 }
 

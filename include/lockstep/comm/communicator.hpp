@@ -22,8 +22,8 @@ concept communicator = requires(C& c, std::span<float> values, std::span<double>
   c.barrier();
 };
 
-/// One learnable tensor inside a bucket: a row-major matrix, of the backend's layout of PyTorch's weight, whose rows are
-/// its outermost extent; or a vector (columns == 1).
+/// One learnable tensor inside a bucket: a row-major matrix, of the backend's layout of PyTorch's weight, whose rows
+/// are its outermost extent; or a vector (columns == 1).
 struct bucket_tensor {
   std::int64_t offset = 0;  ///< from the start of the bucket, elements
   std::int64_t rows = 0;

@@ -60,7 +60,7 @@ struct basic_linear {
       product_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients, a.gradients + weights, a.accumulate);
     }
 
-    [[nodiscard]] static std::int64_t physical(int parameter, std::int64_t index) {
+    [[nodiscard]] static constexpr std::int64_t physical(int parameter, std::int64_t index) {
       if (parameter != 0) return index;
       return product::weight_offset(index / T.in.size(), feature(index % T.in.size()));
     }

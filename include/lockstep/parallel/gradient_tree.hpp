@@ -25,39 +25,57 @@ class gradient_tree {
   }
 
   /// Leaves the sum in `result`. `leaf(i, to, accumulate)` computes leaf i and writes it to `to`, or adds it, complete,
-  /// to what is there; `adds(i)` says whether it can do the latter; `add(from, to)` adds a whole buffer.
+  /// to what is there; `adds(i)` says whether it can do the latter; `add(count, from, to)` adds so many elements.
+  /// The last leaf may call `complete_from` while it runs.
   template <class Leaf, class Adds, class Add>
   void sum(T* result, const Leaf& leaf, const Adds& adds, const Add& add) {
+    result_ = result;
     // A binary counter: the set bits of i are the complete subtrees that wait, the largest one lowest.
     for (unsigned i = 0; i < leaves; ++i) {
-      const auto waiting = static_cast<std::size_t>(std::popcount(i));
+      top_ = static_cast<std::size_t>(std::popcount(i));
+      open_ = size_;
       if (i % 2 == 0) {
-        leaf(static_cast<int>(i), level(result, waiting), false);
+        leaf(static_cast<int>(i), level(top_), false);
         continue;
       }
-      std::size_t top = waiting - 1;
-      if (adds(static_cast<int>(i))) {
-        leaf(static_cast<int>(i), level(result, top), true);
-      } else {
-        if (spare_.size() < size_) spare_ = aligned_buffer<T>(size_);
-        leaf(static_cast<int>(i), spare_.data(), false);
-        add(spare_.data(), level(result, top));
-      }
-      for (int merges = std::countr_one(i) - 1; merges > 0; --merges, --top)
-        add(level(result, top), level(result, top - 1));
+      --top_;
+      merges_ = std::countr_one(i) - 1;
+      in_spare_ = !adds(static_cast<int>(i));
+      if (in_spare_ && spare_.size() < size_) spare_ = aligned_buffer<T>(size_);
+      leaf(static_cast<int>(i), in_spare_ ? spare_.data() : level(top_), !in_spare_);
+      complete_from(0, add);
+    }
+  }
+
+  /// Inside the last leaf, whose gradients from element `first` on will not change any more: finishes the sum of these.
+  template <class Add>
+  void complete_from(std::int64_t first, const Add& add) {
+    if constexpr (leaves > 1) {
+      const std::int64_t count = open_ - first;
+      if (count <= 0) return;
+      open_ = first;
+      std::size_t top = top_;
+      if (in_spare_) add(count, spare_.data() + first, level(top) + first);
+      for (int merges = merges_; merges > 0; --merges, --top) add(count, level(top) + first, level(top - 1) + first);
     }
   }
 
  private:
-  [[nodiscard]] T* level(T* result, std::size_t at) {
+  [[nodiscard]] T* level(std::size_t at) {
     if constexpr (levels > 0)
       if (at > 0) return levels_[at - 1].data();
-    return result;
+    return result_;
   }
 
   std::int64_t size_;
   std::array<aligned_buffer<T>, levels> levels_;
   aligned_buffer<T> spare_;
+  // Of the leaf that runs.
+  T* result_ = nullptr;
+  std::size_t top_ = 0;    ///< level to which it belongs
+  int merges_ = 0;         ///< subtrees that it completes
+  bool in_spare_ = false;  ///< it is in the spare buffer, not yet on its level
+  std::int64_t open_ = 0;  ///< elements from here on have been merged
 };
 
 }  // namespace lockstep::detail

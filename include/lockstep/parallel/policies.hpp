@@ -5,8 +5,11 @@
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/cpu/cpu.hpp>
+#include <lockstep/comm/communicator.hpp>
+#include <lockstep/comm/single.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/sgd.hpp>
+#include <lockstep/parallel/bucket.hpp>
 #include <lockstep/parallel/reduction.hpp>
 
 /// \file
@@ -18,6 +21,12 @@ template <class P>
 struct is_backend_policy : std::bool_constant<backend<P>> {};
 template <class P>
 struct is_optimizer_policy : std::bool_constant<optimizer<P>> {};
+
+template <class P>
+struct is_communicator_policy : std::bool_constant<communicator<P>> {};
+/// A hook is known by what it does with some communicator; whether it fits the one given is checked where it is called.
+template <class P>
+struct is_hook_policy : std::bool_constant<reduction_hook<P, single_rank>> {};
 
 /// The one policy for which Is holds, or Default.
 template <template <class> class Is, class Default, class... Policies>
@@ -32,8 +41,10 @@ template <template <class> class Is, class... Policies>
 inline constexpr int policies_of_kind = (0 + ... + (Is<Policies>::value ? 1 : 0));
 
 template <class P>
-inline constexpr bool is_policy = is_backend_policy<P>::value || is_optimizer_policy<P>::value ||
-                                  is_reduction_policy<P>::value || is_micro_shards_policy<P>::value;
+inline constexpr bool is_policy =
+    is_backend_policy<P>::value || is_optimizer_policy<P>::value || is_reduction_policy<P>::value ||
+    is_micro_shards_policy<P>::value || is_communicator_policy<P>::value || is_hook_policy<P>::value ||
+    is_bucket_policy<P>::value;
 
 template <class... Policies>
 struct policies {
@@ -42,10 +53,13 @@ struct policies {
   using optimizer = typename pick<is_optimizer_policy, sgd, Policies...>::type;
   using reduction = typename pick<is_reduction_policy, reduce::automatic, Policies...>::type;
   using shards = typename pick<is_micro_shards_policy, micro_shards<8>, Policies...>::type;
+  using communicator = typename pick<is_communicator_policy, single_rank, Policies...>::type;
+  using hook = typename pick<is_hook_policy, all_reduce_hook, Policies...>::type;
+  using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
   static_assert((is_policy<Policies> && ...),
-                "lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction or "
-                "micro_shards<V>");
+                "lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction, micro_shards, "
+                "a communicator, a reduction hook or bucket_bytes");
   static_assert(policies_of_kind<is_backend_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two backends are given; keep one");
   static_assert(policies_of_kind<is_optimizer_policy, Policies...> <= 1,
@@ -54,6 +68,14 @@ struct policies {
                 "lockstep: data_parallel: two reductions are given; keep one");
   static_assert(policies_of_kind<is_micro_shards_policy, Policies...> <= 1,
                 "lockstep: data_parallel: micro_shards is given twice; keep one");
+  static_assert(policies_of_kind<is_communicator_policy, Policies...> <= 1,
+                "lockstep: data_parallel: two communicators are given; keep one");
+  static_assert(policies_of_kind<is_hook_policy, Policies...> <= 1,
+                "lockstep: data_parallel: two reduction hooks are given; keep one");
+  static_assert(policies_of_kind<is_bucket_policy, Policies...> <= 1,
+                "lockstep: data_parallel: bucket_bytes is given twice; keep one");
+  static_assert(!std::is_same_v<communicator, single_rank> || policies_of_kind<is_hook_policy, Policies...> == 0,
+                "lockstep: data_parallel: a reduction hook reduces over ranks; give a communicator too");
 
   /// Leaves of the sum over a batch for N replicas.
   template <int N>

@@ -1,0 +1,81 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <lockstep/model/plan.hpp>
+
+namespace lockstep {
+
+/// Sizes of the buckets in which gradients are reduced over a communicator: a bucket is closed once it holds `Bytes`,
+/// the first one, with the last layers, once it holds `First`, sooner, so that the link starts early.
+///
+/// Default: an eighth of all gradients, but not below 64 KiB, where latency counts for more than bytes, nor above 25
+/// MiB (DistributedDataParallel's size). What nothing can hide is the last bucket, so few large ones are as bad as
+/// many.
+template <std::int64_t Bytes = 0, std::int64_t First = Bytes / 4>
+struct bucket_bytes {
+  static_assert(Bytes >= 0 && First >= 0, "lockstep: bucket_bytes: sizes are positive");
+
+  /// Bytes that close bucket `index` of gradients of `total` bytes.
+  [[nodiscard]] static constexpr std::int64_t limit(std::int64_t total, int index) {
+    if (Bytes > 0) return index == 0 && First > 0 && First < Bytes ? First : Bytes;
+    const std::int64_t size = std::clamp(total / 8, std::int64_t{64} << 10U, std::int64_t{25} << 20U);
+    return index == 0 ? size / 4 : size;
+  }
+};
+
+/// A contiguous range of the flat gradients that is reduced together.
+struct bucket {
+  std::int64_t first = 0;  ///< element offset
+  std::int64_t last = 0;   ///< behind the last element
+  int node = -1;           ///< node of the plan whose backward completes it
+
+  [[nodiscard]] constexpr std::int64_t size() const { return last - first; }
+};
+
+/// The buckets of a plan, in the order in which backward completes them.
+template <std::size_t MaxNodes>
+struct bucket_plan {
+  int count = 0;
+  std::array<bucket, MaxNodes> buckets{};
+  std::array<int, MaxNodes> ready{};  ///< by node: the bucket that its backward completes, -1 for none
+};
+
+/// Cuts the gradients of `plan` into buckets: layers from the last to the first, a bucket closed as soon as it has
+/// reached its size. The buckets cover all gradients.
+template <class Sizes, std::size_t Leaves>
+[[nodiscard]] consteval auto plan_buckets(const network_plan<Leaves>& plan, std::int64_t element_bytes) {
+  bucket_plan<network_plan<Leaves>::max_nodes> result;
+  result.ready.fill(-1);
+  bucket open{.first = plan.parameter_count, .last = plan.parameter_count, .node = -1};
+  const auto close = [&] {
+    result.ready[static_cast<std::size_t>(open.node)] = result.count;
+    result.buckets[static_cast<std::size_t>(result.count++)] = open;
+    open.last = open.first;
+  };
+  for (int i = plan.node_count - 1; i >= 0; --i) {
+    const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
+    if (node.parameter_size == 0) continue;
+    open.first = node.parameter_offset;
+    open.node = i;
+    if (open.size() * element_bytes >= Sizes::limit(plan.parameter_count * element_bytes, result.count)) close();
+  }
+  if (open.size() > 0) close();
+  return result;
+}
+
+namespace detail {
+
+template <class P>
+struct is_bucket_policy : std::false_type {};
+template <std::int64_t Bytes, std::int64_t First>
+struct is_bucket_policy<bucket_bytes<Bytes, First>> : std::true_type {};
+
+}  // namespace detail
+
+}  // namespace lockstep

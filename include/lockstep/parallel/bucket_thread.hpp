@@ -1,0 +1,106 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+namespace lockstep::detail {
+
+/// The communication thread of a trainer: runs a job for each of `Parts` parts of a step, in order, once all N replicas
+/// have completed it, while they go on with their backward. Waits in the kernel, so that it takes no time from them.
+template <std::size_t Parts, int N>
+class bucket_thread {
+ public:
+  bucket_thread() : thread_([this] { serve(); }) {}
+  bucket_thread(const bucket_thread&) = delete;
+  bucket_thread& operator=(const bucket_thread&) = delete;
+  ~bucket_thread() {
+    stopping_.store(true, std::memory_order_release);
+    round_.fetch_add(1, std::memory_order_release);
+    round_.notify_all();
+    thread_.join();
+  }
+
+  /// Opens a round: job(p) will be called for p = 0..Parts-1; after one that throws, for none. `job` lives until
+  /// `wait` has returned.
+  template <class Job>
+  void start(Job& job) {
+    for (auto& each : arrived_) each.count.store(0, std::memory_order_relaxed);
+    done_.store(0, std::memory_order_relaxed);
+    error_ = nullptr;
+    job_ = const_cast<void*>(static_cast<const void*>(std::addressof(job)));
+    call_ = [](void* j, std::size_t p) { (*static_cast<Job*>(j))(p); };
+    round_.fetch_add(1, std::memory_order_release);
+    round_.notify_all();
+  }
+
+  /// A replica has completed part p. Each does so once for every part of a round, in order.
+  void arrive(std::size_t p) noexcept {
+    auto& count = arrived_[p].count;
+    if (count.fetch_add(1, std::memory_order_acq_rel) == N - 1) count.notify_one();
+  }
+
+  /// Returns when the round is over.
+  void wait() noexcept {
+    for (std::uint32_t done = done_.load(std::memory_order_acquire); done == 0;
+         done = done_.load(std::memory_order_acquire))
+      done_.wait(0, std::memory_order_acquire);
+  }
+
+  /// What a job threw in the last round.
+  [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
+
+  /// The part whose job runs or is waited for.
+  [[nodiscard]] std::size_t position() const noexcept { return position_.load(std::memory_order_relaxed); }
+
+  /// Replicas that have completed part p in this round.
+  [[nodiscard]] int arrivals(std::size_t p) const noexcept {
+    return static_cast<int>(arrived_[p].count.load(std::memory_order_relaxed));
+  }
+
+ private:
+  struct alignas(64) counter {
+    std::atomic<std::uint32_t> count{0};
+  };
+
+  void serve() {
+    for (std::uint32_t seen = 0;;) {
+      round_.wait(seen, std::memory_order_acquire);
+      ++seen;
+      if (stopping_.load(std::memory_order_acquire)) return;
+      try {
+        for (std::size_t p = 0; p < Parts; ++p) {
+          position_.store(p, std::memory_order_relaxed);
+          auto& count = arrived_[p].count;
+          for (std::uint32_t now = count.load(std::memory_order_acquire); now < N;
+               now = count.load(std::memory_order_acquire))
+            count.wait(now, std::memory_order_acquire);
+          call_(job_, p);
+        }
+      } catch (...) {
+        error_ = std::current_exception();
+      }
+      done_.store(1, std::memory_order_release);
+      done_.notify_all();
+    }
+  }
+
+  std::array<counter, Parts> arrived_{};
+  alignas(64) std::atomic<std::uint32_t> round_{0};
+  alignas(64) std::atomic<std::uint32_t> done_{0};
+  std::atomic<std::size_t> position_{0};
+  std::atomic<bool> stopping_{false};
+  std::exception_ptr error_;
+  void* job_ = nullptr;
+  void (*call_)(void*, std::size_t) = nullptr;
+  std::thread thread_;  // last: it reads all of the above
+};
+
+}  // namespace lockstep::detail

@@ -1,0 +1,229 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lockstep/comm/communicator.hpp>
+#include <lockstep/comm/error.hpp>
+#include <lockstep/core/error.hpp>
+#include <lockstep/model/parameter_matrix.hpp>
+#include <lockstep/parallel/bucket.hpp>
+#include <lockstep/parallel/bucket_thread.hpp>
+
+namespace lockstep::detail {
+
+/// What a rank is about to do with the others.
+enum class rank_call : std::uint8_t { step, accumulate, join };
+
+/// What enters the pass over a batch from outside of it: of one process, or of all ranks together.
+struct batch_terms {
+  double denominator = 0;         ///< of the loss
+  std::int64_t samples = 0;       ///< of all ranks
+  std::int64_t first_sample = 0;  ///< of this rank, among those
+  bool steps = true;              ///< some rank steps; else all accumulate or have joined
+  bool all_joined = false;
+};
+
+/// A trainer's way to other ranks: agrees with them on a batch, and reduces the buckets of gradients over the
+/// communicator in a thread of its own while the replicas still run backward. All ranks make the same calls; a rank
+/// that fails in a step still takes part in its communication, so that the others learn of it and none waits in vain.
+template <class Model, class B, int N, class Communicator, class Hook, class Sizes>
+class rank_link {
+  using value = typename B::value_type;
+  static constexpr const auto& plan = Model::template plan<B>;
+
+ public:
+  static constexpr auto buckets = plan_buckets<Sizes>(plan, sizeof(value));
+  static constexpr auto bucket_count = static_cast<std::size_t>(buckets.count);
+
+  /// Compares the model with that of the other ranks; throws communicator_error when they differ.
+  rank_link(Communicator&& communicator, Hook&& hook)
+      : communicator_(std::move(communicator)),
+        hook_(std::move(hook)),
+        context_(1),
+        slots_(header + static_cast<std::size_t>(communicator_.size())) {
+    check_models();
+  }
+
+  /// One exchange over all ranks before a batch. `refused`: this rank will not take its batch. Throws
+  /// communicator_error, on all ranks but those that refused, when a rank refuses or ranks are about to do different
+  /// things; then no rank may go on with the batch.
+  batch_terms agree(rank_call call, double denominator, std::int64_t samples, bool refused) {
+    std::fill(slots_.begin(), slots_.end(), 0.0);
+    slots_[0] = denominator;
+    slots_[1 + static_cast<std::size_t>(call)] = 1;
+    slots_[header + static_cast<std::size_t>(communicator_.rank())] = refused ? -1.0 : static_cast<double>(samples);
+    communicator_.all_reduce(std::span<double>(slots_));
+    batch_terms terms{.denominator = slots_[0]};
+    for (int rank = 0; rank < communicator_.size(); ++rank) {
+      const double theirs = slots_[header + static_cast<std::size_t>(rank)];
+      if (theirs < 0 && !refused)
+        throw communicator_error("data_parallel", "a batch that every rank accepts",
+                                 "rank " + std::to_string(rank) + " refused its own", "see that rank's exception");
+      if (rank < communicator_.rank()) terms.first_sample += static_cast<std::int64_t>(theirs);
+      terms.samples += static_cast<std::int64_t>(theirs);
+    }
+    const auto callers = [&](rank_call c) { return static_cast<int>(slots_[1 + static_cast<std::size_t>(c)]); };
+    if (callers(rank_call::step) > 0 && callers(rank_call::accumulate) > 0)
+      throw communicator_error("data_parallel", "ranks that all step or all accumulate",
+                               std::to_string(callers(rank_call::step)) + " that step and " +
+                                   std::to_string(callers(rank_call::accumulate)) + " that accumulate");
+    terms.steps = callers(rank_call::step) > 0;
+    terms.all_joined = callers(rank_call::join) == communicator_.size();
+    return terms;
+  }
+
+  /// Opens the communication of a step: job(p) runs in the communication thread for every bucket, and once more, when
+  /// all replicas have arrived there.
+  template <class Job>
+  void start(Job& job) {
+    thread_.start(job);
+  }
+
+  /// A replica's gradients of `node`, and of all nodes behind it, are complete but for `complete_from(element)`.
+  template <class CompleteFrom>
+  void completed(int node, std::size_t& next, const CompleteFrom& complete_from) noexcept {
+    if (buckets.ready[static_cast<std::size_t>(node)] < 0) return;
+    complete_from(buckets.buckets[next].first);
+    thread_.arrive(next++);
+  }
+
+  /// A replica has nothing more to add to any bucket from `next` on.
+  void completed_all(std::size_t next) noexcept {
+    while (next <= bucket_count) thread_.arrive(next++);
+  }
+
+  /// In the communication thread: sums bucket b over the replicas into `sums`, and over the ranks. A failed step sends
+  /// zeros, which harm no state that a hook keeps.
+  void reduce(std::size_t b, const std::array<const value*, static_cast<std::size_t>(N)>& gradients, value* sums,
+              bool accumulate, bool failed) {
+    constexpr auto replicas = static_cast<std::size_t>(N);
+    const bucket& range = buckets.buckets[b];
+    const std::array<value*, 0> none{};
+    if (failed)
+      std::fill(sums + range.first, sums + range.last, value{0});
+    else if (accumulate)
+      B::template reduce_and_update<replicas, 0>(context_, range.first, range.last, gradients, sums, none,
+                                                 [](value g, value& sum) { sum += g; });
+    else
+      B::template reduce_and_update<replicas, 0>(context_, range.first, range.last, gradients, sums, none,
+                                                 [](value g, value& sum) { sum = g; });
+    const auto& tensors = bucket_tensors;
+    guarded([&] {
+      hook_(communicator_,
+            bucket_view{
+                .index = static_cast<int>(b),
+                .gradients = {sums + range.first, static_cast<std::size_t>(range.size())},
+                .tensors = std::span(tensors.all).subspan(tensors.first[b], tensors.first[b + 1] - tensors.first[b])});
+    });
+  }
+
+  /// In the communication thread, behind the buckets: the sum of the losses, and how many ranks have failed.
+  void close(double loss, bool failed) {
+    tail_ = {loss, failed ? 1.0 : 0.0};
+    guarded([&] { communicator_.all_reduce(std::span<double>(tail_)); });
+  }
+
+  /// Returns when the communication of the step is over.
+  void wait() noexcept { thread_.wait(); }
+
+  /// True when the buckets hold the sums over all ranks, none of which failed.
+  [[nodiscard]] bool succeeded() const noexcept { return !thread_.error() && tail_[1] == 0; }
+
+  /// After a step that this rank has not failed in: throws what has ended it.
+  void rethrow() const {
+    if (thread_.error()) std::rethrow_exception(thread_.error());
+    if (tail_[1] > 0)
+      throw communicator_error("data_parallel::step", "every rank to finish its part of the step",
+                               std::to_string(static_cast<int>(tail_[1])) + " that failed",
+                               "parameters are as before; see the exception of that rank");
+  }
+
+  [[nodiscard]] double loss() const noexcept { return tail_[0]; }
+  [[nodiscard]] Communicator& communicator() noexcept { return communicator_; }
+  [[nodiscard]] const Communicator& communicator() const noexcept { return communicator_; }
+  [[nodiscard]] Hook& hook() noexcept { return hook_; }
+
+ private:
+  static constexpr std::size_t header = 4;  ///< the denominator and a count for each rank_call
+
+  /// The tensors of all buckets, one bucket after the other.
+  struct tensor_list {
+    std::array<bucket_tensor, static_cast<std::size_t>(plan.parameter_tensors)> all{};
+    std::array<std::size_t, bucket_count + 1> first{};
+  };
+  static constexpr tensor_list bucket_tensors = [] {
+    tensor_list list;
+    std::size_t used = 0;
+    for (std::size_t b = 0; b < bucket_count; ++b) {
+      const bucket& range = buckets.buckets[b];
+      for (std::size_t p = 0; p < list.all.size(); ++p) {
+        const plan_parameter& parameter = plan.parameters[p];
+        if (parameter.offset < range.first || parameter.offset >= range.last) continue;
+        const auto [rows, columns] = parameter_matrices<Model, B>[p];
+        list.all[used++] = {.offset = parameter.offset - range.first, .rows = rows, .columns = columns};
+      }
+      list.first[b + 1] = used;
+    }
+    return list;
+  }();
+
+  /// A failure of this rank alone would leave the others waiting: it closes the communicator, where that can be done.
+  template <class F>
+  void guarded(const F& f) {
+    try {
+      f();
+    } catch (const communicator_error&) {
+      throw;
+    } catch (const std::exception& e) {
+      abort(e.what());
+      throw;
+    } catch (...) {
+      abort("an exception that is no std::exception");
+      throw;
+    }
+  }
+
+  void abort(const char* reason) {
+    if constexpr (requires { communicator_.abort(reason); }) communicator_.abort(reason);
+  }
+
+  void check_models() {
+    std::array<double, 4> own{static_cast<double>(plan.parameter_count), static_cast<double>(plan.parameter_tensors),
+                              static_cast<double>(plan.training_flops % (std::int64_t{1} << 40U)),
+                              static_cast<double>(bucket_count)};
+    std::array<double, 4> sums = own;
+    communicator_.all_reduce(std::span<double>(sums));
+    // Small integers: their sums are exact.
+    const bool same = std::equal(own.begin(), own.end(), sums.begin(),
+                                 [&](double one, double sum) { return sum == one * communicator_.size(); });
+    // Ranks with the mean would not notice; a second exchange tells them.
+    std::array<double, 1> differing{same ? 0.0 : 1.0};
+    communicator_.all_reduce(std::span<double>(differing));
+    if (differing[0] > 0)
+      throw communicator_error("data_parallel", "the same model and buckets on every rank",
+                               "rank " + std::to_string(communicator_.rank()) + " with " +
+                                   std::to_string(plan.parameter_count) + " parameters in " +
+                                   std::to_string(bucket_count) + " buckets, others with something else");
+  }
+
+  Communicator communicator_;
+  Hook hook_;
+  typename B::context context_;
+  std::vector<double> slots_;
+  std::array<double, 2> tail_{};
+  bucket_thread<bucket_count + 1, N> thread_;  // last: it uses all of the above
+};
+
+/// A trainer without other ranks.
+struct no_ranks {};
+
+}  // namespace lockstep::detail

@@ -1,0 +1,133 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "parallel/rank_support.hpp"
+#include "parallel/trap.hpp"
+
+namespace ls = lockstep;
+using namespace lockstep_test;
+using ls::comm::thread_rank;
+
+namespace {
+
+using trainer_of_rank = ls::data_parallel<trapped<pass_kind::backward>, 2, thread_rank, ls::bucket_bytes<16>>;
+using net = trainer_of_rank::model_type;
+constexpr ls::sgd momentum{.learning_rate = 0.1F, .momentum = 0.9F};
+
+/// The all-reduce, but in call `failing` of rank 1 an exception.
+struct failing_hook {
+  int failing = -1;
+  int calls = 0;
+
+  template <ls::communicator C>
+  void operator()(C& c, const ls::bucket_view& bucket) {
+    if (c.rank() == 1 && calls++ == failing) throw std::runtime_error("a hook that cannot");
+    c.all_reduce(bucket.gradients);
+  }
+};
+
+template <class Action>
+std::string failure_of(const Action& action) {
+  try {
+    action();
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+  return "";
+}
+
+/// All ranks do one more step and hold the same bits.
+template <class Trainer>
+void check_goes_on(Trainer& trainer, std::array<std::vector<std::vector<float>>, 3>& values) {
+  const auto r = static_cast<std::size_t>(trainer.communicator().rank());
+  const std::int64_t before = trainer.steps();
+  step_on(trainer, drawn<net>(20 + r, 4));
+  expect(trainer.steps() == before + 1);
+  values[r] = all_values(trainer.parameters());
+}
+
+}  // namespace
+
+TEST_CASE("a rank that refuses its batch ends the step of all, and all go on", "[ranks]") {
+  std::array<std::vector<std::vector<float>>, 3> values;
+  check_no_failure(run_ranks(3, [&](thread_rank& rank) {
+    const int r = rank.rank();
+    trainer_of_rank trainer(momentum, std::move(rank));
+    const auto before = all_values(trainer.parameters());
+    piece own = drawn<net>(30, 4);
+    if (r == 1) own.targets.pop_back();
+    const std::string message = failure_of([&] { step_on(trainer, own); });
+    expect_contains(message, r == 1 ? "4 targets for 4 samples" : "rank 1 refused its own");
+    expect(same_bits(all_values(trainer.parameters()), before));
+    check_goes_on(trainer, values);
+  }));
+  CHECK(same_bits(values[1], values[0]));
+  CHECK(same_bits(values[2], values[0]));
+}
+
+TEST_CASE("a replica that fails ends the step on all ranks, and all go on", "[ranks]") {
+  std::array<std::vector<std::vector<float>>, 3> values;
+  check_no_failure(run_ranks(3, [&](thread_rank& rank) {
+    const int r = rank.rank();
+    trainer_of_rank trainer(momentum, std::move(rank));
+    make_trap_certain(trainer);
+    const auto before = all_values(trainer.parameters());
+    piece own = drawn<net>(30, 4);
+    if (r == 2) own.x[3 * 5] = marker;  // the fourth sample: on replica 1
+    const std::string message = failure_of([&] { step_on(trainer, own); });
+    expect_contains(message, r == 2 ? "replica 1: a value above 500" : "1 that failed");
+    expect(trainer.steps() == 0);
+    expect(same_bits(all_values(trainer.parameters()), before));
+    check_goes_on(trainer, values);
+  }));
+  CHECK(same_bits(values[1], values[0]));
+  CHECK(same_bits(values[2], values[0]));
+}
+
+TEST_CASE("a hook that throws ends the step on all ranks and closes the communicator", "[ranks]") {
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    ls::data_parallel<net, 2, thread_rank, ls::bucket_bytes<16>, failing_hook> trainer(momentum, std::move(rank), {},
+                                                                                       {}, {.failing = 2});
+    const piece own = drawn<net>(30, 4);
+    step_on(trainer, own);  // two buckets
+    const auto before = all_values(trainer.parameters());
+    expect_contains(failure_of([&] { step_on(trainer, own); }), "a hook that cannot");
+    expect(same_bits(all_values(trainer.parameters()), before));
+    expect(trainer.steps() == 1);
+    // The object is whole but its communicator is not: what needs no other rank works, a step says why not.
+    static_cast<void>(trainer.forward(batch<net>(own.x)));
+    expect_contains(failure_of([&] { step_on(trainer, own); }), "a hook that cannot");
+  }));
+}
+
+TEST_CASE("ranks that do different things are told so", "[ranks]") {
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const int r = rank.rank();
+    trainer_of_rank trainer(momentum, std::move(rank));
+    const piece own = drawn<net>(30, 4);
+    const std::string message = failure_of([&] {
+      if (r == 0)
+        step_on(trainer, own);
+      else
+        static_cast<void>(trainer.accumulate(batch<net>(own.x), own.targets));
+    });
+    expect_contains(message, "1 that step and 1 that accumulate");
+    step_on(trainer, own);
+  }));
+}
+
+TEST_CASE("a rank that is gone ends the steps of the others", "[ranks]") {
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const int r = rank.rank();
+    trainer_of_rank trainer(momentum, std::move(rank));
+    const piece own = drawn<net>(30, 4);
+    step_on(trainer, own);
+    if (r == 1) return;
+    expect_contains(failure_of([&] { step_on(trainer, own); }), "rank 1");
+  }));
+}
