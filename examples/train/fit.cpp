@@ -6,11 +6,17 @@
 #include <cstdio>
 #include <limits>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <fmt/core.h>
 
 #include <lockstep/observe/progress.hpp>
+#include <lockstep/observe/report.hpp>
+#include <lockstep/observe/report_data.hpp>
 #include <lockstep/observe/step_log.hpp>
+#include <lockstep/observe/trace.hpp>
+#include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep_train {
 
@@ -32,6 +38,7 @@ struct epoch_result {
   std::int64_t steps = 0;
   double loss_sum = 0;
   double seconds = 0;
+  double waited = 0;  ///< of these, for the loader
 
   [[nodiscard]] double loss() const { return loss_sum / static_cast<double>(samples); }
 };
@@ -56,6 +63,10 @@ class run {
   run(const options& o, const network& net, trainer& t, data_set& data)
       : options_(o), network_(net), trainer_(t), data_(data) {
     if (!o.log.empty()) log_.emplace(o.log);
+    if (!o.trace.empty() || !o.report.empty()) {
+      times_.emplace(o.replicas, events_per_replica);
+      t.record(&*times_);
+    }
   }
 
   void operator()() {
@@ -69,11 +80,14 @@ class run {
       all.samples += result.samples;
       all.steps += result.steps;
       all.seconds += result.seconds;
+      all.waited += result.waited;
       test = evaluate(trainer_, *data_.test);
       report(epoch, epochs, result, test);
     }
     say("finished: {} step{} in {:.2f} s, {:.0f} samples/s, {}\n", all.steps, all.steps == 1 ? "" : "s", all.seconds,
         rate(all.samples, all.seconds), verdict(network_, test));
+    if (!options_.trace.empty()) network_.write_trace(options_.trace, *times_, {.replicas = options_.replicas});
+    if (!options_.report.empty()) write_report(all);
   }
 
  private:
@@ -93,10 +107,13 @@ class run {
     data_.train->start();
     // A step's time holds the wait for its batch: that is the speed a user gets.
     for (batch b; result.steps < steps && data_.train->next(b);) {
+      const auto arrived = steady::now();
       const double loss = trainer_.step(b);
       const auto after = steady::now();
       ++result.steps;
       ++step_;
+      result.waited += seconds_between(before, arrived);
+      if (times_) recorded(b.samples, loss);
       result.samples += b.samples;
       result.loss_sum += loss * static_cast<double>(b.samples);
       if (log_) log_->step(step_, loss, rate(b.samples, seconds_between(before, after)));
@@ -112,6 +129,7 @@ class run {
     // A regression has no accuracy: NaN, which the log writes as null.
     const double accuracy = network_.classifies ? static_cast<double>(test.correct) / static_cast<double>(test.counted)
                                                 : std::numeric_limits<double>::quiet_NaN();
+    if (network_.classifies) accuracies_.push_back(accuracy);
     if (log_)
       log_->write({{"epoch", epoch},
                    {"train_loss", result.loss()},
@@ -122,12 +140,52 @@ class run {
         speed);
   }
 
+  /// Keeps what the report shows of a step.
+  void recorded(std::int64_t samples, double loss) {
+    losses_.push_back(loss);
+    // What the first step prepares would stand for all of a short record.
+    if (step_ == 1 && (options_.epochs > 1 || options_.steps.value_or(2) > 1)) {
+      times_->clear();
+      recorded_samples_ = 0;
+    } else if (times_->dropped(0) == 0) {
+      recorded_samples_ += samples;
+    }
+  }
+
+  void write_report(const epoch_result& all) {
+    lockstep::report_data data = network_.report(
+        *times_,
+        {.replicas = options_.replicas, .batch = options_.batch, .optimizer_states = options_.momentum > 0 ? 1 : 0});
+    data.title = "lockstep-train: " + options_.model;
+    std::erase_if(data.memory, [](const lockstep::memory_item& item) { return item.bytes == 0; });
+    data.facts = {{"data", data_.description},
+                  {"training samples", std::to_string(data_.train->samples())},
+                  {"optimizer", fmt::format("sgd, learning rate {}, momentum {}, weight decay {}",
+                                            options_.learning_rate, options_.momentum, options_.weight_decay)},
+                  {"reduction", options_.reproducible ? "reproducible" : "automatic"},
+                  {"seed", std::to_string(options_.seed)}};
+    data.seconds = all.seconds;
+    data.samples_per_s = rate(all.samples, all.seconds);
+    data.losses = losses_;
+    data.accuracies = accuracies_;
+    data.loader_wait = all.seconds > 0 ? all.waited / all.seconds : 0;
+    data.recorded_samples = recorded_samples_;
+    lockstep::write_report(options_.report, data);
+  }
+
   const options& options_;
   const network& network_;
   trainer& trainer_;
   data_set& data_;
   std::optional<lockstep::step_log> log_;
   std::int64_t step_ = 0;
+
+  // For --trace and --report.
+  static constexpr std::int64_t events_per_replica = 100'000;
+  std::optional<lockstep::timeline> times_;
+  std::int64_t recorded_samples_ = 0;
+  std::vector<double> losses_;
+  std::vector<double> accuracies_;
 };
 
 }  // namespace

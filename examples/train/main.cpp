@@ -49,10 +49,12 @@ void train(const options& o) {
   const sample_format format = format_of(o);
   const network net = pick(o, format);
   if (o.plan) {
-    fmt::print("{}", net.plan(o.replicas, o.batch));
+    fmt::print("{}\nover ranks, gradients are reduced in these buckets\n{}", net.plan(o.replicas, o.batch),
+               net.buckets());
     return;
   }
-  if (!o.save.empty()) require_writable_folder(o.save);
+  for (const std::string* file : {&o.save, &o.trace, &o.report})
+    if (!file->empty()) require_writable_folder(*file);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
   data_set data = open_data(o, format);

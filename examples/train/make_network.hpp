@@ -10,6 +10,9 @@
 #include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/model/plan_table.hpp>
+#include <lockstep/observe/report_data.hpp>
+#include <lockstep/observe/trace.hpp>
+#include <lockstep/parallel/bucket_table.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 #include <lockstep/parallel/with_replicas.hpp>
 
@@ -17,15 +20,16 @@
 
 namespace lockstep_train {
 
-template <class Model, int N>
+template <class Model, int N, class Reduction>
 class model_trainer : public trainer {
-  using parallel = lockstep::data_parallel<Model, N>;
+  using parallel = lockstep::data_parallel<Model, N, Reduction>;
   using target = typename Model::loss_type::template target_type<float>;
 
  public:
   explicit model_trainer(const options& o)
       : parallel_(
-            lockstep::sgd{.learning_rate = o.learning_rate, .momentum = o.momentum, .weight_decay = o.weight_decay}) {
+            lockstep::sgd{.learning_rate = o.learning_rate, .momentum = o.momentum, .weight_decay = o.weight_decay}, {},
+            {.max_norm = o.max_norm}) {
     parallel_.initialize(lockstep::seed{o.seed});
   }
 
@@ -48,6 +52,7 @@ class model_trainer : public trainer {
 
   void load(const std::string& file) override { lockstep::load_safetensors(parallel_, file); }
   void save(const std::string& file) const override { lockstep::save_safetensors(parallel_, file); }
+  void record(lockstep::timeline* to) override { parallel_.record(to); }
 
  private:
   static typename parallel::input_view inputs(const batch& b) {
@@ -70,22 +75,33 @@ template <int... Counts>
 struct built_for {
   static std::set<int> counts() { return {Counts...}; }
 
-  template <class Model>
+  template <class Model, class Reduction>
   static std::unique_ptr<trainer> make(const options& o) {
     std::unique_ptr<trainer> made;
-    lockstep::with_replicas<Counts...>(o.replicas, [&]<int N> { made = std::make_unique<model_trainer<Model, N>>(o); });
+    lockstep::with_replicas<Counts...>(o.replicas,
+                                       [&]<int N> { made = std::make_unique<model_trainer<Model, N, Reduction>>(o); });
     return made;
   }
 };
 
 using replicas_built = built_for<1, 2, 3, 4, 8>;
+using reproducible_replicas_built = built_for<1, 2, 4, 8>;
+
+template <class Model>
+[[nodiscard]] std::unique_ptr<trainer> make_trainer(const options& o) {
+  return o.reproducible ? reproducible_replicas_built::make<Model, lockstep::reduce::reproducible>(o)
+                        : replicas_built::make<Model, lockstep::reduce::automatic>(o);
+}
 
 template <class Model>
 [[nodiscard]] network make_network() {
   return {.parameters = Model::parameter_count,
           .classifies = !std::is_same_v<typename Model::loss_type, lockstep::mean_squared_error>,
           .plan = &lockstep::plan_table<Model, lockstep::cpu>,
-          .make = &replicas_built::make<Model>};
+          .buckets = &lockstep::bucket_table<Model, lockstep::cpu>,
+          .write_trace = &lockstep::write_trace<Model, lockstep::cpu>,
+          .report = &lockstep::make_report_data<Model, lockstep::cpu>,
+          .make = &make_trainer<Model>};
 }
 
 }  // namespace lockstep_train

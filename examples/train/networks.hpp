@@ -10,6 +10,13 @@
 
 #include "options.hpp"
 
+namespace lockstep {
+class timeline;
+struct trace_options;
+struct report_data;
+struct report_run;
+}  // namespace lockstep
+
 namespace lockstep_train {
 
 /// Samples with what belongs to them: borrowed, and without the static shape that stays inside a network's own source.
@@ -49,6 +56,8 @@ class trainer {
   virtual lockstep::dims output_shape(std::int64_t samples) = 0;
   virtual void load(const std::string& file) = 0;
   virtual void save(const std::string& file) const = 0;
+  /// Writes down what the replicas do, a track each, from the next step on; null ends it.
+  virtual void record(lockstep::timeline* to) = 0;
 };
 
 /// A network that this program was built with.
@@ -56,11 +65,15 @@ struct network {
   std::int64_t parameters;
   bool classifies;  ///< has labels and an accuracy
   std::string (*plan)(int replicas, std::int64_t batch);
+  std::string (*buckets)();
+  void (*write_trace)(const std::string& file, const lockstep::timeline& times, const lockstep::trace_options& options);
+  lockstep::report_data (*report)(const lockstep::timeline& times, const lockstep::report_run& run);
   std::unique_ptr<trainer> (*make)(const options& o);
 };
 
 /// The numbers of replicas that networks are built for.
 [[nodiscard]] std::set<int> replica_counts();
+[[nodiscard]] std::set<int> reproducible_replica_counts();
 
 // Each has a source file of its own: they compile side by side.
 [[nodiscard]] network linear_network();       ///< linear.cpp

@@ -26,6 +26,13 @@ std::string check_factor(const std::string& text) {
   return fmt::format("expected a finite number of zero or more, got {}", text);
 }
 
+/// A finite number above zero.
+std::string check_norm(const std::string& text) {
+  double value = 0;
+  if (CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value > 0) return {};
+  return fmt::format("expected a finite number above zero, got {}", text);
+}
+
 /// The whole of `text` as a number; CLI's own conversion wraps those that are too large around.
 template <class T>
 std::optional<T> whole_number(const std::string& text) {
@@ -88,6 +95,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_option("--learning-rate", o.learning_rate, "Of the optimizer")->check(check_factor)->capture_default_str();
   app.add_option("--momentum", o.momentum, "Of the optimizer")->check(check_factor)->capture_default_str();
   app.add_option("--weight-decay", o.weight_decay, "Of the optimizer")->check(check_factor)->capture_default_str();
+  app.add_option("--max-norm", o.max_norm, "Scale gradients down to this norm")->check(check_norm);
   app.add_option("--seed", o.seed,
                  "Keys the first parameters and the order of samples; synthetic data is always the same")
       ->check(check_seed)
@@ -98,10 +106,16 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_option("--precision", precision, "Of all arithmetic")
       ->check(CLI::IsMember(std::set<std::string>{"fp32"}))
       ->capture_default_str();
-  app.add_option("--reduce", reduce, "How gradients are summed")
-      ->check(CLI::IsMember(std::set<std::string>{"automatic"}))
+  app.add_option(
+         "--reduce", reduce,
+         "How gradients are summed: automatic, the fastest way; reproducible, to the same bits on 1, 2, 4 and 8 "
+         "replicas")
+      ->check(CLI::IsMember(std::set<std::string>{"automatic", "reproducible"}))
       ->capture_default_str();
   app.add_option("--log", o.log, "Write JSON lines to this file, one a step and one an epoch")->check(check_name);
+  app.add_option("--trace", o.trace, "Write a timeline of the first steps to this file, for Perfetto")
+      ->check(check_name);
+  app.add_option("--report", o.report, "Write a page about the run to this HTML file")->check(check_name);
   app.add_flag("--plan", o.plan, "Print the static plan and stop");
   app.add_flag("--quiet", o.quiet, "Print nothing but errors");
 
@@ -117,6 +131,10 @@ std::optional<options> parse(int argc, const char* const* argv) {
   }
   if (batch->empty() && o.model == "linear") o.batch = 100;
   o.shuffle = !no_shuffle;
+  o.reproducible = reduce == "reproducible";
+  if (o.reproducible && reproducible_replica_counts().count(o.replicas) == 0)
+    throw usage_error("--reduce reproducible works with 1, 2, 4 or 8 --replicas, not with " +
+                      std::to_string(o.replicas));
   return o;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -19,11 +20,15 @@ struct options {
   float learning_rate = 0.01F;
   float momentum = 0;
   float weight_decay = 0;
+  double max_norm = std::numeric_limits<double>::infinity();
   std::uint64_t seed = 0;
   bool shuffle = true;
   std::string init;
   std::string save;
   std::string log;
+  std::string trace;
+  std::string report;
+  bool reproducible = false;  ///< --reduce
   bool plan = false;
   bool quiet = false;
 };

@@ -44,6 +44,7 @@
 #include <lockstep/observe/step_log.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/sgd.hpp>
+#include <lockstep/parallel/bucket_table.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 #include <lockstep/parallel/gather.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
