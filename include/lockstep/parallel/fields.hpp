@@ -3,26 +3,38 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 /// \file
-/// The members of a plain struct as a tuple, for structs of tensors. Up to eight members, no bases.
+/// The members of a plain struct as a tuple, for structs of tensors. Up to twelve members, no bases.
 
 namespace lockstep::detail {
 
+inline constexpr std::size_t max_fields = 12;
+
+template <std::size_t>
 struct any_member {
   template <class T>
   operator T() const;  // NOLINT(google-explicit-constructor): stands for a member of any type; never defined
 };
 
 template <class T, class... Members>
+inline constexpr bool takes = requires { T{std::declval<Members>()...}; };
+
+/// Counts down, as fewer initialisers than members do not always make a T, and from one more than can be listed, so
+/// that a struct with too many members is told from one that fits.
+template <class T, std::size_t N = max_fields + 1>
 consteval std::size_t count_fields() {
-  if constexpr (sizeof...(Members) < 8 && requires { T{std::declval<Members>()..., any_member{}}; })
-    return count_fields<T, Members..., any_member>();
+  constexpr bool fits = []<std::size_t... Index>(std::index_sequence<Index...>) {
+    return takes<T, any_member<Index>...>;
+  }(std::make_index_sequence<N>{});
+  if constexpr (fits || N == 0)
+    return N;
   else
-    return sizeof...(Members);
+    return count_fields<T, N - 1>();
 }
 
 template <class T>
@@ -32,7 +44,9 @@ inline constexpr std::size_t field_count = count_fields<std::remove_cvref_t<T>>(
 template <class T>
 constexpr auto tie_fields(T& s) {
   constexpr std::size_t n = field_count<T>;
-  static_assert(n >= 1 && n <= 8, "lockstep: scatter and gather take structs of one to eight members");
+  static_assert(n >= 1 && n <= max_fields,
+                "lockstep: scatter and gather take structs of one to twelve members; group some in a struct of their "
+                "own, and pass what is not to be split behind std::cref");
   if constexpr (n == 1) {
     auto& [a] = s;
     return std::tie(a);
@@ -54,9 +68,23 @@ constexpr auto tie_fields(T& s) {
   } else if constexpr (n == 7) {
     auto& [a, b, c, d, e, f, g] = s;
     return std::tie(a, b, c, d, e, f, g);
-  } else {
+  } else if constexpr (n == 8) {
     auto& [a, b, c, d, e, f, g, h] = s;
     return std::tie(a, b, c, d, e, f, g, h);
+  } else if constexpr (n == 9) {
+    auto& [a, b, c, d, e, f, g, h, i] = s;
+    return std::tie(a, b, c, d, e, f, g, h, i);
+  } else if constexpr (n == 10) {
+    auto& [a, b, c, d, e, f, g, h, i, j] = s;
+    return std::tie(a, b, c, d, e, f, g, h, i, j);
+  } else if constexpr (n == 11) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = s;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (n == 12) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = s;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else {
+    return std::tuple<>();
   }
 }
 
@@ -83,8 +111,31 @@ struct is_std_array : std::false_type {};
 template <class T, std::size_t N>
 struct is_std_array<std::array<T, N>> : std::true_type {};
 
-/// A struct whose members can be listed.
 template <class T>
-concept plain_struct = std::is_class_v<T> && std::is_aggregate_v<T> && !is_std_array<T>::value && !is_tuple<T>::value;
+struct is_optional : std::false_type {};
+template <class T>
+struct is_optional<std::optional<T>> : std::true_type {};
+
+/// A struct that is taken apart. One without members, a tag for example, has nothing to take out.
+template <class T>
+concept plain_struct = std::is_class_v<T> && std::is_aggregate_v<T> && !is_std_array<T>::value && !is_tuple<T>::value &&
+                       (field_count<T> > 0);
+
+/// What is taken apart into a fixed number of members.
+template <class T>
+concept compound = is_tuple<T>::value || is_std_array<T>::value || plain_struct<T>;
+
+/// References to the members of a tuple, pair, array or plain struct, in order.
+template <class T>
+  requires compound<std::remove_const_t<T>>
+constexpr auto tie_members(T& value) {
+  if constexpr (plain_struct<std::remove_const_t<T>>)
+    return tie_fields(value);
+  else
+    return std::apply([](auto&... each) { return std::tie(each...); }, value);
+}
+
+template <class T>
+inline constexpr std::size_t member_count = std::tuple_size_v<decltype(tie_members(std::declval<T&>()))>;
 
 }  // namespace lockstep::detail

@@ -1,124 +1,295 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
-#include <lockstep/parallel/scatter.hpp>
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/shape.hpp>
+#include <lockstep/core/tensor.hpp>
+#include <lockstep/parallel/fields.hpp>
+#include <lockstep/parallel/split_along.hpp>
 
 namespace lockstep {
 
 namespace detail {
 
-template <std::size_t N>
-using rank_indices = std::make_index_sequence<N>;
-
-template <class T, class Shape>
-auto owning(const tensor<T, Shape>&, std::int64_t n) {
-  return tensor<T, Shape>(n);
-}
-template <class T, std::size_t... E>
-auto owning(const cuda::std::mdspan<T, cuda::std::extents<std::int64_t, cuda::std::dynamic_extent, E...>>&,
-            std::int64_t n) {
-  return tensor<std::remove_const_t<T>, shape<dynamic, static_cast<std::int64_t>(E)...>>(n);
-}
-template <class T>
-auto owning(std::span<T>, std::int64_t n) {
-  return tensor<std::remove_const_t<T>, shape<dynamic>>(n);
-}
-
-template <class T, class Shape>
-auto elements(const tensor<T, Shape>& t) {
-  return std::pair(t.data(), t.size());
-}
-template <class T, class E>
-auto elements(const cuda::std::mdspan<T, E>& t) {
-  return std::pair(t.data_handle(), static_cast<std::int64_t>(t.size()));
-}
-template <class T>
-auto elements(std::span<T> t) {
-  return std::pair(t.data(), static_cast<std::int64_t>(t.size()));
-}
-
-/// Lets std::get reach through an array of pointers.
+/// The extents of the parts joined along `dim`. Throws shape_error when they differ in another dimension.
 template <class T, std::size_t N>
-struct dereferenced {
-  const std::array<const T*, N>& pointers;
-  const T& operator[](std::size_t r) const { return *pointers[r]; }
-};
-template <class T, std::size_t N>
-dereferenced<T, N> dereference(const std::array<const T*, N>& pointers) {
-  return {pointers};
-}
-
-template <class T, std::size_t N>
-auto gather_values(const std::array<const T*, N>& shards);
-
-/// Gathers member Index of every shard's tuple.
-template <std::size_t N, class Tuples, std::size_t... Index>
-auto gather_tuples(const Tuples& shards, std::index_sequence<Index...>) {
-  const auto column = [&]<std::size_t K>(std::integral_constant<std::size_t, K>) {
-    using member = std::remove_cvref_t<decltype(std::get<K>(shards[0]))>;
-    std::array<const member*, N> all{};
-    for (std::size_t r = 0; r < N; ++r) all[r] = &std::get<K>(shards[r]);
-    return gather_values<member, N>(all);
-  };
-  return std::make_tuple(column(std::integral_constant<std::size_t, Index>{})...);
-}
-
-template <class T, std::size_t N>
-auto gather_values(const std::array<const T*, N>& shards) {
-  if constexpr (is_batch<T>) {
-    std::int64_t total = 0;
-    for (const T* shard : shards) total += batch_length(*shard);
-    auto whole = owning(*shards[0], total);
-    auto* to = whole.data();
-    for (const T* shard : shards) {
-      const auto [from, count] = elements(*shard);
-      to = std::copy_n(from, count, to);
-    }
-    return whole;
-  } else if constexpr (is_std_array<T>::value) {
-    return std::apply([](auto... each) { return std::array{std::move(each)...}; },
-                      gather_tuples<N>(dereference(shards), rank_indices<std::tuple_size_v<T>>{}));
-  } else if constexpr (is_tuple<T>::value) {
-    return gather_tuples<N>(dereference(shards), rank_indices<std::tuple_size_v<T>>{});
-  } else if constexpr (plain_struct<T>) {
-    using parts = decltype(tie_fields(*shards[0]));
-    const auto tied = [&]<std::size_t... R>(std::index_sequence<R...>) {
-      return std::array<parts, N>{tie_fields(*shards[R])...};
-    }(rank_indices<N>{});
-    auto members = gather_tuples<N>(tied, rank_indices<std::tuple_size_v<parts>>{});
-    // A struct of views would convert from the tensors and outlive them: only a struct that can own them is kept.
-    if constexpr (std::is_same_v<decltype(members), field_values<T>>)
-      return std::apply([](auto&... each) { return T{std::move(each)...}; }, members);
-    else
-      return members;
-  } else {
-    // A value without a batch dimension, a loss for example: one element for each replica.
-    std::array<T, N> all{};
-    for (std::size_t r = 0; r < N; ++r) all[r] = *shards[r];
-    return all;
+dims joined_extents(const std::array<const T*, N>& parts, int dim) {
+  dims whole = block_of(*parts[0]).extents;
+  for (std::size_t r = 1; r < N; ++r) {
+    const dims own = block_of(*parts[r]).extents;
+    if (with_extent(own, dim, 0) != with_extent(whole, dim, 0))
+      throw shape_error("gather",
+                        "parts that differ in dimension " + std::to_string(dim) + " only, the first is " +
+                            to_string(block_of(*parts[0]).extents),
+                        to_string(own) + " from replica " + std::to_string(r));
+    whole.extent[dim] = checked_add(whole[dim], own[dim]);
   }
+  return whole;
+}
+
+/// Copies the parts to where they belong in `to`, whose extents are joined_extents.
+template <class T, std::size_t N, class Element>
+void join_parts(const std::array<const T*, N>& parts, int dim, const strided_block<Element>& to) {
+  std::int64_t first = 0;
+  for (const T* part : parts) {
+    const auto from = constant(block_of(*part));
+    copy_block(from, sub_block(to, dim, first, from.extents[dim]));
+    first += from.extents[dim];
+  }
+}
+
+/// Member K of every part.
+template <std::size_t K, class T, std::size_t N>
+auto member_column(const std::array<const T*, N>& parts) {
+  using member = std::remove_cvref_t<decltype(std::get<K>(tie_members(*parts[0])))>;
+  std::array<const member*, N> all{};
+  for (std::size_t r = 0; r < N; ++r) all[r] = &std::get<K>(tie_members(*parts[r]));
+  return all;
+}
+
+/// What is inside the optionals; nothing when all are empty. A mixture is refused: no batch could be made of it.
+template <class T, std::size_t N>
+std::optional<std::array<const T*, N>> engaged(const std::array<const std::optional<T>*, N>& parts) {
+  std::array<const T*, N> inside{};
+  std::size_t set = 0;
+  for (std::size_t r = 0; r < N; ++r) {
+    inside[r] = *parts[r] ? &**parts[r] : nullptr;
+    set += *parts[r] ? 1U : 0U;
+  }
+  if (set != 0 && set != N)
+    throw value_error("gather", "an optional output from all " + std::to_string(N) + " replicas or from none",
+                      "one from " + std::to_string(set), "return it from a replica without samples too");
+  if (set == 0) return {};
+  return inside;
+}
+
+template <class Along, class T, std::size_t N>
+auto gather_values(const std::array<const T*, N>& parts);
+
+template <class Along, class T, std::size_t N>
+auto gather_dense(const std::array<const T*, N>& parts) {
+  using traits = dense_traits<T>;
+  constexpr int dim = dimension<Along>;
+  constexpr bool fits = dim < traits::extents.rank;
+  static_assert(fits, "lockstep: gather: every tensor has the dimension it is joined along");
+  if constexpr (fits) {
+    constexpr std::int64_t part = traits::extents[dim];
+    constexpr dims whole =
+        with_extent(traits::extents, dim, part == dynamic ? dynamic : static_cast<std::int64_t>(N) * part);
+    static_assert(ownable(whole),
+                  "lockstep: gather: a tensor knows all its extents but the first at compile time, these parts do not; "
+                  "use gather_into");
+    if constexpr (ownable(whole)) {
+      const dims extents = joined_extents(parts, dim);
+      auto joined = make_tensor<typename traits::element, whole>(extents[0]);
+      join_parts(parts, dim, block_of(joined));
+      return joined;
+    }
+  }
+}
+
+template <class Along, class T, std::size_t N, std::size_t... K>
+auto gather_members(const std::array<const T*, N>& parts, std::index_sequence<K...>) {
+  return std::make_tuple(gather_values<Along>(member_column<K>(parts))...);
+}
+
+template <class Along, class T, std::size_t N>
+auto gather_values(const std::array<const T*, N>& parts) {
+  if constexpr (is_cut<T, Along>) {
+    return gather_dense<Along>(parts);
+  } else if constexpr (is_dense<T> && extents_of_dense<T>().rank == 0) {
+    auto all = make_tensor<typename dense_traits<T>::element, dims{N}>(0);
+    for (std::size_t r = 0; r < N; ++r) all.data()[r] = *block_of(*parts[r]).data;
+    return all;
+  } else if constexpr (is_optional<T>::value) {
+    const auto inside = engaged(parts);
+    using joined = decltype(gather_values<Along>(*inside));
+    return inside ? std::optional<joined>(gather_values<Along>(*inside)) : std::optional<joined>();
+  } else if constexpr (compound<T>) {
+    auto members = gather_members<Along>(parts, std::make_index_sequence<member_count<const T>>{});
+    if constexpr (is_std_array<T>::value) {
+      return std::apply(
+          [](auto&... each) {
+            return std::array<std::tuple_element_t<0, decltype(members)>, sizeof...(each)>{std::move(each)...};
+          },
+          members);
+    } else if constexpr (plain_struct<T>) {
+      // A struct of views would convert from the tensors and outlive them: only one that can own them is kept.
+      if constexpr (std::is_same_v<decltype(members), field_values<T>>)
+        return std::apply([](auto&... each) { return T{std::move(each)...}; }, members);
+      else
+        return members;
+    } else {
+      return members;
+    }
+  } else {
+    return [&]<std::size_t... R>(std::index_sequence<R...>) {
+      return std::array<T, N>{*parts[R]...};
+    }(std::make_index_sequence<N>{});
+  }
+}
+
+/// True unless the compiler knows that parts with extents `part`, joined along `dim`, do not have the extents `out`.
+constexpr bool may_fit(const dims& out, const dims& part, int dim, std::int64_t parts) {
+  for (int i = 0; i < part.rank; ++i) {
+    const std::int64_t expected = part[i] == dynamic || i != dim ? part[i] : parts * part[i];
+    if (out[i] != dynamic && expected != dynamic && out[i] != expected) return false;
+  }
+  return out.rank == part.rank;
+}
+
+template <class Along, bool Write, class T, std::size_t N, class Out>
+void join_into(const std::array<const T*, N>& parts, Out& out) {
+  static_assert(is_dense<Out>, "lockstep: gather_into: a tensor, view or span receives tensors");
+  if constexpr (is_dense<Out>) {
+    constexpr int dim = dimension<Along>;
+    static_assert(
+        std::is_same_v<typename dense_traits<T>::element, std::remove_pointer_t<decltype(block_of(out).data)>>,
+        "lockstep: gather_into: writable elements of the parts' type");
+    static_assert(dim < extents_of_dense<T>().rank &&
+                      may_fit(extents_of_dense<Out>(), extents_of_dense<T>(), dim, static_cast<std::int64_t>(N)),
+                  "lockstep: gather_into: the static extents of the parts, joined");
+    const auto to = block_of(out);
+    if constexpr (Write) {
+      join_parts(parts, dim, to);
+    } else {
+      const dims expected = joined_extents(parts, dim);
+      if (to.extents != expected)
+        throw shape_error("gather_into", "memory for " + to_string(expected), to_string(to.extents),
+                          "nothing was written");
+    }
+  }
+}
+
+/// One element a replica: a std::array, or memory for N elements.
+template <bool Write, class T, std::size_t N, class Out>
+void list_into(const std::array<const T*, N>& parts, Out& out) {
+  using plain = std::remove_const_t<Out>;
+  if constexpr (is_std_array<plain>::value) {
+    static_assert(std::tuple_size_v<plain> == N, "lockstep: gather_into: one element for each replica");
+    if constexpr (Write)
+      for (std::size_t r = 0; r < N; ++r) out[r] = *parts[r];
+  } else {
+    static_assert(
+        extents_of_dense<plain>().rank == 1,
+        "lockstep: gather_into: outputs without a batch dimension go into a std::array or a tensor of rank 1");
+    if constexpr (extents_of_dense<plain>().rank == 1) {
+      const auto to = block_of(out);
+      if constexpr (Write) {
+        for (std::size_t r = 0; r < N; ++r) {
+          auto& element = to.data[static_cast<std::int64_t>(r) * to.strides[0]];
+          if constexpr (is_dense<T>)
+            element = *block_of(*parts[r]).data;
+          else
+            element = *parts[r];
+        }
+      } else if (to.extents[0] != static_cast<std::int64_t>(N)) {
+        throw shape_error("gather_into", "memory for " + std::to_string(N) + " elements, one a replica",
+                          std::to_string(to.extents[0]), "nothing was written");
+      }
+    }
+  }
+}
+
+/// Checks, or writes, depth first. A check of everything comes before anything is written.
+template <class Along, bool Write, class T, std::size_t N, class Out>
+void gather_step(const std::array<const T*, N>& parts, Out& out) {
+  if constexpr (is_cut<T, Along>) {
+    join_into<Along, Write>(parts, out);
+  } else if constexpr (is_optional<T>::value) {
+    static_assert(is_optional<std::remove_const_t<Out>>::value,
+                  "lockstep: gather_into: an optional receives optionals");
+    const auto inside = engaged(parts);
+    if (inside && !out)
+      throw shape_error("gather_into", "memory in an optional that the replicas set", "an empty optional",
+                        "nothing was written");
+    if (inside)
+      gather_step<Along, Write>(*inside, *out);
+    else if constexpr (Write)
+      out.reset();
+  } else if constexpr (compound<T>) {
+    constexpr bool fits = [] {
+      if constexpr (compound<std::remove_const_t<Out>>)
+        return member_count<Out> == member_count<const T>;
+      else
+        return false;
+    }();
+    static_assert(fits, "lockstep: gather_into: a tuple, array or plain struct with a member for each of the parts'");
+    if constexpr (fits) {
+      [&]<std::size_t... K>(std::index_sequence<K...>) {
+        const auto members = tie_members(out);
+        (gather_step<Along, Write>(member_column<K>(parts), std::get<K>(members)), ...);
+      }(std::make_index_sequence<member_count<const T>>{});
+    }
+  } else {
+    list_into<Write>(parts, out);
+  }
+}
+
+template <class T, std::size_t N>
+std::array<const T*, N> pointers_to(const std::array<T, N>& parts) {
+  static_assert(N >= 1, "lockstep: gather: one part or more");
+  std::array<const T*, N> pointers{};
+  for (std::size_t r = 0; r < N; ++r) pointers[r] = &parts[r];
+  return pointers;
 }
 
 }  // namespace detail
 
 /// Joins the outputs of N replicas along the first dimension, in the order of the replicas, as
-/// torch.nn.parallel.gather. Batches are copied into one owning tensor; values without a batch dimension become a
-/// std::array with one element a replica; tuples, arrays and plain structs are gathered member by member. A struct of
-/// tensors stays that struct; any other becomes a tuple.
+/// torch.nn.parallel.gather. Batches are copied into one owning tensor; tuples, arrays, optionals and plain structs are
+/// gathered member by member. A struct of tensors stays that struct; any other becomes a tuple.
+///
+/// Outputs without a batch dimension, a loss for example, become one element a replica: scalars a vector of length N (a
+/// std::array, or of tensors of rank 0 a tensor of shape<N>), anything else a std::array. A replica whose shard was
+/// empty is in it with what it returned, so that element r is always replica r and N stays part of the type; a mean
+/// over the samples weighs the elements with the shards' counts.
+///
+/// Throws shape_error when parts differ in another dimension, value_error when an optional is set on some replicas
+/// only.
 template <class T, std::size_t N>
-[[nodiscard]] auto gather(const std::array<T, N>& shards) {
-  static_assert(N >= 1, "lockstep: gather: one shard or more");
-  std::array<const T*, N> pointers{};
-  for (std::size_t r = 0; r < N; ++r) pointers[r] = &shards[r];
-  return detail::gather_values<T, N>(pointers);
+[[nodiscard]] auto gather(const std::array<T, N>& parts) {
+  return detail::gather_values<detail::batches_only>(detail::pointers_to(parts));
+}
+
+/// The same along dimension Dim: every tensor, view and span of rank 1 or more is joined, also where the extent is
+/// static; the extents add up. Extents other than the first are to be known at compile time; gather_into has no such
+/// limit.
+template <class T, std::size_t N, int Dim>
+[[nodiscard]] auto gather(const std::array<T, N>& parts, along_t<Dim>) {
+  return detail::gather_values<along_t<Dim>>(detail::pointers_to(parts));
+}
+
+/// Gathers into memory of the caller, without allocating: `out` mirrors what gather would return (tensors, views or
+/// spans for batches; tuples, arrays or plain structs, std::tie too, for compounds; a std::array, span or tensor of
+/// rank 1 with N elements for values without a batch dimension). An optional that no replica set is emptied.
+///
+/// Everything is checked before the first element is written: throws shape_error when extents differ (which does not
+/// compile where the compiler knows), and as gather does. A part that already lies where it belongs, because the
+/// replica wrote into a view that scatter cut out of `out`, is left there; other overlaps are not allowed. Who wants
+/// the parts to stay where they are does not call gather at all.
+template <class T, std::size_t N, class Out>
+void gather_into(const std::array<T, N>& parts, Out&& out) {
+  const auto pointers = detail::pointers_to(parts);
+  detail::gather_step<detail::batches_only, false>(pointers, out);
+  detail::gather_step<detail::batches_only, true>(pointers, out);
+}
+
+/// The same along dimension Dim; parts of any length in it.
+template <class T, std::size_t N, int Dim, class Out>
+void gather_into(const std::array<T, N>& parts, along_t<Dim>, Out&& out) {
+  const auto pointers = detail::pointers_to(parts);
+  detail::gather_step<along_t<Dim>, false>(pointers, out);
+  detail::gather_step<along_t<Dim>, true>(pointers, out);
 }
 
 }  // namespace lockstep

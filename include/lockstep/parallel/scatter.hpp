@@ -1,11 +1,11 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -15,102 +15,127 @@
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/fields.hpp>
 #include <lockstep/parallel/shard.hpp>
+#include <lockstep/parallel/split.hpp>
+#include <lockstep/parallel/split_along.hpp>
 
 namespace lockstep {
 
 namespace detail {
 
-template <class T>
-struct batch_traits : std::false_type {};
+/// How scatter cuts: the dimension, and the number of equal parts where the compiler knows it (0: only at run time).
+template <class Along, int EqualParts>
+struct cut {
+  using along_type = Along;
+  static constexpr int dim = dimension<Along>;
+  static constexpr int equal_parts = EqualParts;
+};
 
-template <class T, class Shape>
-  requires(Shape::is_dynamic)
-struct batch_traits<tensor<T, Shape>> : std::true_type {};
+inline constexpr std::int64_t contradiction = -2;
 
-template <class T, std::size_t... E>
-struct batch_traits<cuda::std::mdspan<T, cuda::std::extents<std::int64_t, cuda::std::dynamic_extent, E...>>>
-    : std::true_type {};
-
-template <class T>
-struct batch_traits<std::span<T>> : std::true_type {};
-
-/// True for what has a batch dimension of its own.
-template <class T>
-inline constexpr bool is_batch = batch_traits<std::remove_cvref_t<T>>::value;
-
-template <class T, class Shape>
-std::int64_t batch_length(const tensor<T, Shape>& t) {
-  return t.samples();
-}
-template <class T, class E>
-std::int64_t batch_length(const cuda::std::mdspan<T, E>& t) {
-  return t.extent(0);
-}
-template <class T>
-std::int64_t batch_length(std::span<T> t) {
-  return static_cast<std::int64_t>(t.size());
-}
-
-template <class T, class Shape>
-auto slice(tensor<T, Shape>& t, shard_range r) {
-  return tensor_view<T, Shape>(t.data() + r.first * Shape::static_size, r.count);
-}
-template <class T, class Shape>
-auto slice(const tensor<T, Shape>& t, shard_range r) {
-  return tensor_view<const T, Shape>(t.data() + r.first * Shape::static_size, r.count);
-}
-template <class T, class E>
-auto slice(const cuda::std::mdspan<T, E>& t, shard_range r) {
-  std::int64_t sample = 1;
-  for (std::size_t i = 1; i < E::rank(); ++i) sample *= t.extent(i);
-  return cuda::std::mdspan<T, E>(t.data_handle() + r.first * sample, r.count);
-}
-template <class T>
-auto slice(std::span<T> t, shard_range r) {
-  return t.subspan(static_cast<std::size_t>(r.first), static_cast<std::size_t>(r.count));
+/// The extent that all members state at compile time in the dimension that is cut: `dynamic` when none does,
+/// `contradiction` when two differ.
+template <class Along, class T>
+consteval std::int64_t static_extent() {
+  using plain = std::remove_cvref_t<T>;
+  if constexpr (is_cut<plain, Along>) {
+    constexpr dims extents = extents_of_dense<plain>();
+    return dimension<Along> < extents.rank ? extents[dimension<Along>] : dynamic;
+  } else if constexpr (is_optional<plain>::value) {
+    return static_extent<Along, typename plain::value_type>();
+  } else if constexpr (compound<plain>) {
+    return []<class... Members>(std::type_identity<std::tuple<Members...>>) {
+      std::int64_t common = dynamic;
+      const auto add = [&](std::int64_t own) {
+        if (own == dynamic || common == contradiction) return;
+        common = common == dynamic || common == own ? own : contradiction;
+      };
+      (add(static_extent<Along, Members>()), ...);
+      return common;
+    }(std::type_identity<decltype(tie_members(std::declval<plain&>()))>{});
+  } else {
+    return dynamic;
+  }
 }
 
-/// The common batch length of everything inside a value; nothing when there is no batch in it.
-struct batch_finder {
+/// The common extent of everything inside a value that is cut; nothing when there is nothing to cut.
+template <class Along>
+struct extent_finder {
   std::optional<std::int64_t> length;
 
   template <class T>
   void visit(const T& value) {
-    if constexpr (is_batch<T>) {
-      const std::int64_t own = batch_length(value);
+    if constexpr (is_cut<T, Along>) {
+      static_assert(dimension<Along> < extents_of_dense<T>().rank,
+                    "lockstep: scatter: every tensor has the dimension it is cut along; pass one that is not to be cut "
+                    "behind std::cref");
+      const std::int64_t own = block_of(value).extents[dimension<Along>];
       if (length && *length != own)
         throw shape_error("scatter", "batches of one length, " + std::to_string(*length), std::to_string(own));
       length = own;
-    } else if constexpr (is_tuple<T>::value || is_std_array<T>::value) {
-      std::apply([&](const auto&... each) { (visit(each), ...); }, value);
-    } else if constexpr (plain_struct<T>) {
-      std::apply([&](const auto&... each) { (visit(each), ...); }, tie_fields(value));
+    } else if constexpr (is_optional<T>::value) {
+      if (value) visit(*value);
+    } else if constexpr (compound<T>) {
+      std::apply([&](const auto&... each) { (visit(each), ...); }, tie_members(value));
     }
   }
 };
 
-template <class T>
-auto shard_value(T& value, shard_range r);
-
-template <class Tuple>
-auto shard_tuple(const Tuple& parts, shard_range r) {
-  return std::apply([&](auto&... each) { return std::make_tuple(shard_value(each, r)...); }, parts);
+/// A view where the part lies in memory as it should; a tensor where it does not but has a static shape; else a view
+/// with strides.
+template <class Cut, class T>
+auto cut_dense(T& value, shard_range r) {
+  using traits = dense_traits<std::remove_const_t<T>>;
+  constexpr std::int64_t whole = traits::extents[Cut::dim];
+  constexpr int parts = std::max(Cut::equal_parts, 1);
+  constexpr bool divides = whole == dynamic || whole % parts == 0;
+  static_assert(divides,
+                "lockstep: scatter: the number of replicas divides an extent that is known at compile time; for parts "
+                "of different lengths pass a split as well, for example even_split<N>(extent)");
+  constexpr bool known = whole != dynamic && Cut::equal_parts != 0 && divides;
+  constexpr dims piece = with_extent(traits::extents, Cut::dim, known ? whole / parts : dynamic);
+  constexpr bool dense = traits::contiguous && Cut::dim == 0;
+  const auto block = sub_block(block_of(value), Cut::dim, r.first, r.count);
+  if constexpr (traits::is_span) {
+    return value.subspan(static_cast<std::size_t>(r.first), static_cast<std::size_t>(r.count));
+  } else if constexpr (Cut::dim == 0 || !ownable(piece)) {
+    return block_view<piece, dense>(block);
+  } else {
+    auto part = make_tensor<typename traits::element, piece>(block.extents[0]);
+    copy_block(constant(block), block_of(part));
+    return part;
+  }
 }
 
-template <class T>
-auto shard_value(T& value, shard_range r) {
+template <class Cut, class T>
+auto cut_value(T& value, shard_range r);
+
+template <class Cut, class References>
+auto cut_members(const References& members, shard_range r) {
+  // Not make_tuple, which would take what is behind a std::reference_wrapper.
+  return std::apply(
+      [&](auto&... each) { return std::tuple<decltype(cut_value<Cut>(each, r))...>(cut_value<Cut>(each, r)...); },
+      members);
+}
+
+template <class Cut, class T>
+auto cut_value(T& value, shard_range r) {
   using plain = std::remove_cv_t<T>;
-  if constexpr (is_batch<plain>) {
-    return slice(value, r);
+  if constexpr (is_cut<plain, typename Cut::along_type>) {
+    return cut_dense<Cut>(value, r);
+  } else if constexpr (is_optional<plain>::value) {
+    using part = decltype(cut_value<Cut>(*value, r));
+    return value ? std::optional<part>(cut_value<Cut>(*value, r)) : std::optional<part>();
   } else if constexpr (is_std_array<plain>::value) {
-    return std::apply([&](auto&... each) { return std::array{shard_value(each, r)...}; }, value);
+    using part = decltype(cut_value<Cut>(value[0], r));
+    return std::apply(
+        [&](auto&... each) { return std::array<part, std::tuple_size_v<plain>>{cut_value<Cut>(each, r)...}; }, value);
   } else if constexpr (is_tuple<plain>::value) {
-    return std::apply([&](auto&... each) { return std::make_tuple(shard_value(each, r)...); }, value);
+    return cut_members<Cut>(tie_members(value), r);
   } else if constexpr (plain_struct<plain>) {
-    auto parts = shard_tuple(tie_fields(value), r);
+    auto parts = cut_members<Cut>(tie_fields(value), r);
     // A struct of views stays that struct; a struct of owning tensors becomes a tuple of views.
     if constexpr (std::is_same_v<decltype(parts), field_values<plain>>)
-      return std::apply([](auto&... each) { return plain{each...}; }, parts);
+      return std::apply([](auto&... each) { return plain{std::move(each)...}; }, parts);
     else
       return parts;
   } else {
@@ -118,23 +143,64 @@ auto shard_value(T& value, shard_range r) {
   }
 }
 
+/// `split_of` makes a batch_split<N> of the common extent.
+template <int N, class Cut, class T, class SplitOf>
+auto scatter_cut(T& value, const SplitOf& split_of) {
+  static_assert(N >= 1, "lockstep: scatter: one replica or more");
+  using along_type = typename Cut::along_type;
+  static_assert(static_extent<along_type, T>() != contradiction,
+                "lockstep: scatter: all tensors have the same extent in the dimension that is cut");
+  extent_finder<along_type> finder;
+  finder.visit(value);
+  const batch_split<N> split = finder.length ? split_of(*finder.length) : even_split<N>(0);
+  using part = decltype(cut_value<Cut>(value, split[0]));
+  return [&]<int... R>(std::integer_sequence<int, R...>) {
+    return std::array<part, static_cast<std::size_t>(N)>{cut_value<Cut>(value, split[R])...};
+  }(std::make_integer_sequence<int, N>{});
+}
+
 }  // namespace detail
 
-/// Cuts a batch into N shards along its first dimension, as torch.nn.parallel.scatter: views, no copy, in order.
+/// Cuts a batch into N shards along its first dimension, as torch.nn.parallel.scatter: views, no copy, in order, of
+/// the lengths of even_split.
 ///
 /// `value` is a batch (tensor, view or span), a value without a batch dimension (each replica gets a copy), or a tuple,
-/// std::array or plain struct of these, taken apart recursively; a struct of views stays that struct, a struct of
-/// tensors becomes a tuple of views. Shards may be empty. Throws shape_error when batches inside differ in length.
-/// The views live no longer than `value`.
+/// std::array, std::optional or plain struct of these, taken apart recursively; a struct of views stays that struct, so
+/// inputs keep their names; a struct of tensors becomes a tuple of views. There are always N shards, empty ones where
+/// samples are fewer, and each has every member. An empty optional is empty in each. Throws shape_error when batches
+/// inside differ in length. The views live no longer than `value`.
 template <int N, class T>
 [[nodiscard]] auto scatter(T& value) {
-  static_assert(N >= 1, "lockstep: scatter: one replica or more");
-  detail::batch_finder finder;
-  finder.visit(value);
-  const std::int64_t total = finder.length.value_or(0);
-  return [&]<std::size_t... R>(std::index_sequence<R...>) {
-    return std::array{detail::shard_value(value, shard_of(total, N, static_cast<int>(R)))...};
-  }(std::make_index_sequence<static_cast<std::size_t>(N)>{});
+  return detail::scatter_cut<N, detail::cut<detail::batches_only, 0>>(value, even_split<N>);
+}
+
+/// The same in parts of the lengths that `split` says: a batch_split<N> (even_split, weighted_split, cost_split), or a
+/// constant function of the number of samples that returns one, or the counts as std::array<std::int64_t, N>. It is not
+/// asked when there is no batch inside. Throws value_error when a count is negative or they do not sum to the samples.
+template <int N, class T, class Split>
+[[nodiscard]] auto scatter(T& value, const Split& split) {
+  return detail::scatter_cut<N, detail::cut<detail::batches_only, 0>>(
+      value, [&](std::int64_t samples) { return detail::resolve_split<N>("scatter", split, samples); });
+}
+
+/// Cuts along dimension Dim, as torch's `dim`. Every tensor, view and span inside `value` is cut, also where the extent
+/// is static (std::cref keeps one whole), and needs this dimension.
+///
+/// Parts along dimension 0 are views, no copy. Along another they are tensors of their own, copied, with the static
+/// extent divided by N; N divides it, or it does not compile. Where the result could be no tensor, because extents
+/// other than the first are known only at run time, they are strided views, no copy. Throws shape_error when tensors
+/// inside differ in this extent; it does not compile where that is known to the compiler.
+template <int N, class T, int Dim>
+[[nodiscard]] auto scatter(T& value, along_t<Dim>) {
+  return detail::scatter_cut<N, detail::cut<along_t<Dim>, N>>(value, even_split<N>);
+}
+
+/// Cuts along dimension Dim in parts of any length: views along dimension 0, strided views along another, no copy.
+/// Errors as in both of the above.
+template <int N, class T, int Dim, class Split>
+[[nodiscard]] auto scatter(T& value, along_t<Dim>, const Split& split) {
+  return detail::scatter_cut<N, detail::cut<along_t<Dim>, 0>>(
+      value, [&](std::int64_t extent) { return detail::resolve_split<N>("scatter", split, extent); });
 }
 
 }  // namespace lockstep
