@@ -7,6 +7,7 @@ set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/c
 # Headers of the CPU library that lockstep.hpp leaves to those who ask for them.
 set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
+    "^lockstep/parallel/predictor"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
     "^lockstep/observe/(report|report_data|summary|svg|svg_style|svg_text|trace)\\.hpp$")
 

@@ -1,0 +1,285 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <future>
+#include <latch>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/cpu/cpu.hpp>
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/random.hpp>
+#include <lockstep/core/tensor.hpp>
+#include <lockstep/model/initialize.hpp>
+#include <lockstep/parallel/parallel_apply.hpp>
+#include <lockstep/parallel/parameters.hpp>
+#include <lockstep/parallel/predictor_options.hpp>
+#include <lockstep/parallel/predictor_queue.hpp>
+#include <lockstep/parallel/predictor_replica.hpp>
+
+/// \file
+/// Serving a trained model. Not part of lockstep.hpp, since it needs <future>, <mutex> and <condition_variable>.
+
+namespace lockstep {
+
+namespace detail {
+
+/// Has named parameters of that element type: a trainer, or a predictor.
+template <class T, class Value>
+concept parameter_holder = requires(const T& holder) {
+  { (*holder.parameters().begin()).name() } -> std::convertible_to<std::string_view>;
+  { (*holder.parameters().begin()).shape() } -> std::convertible_to<dims>;
+  { (*holder.parameters().begin()).values() } -> std::convertible_to<std::vector<Value>>;
+};
+
+}  // namespace detail
+
+/// N replicas of a model that only run forward, for requests from any number of threads at once.
+///
+/// Requests, each a sample or a few, are joined: a replica takes a batch as soon as `max_batch` samples are together or
+/// the oldest request has waited `latency`. A request of more than `max_batch` samples is cut and dealt to the
+/// replicas. Requests are served in order of arrival, and outputs are in the order of a request's samples. They equal
+/// those of data_parallel::forward up to rounding: a backend may sum in another order in another batch size, and the
+/// batch that a request becomes a part of depends on what others ask.
+///
+/// A replica is one thread with one executor, whose activations take the smaller plan of inference; all of them read
+/// one copy of the parameters, and there are no gradients and no optimizer state. After the first batches lockstep
+/// allocates nothing for a request of `predict`.
+///
+/// Once `max_pending` samples wait, requests are refused with a value_error, so that the queue cannot grow without
+/// bound; a request of any size is taken while fewer wait. What a replica throws reaches, as a replica_error, the
+/// callers of the batch that it ran, and no others.
+///
+///     predictor<classifier, 2> server(trainer, {.max_batch = 16});
+///     const auto scores = server.predict(images);  // from any thread
+template <class Model, int N, class Backend = cpu>
+class predictor {
+  static_assert(N >= 1, "lockstep: predictor: one replica or more");
+  static_assert(backend<Backend>, "lockstep: predictor: what follows N is a backend");
+
+ public:
+  using model_type = Model;
+  using backend_type = Backend;
+  using value_type = typename Backend::value_type;
+  using input_shape = batch_shape<Model::input_dims>;
+  using output_shape = batch_shape<Model::output_dims>;
+  using input_view = tensor_view<const value_type, input_shape>;
+  using output_view = tensor_view<value_type, output_shape>;
+  using output_tensor = tensor<value_type, output_shape>;
+
+  static constexpr int replicas = N;
+  /// The static plan: nodes, parameters, arena.
+  static constexpr const auto& plan = Model::template plan<Backend>;
+
+  /// Starts N threads. Parameters are those that a trainer begins with, until they are assigned: through `parameters`,
+  /// as load_safetensors does, before the first request. Throws value_error for options out of their domain,
+  /// replica_error for what a replica threw while it warmed up.
+  explicit predictor(predictor_options options = {})
+      : queue_((options.check(), options), N), parameters_(plan.parameter_count) {
+    initialize_parameters<Model, Backend>(parameters_.data(), seed{0});
+    start(options);
+  }
+
+  /// The same with a copy of a trainer's parameters, or another predictor's. Throws as `update_from`.
+  template <class Trainer>
+    requires detail::parameter_holder<Trainer, value_type>
+  explicit predictor(const Trainer& trainer, predictor_options options = {}) : predictor(options) {
+    update_from(trainer);
+  }
+
+  predictor(const predictor&) = delete;
+  predictor& operator=(const predictor&) = delete;
+
+  /// Answers the requests that wait, without further delay, and returns when no thread waits inside. A request that
+  /// comes meanwhile gets a value_error.
+  ~predictor() { stop(); }
+
+  /// The outputs for a batch of any size: (B, output...). Blocks until they are there. Callable from any thread.
+  /// Throws value_error when too many samples wait, replica_error for what a replica threw.
+  [[nodiscard]] output_tensor predict(input_view images) {
+    output_tensor out(images.extent(0));
+    predict(images, out.view());
+    return out;
+  }
+
+  /// The same into memory of the caller, which holds anything after an exception. Throws also shape_error when the
+  /// lengths differ.
+  void predict(input_view images, output_view out) {
+    if (out.extent(0) != images.extent(0))
+      throw shape_error("predictor::predict", std::to_string(images.extent(0)) + " rows of output",
+                        std::to_string(out.extent(0)));
+    if (images.extent(0) == 0) return;
+    detail::tensor_prediction<value_type> request;
+    request.samples = images.extent(0);
+    request.x = images.data_handle();
+    request.y = out.data_handle();
+    queue_.push_and_wait(request);
+    if (request.error) std::rethrow_exception(request.error);
+  }
+
+  /// Hands in a copy of a batch and returns at once. The future gives the outputs, or throws what `predict` throws for
+  /// a replica. Callable from any thread. Throws value_error when too many samples wait.
+  [[nodiscard]] std::future<output_tensor> submit(input_view images) {
+    auto request = std::make_unique<submission>(images);
+    auto outputs = request->promise.get_future();
+    if (request->samples == 0) {
+      request->promise.set_value(std::move(request->outputs));
+    } else {
+      queue_.push(*request);
+      static_cast<void>(request.release());  // it deletes itself once it is answered
+    }
+    return outputs;
+  }
+
+  /// The learnable tensors by PyTorch's names, readable and writable. Not to be written while requests are served: that
+  /// is what `update` is for.
+  [[nodiscard]] auto parameters() { return named_values_range<Model, Backend, 1, true>({parameters_.data()}); }
+  [[nodiscard]] auto parameters() const { return named_values_range<Model, Backend, 1, false>({parameters_.data()}); }
+
+  /// Calls f(*this) while no replica works, so that it may write the parameters: every request sees them either as they
+  /// were before or as f leaves them. Requests that come meanwhile wait; f must neither make any nor update. Callable
+  /// from any thread.
+  ///
+  ///     server.update([](auto& self) { load_safetensors(self, "better.safetensors"); });
+  template <class F>
+  void update(F&& f) {
+    const detail::prediction_queue::pause paused(queue_);
+    std::forward<F>(f)(*this);
+  }
+
+  /// Replaces the parameters by those of a trainer while requests are served; no request sees a mix. The trainer is
+  /// read before serving pauses, and must not train meanwhile. Throws value_error or shape_error, and changes nothing,
+  /// when its parameters have other names or shapes.
+  template <class Trainer>
+    requires detail::parameter_holder<Trainer, value_type>
+  void update_from(const Trainer& trainer) {
+    std::vector<std::vector<value_type>> values;
+    const auto own = std::as_const(*this).parameters();
+    auto expected = own.begin();
+    for (const auto& given : trainer.parameters()) {
+      const std::string_view name = given.name();
+      if (values.size() == own.size()) refuse("no further parameter", name);
+      const auto wanted = *expected;
+      if (name != wanted.name()) refuse(wanted.name(), name);
+      if (given.shape() != wanted.shape())
+        throw shape_error("predictor::update_from", std::string(name).append(" as ").append(to_string(wanted.shape())),
+                          to_string(given.shape()), "give a trainer of the same model");
+      values.push_back(given.values());
+      ++expected;
+    }
+    if (values.size() < own.size()) refuse((*expected).name(), "no further parameter");
+    update([&](predictor& self) {
+      std::size_t next = 0;
+      for (const auto& parameter : self.parameters()) parameter.assign(values[next++]);
+    });
+  }
+
+  /// Counts since construction, and the samples that wait. Callable from any thread.
+  [[nodiscard]] predictor_statistics statistics() const { return queue_.statistics(); }
+
+ private:
+  /// A request of `submit`, which owns its tensors.
+  struct submission : detail::tensor_prediction<value_type> {
+    explicit submission(const input_view& images) : inputs(images.extent(0)), outputs(images.extent(0)) {
+      std::copy_n(images.data_handle(), inputs.size(), inputs.data());
+      this->samples = images.extent(0);
+      this->x = inputs.data();
+      this->y = outputs.data();
+      this->on_answer = [](detail::prediction& request) noexcept {
+        const std::unique_ptr<submission> self(static_cast<submission*>(&request));
+        if (self->error)
+          self->promise.set_exception(std::move(self->error));
+        else
+          self->promise.set_value(std::move(self->outputs));
+      };
+    }
+
+    tensor<value_type, input_shape> inputs;
+    output_tensor outputs;
+    std::promise<output_tensor> promise;
+  };
+
+  using errors = std::array<std::exception_ptr, static_cast<std::size_t>(N)>;
+
+  [[noreturn, gnu::cold, gnu::noinline]] static void refuse(std::string_view expected, std::string_view given) {
+    throw value_error("predictor::update_from", expected, given, "give a trainer of the same model");
+  }
+
+  void start(const predictor_options& options) {
+    errors failed{};
+    try {
+      for (std::size_t r = 0; r < threads_.size(); ++r)
+        threads_[r] = std::thread([this, r, &options, &failed] {
+          std::unique_ptr<replica> own;
+          std::vector<detail::prediction_part> parts;
+          try {
+            parts.reserve(static_cast<std::size_t>(options.max_batch));
+            // Made here, so that its pages lie near its processor.
+            own = std::make_unique<replica>(options.threads_per_replica, options.max_batch);
+            if (options.warm_up) own->warm_up(parameters_.data());
+          } catch (...) {
+            failed[r] = std::current_exception();
+            own.reset();
+          }
+          ready_.count_down();  // the constructor, and what it lent, may be gone from here on
+          if (own) serve(r, *own, parts);
+        });
+      ready_.wait();
+      detail::rethrow_first(failed);
+    } catch (...) {
+      stop();
+      throw;
+    }
+  }
+
+  void stop() noexcept {
+    queue_.close();
+    for (auto& thread : threads_)
+      if (thread.joinable()) thread.join();
+  }
+
+  using replica = detail::predictor_replica<Model, Backend>;
+
+  void serve(std::size_t r, replica& own, std::vector<detail::prediction_part>& parts) {
+    while (queue_.take(parts)) {
+      try {
+        own.run(parameters_.data(), parts);
+      } catch (...) {
+        const auto original = std::current_exception();
+        for (auto& part : parts) part.error = named(r, original);
+      }
+      queue_.finish(parts);
+    }
+  }
+
+  /// A replica_error with the original nested: one for each caller, who may change it or let it go when it likes.
+  [[gnu::cold, gnu::noinline]] static std::exception_ptr named(std::size_t r, const std::exception_ptr& original) {
+    errors all{};
+    all[r] = original;
+    try {
+      detail::rethrow_first(all);
+    } catch (...) {
+      return std::current_exception();
+    }
+    return nullptr;
+  }
+
+  detail::prediction_queue queue_;
+  aligned_buffer<value_type> parameters_;
+  std::latch ready_{N};  // counts the replicas that have been made
+  std::array<std::thread, static_cast<std::size_t>(N)> threads_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,54 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include <lockstep/core/error.hpp>
+
+namespace lockstep {
+
+/// Settings of a predictor.
+struct predictor_options {
+  /// Samples that a replica takes at once; requests are collected until so many are together. A power of two fits best.
+  std::int64_t max_batch = 32;
+  /// How long the oldest request waits for others to join it. With zero a free replica takes what is there, and
+  /// requests are only collected while all replicas work.
+  std::chrono::microseconds latency{1000};
+  /// Once so many samples wait for a replica, further requests are refused.
+  std::int64_t max_pending = 1024;
+  /// Threads of the vendor library inside one replica.
+  int threads_per_replica = 1;
+  /// Whether the constructor runs each replica on zeros in every batch size that it will use, so that no request pays
+  /// for a first run.
+  bool warm_up = true;
+
+  /// Throws value_error for settings out of their domain.
+  void check() const {
+    constexpr std::int64_t most_samples = 65'536;
+    constexpr std::chrono::hours longest{24};
+    if (max_batch < 1 || max_batch > most_samples)
+      throw value_error("predictor", "a max_batch of 1.." + std::to_string(most_samples), std::to_string(max_batch));
+    if (latency < std::chrono::microseconds{0} || latency > longest)
+      throw value_error("predictor", "a latency of zero or more, and of a day at most",
+                        std::to_string(latency.count()) + " microseconds");
+    if (max_pending < 1)
+      throw value_error("predictor", "a max_pending of one sample or more", std::to_string(max_pending));
+    if (threads_per_replica < 1)
+      throw value_error("predictor", "one thread or more for each replica", std::to_string(threads_per_replica));
+  }
+};
+
+/// What a predictor has done since its construction, and what waits.
+struct predictor_statistics {
+  std::int64_t requests = 0;       ///< answered, with outputs or with an exception
+  std::int64_t refused = 0;        ///< because too many samples waited
+  std::int64_t batches = 0;        ///< runs of a replica
+  std::int64_t samples = 0;        ///< in those batches
+  std::int64_t largest_batch = 0;  ///< samples
+  std::int64_t waiting = 0;        ///< samples that no replica has taken yet, now
+  double mean_latency = 0;         ///< seconds from a request's arrival to its answer
+};
+
+}  // namespace lockstep

@@ -1,0 +1,121 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <lockstep/core/tensor.hpp>
+#include <lockstep/model/executor.hpp>
+#include <lockstep/parallel/predictor_queue.hpp>
+
+namespace lockstep::detail {
+
+/// A request with the memory of its samples.
+template <class Value>
+struct tensor_prediction : prediction {
+  const Value* x = nullptr;
+  Value* y = nullptr;
+};
+
+/// Rows of the next run when `left` samples remain: a power of two, at most `largest`, which is one. At least three
+/// quarters of the rows are samples; requests come in all numbers, and ops exist only for these few.
+[[nodiscard]] constexpr std::int64_t prediction_rows(std::int64_t left, std::int64_t largest) {
+  std::int64_t rows = 1;
+  while (rows < left && rows < largest) rows *= 2;
+  return rows <= left || 4 * left >= 3 * rows ? rows : rows / 2;
+}
+
+/// One replica of a predictor: an executor that only runs forward, and room to join the samples of several requests.
+template <class Model, class B>
+class predictor_replica {
+  static constexpr const auto& plan = Model::template plan<B>;
+
+ public:
+  using value = typename B::value_type;
+
+  predictor_replica(int threads, std::int64_t max_batch)
+      : executor_(threads),
+        largest_(prediction_rows(max_batch, std::min(micro_shard<Model, B>, most_rows))),
+        joined_(largest_ * plan.input.size()) {}
+
+  /// Runs every batch size once, on zeros.
+  void warm_up(const value* parameters) {
+    for (std::int64_t rows = largest_; rows > 0; rows /= 2)
+      executor_.infer(parameters, joined_.data(), rows, [](std::int64_t, std::int64_t, const value*) {});
+  }
+
+  /// Writes the outputs of a batch's samples to where their requests want them.
+  void run(const value* parameters, std::span<const prediction_part> parts) {
+    std::int64_t left = 0;
+    for (const prediction_part& part : parts) left += part.count;
+    place in{parts, 0};
+    place out{parts, 0};
+    while (left > 0) {
+      const std::int64_t rows = prediction_rows(left, largest_);
+      const std::int64_t samples = std::min(rows, left);
+      executor_.infer(parameters, gather(in, rows, samples), rows,
+                      [&](std::int64_t, std::int64_t, const value* y) { scatter(out, samples, y); });
+      left -= samples;
+    }
+  }
+
+ private:
+  using request = tensor_prediction<value>;
+
+  /// Powers of two up to this one are as many sizes as an executor keeps ops for.
+  static constexpr std::int64_t most_rows = 128;
+
+  /// How far a batch has been read or written: `done` samples of the first of the remaining parts.
+  struct place {
+    std::span<const prediction_part> parts;
+    std::int64_t done = 0;
+
+    /// Calls f(request, sample, count) for the next stretches, `samples` together.
+    template <class F>
+    void advance(std::int64_t samples, const F& f) {
+      while (samples > 0) {
+        const prediction_part& part = parts.front();
+        const std::int64_t count = std::min(samples, part.count - done);
+        f(static_cast<request&>(*part.request), part.first + done, count);
+        samples -= count;
+        done += count;
+        if (done < part.count) continue;
+        parts = parts.subspan(1);
+        done = 0;
+      }
+    }
+  };
+
+  /// The next samples in one piece, filled up with zeros to `rows`. Copies only where they do not lie so already.
+  const value* gather(place& in, std::int64_t rows, std::int64_t samples) {
+    constexpr std::int64_t size = plan.input.size();
+    const value* found = nullptr;
+    if (rows == samples && in.parts.front().count - in.done >= rows) {
+      in.advance(samples,
+                 [&](const request& from, std::int64_t sample, std::int64_t) { found = from.x + sample * size; });
+      return found;
+    }
+    value* to = joined_.data();
+    in.advance(samples, [&](const request& from, std::int64_t sample, std::int64_t count) {
+      to = std::copy_n(from.x + sample * size, count * size, to);
+    });
+    std::fill_n(to, (rows - samples) * size, value{0});
+    return joined_.data();
+  }
+
+  static void scatter(place& out, std::int64_t samples, const value* y) {
+    constexpr std::int64_t size = plan.output.size();
+    out.advance(samples, [&](const request& to, std::int64_t sample, std::int64_t count) {
+      std::copy_n(y, count * size, to.y + sample * size);
+      y += count * size;
+    });
+  }
+
+  executor<Model, B> executor_;
+  std::int64_t largest_;
+  aligned_buffer<value> joined_;
+};
+
+}  // namespace lockstep::detail
