@@ -35,6 +35,7 @@
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
+#include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/loss.hpp>
@@ -52,5 +53,9 @@
 #include <lockstep/parallel/replicate.hpp>
 #include <lockstep/parallel/scatter.hpp>
 #include <lockstep/parallel/shard.hpp>
+#include <lockstep/parallel/split.hpp>
+#include <lockstep/parallel/split_along.hpp>
+#include <lockstep/parallel/split_cost.hpp>
+#include <lockstep/parallel/split_weighted.hpp>
 #include <lockstep/parallel/thread_team.hpp>
 #include <lockstep/parallel/with_replicas.hpp>

@@ -1,9 +1,13 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <lockstep/parallel/bucket.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
+
+#include <lockstep/comm/simulated_link.hpp>
 
 #include "parallel/rank_support.hpp"
 
@@ -149,4 +153,87 @@ TEST_CASE("a timeline shows buckets on their way while backward still runs", "[b
       expect(communicated[0].begin >= first_backward_end);
     }
   }));
+}
+
+TEST_CASE("a schedule of buckets is the best one for the link", "[bucket]") {
+  const std::vector<double> ready{1, 2, 3, 4};
+  const std::vector<std::int64_t> bytes{100, 100, 100, 100};
+  // A free link: all is sent at once at the end, in the fewest messages.
+  CHECK(ls::schedule_buckets(ready, bytes, {}) == ls::bucket_schedule{3});
+  // As fast as buckets come, and without latency: each as soon as it is ready.
+  CHECK(ls::schedule_buckets(ready, bytes, {.seconds_per_byte = 0.009}) == ls::bucket_schedule{0, 1, 2, 3});
+  // So slow that all wait behind the first.
+  CHECK(ls::schedule_buckets(ready, bytes, {.seconds_per_byte = 0.1}) == ls::bucket_schedule{0, 3});
+  // Nothing but latency.
+  CHECK(ls::schedule_buckets(ready, bytes, {.latency = 5}) == ls::bucket_schedule{3});
+  // Against all 2^9 schedules of ten buckets.
+  for (std::uint64_t stream = 0; stream < 20; ++stream) {
+    auto when = draws<double>(stream, 10);
+    std::sort(when.begin(), when.end());
+    for (double& t : when) t += 2;
+    std::vector<std::int64_t> sizes;
+    for (const auto c : class_draws(100 + stream, 10, 1000)) sizes.push_back(c + 1);
+    const ls::link_cost link{.latency = 0.02 * static_cast<double>(stream), .seconds_per_byte = 4e-4};
+    double best = 1e9;
+    for (unsigned cuts = 0; cuts < 512; ++cuts) {
+      ls::bucket_schedule schedule;
+      for (int b = 0; b < 9; ++b)
+        if ((cuts >> static_cast<unsigned>(b)) & 1U) schedule.push_back(b);
+      schedule.push_back(9);
+      best = std::min(best, ls::predicted_end(schedule, when, sizes, link));
+    }
+    CHECK(ls::predicted_end(ls::schedule_buckets(when, sizes, link), when, sizes, link) == Approx(best));
+  }
+}
+
+TEST_CASE("buckets that travel together change what a hook sees, and no bit", "[bucket]") {
+  std::array<std::vector<std::vector<float>>, 2> values;
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const auto r = static_cast<std::size_t>(rank.rank());
+    ls::data_parallel<model, 2, thread_rank, ls::bucket_bytes<4, 4>, recording_hook> trainer({}, std::move(rank));
+    for (const ls::bucket_schedule& wrong : {ls::bucket_schedule{}, {2}, {1, 1, 3}, {3, 2}, {4}})
+      expect_contains(message_of<ls::value_error>([&] { trainer.set_bucket_schedule(wrong); }), "end with 4 - 1");
+    trainer.set_bucket_schedule({1, 3});
+    for (std::uint64_t s = 0; s < 3; ++s) step_on(trainer, drawn<model>(s, 6));
+    const auto& calls = trainer.hook().calls;
+    expect(calls.size() == 6 && calls[0].size == 132 && calls[1].size == 220);
+    expect(calls[0].index == 0 && calls[1].index == 1 && calls[0].tensors.size() == 4);
+    std::int64_t end = 0;
+    for (const ls::bucket_tensor& tensor : calls[0].tensors) {
+      expect(tensor.offset == end);
+      end += tensor.size();
+    }
+    expect(end == 132);
+    values[r] = all_values(trainer.parameters());
+  }));
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const auto r = static_cast<std::size_t>(rank.rank());
+    ls::data_parallel<model, 2, thread_rank, ls::bucket_bytes<4, 4>> trainer({}, std::move(rank));
+    for (std::uint64_t s = 0; s < 3; ++s) step_on(trainer, drawn<model>(s, 6));
+    expect(same_bits(all_values(trainer.parameters()), values[r]));
+  }));
+}
+
+TEST_CASE("buckets are calibrated to the link, alike on all ranks", "[bucket]") {
+  // Milliseconds of backward a layer, and 1.4 MB of gradients.
+  using wide = ls::model<ls::sequential<ls::linear<600>, ls::relu, ls::linear<600>, ls::relu, ls::linear<600>>,
+                         ls::input<600>, ls::cross_entropy>;
+  using link = ls::simulated_link<thread_rank>;
+  const auto calibrated = [](const ls::link_options& options) {
+    std::array<ls::bucket_schedule, 2> schedules;
+    check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+      const auto r = static_cast<std::size_t>(rank.rank());
+      ls::data_parallel<wide, 1, link, ls::bucket_bytes<4, 4>> trainer({}, link(std::move(rank), options));
+      const auto before = all_values(trainer.parameters());
+      const piece own = drawn<wide>(1, 200);
+      schedules[r] = trainer.calibrate_buckets(batch<wide>(own.x), own.targets);
+      expect(same_bits(all_values(trainer.parameters()), before) && trainer.steps() == 0);
+      step_on(trainer, own);
+    }));
+    CHECK(schedules[0] == schedules[1]);
+    return schedules[0];
+  };
+  // Seconds of latency are worse than any wait. Without any, what leaves early hides behind backward.
+  CHECK(calibrated({.latency = 0.1, .world = 10}) == ls::bucket_schedule{2});
+  CHECK(calibrated({.bandwidth = 2e9, .world = 2}).size() > 1);
 }

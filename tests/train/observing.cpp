@@ -14,7 +14,7 @@ bool holds(const std::string& text, const std::string& part) { return text.find(
 
 }  // namespace
 
-TEST_CASE("--reduce reproducible trains to the same file on any number of replicas") {
+TEST_CASE("reproducible reduction trains to the same file on any number of replicas") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   const auto trained = [&](const std::string& arguments) {
@@ -31,7 +31,7 @@ TEST_CASE("--reduce reproducible trains to the same file on any number of replic
   CHECK(trained("--reduce reproducible --seed 1") != one);
 }
 
-TEST_CASE("--trace writes the recorded steps for Perfetto, a track a replica") {
+TEST_CASE("a trace holds the recorded steps, a track a replica") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   const outcome result = place.run("--model cnn --replicas 2 --batch 16 --steps 4 --quiet --trace times.json");
@@ -58,7 +58,7 @@ TEST_CASE("--trace writes the recorded steps for Perfetto, a track a replica") {
   }
 }
 
-TEST_CASE("--report writes one page about the run") {
+TEST_CASE("a report is one page about the run") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   const outcome result = place.run(
@@ -74,7 +74,7 @@ TEST_CASE("--report writes one page about the run") {
   CHECK(holds(page, "</html>"));
 }
 
-TEST_CASE("--plan shows the buckets of the gradients") {
+TEST_CASE("a plan shows the buckets of the gradients") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   const outcome result = place.run("--model cnn --plan");

@@ -16,6 +16,9 @@ namespace lockstep {
 /// for a shape (`linear`, `convolution`, `pooling`) are class templates over a geometry, constructed once for a number
 /// of samples and then run any number of times. A backend knows no layer; a layer knows no backend.
 ///
+/// A backward whose geometry says `parameter_gradient = false` touches no gradient of a parameter; dw and db may be
+/// null.
+///
 /// Where a backward is told to accumulate, it adds the gradient of all its samples, complete, to what is there: one
 /// rounding for each element, so that sums over several calls have a known order.
 ///

@@ -40,9 +40,10 @@ struct linear_geometry {
   std::int64_t in = 1;
   std::int64_t out = 1;
   bool bias = true;
-  bool relu = false;           ///< y = max(0, ...)
-  bool input_gradient = true;  ///< backward writes dx
-  bool mask_input = false;     ///< x is the output of a relu: backward zeroes dx where x <= 0
+  bool relu = false;               ///< y = max(0, ...)
+  bool input_gradient = true;      ///< backward writes dx
+  bool mask_input = false;         ///< x is the output of a relu: backward zeroes dx where x <= 0
+  bool parameter_gradient = true;  ///< backward writes dw and db; else it leaves them alone, and reads x for the mask
 
   friend constexpr bool operator==(const linear_geometry&, const linear_geometry&) = default;
 };
@@ -60,6 +61,7 @@ struct convolution_geometry {
   bool bias = true;
   bool relu = false;
   bool input_gradient = true;
+  bool parameter_gradient = true;  ///< backward writes dw and db; else it leaves them alone, and does not read x
 
   [[nodiscard]] constexpr extent2 out() const {
     return {window_output(in.height, kernel.height, stride.height, padding.height, dilation.height),

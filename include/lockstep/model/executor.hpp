@@ -37,13 +37,14 @@ class executor {
   explicit executor(int threads = 1) : context_(threads) {}
 
   /// Forward, loss and backward of `samples` samples. `scale` multiplies the gradients: 1 / the global denominator.
-  /// Gradients are written (or added, when `accumulate`); the result is the sum of the samples' losses.
+  /// Gradients, those of `trainable_count` parameters, are written (or added, when `accumulate`); the result is the sum
+  /// of the samples' losses.
   /// With no samples the gradients become zero unless they accumulate.
   template <class Target, pass_observer Observer>
   double train(const loss_type& loss, const value* parameters, value* gradients, const value* x, const Target* targets,
                std::int64_t samples, const dropout_key& key, double scale, bool accumulate, Observer&& observer) {
     if (samples == 0) {
-      if (!accumulate) std::fill_n(gradients, plan.parameter_count, value{0});
+      if (!accumulate) std::fill_n(gradients, plan.trainable_count, value{0});
       return 0;
     }
     [[maybe_unused]] const auto entered = context_.enter();

@@ -1,16 +1,18 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string_view>
 #include <utility>
 
 #include <lockstep/core/fixed_string.hpp>
+#include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/sequential.hpp>
 
 /// \file
-/// A network as a flat list: nested `sequential` and `named` taken apart, every layer with its path.
+/// A network as a flat list: nested `sequential`, `named` and `frozen` taken apart, every layer with its path.
 
 namespace lockstep::detail {
 
@@ -50,6 +52,8 @@ struct leaves {
 };
 template <fixed_string Name, class L>
 struct leaves<named<Name, L>> : leaves<L> {};
+template <class L>
+struct leaves<frozen<L>> : leaves<L> {};
 template <class... Ls>
 struct leaves<sequential<Ls...>> {
   using type = decltype((type_list<>{} + ... + typename leaves<Ls>::type{}));
@@ -114,6 +118,8 @@ struct named_part<named<Name, L>> {
   static constexpr std::string_view name = {Name.text, sizeof(Name.text) - 1};
   using layer = L;
 };
+template <class L>
+struct named_part<frozen<L>> : named_part<L> {};
 
 template <class... Ls>
 struct path_writer<sequential<Ls...>> {
@@ -140,5 +146,37 @@ struct path_writer<named<Name, L>> {
     path_writer<L>::write(out, count, own);
   }
 };
+template <class L>
+struct path_writer<frozen<L>> : path_writer<L> {};
+
+// Walks the network and writes for each leaf whether it lies inside a `frozen`.
+template <class L>
+struct frozen_writer {
+  static constexpr void write(bool* out, std::size_t& count, bool inside) { out[count++] = inside; }
+};
+template <fixed_string Name, class L>
+struct frozen_writer<named<Name, L>> : frozen_writer<L> {};
+template <class... Ls>
+struct frozen_writer<sequential<Ls...>> {
+  static constexpr void write(bool* out, std::size_t& count, bool inside) {
+    (frozen_writer<Ls>::write(out, count, inside), ...);
+  }
+};
+template <class L>
+struct frozen_writer<frozen<L>> {
+  static constexpr void write(bool* out, std::size_t& count, bool) { frozen_writer<L>::write(out, count, true); }
+};
+
+/// Which of a network's leaves are frozen; none when `Leaves` is not their number, since something that is no layer
+/// stands among them.
+template <class Network, std::size_t Leaves>
+consteval std::array<bool, Leaves> frozen_leaves() {
+  std::array<bool, Leaves> flags{};
+  if constexpr (leaves<Network>::type::size == Leaves) {
+    std::size_t count = 0;
+    frozen_writer<Network>::write(flags.data(), count, false);
+  }
+  return flags;
+}
 
 }  // namespace lockstep::detail

@@ -59,6 +59,16 @@ consteval std::array<dims, sizeof...(Leaves) + 1> flow(type_list<Leaves...>, con
   return all;
 }
 
+/// Sum of the sizes of the parameters of all leaves but those to leave out.
+template <class... Leaves>
+consteval std::int64_t parameter_total(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving,
+                                       const std::array<bool, sizeof...(Leaves)>& left_out) {
+  std::int64_t total = 0;
+  std::size_t i = 0;
+  ((total = checked_add(total, left_out[i] ? 0 : Leaves::parameters(arriving[i]).size()), ++i), ...);
+  return total;
+}
+
 /// How many leaves have something to check. A layer of pictures that gets none ends the list: what arrives behind it
 /// means nothing, and a second sentence would only hide the first.
 template <class... Leaves>
@@ -97,16 +107,15 @@ struct model {
 
   /// The plan for a backend: only its order of pictures matters.
   template <class Backend>
-  static constexpr network_plan<leaf_count> plan = make_plan(leaf_list{}, input_dims, Backend::picture_order);
+  static constexpr network_plan<leaf_count> plan =
+      make_plan(leaf_list{}, input_dims, Backend::picture_order, detail::frozen_leaves<Network, leaf_count>());
 
-  /// Sum of the sizes of all learnable tensors.
-  static constexpr std::int64_t parameter_count = [] {
-    std::int64_t total = 0;
-    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      ((total = checked_add(total, leaf<Index>::parameters(arriving[Index]).size())), ...);
-    }(std::make_index_sequence<leaf_count>{});
-    return total;
-  }();
+  /// Sum of the sizes of all parameters, frozen or not.
+  static constexpr std::int64_t parameter_count = detail::parameter_total(leaf_list{}, arriving, {});
+
+  /// Sum of the sizes of those that learn, which are not inside a `frozen`.
+  static constexpr std::int64_t trainable_count =
+      detail::parameter_total(leaf_list{}, arriving, detail::frozen_leaves<Network, leaf_count>());
 
   /// Paths of the leaves: `conv1`, `0`, `features.2`.
   static constexpr std::array<detail::path, leaf_count> paths = [] {

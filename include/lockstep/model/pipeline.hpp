@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -78,6 +80,9 @@ struct op_slots<Model, B, std::index_sequence<Index...>> : op_slot<Index, typena
 
 /// A model's ops for one number of samples: the fixed sequence of calls that a pass is. Owns the ops and no
 /// activations; those lie in an arena that the caller passes.
+///
+/// Gradients are the range of the parameters that learn. A layer need not know of being frozen: where backward passes
+/// through one that computes the gradients of its parameters anyway, they go to a buffer that nobody reads.
 template <class Model, class B>
 class pipeline {
   static constexpr const auto& plan = Model::template plan<B>;
@@ -88,7 +93,7 @@ class pipeline {
   using value = typename B::value_type;
   using context = typename B::context;
 
-  pipeline(context& c, std::int64_t samples) : samples_(samples), ops_(c, samples) {}
+  pipeline(context& c, std::int64_t samples) : samples_(samples), ops_(c, samples), unread_(unread_size) {}
 
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
 
@@ -122,6 +127,18 @@ class pipeline {
   }
 
  private:
+  static constexpr std::array<bool, Model::leaf_count> skips = []<std::size_t... Leaf>(std::index_sequence<Leaf...>) {
+    return std::array<bool, Model::leaf_count>{Model::template leaf<Leaf>::traits.skips_parameter_gradient...};
+  }(std::make_index_sequence<Model::leaf_count>{});
+  /// Gradients of the largest frozen layer that backward passes through and that computes them.
+  static constexpr std::int64_t unread_size = [] {
+    std::int64_t size = 0;
+    for (const plan_node& node : plan.nodes)
+      if (node.frozen && node.runs_backward && !skips[static_cast<std::size_t>(node.leaf)])
+        size = std::max(size, node.parameter_size);
+    return size;
+  }();
+
   template <std::size_t Index>
   auto& op() {
     return static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op;
@@ -151,8 +168,8 @@ class pipeline {
                                                 .dy = arena + node.gradient_buffer * samples_,
                                                 .parameters = parameters + node.parameter_offset,
                                                 .dx = input_gradient<Index>(arena),
-                                                .gradients = gradients + node.parameter_offset,
-                                                .accumulate = accumulate};
+                                                .gradients = gradients_of<Index>(gradients),
+                                                .accumulate = accumulate && !node.frozen};
       observer.begin(pass_part::backward, static_cast<int>(Index));
       op<Index>().backward(c, p, arguments);
       observer.end(pass_part::backward, static_cast<int>(Index));
@@ -168,6 +185,15 @@ class pipeline {
   }
 
   template <std::size_t Index>
+  value* gradients_of(value* gradients) {
+    constexpr const plan_node& node = plan.nodes[Index];
+    if constexpr (node.frozen)
+      return unread_.data();
+    else
+      return gradients + node.parameter_offset;
+  }
+
+  template <std::size_t Index>
   value* input_gradient(value* arena) const {
     if constexpr (Index == 0)
       return nullptr;
@@ -179,6 +205,7 @@ class pipeline {
 
   std::int64_t samples_;
   op_slots<Model, B, indices> ops_;
+  aligned_buffer<value> unread_;
 };
 
 }  // namespace lockstep::detail

@@ -43,12 +43,16 @@ struct plan_node {
   bool backward_reads_output = false;
   bool backward_in_place = false;
   bool backward_overwrites_input = false;
+  bool frozen = false;  ///< has parameters, and they do not learn
   std::int64_t parameter_offset = 0;
   std::int64_t parameter_size = 0;
   std::int64_t flops = 0;                     ///< forward, one sample
   std::int64_t output_buffer = no_buffer;     ///< arena offset of the output while training
   std::int64_t gradient_buffer = no_buffer;   ///< arena offset of the output's gradient
   std::int64_t inference_buffer = no_buffer;  ///< arena offset of the output in a forward pass alone
+
+  /// True when the node has parameters that learn.
+  [[nodiscard]] constexpr bool learns() const { return parameter_size > 0 && !frozen; }
 
   [[nodiscard]] constexpr node_traits traits() const {
     return {.in = in,
@@ -57,11 +61,12 @@ struct plan_node {
             .relu = fused_leaf >= 0,
             .output_gradient_masked = output_gradient_masked,
             .mask_input = mask_input,
-            .input_gradient = input_gradient};
+            .input_gradient = input_gradient,
+            .parameter_gradient = !frozen};
   }
 };
 
-/// One learnable tensor: where it lies in the flat parameter range.
+/// One parameter: where it lies in the flat range.
 struct plan_parameter {
   int node = 0;
   int index = 0;  ///< among the layer's parameters
@@ -79,11 +84,15 @@ struct leaf_info {
   dims (*output)(const dims&);
   parameter_list (*parameters)(const dims&);
   std::int64_t (*flops)(const dims&);
+  bool frozen = false;
 };
 
 template <class... Leaves>
-consteval std::array<leaf_info, sizeof...(Leaves)> gather(type_list<Leaves...>) {
-  return {leaf_info{Leaves::kind, Leaves::traits, &Leaves::output, &Leaves::parameters, &Leaves::flops}...};
+consteval std::array<leaf_info, sizeof...(Leaves)> gather(type_list<Leaves...>,
+                                                          const std::array<bool, sizeof...(Leaves)>& frozen) {
+  std::size_t i = 0;
+  return {
+      leaf_info{Leaves::kind, Leaves::traits, &Leaves::output, &Leaves::parameters, &Leaves::flops, frozen[i++]}...};
 }
 
 /// First-fit placement of ranges that live from `begin` to `end` (inclusive).
@@ -146,10 +155,11 @@ struct network_plan {
   std::array<plan_node, max_nodes> nodes{};
   std::array<plan_parameter, max_parameters> parameters{};
   std::int64_t parameter_count = 0;
-  std::int64_t forward_flops = 0;   ///< one sample
-  std::int64_t training_flops = 0;  ///< one sample, forward and backward
-  std::int64_t arena_size = 0;      ///< elements a sample, training
-  std::int64_t unshared_size = 0;   ///< what outputs and gradients take side by side
+  std::int64_t trainable_count = 0;  ///< those that learn: elements [0, trainable_count) of the flat range
+  std::int64_t forward_flops = 0;    ///< one sample
+  std::int64_t training_flops = 0;   ///< one sample, forward and the gradients that somebody reads
+  std::int64_t arena_size = 0;       ///< elements a sample, training
+  std::int64_t unshared_size = 0;    ///< what outputs and gradients take side by side
   std::int64_t inference_arena_size = 0;
 };
 
@@ -157,12 +167,14 @@ namespace detail {
 
 constexpr bool order_matters(const dims& d) { return d.rank == 3 && d[0] > 1 && d[1] * d[2] > 1; }
 
-/// Builds the nodes: order changes, fusion of relu into the layer before it, offsets of parameters.
+/// Builds the nodes: order changes, fusion of relu into the layer before it, offsets of parameters (what learns first,
+/// so that gradients and all that works on them are one range).
 template <std::size_t N>
 constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>& leaves, element_order picture_order) {
   dims now = plan.input;
   element_order order = element_order::plain;
   dims picture;  // extents behind a flattened channels-last sample
+  std::int64_t frozen_count = 0;
 
   const auto push = [&](plan_node node) { plan.nodes[static_cast<std::size_t>(plan.node_count++)] = node; };
   const auto change = [&](node_kind kind, element_order to) {
@@ -200,15 +212,18 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     node.order_in = order;
     node.picture = picture;
     const auto list = leaf.parameters(now);
-    node.parameter_offset = plan.parameter_count;
     node.parameter_size = list.size();
+    node.frozen = leaf.frozen && node.parameter_size > 0;
+    std::int64_t& end = node.frozen ? frozen_count : plan.trainable_count;
+    node.parameter_offset = end;
     for (int p = 0; p < list.count; ++p) {
       plan.parameters[static_cast<std::size_t>(plan.parameter_tensors++)] = {plan.node_count, p, list.items[p].shape,
-                                                                             plan.parameter_count, list.items[p].bound};
-      plan.parameter_count = checked_add(plan.parameter_count, list.items[p].shape.size());
+                                                                             end, list.items[p].bound};
+      end = checked_add(end, list.items[p].shape.size());
     }
     node.flops = leaf.flops(now);
-    node.backward_reads_input = leaf.traits.backward_reads_input;
+    node.backward_reads_input =
+        leaf.traits.backward_reads_input && !(node.frozen && leaf.traits.skips_parameter_gradient);
     node.backward_reads_output = leaf.traits.backward_reads_output;
     node.backward_in_place = leaf.traits.backward_in_place;
     node.backward_overwrites_input = leaf.traits.backward_overwrites_input;
@@ -231,6 +246,15 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     plan.nodes[static_cast<std::size_t>(plan.node_count - 1)].out = now;
   }
   plan.output = now;
+  // Frozen parameters were counted from zero; they lie behind the others.
+  for (int p = 0; p < plan.parameter_tensors; ++p) {
+    plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
+    plan_node& node = plan.nodes[static_cast<std::size_t>(parameter.node)];
+    if (!node.frozen) continue;
+    parameter.offset += plan.trainable_count;
+    if (parameter.index == 0) node.parameter_offset = parameter.offset;
+  }
+  plan.parameter_count = checked_add(plan.trainable_count, frozen_count);
 }
 
 /// Decides which nodes run backward, who applies the masks of fused relus, and counts the work.
@@ -240,11 +264,11 @@ constexpr void build_backward(network_plan<N>& plan, const std::array<leaf_info,
   for (int i = 0; i < plan.node_count; ++i) {
     plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
     node.input_gradient = learnt;
-    node.runs_backward = learnt || node.parameter_size > 0;
+    node.runs_backward = learnt || node.learns();
     learnt = node.runs_backward;
     plan.forward_flops = checked_add(plan.forward_flops, node.flops);
-    plan.training_flops = checked_add(
-        plan.training_flops, node.flops * (1 + (node.parameter_size > 0 ? 1 : 0) + (node.input_gradient ? 1 : 0)));
+    plan.training_flops =
+        checked_add(plan.training_flops, node.flops * (1 + (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0)));
   }
   for (int i = 0; i + 1 < plan.node_count; ++i) {
     plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
@@ -254,6 +278,7 @@ constexpr void build_backward(network_plan<N>& plan, const std::array<leaf_info,
     plan_node& reader = plan.nodes[static_cast<std::size_t>(next)];
     if (reader.kind != node_kind::layer || !leaves[static_cast<std::size_t>(reader.leaf)].traits.masks_input) continue;
     reader.mask_input = true;
+    reader.backward_reads_input = true;
     node.output_gradient_masked = true;
     node.backward_reads_output = false;
   }
@@ -344,13 +369,15 @@ constexpr void build_arena(network_plan<N>& plan) {
 
 }  // namespace detail
 
-/// The plan of a flat list of layers for samples of `input` and a backend that keeps pictures in `picture_order`.
+/// The plan of a flat list of layers for samples of `input` and a backend that keeps pictures in `picture_order`;
+/// `frozen` says of each layer whether its parameters stay as they are.
 template <class... Leaves>
 consteval network_plan<sizeof...(Leaves)> make_plan(detail::type_list<Leaves...> list, const dims& input,
-                                                    element_order picture_order) {
+                                                    element_order picture_order,
+                                                    const std::array<bool, sizeof...(Leaves)>& frozen = {}) {
   network_plan<sizeof...(Leaves)> plan;
   plan.input = input;
-  const auto leaves = detail::gather(list);
+  const auto leaves = detail::gather(list, frozen);
   detail::build_nodes(plan, leaves, picture_order);
   detail::build_backward(plan, leaves);
   detail::build_arena(plan);

@@ -76,7 +76,7 @@ inline constexpr auto leaf_kinds = []<std::size_t... Index>(std::index_sequence<
   return std::array<std::string_view, sizeof...(Index)>{Model::template leaf<Index>::kind...};
 }(std::make_index_sequence<Model::leaf_count>{});
 
-/// The two leading cells of a node's row: which layer, and what it does (`conv2d+relu`).
+/// The two leading cells of a node's row: which layer, and what it does (`conv2d+relu`, `conv2d+relu, frozen`).
 template <class Model>
 [[nodiscard]] std::pair<std::string, std::string> node_title(const plan_node& node) {
   if (node.kind == node_kind::to_channels_last) return {"", "to channels-last"};
@@ -84,6 +84,7 @@ template <class Model>
   const auto leaf = static_cast<std::size_t>(node.leaf);
   std::string kind(leaf_kinds<Model>[leaf]);
   if (node.fused_leaf >= 0) kind.append("+").append(leaf_kinds<Model>[static_cast<std::size_t>(node.fused_leaf)]);
+  if (node.frozen) kind += ", frozen";
   return {std::string(Model::paths[leaf].view()), std::move(kind)};
 }
 
@@ -92,7 +93,7 @@ template <class Model>
 /// The static plan as text: a line a node of the network (its layer, what it does, extents of a sample, parameters,
 /// forward flops of a sample, where its output and its output's gradient lie in the arena), a line a parameter under
 /// PyTorch's name, then what a training step of `batch` samples on `replicas` replicas needs. Arena offsets count
-/// elements of one sample, parameter offsets elements.
+/// elements of one sample, parameter offsets elements. Frozen layers and parameters are marked.
 /// Throws value_error when `replicas` or `batch` is below one.
 template <class Model, class Backend>
 [[nodiscard]] std::string plan_table(int replicas, std::int64_t batch) {
@@ -114,20 +115,23 @@ template <class Model, class Backend>
   detail::table_writer parameters(2, {"parameter", "shape", "elements", "offset"});
   for (int p = 0; p < plan.parameter_tensors; ++p) {
     const plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
-    parameters.add({Model::template parameter_name<Backend>(parameter), to_string(parameter.shape),
-                    grouped(parameter.shape.size()), grouped(parameter.offset)});
+    const bool frozen = plan.nodes[static_cast<std::size_t>(parameter.node)].frozen;
+    parameters.add({Model::template parameter_name<Backend>(parameter),
+                    to_string(parameter.shape).append(frozen ? ", frozen" : ""), grouped(parameter.shape.size()),
+                    grouped(parameter.offset)});
   }
 
   // A replica's arena holds one micro-shard, or all of a shorter shard.
   const std::int64_t samples = std::min(micro_shard<Model, Backend>, shard_of(batch, replicas, 0).count);
   const auto bytes = [&](std::int64_t elements) { return grouped(checked_multiply(elements, element)); };
   const auto arena = [&](std::int64_t elements) { return bytes(checked_multiply(samples, elements)); };
-  const std::int64_t gradients = checked_multiply(plan.parameter_count, replicas);
+  const std::int64_t gradients = checked_multiply(plan.trainable_count, replicas);
 
   detail::table_writer totals(1, {"total", "value"});
   totals.add({"parameters", grouped(plan.parameter_count)});
+  if (plan.trainable_count != plan.parameter_count) totals.add({"trainable parameters", grouped(plan.trainable_count)});
   totals.add({"parameter bytes", bytes(plan.parameter_count)});
-  totals.add({"gradient bytes a replica", bytes(plan.parameter_count)});
+  totals.add({"gradient bytes a replica", bytes(plan.trainable_count)});
   totals.add({"gradient bytes", bytes(gradients)});
   totals.add({"samples a micro-shard", grouped(samples)});
   totals.add({"arena bytes a replica", arena(plan.arena_size)});

@@ -16,7 +16,8 @@ namespace lockstep {
 template <std::int64_t Out, extent2 Kernel, class... Options>
 struct conv2d {
   static constexpr std::string_view kind = "conv2d";
-  static constexpr layer_traits traits{.needs_picture_order = true, .fuses_relu = true};
+  static constexpr layer_traits traits{
+      .needs_picture_order = true, .fuses_relu = true, .skips_parameter_gradient = true};
   static constexpr detail::window_options options = detail::window_options::of<Options...>();
 
   template <dims Arriving>
@@ -75,6 +76,7 @@ struct conv2d {
       auto all = geometry(T.in);
       all.relu = T.relu;
       all.input_gradient = T.input_gradient;
+      all.parameter_gradient = T.parameter_gradient;
       return all;
     }();
 
@@ -87,7 +89,8 @@ struct conv2d {
 
     void backward(context& c, const pass&, const backward_arguments<value>& a) {
       if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * T.out.size(), a.y, a.dy, a.dy);
-      convolution_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients, a.gradients + g.weight_size(), a.accumulate);
+      convolution_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients,
+                            T.parameter_gradient ? a.gradients + g.weight_size() : nullptr, a.accumulate);
     }
 
    private:

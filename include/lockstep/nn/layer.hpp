@@ -45,6 +45,9 @@ struct layer_traits {
   bool backward_reads_output = false;
   bool backward_in_place = false;          ///< dx may be the same range as dy
   bool backward_overwrites_input = false;  ///< dx may be the same range as x
+  /// Obeys node_traits::parameter_gradient: without it, backward computes no gradient of a parameter, and reads the
+  /// input for nothing but mask_input.
+  bool skips_parameter_gradient = false;
 };
 
 /// All that is known at compile time about one layer at its place in a network; the template argument of a layer's
@@ -57,6 +60,7 @@ struct node_traits {
   bool output_gradient_masked = false;  ///< the next layer applies the mask of our relu
   bool mask_input = false;              ///< apply the mask of the relu before us
   bool input_gradient = true;
+  bool parameter_gradient = true;  ///< false for a frozen layer: what is written to its gradients is lost
 
   friend constexpr bool operator==(const node_traits&, const node_traits&) = default;
 };
@@ -75,7 +79,7 @@ struct backward_arguments {
   T* dy;                ///< gradient of the output; may be overwritten
   const T* parameters;  ///< the layer's flat range
   T* dx;                ///< gradient of the input; null unless traits.input_gradient. See layer_traits on aliasing
-  T* gradients;         ///< the layer's flat range
+  T* gradients;         ///< the layer's flat range; of a frozen layer, memory that nobody reads
   bool accumulate;      ///< add the complete gradient of these samples to `gradients` instead of overwriting
 };
 

@@ -13,7 +13,8 @@ namespace lockstep {
 template <std::int64_t In, std::int64_t Out, bool Bias>
 struct basic_linear {
   static constexpr std::string_view kind = "linear";
-  static constexpr layer_traits traits{.fuses_relu = true, .masks_input = true, .backward_overwrites_input = true};
+  static constexpr layer_traits traits{
+      .fuses_relu = true, .masks_input = true, .backward_overwrites_input = true, .skips_parameter_gradient = true};
 
   template <dims Arriving>
   static consteval void check() {
@@ -45,7 +46,8 @@ struct basic_linear {
                                                                 .bias = Bias,
                                                                 .relu = T.relu,
                                                                 .input_gradient = T.input_gradient,
-                                                                .mask_input = T.mask_input}>;
+                                                                .mask_input = T.mask_input,
+                                                                .parameter_gradient = T.parameter_gradient}>;
     static constexpr std::int64_t weights = T.in.size() * Out;
 
    public:
@@ -57,7 +59,8 @@ struct basic_linear {
 
     void backward(context& c, const pass&, const backward_arguments<value>& a) {
       if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * Out, a.y, a.dy, a.dy);
-      product_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients, a.gradients + weights, a.accumulate);
+      product_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients,
+                        T.parameter_gradient ? a.gradients + weights : nullptr, a.accumulate);
     }
 
     [[nodiscard]] static constexpr std::int64_t physical(int parameter, std::int64_t index) {

@@ -49,7 +49,7 @@ struct report_data {
 struct report_run {
   int replicas = 1;
   std::int64_t batch = 1;
-  std::int64_t optimizer_states = 0;  ///< buffers as long as the parameters: 1 for momentum, 2 for Adam
+  std::int64_t optimizer_states = 0;  ///< buffers as long as the gradients: 1 for momentum, 2 for Adam
   std::int64_t data_bytes = 0;        ///< the data set and the loader's batches
 };
 
@@ -58,13 +58,13 @@ template <class Model, class Backend>
 [[nodiscard]] std::vector<memory_item> memory_items(const report_run& run) {
   constexpr const auto& plan = Model::template plan<Backend>;
   constexpr auto element = static_cast<std::int64_t>(sizeof(typename Backend::value_type));
-  const std::int64_t parameters = checked_multiply(plan.parameter_count, element);
+  const std::int64_t gradients = checked_multiply(plan.trainable_count, element);
   std::int64_t samples = 0;  // at once, of all replicas
   for (int r = 0; r < run.replicas; ++r)
     samples += std::min(micro_shard<Model, Backend>, shard_of(run.batch, run.replicas, r).count);
-  return {{"parameters", parameters},
-          {"gradients", checked_multiply(parameters, run.replicas)},
-          {"optimizer state", checked_multiply(parameters, run.optimizer_states)},
+  return {{"parameters", checked_multiply(plan.parameter_count, element)},
+          {"gradients", checked_multiply(gradients, run.replicas)},
+          {"optimizer state", checked_multiply(gradients, run.optimizer_states)},
           {"activations", checked_multiply(checked_multiply(plan.arena_size, element), samples)},
           {"data", run.data_bytes}};
 }

@@ -44,7 +44,7 @@ template <class Model, class Backend>
   for (int i = 0; i < plan.node_count; ++i) {
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
     auto [layer, kind] = detail::node_title<Model>(node);
-    const int products = (node.parameter_size > 0 ? 1 : 0) + (node.input_gradient ? 1 : 0);
+    const int products = (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0);
     rows.push_back({.layer = std::move(layer),
                     .kind = std::move(kind),
                     .sample = to_string(node.in) + " -> " + to_string(node.out),

@@ -52,7 +52,7 @@ template <class Sizes, std::size_t Leaves>
 [[nodiscard]] consteval auto plan_buckets(const network_plan<Leaves>& plan, std::int64_t element_bytes) {
   bucket_plan<network_plan<Leaves>::max_nodes> result;
   result.ready.fill(-1);
-  bucket open{.first = plan.parameter_count, .last = plan.parameter_count, .node = -1};
+  bucket open{.first = plan.trainable_count, .last = plan.trainable_count, .node = -1};
   const auto close = [&] {
     result.ready[static_cast<std::size_t>(open.node)] = result.count;
     result.buckets[static_cast<std::size_t>(result.count++)] = open;
@@ -60,10 +60,10 @@ template <class Sizes, std::size_t Leaves>
   };
   for (int i = plan.node_count - 1; i >= 0; --i) {
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
-    if (node.parameter_size == 0) continue;
+    if (!node.learns()) continue;
     open.first = node.parameter_offset;
     open.node = i;
-    if (open.size() * element_bytes >= Sizes::limit(plan.parameter_count * element_bytes, result.count)) close();
+    if (open.size() * element_bytes >= Sizes::limit(plan.trainable_count * element_bytes, result.count)) close();
   }
   if (open.size() > 0) close();
   return result;

@@ -97,6 +97,10 @@ class data_parallel {
   template <class L = loss_type>
   double step(input_view images, std::span<const typename L::template target_type<value_type>> targets,
               std::optional<double> denominator = {}) {
+    static_assert(
+        learns,
+        "lockstep: data_parallel::step: every layer of the model is frozen, so that no step changes anything; "
+        "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
     const batch<L> own{images.data_handle(), targets, images.extent(0)};
     return engine_.step(own, engine_.agree(detail::rank_call::step, own, denominator));
@@ -111,6 +115,9 @@ class data_parallel {
   template <class L = loss_type>
   double accumulate(input_view images, std::span<const typename L::template target_type<value_type>> targets,
                     std::optional<double> denominator = {}) {
+    static_assert(learns,
+                  "lockstep: data_parallel::accumulate: every layer of the model is frozen, so that there are no "
+                  "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
     const batch<L> own{images.data_handle(), targets, images.extent(0)};
     return engine_.accumulate(own, engine_.agree(detail::rank_call::accumulate, own, denominator));
@@ -177,7 +184,7 @@ class data_parallel {
     return {};
   }
 
-  /// The learnable tensors by PyTorch's names, readable and writable.
+  /// All parameters by PyTorch's names, frozen ones too, readable and writable.
   [[nodiscard]] auto parameters() {
     return named_values_range<Model, backend_type, 1, true>({engine_.parameters.data()});
   }
@@ -185,7 +192,8 @@ class data_parallel {
     return named_values_range<Model, backend_type, 1, false>({engine_.parameters.data()});
   }
 
-  /// The gradients of the last step, summed over the replicas; before they were clipped.
+  /// The gradients of the last step, summed over the replicas; before they were clipped. Frozen parameters have none
+  /// and are left out (in PyTorch their .grad is None).
   [[nodiscard]] auto gradients() const {
     auto buffers = engine_.gradient_buffers();
     if (engine_.summed) {
@@ -193,7 +201,7 @@ class data_parallel {
       buffers.fill(nullptr);
       buffers[0] = engine_.update.sums();
     }
-    return named_values_range<Model, backend_type, engine::count, false>(buffers);
+    return named_values_range<Model, backend_type, engine::count, false, true>(buffers);
   }
 
   /// The norm of all gradients of the last step together, before clipping; NaN unless max_norm or non_finite is set.
@@ -215,6 +223,45 @@ class data_parallel {
     engine_.record = to;
   }
 
+  /// Measures the link and a few passes over a batch, and from then on sends buckets together or one by one, whichever
+  /// ends a step first. Nothing is updated. All ranks call it, before training or between steps; the result is the same
+  /// on all, and can be kept for later runs.
+  template <class L = loss_type>
+  bucket_schedule calibrate_buckets(input_view images,
+                                    std::span<const typename L::template target_type<value_type>> targets)
+    requires(has_ranks)
+  {
+    const auto entered = engine_.enter();
+    const batch<L> own{images.data_handle(), targets, images.extent(0)};
+    return engine_.calibrate(own, engine_.agree(detail::rank_call::accumulate, own, {}));
+  }
+
+  /// Sends the buckets in these messages, the same on every rank. Throws value_error for what is no schedule.
+  void set_bucket_schedule(const bucket_schedule& schedule)
+    requires(has_ranks)
+  {
+    const auto entered = engine_.enter();
+    engine_.ranks.set_schedule(schedule);
+  }
+
+  /// Throws communicator_error, on every rank, unless all hold the same parameters, compared by checksum; it names the
+  /// first that differ. All ranks call it. Ranks of one seed start equal and stay so: a difference is a fault.
+  void verify()
+    requires(has_ranks)
+  {
+    const auto entered = engine_.enter();
+    engine_.verify();
+  }
+
+  /// Gives every rank the parameters, the optimizer's state, the seed and the step counter of rank `root`, such as
+  /// after that one has loaded a file. All ranks call it, with the same optimizer options.
+  void broadcast(int root = 0)
+    requires(has_ranks)
+  {
+    const auto entered = engine_.enter();
+    engine_.broadcast(root);
+  }
+
   /// This trainer's way to the other ranks. Not while a step runs.
   [[nodiscard]] communicator_type& communicator() noexcept
     requires(has_ranks)
@@ -231,6 +278,9 @@ class data_parallel {
   [[nodiscard]] std::int64_t steps() const noexcept { return engine_.steps; }
 
  private:
+  /// False when there are parameters and all are frozen.
+  static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
+
   template <class L>
   using batch = typename engine::template batch<typename L::template target_type<value_type>>;
 

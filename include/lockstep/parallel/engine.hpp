@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -33,6 +34,8 @@
 #include <lockstep/parallel/thread_team.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
+#include <lockstep/parallel/verify.hpp>
+#include <lockstep/parallel/watchdog.hpp>
 
 namespace lockstep::detail {
 
@@ -75,7 +78,7 @@ struct trainer_engine {
         loss(std::move(criterion)),
         options(std::move(settings)),
         parameters(plan.parameter_count),
-        update(plan.parameter_count),
+        update(plan.trainable_count),
         ranks(std::forward<Link>(link)...),
         team(options.pin) {
     options.check();
@@ -84,10 +87,14 @@ struct trainer_engine {
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) { replicas[r] = std::make_unique<replica>(options.threads_per_replica); });
     initialize(seed{0});
+    if (options.time_limit > 0)
+      guard =
+          std::make_unique<watchdog>(options.time_limit, [this](double seconds) { options.on_stall(where(seconds)); });
   }
-  trainer_engine(const trainer_engine&) = delete;
-  trainer_engine& operator=(const trainer_engine&) = delete;
-  ~trainer_engine() = default;
+  /// Waits for a call that another thread is still in.
+  ~trainer_engine() {
+    while (busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+  }
 
   /// Throws value_error when another thread is inside.
   [[nodiscard]] entrance enter() { return entrance(busy); }
@@ -182,6 +189,8 @@ struct trainer_engine {
       report_non_finite();
     else
       ++steps;
+    if constexpr (has_ranks)
+      if (options.verify_every > 0 && steps % options.verify_every == 0) verify();
     return result;
   }
 
@@ -215,6 +224,8 @@ struct trainer_engine {
     std::atomic<bool> failed{false};
     std::array<std::exception_ptr, count> errors{};
 
+    now.store(steps, std::memory_order_relaxed);
+    if (guard) guard->begin();
     const auto communicate = [&](std::size_t part) {
       if constexpr (Reduce) {
         const track spans = track_of(N);
@@ -235,7 +246,10 @@ struct trainer_engine {
       try {
         self.train(pass, member * leaves_per_replica, leaves, losses, spans,
                    [&](int node, const auto& complete_from) noexcept {
-                     if constexpr (Reduce) ranks.completed(node, next, complete_from);
+                     if constexpr (Reduce)
+                       ranks.completed(node, next, complete_from);
+                     else if constexpr (has_ranks)
+                       ranks.note(node);
                    });
       } catch (...) {
         errors[r] = std::current_exception();
@@ -260,6 +274,7 @@ struct trainer_engine {
       spans.span(finishing, activity::update);
       self.position.set(activity::wait);
     });
+    if (guard) guard->end();
 
     if (failed.load(std::memory_order_relaxed)) {
       if (Reduce) drop_pending();  // their sums were sent
@@ -271,6 +286,18 @@ struct trainer_engine {
       return ranks.loss() / terms.denominator;
     }
     return tree_sum(losses) / terms.denominator;
+  }
+
+  /// Where the current step is, for another thread.
+  [[nodiscard]] stall_report where(double seconds) const {
+    stall_report report{.step = now.load(std::memory_order_relaxed), .seconds = seconds, .doing = {}};
+    locate<Model, backend_type>(replicas, report);
+    if constexpr (has_ranks) {
+      const std::size_t part = ranks.position();
+      if (part < ranks_type::bucket_count) report.bucket = static_cast<int>(part);
+    }
+    if (report.replica < 0) report.doing = has_ranks ? "all replicas wait for the communicator" : "no replica works";
+    return report;
   }
 
   void drop_pending() {
@@ -298,24 +325,35 @@ struct trainer_engine {
     std::array<evaluation, leaf_count> parts{};
     on_all([&](std::size_t r) {
       each_leaf(r, own.samples, [&](int leaf, const shard_range& shard) {
-        parts[static_cast<std::size_t>(leaf)] = evaluate(*replicas[r], own, shard);
+        parts[static_cast<std::size_t>(leaf)] = evaluate_shard<Model, backend_type>(
+            replicas[r]->executor, loss, parameters.data(), own.images + shard.first * plan.input.size(),
+            own.targets.data() + shard.first * loss.target_size(plan.output), shard.count);
       });
     });
     return all += tree_sum(parts);
   }
 
+  /// Chooses which buckets travel together, from the link's cost and three passes over a batch.
   template <class Target>
-  evaluation evaluate(replica& self, const batch<Target>& own, const shard_range& shard) const {
-    evaluation part;
-    self.executor.infer(parameters.data(), own.images + shard.first * plan.input.size(), shard.count,
-                        [&](std::int64_t first, std::int64_t samples, const value_type* y) {
-                          const auto* t = own.targets.data() + (shard.first + first) * loss.target_size(plan.output);
-                          part.loss_sum += loss.template forward_backward<backend_type>(
-                              self.executor.context(), samples, plan.output, y, t, 1.0, nullptr);
-                          part.correct += loss.correct(samples, plan.output, y, t);
-                          part.counted += loss.counted(samples, t);
-                        });
-    return part;
+  bucket_schedule calibrate(const batch<Target>& own, const batch_terms& terms) {
+    return ranks.calibrate([&] { train<false>(own, terms, [](std::size_t) {}); });
+  }
+
+  /// Compares the parameters with those of the other ranks.
+  void verify() { verify_parameters<Model, backend_type>(ranks.communicator(), parameters.data()); }
+
+  /// Gives every rank the parameters, optimizer state, seed and step counter of one.
+  void broadcast(int root) {
+    auto& communicator = ranks.communicator();
+    communicator.broadcast(std::span<value_type>(parameters.data(), static_cast<std::size_t>(plan.parameter_count)),
+                           root);
+    const auto [from_seed, from_steps] =
+        counters_of_root<2>(communicator, root, {key.value, static_cast<std::uint64_t>(steps)});
+    key = seed{from_seed};
+    steps = static_cast<std::int64_t>(from_steps);
+    update.prepare(optimizer, steps);
+    update.each_state([&](std::span<value_type> state) { communicator.broadcast(state, root); });
+    drop_pending();
   }
 
   /// Finds out where the NaN or infinity of the last gradients is, and calls or throws as the options say.
@@ -352,9 +390,11 @@ struct trainer_engine {
   gradient_update<backend_type, optimizer_type, count> update;
   std::array<std::unique_ptr<replica>, count> replicas;
   timeline* record = nullptr;
+  std::atomic<std::int64_t> now{0};  ///< the step that runs, for other threads
   std::atomic<bool> busy{false};
   [[no_unique_address]] ranks_type ranks;
-  thread_team<N> team;  // last: its threads end before what they use
+  thread_team<N> team;              // last: its threads end before what they use
+  std::unique_ptr<watchdog> guard;  // reads all of the above
 };
 
 }  // namespace lockstep::detail

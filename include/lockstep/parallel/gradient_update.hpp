@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -42,6 +43,13 @@ class gradient_update {
     if (sums_.size() > 0) return;
     sums_ = aligned_buffer<value>(size_);
     squares_.resize(static_cast<std::size_t>((size_ + block - 1) / block));
+  }
+
+  /// Calls f(span) for each buffer of optimizer state.
+  template <class F>
+  void each_state(const F& f) {
+    for (auto& state : states_)
+      if (state.size() > 0) f(std::span<value>(state.data(), static_cast<std::size_t>(state.size())));
   }
 
   /// Clears the optimizer's state.

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -16,7 +17,7 @@
 
 namespace lockstep {
 
-/// One named tensor of a trained model: a learnable tensor, or its gradient. Values are in PyTorch's order.
+/// One named tensor of a trained model: a parameter, or its gradient. Values are in PyTorch's order.
 /// Buffers is 1 for parameters; gradients have one buffer a replica, null where a replica adds nothing, and their value
 /// is the sum.
 template <class Model, class B, std::size_t Buffers, bool Writable>
@@ -65,9 +66,26 @@ class named_values {
   std::string name_;
 };
 
-/// A range of named tensors in the model's order. Borrows the trainer's buffers.
-template <class Model, class B, std::size_t Buffers, bool Writable>
+/// A range of named tensors in the model's order: all, or without the frozen ones when TrainableOnly. Borrows the
+/// trainer's buffers.
+template <class Model, class B, std::size_t Buffers, bool Writable, bool TrainableOnly = false>
 class named_values_range {
+  static constexpr const auto& plan = Model::template plan<B>;
+
+  /// The numbers of the tensors in the range.
+  static constexpr auto chosen = [] {
+    struct {
+      std::array<int, static_cast<std::size_t>(plan.parameter_tensors)> all{};
+      int count = 0;
+    } list;
+    for (int p = 0; p < plan.parameter_tensors; ++p) {
+      const plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
+      if (TrainableOnly && plan.nodes[static_cast<std::size_t>(parameter.node)].frozen) continue;
+      list.all[static_cast<std::size_t>(list.count++)] = p;
+    }
+    return list;
+  }();
+
  public:
   using element = named_values<Model, B, Buffers, Writable>;
   using pointer = typename element::pointer;
@@ -80,7 +98,7 @@ class named_values_range {
 
     iterator() = default;
     iterator(int index, const std::array<pointer, Buffers>& buffers) : index_(index), buffers_(buffers) {}
-    element operator*() const { return {index_, buffers_}; }
+    element operator*() const { return {chosen.all[static_cast<std::size_t>(index_)], buffers_}; }
     iterator& operator++() {
       ++index_;
       return *this;
@@ -100,8 +118,8 @@ class named_values_range {
   explicit named_values_range(const std::array<pointer, Buffers>& buffers) : buffers_(buffers) {}
 
   [[nodiscard]] iterator begin() const { return {0, buffers_}; }
-  [[nodiscard]] iterator end() const { return {Model::template plan<B>.parameter_tensors, buffers_}; }
-  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(Model::template plan<B>.parameter_tensors); }
+  [[nodiscard]] iterator end() const { return {chosen.count, buffers_}; }
+  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(chosen.count); }
 
   /// The tensor of that name. Throws value_error, naming those that exist.
   [[nodiscard]] element at(std::string_view name) const {
@@ -110,7 +128,8 @@ class named_values_range {
       if (each.name() == name) return each;
       known.append(known.empty() ? "" : ", ").append(each.name());
     }
-    throw value_error("parameters", "one of " + known, std::string(name));
+    throw value_error("parameters", "one of " + known, std::string(name),
+                      chosen.count < plan.parameter_tensors ? "frozen parameters have no gradients" : "");
   }
 
  private:

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,7 +19,9 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/model/parameter_matrix.hpp>
 #include <lockstep/parallel/bucket.hpp>
+#include <lockstep/parallel/bucket_schedule.hpp>
 #include <lockstep/parallel/bucket_thread.hpp>
+#include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep::detail {
 
@@ -51,6 +56,9 @@ class rank_link {
         context_(1),
         slots_(header + static_cast<std::size_t>(communicator_.size())) {
     check_models();
+    bucket_schedule each(bucket_count);
+    std::iota(each.begin(), each.end(), 0);
+    set_schedule(each);
   }
 
   /// One exchange over all ranks before a batch. `refused`: this rank will not take its batch. Throws
@@ -116,14 +124,89 @@ class rank_link {
     else
       B::template reduce_and_update<replicas, 0>(context_, range.first, range.last, gradients, sums, none,
                                                  [](value g, value& sum) { sum = g; });
-    const auto& tensors = bucket_tensors;
+    const message& now = messages_[message_of_[b]];
+    if (now.last_bucket != b) return;  // it leaves with others, of which one is still to come
     guarded([&] {
-      hook_(communicator_,
-            bucket_view{
-                .index = static_cast<int>(b),
-                .gradients = {sums + range.first, static_cast<std::size_t>(range.size())},
-                .tensors = std::span(tensors.all).subspan(tensors.first[b], tensors.first[b + 1] - tensors.first[b])});
+      hook_(communicator_, bucket_view{.index = static_cast<int>(message_of_[b]),
+                                       .gradients = {sums + now.first, static_cast<std::size_t>(now.last - now.first)},
+                                       .tensors = now.tensors});
     });
+  }
+
+  /// Sends the buckets in these messages from now on. Throws value_error.
+  void set_schedule(const bucket_schedule& schedule) {
+    check_schedule(schedule, bucket_count);
+    std::vector<message> messages;
+    std::size_t bucket_at = 0;
+    for (const int last : schedule) {
+      message next{.first = buckets.buckets[static_cast<std::size_t>(last)].first,
+                   .last = buckets.buckets[bucket_at].last,
+                   .last_bucket = static_cast<std::size_t>(last),
+                   .tensors = {}};
+      for (; bucket_at <= next.last_bucket; ++bucket_at) message_of_[bucket_at] = messages.size();
+      for (std::size_t p = 0; p < static_cast<std::size_t>(plan.parameter_tensors); ++p) {
+        const plan_parameter& parameter = plan.parameters[p];
+        if (parameter.offset < next.first || parameter.offset >= next.last) continue;
+        const auto [rows, columns] = parameter_matrices<Model, B>[p];
+        next.tensors.push_back({.offset = parameter.offset - next.first, .rows = rows, .columns = columns});
+      }
+      std::sort(next.tensors.begin(), next.tensors.end(),
+                [](const bucket_tensor& a, const bucket_tensor& b) { return a.offset < b.offset; });
+      messages.push_back(std::move(next));
+    }
+    messages_ = std::move(messages);
+  }
+
+  /// A replica has run the last backward of `node` in a pass that does not reduce.
+  void note(int node) noexcept {
+    const int b = buckets.ready[static_cast<std::size_t>(node)];
+    if (clock_start_ == 0 || b < 0) return;
+    auto& ready = ready_[static_cast<std::size_t>(b)];
+    const std::int64_t now = timeline::now() - clock_start_;
+    for (std::int64_t seen = ready.load(std::memory_order_relaxed); seen < now;)
+      if (ready.compare_exchange_weak(seen, now, std::memory_order_relaxed)) break;
+  }
+
+  /// Measures the link and the passes that run_pass() makes, which do not reduce, and sets the schedule that suits
+  /// both, on all ranks alike.
+  template <class RunPass>
+  bucket_schedule calibrate(const RunPass& run_pass) {
+    std::array<double, bucket_count> ready;
+    ready.fill(std::numeric_limits<double>::infinity());
+    for (int i = 0; i < 3; ++i) {
+      for (auto& each : ready_) each.store(0, std::memory_order_relaxed);
+      clock_start_ = timeline::now();
+      run_pass();
+      clock_start_ = 0;
+      for (std::size_t b = 0; b < bucket_count; ++b)
+        ready[b] = std::min(ready[b], 1e-9 * static_cast<double>(ready_[b].load(std::memory_order_relaxed)));
+    }
+    constexpr std::int64_t most = std::int64_t{1} << 20U;
+    const auto large = static_cast<std::size_t>(std::clamp<std::int64_t>(buckets.buckets[0].last, 2, most));
+    std::vector<float> scratch(large);
+    const auto seconds = [&](std::size_t size) {
+      double best = std::numeric_limits<double>::infinity();
+      for (int i = 0; i < 5; ++i) {
+        communicator_.barrier();
+        const std::int64_t begin = timeline::now();
+        communicator_.all_reduce(std::span(scratch).first(size));
+        best = std::min(best, 1e-9 * static_cast<double>(timeline::now() - begin));
+      }
+      return best;
+    };
+    const double one = seconds(1), all = seconds(large);
+    std::vector<double> mean{one, std::max(0.0, all - one) / (static_cast<double>(large - 1) * sizeof(float))};
+    mean.insert(mean.end(), ready.begin(), ready.end());
+    communicator_.all_reduce(std::span<double>(mean));
+    for (double& each : mean) each /= communicator_.size();
+    for (std::size_t b = 3; b < mean.size(); ++b) mean[b] = std::max(mean[b], mean[b - 1]);
+    std::array<std::int64_t, bucket_count> bytes{};
+    for (std::size_t b = 0; b < bucket_count; ++b)
+      bytes[b] = buckets.buckets[b].size() * static_cast<std::int64_t>(sizeof(value));
+    auto schedule = schedule_buckets(std::span<const double>(mean).subspan(2), bytes,
+                                     {.latency = mean[0], .seconds_per_byte = mean[1]});
+    set_schedule(schedule);
+    return schedule;
   }
 
   /// In the communication thread, behind the buckets: the sum of the losses, and how many ranks have failed.
@@ -147,6 +230,8 @@ class rank_link {
                                "parameters are as before; see the exception of that rank");
   }
 
+  /// The part of the step whose turn it is: a bucket, or the number of them for what follows.
+  [[nodiscard]] std::size_t position() const noexcept { return thread_.position(); }
   [[nodiscard]] double loss() const noexcept { return tail_[0]; }
   [[nodiscard]] Communicator& communicator() noexcept { return communicator_; }
   [[nodiscard]] const Communicator& communicator() const noexcept { return communicator_; }
@@ -155,26 +240,12 @@ class rank_link {
  private:
   static constexpr std::size_t header = 4;  ///< the denominator and a count for each rank_call
 
-  /// The tensors of all buckets, one bucket after the other.
-  struct tensor_list {
-    std::array<bucket_tensor, static_cast<std::size_t>(plan.parameter_tensors)> all{};
-    std::array<std::size_t, bucket_count + 1> first{};
+  /// Consecutive buckets that travel together.
+  struct message {
+    std::int64_t first = 0, last = 0;  ///< elements of the flat gradients
+    std::size_t last_bucket = 0;
+    std::vector<bucket_tensor> tensors;
   };
-  static constexpr tensor_list bucket_tensors = [] {
-    tensor_list list;
-    std::size_t used = 0;
-    for (std::size_t b = 0; b < bucket_count; ++b) {
-      const bucket& range = buckets.buckets[b];
-      for (std::size_t p = 0; p < list.all.size(); ++p) {
-        const plan_parameter& parameter = plan.parameters[p];
-        if (parameter.offset < range.first || parameter.offset >= range.last) continue;
-        const auto [rows, columns] = parameter_matrices<Model, B>[p];
-        list.all[used++] = {.offset = parameter.offset - range.first, .rows = rows, .columns = columns};
-      }
-      list.first[b + 1] = used;
-    }
-    return list;
-  }();
 
   /// A failure of this rank alone would leave the others waiting: it closes the communicator, where that can be done.
   template <class F>
@@ -197,10 +268,11 @@ class rank_link {
   }
 
   void check_models() {
-    std::array<double, 4> own{static_cast<double>(plan.parameter_count), static_cast<double>(plan.parameter_tensors),
+    std::array<double, 5> own{static_cast<double>(plan.parameter_count), static_cast<double>(plan.trainable_count),
+                              static_cast<double>(plan.parameter_tensors),
                               static_cast<double>(plan.training_flops % (std::int64_t{1} << 40U)),
                               static_cast<double>(bucket_count)};
-    std::array<double, 4> sums = own;
+    std::array<double, 5> sums = own;
     communicator_.all_reduce(std::span<double>(sums));
     // Small integers: their sums are exact.
     const bool same = std::equal(own.begin(), own.end(), sums.begin(),
@@ -211,7 +283,8 @@ class rank_link {
     if (differing[0] > 0)
       throw communicator_error("data_parallel", "the same model and buckets on every rank",
                                "rank " + std::to_string(communicator_.rank()) + " with " +
-                                   std::to_string(plan.parameter_count) + " parameters in " +
+                                   std::to_string(plan.parameter_count) + " parameters, " +
+                                   std::to_string(plan.trainable_count) + " of them trainable, in " +
                                    std::to_string(bucket_count) + " buckets, others with something else");
   }
 
@@ -220,6 +293,10 @@ class rank_link {
   typename B::context context_;
   std::vector<double> slots_;
   std::array<double, 2> tail_{};
+  std::vector<message> messages_;
+  std::array<std::size_t, bucket_count> message_of_{};
+  std::array<std::atomic<std::int64_t>, bucket_count> ready_{};
+  std::int64_t clock_start_ = 0;
   bucket_thread<bucket_count + 1, N> thread_;  // last: it uses all of the above
 };
 

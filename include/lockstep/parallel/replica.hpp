@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
@@ -13,6 +15,7 @@
 #include <lockstep/parallel/gradient_tree.hpp>
 #include <lockstep/parallel/shard.hpp>
 #include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep::detail {
 
@@ -34,6 +37,18 @@ class replica_position {
  private:
   alignas(64) std::atomic<std::uint32_t> now_{static_cast<std::uint32_t>(activity::wait) << 24U};
 };
+
+/// `backward of conv2`: what a replica does, in words. Layers without a name go by their position.
+template <class Model, class B>
+[[nodiscard]] std::string doing(activity what, int node) {
+  constexpr std::array<std::string_view, 7> names{"forward", "the loss",      "backward",  "adding up gradients",
+                                                  "waiting", "communicating", "the update"};
+  std::string text(names[static_cast<std::size_t>(what)]);
+  if (node < 0) return text;
+  const int leaf = Model::template plan<B>.nodes[static_cast<std::size_t>(node)].leaf;
+  return text.append(" of ").append(leaf < 0 ? "a change of order"
+                                             : Model::paths[static_cast<std::size_t>(leaf)].view());
+}
 
 /// One track of a timeline, or nothing: measures a span at the cost of a branch when nothing is recorded.
 struct track {
@@ -100,7 +115,7 @@ class replica {
  public:
   using value = typename B::value_type;
 
-  explicit replica(int threads) : executor(threads), gradients(plan.parameter_count), tree_(plan.parameter_count) {}
+  explicit replica(int threads) : executor(threads), gradients(plan.trainable_count), tree_(plan.trainable_count) {}
 
   /// Forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their gradients
   /// in `gradients`, and the sums of their losses in losses[leaf]. `on_complete(node, complete_from)` is called, in
@@ -140,5 +155,17 @@ class replica {
  private:
   gradient_tree<value, Leaves> tree_;
 };
+
+/// Names in `report` the first replica that does not wait, and what it does.
+template <class Model, class B, class Replicas>
+void locate(const Replicas& replicas, stall_report& report) {
+  for (std::size_t r = 0; r < replicas.size(); ++r) {
+    const activity what = replicas[r]->position.what();
+    if (what == activity::wait) continue;
+    report.replica = static_cast<int>(r);
+    report.doing = doing<Model, B>(what, replicas[r]->position.node());
+    return;
+  }
+}
 
 }  // namespace lockstep::detail

@@ -41,6 +41,26 @@ class non_finite_error : public error {
   non_finite_report report_;
 };
 
+/// A step that takes longer than it may, and where it is.
+struct stall_report {
+  std::int64_t step = 0;
+  double seconds = 0;  ///< so far
+  int replica = -1;    ///< one that the others wait for; -1 when it is the communicator
+  std::string doing;   ///< `backward of conv2`, `update`
+  int bucket = -1;     ///< the bucket whose turn it is on the way to other ranks; -1 without any
+
+  /// The report as a sentence.
+  [[nodiscard]] std::string text() const {
+    std::string t = "step " + std::to_string(step) + " has run for " + std::to_string(seconds) + " s: ";
+    if (replica >= 0)
+      t.append("replica ").append(std::to_string(replica)).append(" is in ").append(doing);
+    else
+      t.append(doing);
+    if (bucket >= 0) t.append(", bucket ").append(std::to_string(bucket)).append(" is next");
+    return t;
+  }
+};
+
 /// Settings of a data_parallel trainer that may differ from run to run.
 struct trainer_options {
   int threads_per_replica = 1;  ///< threads of the vendor library inside one replica
@@ -51,11 +71,22 @@ struct trainer_options {
   lockstep::non_finite non_finite = lockstep::non_finite::ignore;
   /// Called in the thread that called step, before the step is skipped or stopped.
   std::function<void(const non_finite_report&)> on_non_finite{};
+  double time_limit = 0;  ///< seconds that a step may take before on_stall is called; 0: any number
+  /// Called once for a step that exceeds time_limit, while it goes on, from a thread of its own. Must not throw.
+  std::function<void(const stall_report&)> on_stall{};
+  /// Compares the parameters with the other ranks' every so many steps, as verify() does; 0: never.
+  std::int64_t verify_every = 0;
 
   /// Throws value_error for settings out of their domain.
   void check() const {
     if (threads_per_replica < 1)
       throw value_error("data_parallel", "one thread or more for each replica", std::to_string(threads_per_replica));
+    if (!(time_limit >= 0) || time_limit > 1e6)
+      throw value_error("data_parallel", "a time_limit from 0 to a million seconds", std::to_string(time_limit));
+    if (time_limit > 0 && !on_stall)
+      throw value_error("data_parallel", "on_stall beside a time_limit", "none", "say there what is to be done");
+    if (verify_every < 0)
+      throw value_error("data_parallel", "verify_every of zero steps or more", std::to_string(verify_every));
     if (!(max_norm > 0)) throw value_error("data_parallel", "a max_norm above zero", std::to_string(max_norm));
   }
 };

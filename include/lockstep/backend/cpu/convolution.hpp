@@ -31,12 +31,13 @@ class convolution_runner {
     dst_.store(c.stream());
   }
 
-  /// dw, db (+)= their gradients, and dx when g_.input_gradient. dy is the gradient behind the relu's mask.
+  /// dw, db (+)= their gradients when g_.parameter_gradient, and dx when g_.input_gradient. dy is the gradient behind
+  /// the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
     if (narrow_)
       (*narrow_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
-    else
+    else if (g_.parameter_gradient)
       backward_weights(c, x, dy, dw, db, accumulate);
     if (g_.input_gradient) {
       data_dst_.load(c.stream(), dy);
@@ -125,9 +126,9 @@ class convolution_runner {
     forward_.add(DNNL_ARG_DST, dst_.memory());
     scratch_.add(forward_, forward, engine);
 
-    if (narrow::takes(g_)) {
+    if (g_.parameter_gradient && narrow::takes(g_)) {
       narrow_.emplace(g_);
-    } else {
+    } else if (g_.parameter_gradient) {
       const auto back = choose(engine, onednn::pass::backward_weights, d, forward.get());
       back_src_.create(engine, d.x, onednn::query(back, dnnl_query_src_md), true);
       back_dst_.create(engine, d.y, onednn::query(back, dnnl_query_diff_dst_md), true);

@@ -39,20 +39,23 @@ class linear {
     }
   }
 
-  /// dw (+)= dy^T x, db (+)= column sums of dy, and dx = dy w when G.input_gradient; dx may be x.
+  /// dw (+)= dy^T x and db (+)= column sums of dy when G.parameter_gradient, and dx = dy w when G.input_gradient; dx
+  /// may be x.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
-    if constexpr (G.bias) sum_columns(dy, db, accumulate);
+    if constexpr (G.bias && G.parameter_gradient) sum_columns(dy, db, accumulate);
     if constexpr (is_narrow) {
 #if LOCKSTEP_X86_64()
       if (has_avx2()) return narrow::backward_avx2<G>(samples_, x, dy, w, dx, dw, accumulate);
 #endif
       narrow::backward_portable<G>(samples_, x, dy, w, dx, dw, accumulate);
     } else {
-      // A library may add to what is there block by block; a sum of ours is complete before it is added.
-      float* fresh = accumulate ? c.workspace(G.in * G.out) : dw;
-      onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, 0.F, fresh);
-      if (accumulate) loop(G.in * G.out, [=](std::int64_t i) { dw[i] += fresh[i]; });
+      if constexpr (G.parameter_gradient) {
+        // A library may add to what is there block by block; a sum of ours is complete before it is added.
+        float* fresh = accumulate ? c.workspace(G.in * G.out) : dw;
+        onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, 0.F, fresh);
+        if (accumulate) loop(G.in * G.out, [=](std::int64_t i) { dw[i] += fresh[i]; });
+      }
       if constexpr (G.input_gradient) {
         // dx itself may lie where x does, which the mask needs.
         float* product = G.mask_input ? c.workspace(samples_ * G.in) : dx;

@@ -60,7 +60,7 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
       for (std::int64_t o = 0; o < G.out; ++o) {
         const float d = dy[s * G.out + o];
         for (std::int64_t i = 0; i < width; ++i) {
-          sums[o * width + i] += d * xs[i];
+          if constexpr (G.parameter_gradient) sums[o * width + i] += d * xs[i];
           if constexpr (G.input_gradient) back[i] += d * w[start * G.out + o * width + i];
         }
       }
@@ -68,8 +68,10 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
         for (std::int64_t i = 0; i < width; ++i)
           dx[s * G.in + start + i] = G.mask_input && xs[i] <= 0.F ? 0.F : back[i];
     }
-    float* to = dw + start * G.out;
-    for (std::int64_t i = 0; i < G.out * width; ++i) to[i] = accumulate ? to[i] + sums[i] : sums[i];
+    if constexpr (G.parameter_gradient) {
+      float* to = dw + start * G.out;
+      for (std::int64_t i = 0; i < G.out * width; ++i) to[i] = accumulate ? to[i] + sums[i] : sums[i];
+    }
   }
 }
 
@@ -160,16 +162,16 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x
   for (std::int64_t s = 0; s < Samples; ++s) in[s] = load8(x + s * G.in);
 #pragma GCC unroll 16
   for (std::int64_t o = 0; o < G.out; ++o) {
-    float8 grad = load8(from + o * width);
+    float8 grad = G.parameter_gradient ? load8(from + o * width) : float8{};
     float8 row = load8(w + o * width);
     asm("" : "+x"(row));  // one load for all samples
 #pragma GCC unroll 8
     for (std::int64_t s = 0; s < Samples; ++s) {
       const float8 d = broadcast8(dy[s * G.out + o]);
-      grad += in[s] * d;
+      if constexpr (G.parameter_gradient) grad += in[s] * d;
       if constexpr (G.input_gradient) back[s] += row * d;
     }
-    store8(to + o * width, Add ? load8(to + o * width) + grad : grad);
+    if constexpr (G.parameter_gradient) store8(to + o * width, Add ? load8(to + o * width) + grad : grad);
   }
   if constexpr (G.input_gradient)
 #pragma GCC unroll 8
@@ -189,11 +191,12 @@ LOCKSTEP_TARGET_AVX2 void backward_panel(std::int64_t columns, const float* x, c
 template <linear_geometry G>
 void backward_tail(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw,
                    std::int64_t width, bool accumulate) {
-  for (std::int64_t o = 0; o < G.out; ++o) {
-    float sum = 0;
-    for (std::int64_t s = 0; s < n; ++s) sum += x[s * G.in] * dy[s * G.out + o];
-    dw[o * width] = accumulate ? dw[o * width] + sum : sum;
-  }
+  if constexpr (G.parameter_gradient)
+    for (std::int64_t o = 0; o < G.out; ++o) {
+      float sum = 0;
+      for (std::int64_t s = 0; s < n; ++s) sum += x[s * G.in] * dy[s * G.out + o];
+      dw[o * width] = accumulate ? dw[o * width] + sum : sum;
+    }
   if constexpr (G.input_gradient)
     for (std::int64_t s = 0; s < n; ++s) {
       float back = 0;
@@ -216,7 +219,8 @@ LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const fl
     const std::int64_t width = std::min(panel, G.in - start);
     const std::int64_t whole = width / 8 * 8;
     const float* wp = w + start * G.out;
-    float* dwp = dw + start * G.out;
+    // Without a gradient of the weights nothing is written here.
+    float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
     const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
     for (std::int64_t s = 0; s < n;) {
       const std::int64_t samples = n - s >= 4 ? 4 : 1;

@@ -29,9 +29,10 @@ class convolution {
     std::fill_n(fresh, sums_.size(), T{0});
     if constexpr (G.input_gradient) std::fill_n(dx, samples_ * G.in_size(), T{0});
     each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) {
-      fresh[wi] += x[xi] * dy[yi];
+      if constexpr (G.parameter_gradient) fresh[wi] += x[xi] * dy[yi];
       if constexpr (G.input_gradient) dx[xi] += w[wi] * dy[yi];
     });
+    if constexpr (!G.parameter_gradient) return;
     for (std::int64_t i = 0; i < G.weight_size(); ++i) dw[i] = accumulate ? dw[i] + fresh[i] : fresh[i];
     if constexpr (G.bias) {
       for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) fresh_bias[channel_of(i)] += dy[i];

@@ -27,7 +27,7 @@ class linear {
   }
 
   void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) const {
-    for (std::int64_t o = 0; o < G.out; ++o) {
+    for (std::int64_t o = 0; o < G.out && G.parameter_gradient; ++o) {
       if constexpr (G.bias) {
         T sum{0};
         for (std::int64_t s = 0; s < samples_; ++s) sum += dy[s * G.out + o];

@@ -1,0 +1,73 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <lockstep/comm/communicator.hpp>
+#include <lockstep/comm/error.hpp>
+#include <lockstep/model/plan.hpp>
+
+namespace lockstep::detail {
+
+/// The root's integers, on every rank.
+template <std::size_t Count, communicator C>
+[[nodiscard]] std::array<std::uint64_t, Count> counters_of_root(C& c, int root,
+                                                                std::array<std::uint64_t, Count> counters) {
+  // Halves are exact in a double, and all but the root add nothing.
+  std::array<double, 2 * Count> halves{};
+  for (std::size_t i = 0; i < Count && c.rank() == root; ++i) {
+    halves[2 * i] = static_cast<double>(counters[i] & 0xFFFFFFFFU);
+    halves[2 * i + 1] = static_cast<double>(counters[i] >> 32U);
+  }
+  c.all_reduce(std::span<double>(halves));
+  for (std::size_t i = 0; i < Count; ++i)
+    counters[i] = static_cast<std::uint64_t>(halves[2 * i]) | static_cast<std::uint64_t>(halves[2 * i + 1]) << 32U;
+  return counters;
+}
+
+/// 32 bits that depend on every bit of `count` values and on their order: FNV-1a over words (Fowler, Noll, Vo), folded.
+template <class T>
+[[nodiscard]] std::uint32_t checksum(const T* values, std::int64_t count) {
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, values + i, sizeof(T));
+    // The shift brings the high bits of a product back to the low ones, which alone a further product moves up.
+    hash = (hash ^ word) * 0x100000001B3U;
+    hash ^= hash >> 32U;
+  }
+  return static_cast<std::uint32_t>(hash ^ (hash >> 32U));
+}
+
+/// Compares every parameter with that of rank 0, bit for bit but for the odds of a checksum. Throws communicator_error,
+/// on all ranks alike, which names the first parameter that differs and the first rank that holds other bits.
+/// Cost: one pass over the parameters and one all_reduce of a number per tensor and rank.
+template <class Model, class B, communicator C>
+void verify_parameters(C& c, const typename B::value_type* parameters) {
+  constexpr const auto& plan = Model::template plan<B>;
+  constexpr auto tensors = static_cast<std::size_t>(plan.parameter_tensors);
+  const auto world = static_cast<std::size_t>(c.size());
+  // A rank adds only to its own numbers, and each is exact in a double.
+  std::vector<double> sums(tensors * world);
+  for (std::size_t p = 0; p < tensors; ++p) {
+    const plan_parameter& parameter = plan.parameters[p];
+    sums[p * world + static_cast<std::size_t>(c.rank())] =
+        checksum(parameters + parameter.offset, parameter.shape.size());
+  }
+  c.all_reduce(std::span<double>(sums));
+  for (std::size_t p = 0; p < tensors; ++p)
+    for (std::size_t rank = 1; rank < world; ++rank)
+      if (sums[p * world + rank] != sums[p * world])
+        throw communicator_error("data_parallel::verify", "the same parameters on every rank",
+                                 Model::template parameter_name<B>(plan.parameters[p]) + " of rank " +
+                                     std::to_string(rank) + " differs from that of rank 0",
+                                 "call broadcast(), or load the same file on every rank");
+}
+
+}  // namespace lockstep::detail

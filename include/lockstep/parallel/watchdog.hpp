@@ -1,0 +1,65 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace lockstep::detail {
+
+/// Watches that work which begins also ends in time: a thread that looks at a clock four times in the time limit, and
+/// calls `late(seconds)` once for work that has gone on for longer. Beginning and ending cost one atomic store each.
+class watchdog {
+  using clock = std::chrono::steady_clock;
+
+ public:
+  /// Starts the thread. Calls of `late` come from it.
+  template <class Late>
+  watchdog(double seconds, Late late)
+      : limit_(std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds))),
+        thread_([this, late = std::move(late)] { watch(late); }) {}
+  watchdog(const watchdog&) = delete;
+  watchdog& operator=(const watchdog&) = delete;
+  ~watchdog() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+
+  void begin() noexcept { begun_.store(clock::now().time_since_epoch().count(), std::memory_order_release); }
+  void end() noexcept { begun_.store(0, std::memory_order_release); }
+
+ private:
+  template <class Late>
+  void watch(const Late& late) {
+    const auto pause = std::max(limit_ / 4, clock::duration(std::chrono::microseconds(100)));
+    clock::rep told = 0;
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, pause, [&] { return stopping_; })) {
+      const clock::rep begun = begun_.load(std::memory_order_acquire);
+      const auto age = clock::now().time_since_epoch() - clock::duration(begun);
+      if (begun == 0 || begun == told || age < limit_) continue;
+      told = begun;
+      lock.unlock();
+      late(std::chrono::duration<double>(age).count());
+      lock.lock();
+    }
+  }
+
+  clock::duration limit_;
+  std::atomic<clock::rep> begun_{0};
+  bool stopping_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::thread thread_;  // last: it reads all of the above
+};
+
+}  // namespace lockstep::detail
