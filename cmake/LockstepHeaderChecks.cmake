@@ -27,5 +27,7 @@ add_executable(header_checks_linked "${folder}/main.cpp")
 target_compile_options(header_checks_linked PRIVATE -O0)
 target_link_libraries(header_checks_linked PRIVATE header_checks lockstep::lockstep lockstep_warnings)
 
+add_test(NAME links_of_pages COMMAND "${CMAKE_COMMAND}" -D "ROOT=${PROJECT_SOURCE_DIR}" -P
+                                 "${PROJECT_SOURCE_DIR}/cmake/check_links.cmake")
 add_test(NAME umbrella_is_complete COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
                                            "${PROJECT_SOURCE_DIR}/cmake/check_umbrella.cmake")
