@@ -34,6 +34,15 @@
 /// On a function: what it calls is built into it, so that a loop over a caller's lambda can be vectorised.
 #define LOCKSTEP_FLATTEN __attribute__((flatten))
 
+/// First in a block: a product and a sum in it are rounded one by one, so that its results do not depend on whether the
+/// block is built into a function for processors with fused operations. g++ builds it in wherever LOCKSTEP_FLATTEN says
+/// so, and has no such switch for a block.
+#if defined(__clang__)
+#define LOCKSTEP_UNCONTRACTED _Pragma("clang fp contract(off)")
+#else
+#define LOCKSTEP_UNCONTRACTED
+#endif
+
 /// Before a loop: its iterations do not depend on each other, so that it may be vectorised without checks.
 #if defined(__clang__)  // vectorises with checks of its own, and warns where a demand to do so is not met
 #define LOCKSTEP_INDEPENDENT_ITERATIONS

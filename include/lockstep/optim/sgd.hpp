@@ -5,6 +5,7 @@
 #include <string>
 #include <type_traits>
 
+#include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 
 namespace lockstep {
@@ -43,7 +44,10 @@ struct sgd {
     const T lr = learning_rate;
     const T decay = weight_decay;
     if (momentum == 0.F) {
-      with(std::integral_constant<std::size_t, 0>{}, [=](T g, T& p) { p -= lr * (g + decay * p); });
+      with(std::integral_constant<std::size_t, 0>{}, [=](T g, T& p) {
+        LOCKSTEP_UNCONTRACTED
+        p -= lr * (g + decay * p);
+      });
       return;
     }
     const T mu = momentum;
@@ -52,12 +56,14 @@ struct sgd {
     const T take = step == 0 ? T{1} : T{1} - static_cast<T>(dampening);
     if (nesterov) {
       with(std::integral_constant<std::size_t, 1>{}, [=](T g, T& p, T& v) {
+        LOCKSTEP_UNCONTRACTED
         const T d = g + decay * p;
         v = keep * v + take * d;
         p -= lr * (d + mu * v);
       });
     } else {
       with(std::integral_constant<std::size_t, 1>{}, [=](T g, T& p, T& v) {
+        LOCKSTEP_UNCONTRACTED
         const T d = g + decay * p;
         v = keep * v + take * d;
         p -= lr * v;

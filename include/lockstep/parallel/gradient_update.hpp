@@ -61,9 +61,7 @@ class gradient_update {
   /// Slice r: parameters from the sum of the gradients.
   void fused(std::size_t r, context& c, const sources& gradients, value* parameters, const Optimizer& optimizer,
              std::int64_t step) {
-    // Slices begin on cache lines, so that replicas never write to the same one.
-    constexpr std::int64_t line = buffer_alignment / sizeof(value);
-    update<N>(c, edge(r, line), edge(r + 1, line), gradients, parameters, optimizer, step,
+    update<N>(c, edge(r, block), edge(r + 1, block), gradients, parameters, optimizer, step,
               [](const auto& rule) { return rule; });
   }
 
@@ -105,7 +103,10 @@ class gradient_update {
   [[nodiscard]] value* sums() noexcept { return sums_.data(); }
 
  private:
-  /// Elements of one partial sum of squares: slices are cut here, so that no sum depends on their number.
+  /// Elements of one partial sum of squares. Slices are cut at its multiples, so that no sum depends on their number,
+  /// nor whether an element lies in a loop's vectors or in its rest, which a compiler may round differently (by
+  /// contracting a product and a sum in one of them only). A multiple of a cache line: replicas never write to the same
+  /// one.
   static constexpr std::int64_t block = 4096;
 
   [[nodiscard]] std::int64_t edge(std::size_t k, std::int64_t multiple) const {
