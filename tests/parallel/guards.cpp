@@ -63,13 +63,17 @@ struct regression_batch {
 /// What on_stall has been told.
 struct stalls {
   std::mutex mutex;
-  std::vector<ls::stall_report> all;
+  std::vector<ls::stall_report> reports;
 
   auto callback() {
     return [this](const ls::stall_report& report) {
       const std::lock_guard lock(mutex);
-      all.push_back(report);
+      reports.push_back(report);
     };
+  }
+  std::vector<ls::stall_report> all() {
+    const std::lock_guard lock(mutex);
+    return reports;
   }
 };
 
@@ -81,15 +85,15 @@ TEST_CASE("a step that exceeds its time limit is reported once, with replica and
   braked.x[7 * 5] = 1e7F;  // the last sample: on replica 1
   ls::data_parallel<model, 2> trainer({.learning_rate = 0}, {}, {.time_limit = 0.3, .on_stall = told.callback()});
   static_cast<void>(trainer.step(batch<model>(quick.x), quick.targets));
-  REQUIRE(told.all.empty());
+  REQUIRE(told.all().empty());
   static_cast<void>(trainer.step(batch<model>(braked.x), braked.targets));
-  REQUIRE(told.all.size() == 1);
-  CHECK(told.all[0].step == 1);
-  CHECK(told.all[0].replica == 1);
-  CHECK(told.all[0].doing == "backward of brake");
-  CHECK(told.all[0].seconds >= 0.3);
-  CHECK(told.all[0].bucket == -1);
-  CHECK(contains(told.all[0].text(), "replica 1 is in backward of brake"));
+  REQUIRE(told.all().size() == 1);
+  CHECK(told.all()[0].step == 1);
+  CHECK(told.all()[0].replica == 1);
+  CHECK(told.all()[0].doing == "backward of brake");
+  CHECK(told.all()[0].seconds >= 0.3);
+  CHECK(told.all()[0].bucket == -1);
+  CHECK(contains(told.all()[0].text(), "replica 1 is in backward of brake"));
   CHECK(trainer.steps() == 2);  // the step itself has gone on
 }
 
@@ -104,13 +108,13 @@ TEST_CASE("a rank that is late shows which bucket waits for it", "[guards]") {
     const regression_batch& own = r == 1 ? braked : quick;
     static_cast<void>(trainer.step(batch<model>(own.x), own.targets));
   }));
-  REQUIRE(told[0].all.size() == 1);
-  CHECK(told[0].all[0].replica == -1);  // its own replica has long been done
-  CHECK(contains(told[0].all[0].text(), "all replicas wait for the communicator"));
-  CHECK(told[0].all[0].bucket == 1);  // that of `last` has come
-  REQUIRE(told[1].all.size() == 1);
-  CHECK(told[1].all[0].doing == "backward of brake");
-  CHECK(told[1].all[0].bucket == 1);
+  REQUIRE(told[0].all().size() == 1);
+  CHECK(told[0].all()[0].replica == -1);  // its own replica has long been done
+  CHECK(contains(told[0].all()[0].text(), "all replicas wait for the communicator"));
+  CHECK(told[0].all()[0].bucket == 1);  // that of `last` has come
+  REQUIRE(told[1].all().size() == 1);
+  CHECK(told[1].all()[0].doing == "backward of brake");
+  CHECK(told[1].all()[0].bucket == 1);
 }
 
 TEST_CASE("guards refuse settings without a meaning", "[guards]") {
