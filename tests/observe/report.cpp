@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -14,11 +13,14 @@
 
 #include <lockstep/lockstep.hpp>
 
+#include "io/io_support.hpp"
 #include "support/catch.hpp"
 
 namespace {
 
 namespace ls = lockstep;
+using lockstep_test::slurp;
+using lockstep_test::temporary_folder;
 using ls::activity;
 using ls::advice_about;
 
@@ -27,33 +29,6 @@ using small = ls::model<
     ls::input<2, 6, 6>, ls::cross_entropy>;
 
 constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
-
-/// A folder that is removed with all it holds.
-class scratch_folder {
- public:
-  scratch_folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "lockstep-report-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string operator/(std::string_view name) const { return (path_ / name).string(); }
-  [[nodiscard]] bool empty() const { return std::filesystem::is_empty(path_); }
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string slurp(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 bool has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
@@ -399,9 +374,9 @@ TEST_CASE("the memory of a run is counted by category") {
 }
 
 TEST_CASE("a report is written whole or not at all") {
-  const scratch_folder folder;
+  const temporary_folder folder;
   CHECK_THROWS_AS(ls::write_report(folder / "none/report.html", good_data()), ls::io_error);
-  CHECK(folder.empty());
+  CHECK(folder.file_count() == 0);
   ls::write_report(folder / "report.html", good_data());
   CHECK(slurp(folder / "report.html") == ls::report_html(good_data()));
 }
@@ -424,7 +399,7 @@ std::string browser() {
 }
 
 /// What a page looks like to a browser once its scripts have run.
-std::string opened(const std::string& program, const scratch_folder& folder, const std::string& page) {
+std::string opened(const std::string& program, const temporary_folder& folder, const std::string& page) {
   std::ofstream(folder / "page.html", std::ios::binary) << page;
   const std::string command = "timeout 100 '" + program + "' --headless --no-sandbox --disable-gpu --user-data-dir='" +
                               (folder / "profile") + "' --dump-dom 'file://" + (folder / "page.html") + "' > '" +
@@ -437,7 +412,7 @@ std::string opened(const std::string& program, const scratch_folder& folder, con
 TEST_CASE("a browser shows the charts of a report without an error") {
   const std::string program = browser();
   if (program.empty()) LOCKSTEP_SKIP("neither chromium nor google-chrome is in PATH");
-  const scratch_folder folder;
+  const temporary_folder folder;
   if (!has(opened(program, folder, "<p>a probe</p>"), "<p>a probe</p>"))
     LOCKSTEP_SKIP("the browser cannot open a file of a temporary folder here");
 

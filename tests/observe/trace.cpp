@@ -3,9 +3,6 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <string>
 #include <string_view>
@@ -15,44 +12,20 @@
 
 #include <lockstep/lockstep.hpp>
 
+#include "io/io_support.hpp"
 #include "support/catch.hpp"
 
 namespace {
 
 namespace ls = lockstep;
+using lockstep_test::slurp;
+using lockstep_test::temporary_folder;
 using ls::activity;
 
 using small = ls::model<ls::sequential<ls::named<"conv1", ls::conv2d<4, 3>>, ls::relu, ls::flatten, ls::linear<10>>,
                         ls::input<2, 6, 6>, ls::cross_entropy>;
 
 constexpr std::int64_t start = 5'000'000'123;
-
-/// A folder that is removed with all it holds.
-class scratch_folder {
- public:
-  scratch_folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "lockstep-trace-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string operator/(std::string_view name) const { return (path_ / name).string(); }
-  [[nodiscard]] bool empty() const { return std::filesystem::is_empty(path_); }
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string slurp(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 rapidjson::Document parsed(const std::string& text) {
   rapidjson::Document document;
@@ -65,7 +38,7 @@ rapidjson::Document parsed(const std::string& text) {
 
 template <class Model = small>
 rapidjson::Document traced(const ls::timeline& t, const ls::trace_options& options = {}) {
-  const scratch_folder folder;
+  const temporary_folder folder;
   const std::string file = folder / "trace.json";
   ls::write_trace<Model, ls::cpu>(file, t, options);
   return parsed(slurp(file));
@@ -244,9 +217,9 @@ TEST_CASE("a trace of nothing is a trace") {
 }
 
 TEST_CASE("a trace is written whole or not at all") {
-  const scratch_folder folder;
+  const temporary_folder folder;
   ls::timeline t(2, 1);
   CHECK_THROWS_AS((ls::write_trace<small, ls::cpu>(folder / "none/trace.json", t)), ls::io_error);
   CHECK_THROWS_AS((ls::write_trace<small, ls::cpu>(folder / "trace.json", t, {.replicas = 3})), ls::value_error);
-  CHECK(folder.empty());
+  CHECK(folder.file_count() == 0);
 }
