@@ -74,12 +74,11 @@ void layers(benchmark::State& state) {
   ls::executor<Model, ls::cpu> executor;
   ls::aligned_buffer<float> parameters(Model::parameter_count), gradients(Model::parameter_count);
   ls::initialize_parameters<Model, ls::cpu>(parameters.data(), ls::seed{0});
-  const typename Model::loss_type loss;
   const ls::sgd optimizer{.learning_rate = 0.01F};
   std::int64_t step = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(executor.train(loss, parameters.data(), gradients.data(), batch.images.data(),
-                                            batch.targets.data(), state.range(0), {}, 0.01));
+    benchmark::DoNotOptimize(executor.train(parameters.data(), gradients.data(), batch.images.data(),
+                                            batch.targets.data(), state.range(0), {.scale = 0.01}));
     optimizer.rule<float>(step++,
                           [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
                             if constexpr (States == 0)

@@ -31,8 +31,8 @@ void bare_model(benchmark::State& state) {
   std::int64_t step = 0;
   for (auto _ : state) {
     const double denominator = loss.denominator(batch.targets.data(), batch.targets.size(), Model::output_dims);
-    benchmark::DoNotOptimize(executor.train(loss, parameters.data(), gradients.data(), batch.images.data(),
-                                            batch.targets.data(), state.range(0), {}, 1.0 / denominator));
+    benchmark::DoNotOptimize(executor.train(parameters.data(), gradients.data(), batch.images.data(),
+                                            batch.targets.data(), state.range(0), {.scale = 1.0 / denominator}));
     optimizer.rule<float>(step++,
                           [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
                             if constexpr (States == 0)

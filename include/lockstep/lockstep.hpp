@@ -41,6 +41,7 @@
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/sequential.hpp>
+#include <lockstep/nn/skippable.hpp>
 #include <lockstep/observe/progress.hpp>
 #include <lockstep/observe/step_log.hpp>
 #include <lockstep/optim/optimizer.hpp>

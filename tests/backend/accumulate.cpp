@@ -1,70 +1,73 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <tuple>
+#include <vector>
 
-#include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/backend/reference/reference.hpp>
 
 #include "backend/support.hpp"
 #include "support/catch.hpp"
 
-namespace ls = lockstep;
-
 namespace {
 
-/// Runs a backward twice, once into fresh memory and once on top of `before`, and compares the bits of
-/// before + fresh with the second result.
-template <class T, class Backward>
-void check_added_once(std::int64_t weights, std::int64_t biases, const Backward& backward) {
-  const auto size = static_cast<std::size_t>(weights + biases);
-  std::vector<T> fresh(size, T{-7});
-  std::vector<T> added(size);
-  for (std::size_t i = 0; i < size; ++i) added[i] = static_cast<T>(std::sin(static_cast<double>(i) * 0.37));
-  std::vector<T> expected = added;
-  backward(fresh.data(), fresh.data() + weights, false);
-  for (std::size_t i = 0; i < size; ++i) expected[i] = expected[i] + fresh[i];
-  backward(added.data(), added.data() + weights, true);
-  CHECK(std::memcmp(added.data(), expected.data(), size * sizeof(T)) == 0);
+using namespace lockstep_test;
+
+doubles wave(std::int64_t n, double step) {
+  doubles all(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = std::sin(static_cast<double>(i) * step);
+  return all;
 }
 
-template <class T>
-std::vector<T> wave(std::int64_t n, double step) {
-  std::vector<T> all(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<T>(std::sin(static_cast<double>(i) * step));
-  return all;
+/// Runs a backward twice, once into fresh memory and once on top of other values, and compares the bits of
+/// values + fresh with the second result.
+template <class B, class Backward>
+void check_added_once(std::int64_t weights, std::int64_t biases, const Backward& backward) {
+  using value = typename B::value_type;
+  const doubles before = wave(weights + biases, 0.37);
+  array<B> fresh(filled(weights + biases, -7));
+  array<B> onto(before);
+  backward(fresh.data(), fresh.data() + weights, false);
+  backward(onto.data(), onto.data() + weights, true);
+  const doubles gradient = fresh.read();
+  const doubles got = onto.read();
+  std::vector<value> want_bits, got_bits;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    want_bits.push_back(static_cast<value>(before[i]) + static_cast<value>(gradient[i]));
+    got_bits.push_back(static_cast<value>(got[i]));
+  }
+  CHECK(std::memcmp(got_bits.data(), want_bits.data(), got_bits.size() * sizeof(value)) == 0);
 }
 
 template <class B, ls::linear_geometry G>
 void check_linear(std::int64_t n) {
   CAPTURE(B::name, G.in, G.out, n);
-  using T = typename B::value_type;
-  typename B::context c;
-  const auto entered = c.enter();
-  static_cast<void>(entered);
-  typename B::template linear<G> product(c, n);
-  const auto x = wave<T>(n * G.in, 0.71);
-  const auto dy = wave<T>(n * G.out, 0.53);
-  const auto w = wave<T>(G.in * G.out, 0.29);
-  std::vector<T> dx(static_cast<std::size_t>(n * G.in));
-  check_added_once<T>(G.in * G.out, G.out, [&](T* dw, T* db, bool accumulate) {
-    product.backward(c, x.data(), dy.data(), w.data(), G.input_gradient ? dx.data() : nullptr, dw, db, accumulate);
+  entered<B> e;
+  typename B::template linear<G> product(e.context, n);
+  array<B> x(wave(n * G.in, 0.71));
+  array<B> dy(wave(n * G.out, 0.53));
+  array<B> w(wave(G.in * G.out, 0.29));
+  array<B> dx(filled(n * G.in, poison));
+  using value = typename B::value_type;
+  check_added_once<B>(G.in * G.out, G.out, [&](value* dw, value* db, bool accumulate) {
+    product.backward(e.context, x.data(), dy.data(), w.data(), G.input_gradient ? dx.data() : nullptr, dw, db,
+                     accumulate);
   });
 }
 
 template <class B, ls::convolution_geometry G>
 void check_convolution(std::int64_t n) {
   CAPTURE(B::name, G.in_channels, G.out_channels, n);
-  using T = typename B::value_type;
-  typename B::context c;
-  const auto entered = c.enter();
-  static_cast<void>(entered);
-  typename B::template convolution<G> convolution(c, n);
-  const auto x = wave<T>(n * G.in_size(), 0.71);
-  const auto dy = wave<T>(n * G.out_size(), 0.53);
-  const auto w = wave<T>(G.weight_size(), 0.29);
-  std::vector<T> dx(static_cast<std::size_t>(n * G.in_size()));
-  check_added_once<T>(G.weight_size(), G.out_channels, [&](T* dw, T* db, bool accumulate) {
-    convolution.backward(c, x.data(), dy.data(), w.data(), dx.data(), dw, db, accumulate);
+  entered<B> e;
+  typename B::template convolution<G> convolution(e.context, n);
+  array<B> x(wave(n * G.in_size(), 0.71));
+  array<B> dy(wave(n * G.out_size(), 0.53));
+  array<B> w(wave(G.weight_size(), 0.29));
+  array<B> dx(filled(n * G.in_size(), poison));
+  using value = typename B::value_type;
+  check_added_once<B>(G.weight_size(), G.out_channels, [&](value* dw, value* db, bool accumulate) {
+    convolution.backward(e.context, x.data(), dy.data(), w.data(), dx.data(), dw, db, accumulate);
   });
 }
 
@@ -86,7 +89,12 @@ void check_all() {
 
 }  // namespace
 
-TEST_CASE("a backward that accumulates adds the complete gradient, rounded once", "[backend][accumulate]") {
-  check_all<ls::cpu>();
+TEMPLATE_LIST_TEST_CASE("a backward that accumulates adds the complete gradient, rounded once", "[backend][accumulate]",
+                        backends) {
+  check_all<TestType>();
+}
+
+TEST_CASE("the reference's backward that accumulates adds the complete gradient, rounded once",
+          "[backend][accumulate]") {
   check_all<ls::reference<float>>();
 }

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
 
 #include "backend/support.hpp"

@@ -19,17 +19,33 @@ doubles awkward(std::int64_t n, std::uint64_t key) {
   return x;
 }
 
-double factor_of_dropout(const ls::dropout_key& key, std::int64_t sample, std::int64_t i, float p) {
-  const ls::random_stream stream(ls::seed{key.seed}, ls::random_purpose::dropout, key.step * 65536 + key.layer,
-                                 static_cast<std::uint64_t>(key.first_sample + sample));
+/// What decides a mask, where the host reads it.
+struct mask_values {
+  ls::step_values now;
+  std::uint32_t layer = 0;
+  std::int64_t first_sample = 0;
+};
+
+template <class B>
+ls::dropout_key key_of(const mask_values& mask, stored<B, ls::step_values>& now) {
+  return {.now = now.get(), .layer = mask.layer, .first_sample = mask.first_sample};
+}
+
+double factor_of_dropout(const mask_values& mask, std::int64_t sample, std::int64_t i, float p) {
+  const ls::random_stream stream(ls::seed{mask.now.seed}, ls::random_purpose::dropout,
+                                 mask.now.step * 65536 + mask.layer,
+                                 static_cast<std::uint64_t>(mask.now.first_sample + mask.first_sample + sample));
   return stream.uniform(static_cast<std::uint64_t>(i)) < p ? 0.0 : 1.0 / (1.0 - double{p});
 }
 
 template <class B>
-doubles drop(typename B::context& c, const doubles& x, std::int64_t samples, float p, const ls::dropout_key& key) {
+doubles drop(typename B::context& c, const doubles& x, std::int64_t samples, float p, const mask_values& mask) {
   array<B> px(x);
   array<B> py(filled(static_cast<std::int64_t>(x.size()), poison));
-  B::dropout(c, samples, static_cast<std::int64_t>(x.size()) / samples, ls::dims{}, p, key, px.data(), py.data());
+  stored<B, ls::step_values> now(mask.now);
+  B::dropout(c, samples, static_cast<std::int64_t>(x.size()) / samples, ls::dims{}, p, key_of<B>(mask, now), px.data(),
+             py.data());
+  check_close(px.read(), x, 0);
   return py.read();
 }
 
@@ -76,11 +92,31 @@ TEMPLATE_LIST_TEST_CASE("relu backward passes the gradient where the output is p
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("add adds each element once", "[add]", backends) {
+  using B = TestType;
+  using value = typename B::value_type;
+  entered<B> e;
+  for (const std::int64_t n : sizes)
+    for (const std::int64_t shift : {0, 3}) {
+      CAPTURE(B::name, n, shift);
+      const doubles x = awkward(n, 1);
+      const doubles y = uniform(n, 2);
+      doubles want = y;
+      for (std::size_t i = 0; i < want.size(); ++i)
+        want[i] = static_cast<double>(static_cast<value>(y[i]) + static_cast<value>(x[i]));
+      array<B> px(x);
+      array<B> py(y, shift);
+      B::add(e.context, n, px.data(), py.data());
+      check_close(py.read(), want, 0);
+      check_close(px.read(), x, 0);
+    }
+}
+
 TEMPLATE_LIST_TEST_CASE("dropout multiplies by the mask of its key", "[dropout]", backends) {
   using B = TestType;
   using value = typename B::value_type;
   entered<B> e;
-  const ls::dropout_key key{.seed = 11, .step = 3, .layer = 2, .first_sample = 40};
+  const mask_values mask{.now = {.seed = 11, .step = 3, .first_sample = 30}, .layer = 2, .first_sample = 10};
   for (const std::int64_t size : {1, 3, 4, 7, 65, 130})
     for (const float p : {0.F, 0.1F, 0.5F, 0.9F, 1.F}) {
       CAPTURE(B::name, size, p);
@@ -90,12 +126,13 @@ TEMPLATE_LIST_TEST_CASE("dropout multiplies by the mask of its key", "[dropout]"
       for (std::int64_t s = 0; s < samples; ++s)
         for (std::int64_t i = 0; i < size; ++i) {
           const auto at = static_cast<std::size_t>(s * size + i);
-          want[at] = p == 1.F ? 0 : x[at] * factor_of_dropout(key, s, i, p);
+          want[at] = p == 1.F ? 0 : x[at] * factor_of_dropout(mask, s, i, p);
         }
-      const doubles got = drop<B>(e.context, x, samples, p, key);
+      const doubles got = drop<B>(e.context, x, samples, p, mask);
       check_close(got, want, tolerance<value>(1) / (p < 1.F ? 1 - double{p} : 1));
       array<B> in_place(x);
-      B::dropout(e.context, samples, size, ls::dims{}, p, key, in_place.data(), in_place.data());
+      stored<B, ls::step_values> now(mask.now);
+      B::dropout(e.context, samples, size, ls::dims{}, p, key_of<B>(mask, now), in_place.data(), in_place.data());
       check_close(in_place.read(), got, 0);
     }
 }
@@ -105,21 +142,19 @@ TEMPLATE_LIST_TEST_CASE("dropout draws in PyTorch's order of elements whatever o
   using B = TestType;
   entered<B> e;
   const ls::dims picture{3, 4, 5};
-  const ls::dropout_key key{.seed = 9, .step = 2, .layer = 1, .first_sample = 7};
+  const mask_values mask{.now = {.seed = 9, .step = 2}, .layer = 1, .first_sample = 7};
   const std::int64_t samples = 2;
   const doubles x = uniform(samples * picture.size(), 1, 0.5, 1);
-  array<B> px(x);
+  array<B> px(to_backend<B>(x, samples, picture));
   array<B> py(filled(samples * picture.size(), poison));
-  B::dropout(e.context, samples, picture.size(), picture, 0.5F, key, px.data(), py.data());
-  const doubles got = py.read();
+  stored<B, ls::step_values> now(mask.now);
+  B::dropout(e.context, samples, picture.size(), B::picture_order == ls::element_order::plain ? ls::dims{} : picture,
+             0.5F, key_of<B>(mask, now), px.data(), py.data());
+  doubles want = x;
   for (std::int64_t s = 0; s < samples; ++s)
-    for (std::int64_t c = 0; c < 3; ++c)
-      for (std::int64_t pixel = 0; pixel < 20; ++pixel) {
-        const auto at = static_cast<std::size_t>(s * 60 + pixel * 3 + c);
-        const double want = static_cast<double>(static_cast<typename B::value_type>(x[at])) *
-                            factor_of_dropout(key, s, c * 20 + pixel, 0.5F);
-        CHECK(got[at] == want);
-      }
+    for (std::int64_t i = 0; i < picture.size(); ++i)
+      want[static_cast<std::size_t>(s * picture.size() + i)] *= factor_of_dropout(mask, s, i, 0.5F);
+  check_close(from_backend<B>(py.read(), samples, picture), want, 0);
 }
 
 TEMPLATE_LIST_TEST_CASE("dropout keeps the right share, and the mean", "[dropout]", backends) {
@@ -127,7 +162,7 @@ TEMPLATE_LIST_TEST_CASE("dropout keeps the right share, and the mean", "[dropout
   entered<B> e;
   const std::int64_t n = 20000;
   for (const float p : {0.1F, 0.5F, 0.8F}) {
-    const doubles y = drop<B>(e.context, filled(n, 1), 20, p, {.seed = 5});
+    const doubles y = drop<B>(e.context, filled(n, 1), 20, p, {.now = {.seed = 5}});
     double mean = 0;
     double kept = 0;
     for (const double v : y) {
@@ -147,27 +182,33 @@ TEMPLATE_LIST_TEST_CASE("dropout's mask belongs to the global sample, not to the
   entered<B> e;
   const std::int64_t size = 37;
   const std::int64_t samples = 8;
-  const ls::dropout_key key{.seed = 1, .step = 2, .layer = 3, .first_sample = 16};
+  const mask_values mask{.now = {.seed = 1, .step = 2}, .layer = 3, .first_sample = 16};
   const doubles ones = filled(samples * size, 1);
-  const doubles whole = drop<B>(e.context, ones, samples, 0.5F, key);
+  const doubles whole = drop<B>(e.context, ones, samples, 0.5F, mask);
 
   doubles pieces;
   for (const std::int64_t count : {1, 5, 2}) {
-    auto part_key = key;
-    part_key.first_sample += static_cast<std::int64_t>(pieces.size()) / size;
-    const doubles part = drop<B>(e.context, filled(count * size, 1), count, 0.5F, part_key);
+    auto part_mask = mask;
+    part_mask.first_sample += static_cast<std::int64_t>(pieces.size()) / size;
+    const doubles part = drop<B>(e.context, filled(count * size, 1), count, 0.5F, part_mask);
     pieces.insert(pieces.end(), part.begin(), part.end());
   }
   CHECK(pieces == whole);
 
-  auto other = key;
-  other.step = 3;
+  // A rank whose batch begins at sample 11 of all ranks', and a shard that begins at sample 5 of it.
+  auto other = mask;
+  other.now.first_sample = 11;
+  other.first_sample = 5;
+  CHECK(drop<B>(e.context, ones, samples, 0.5F, other) == whole);
+
+  other = mask;
+  other.now.step = 3;
   CHECK(drop<B>(e.context, ones, samples, 0.5F, other) != whole);
-  other = key;
+  other = mask;
   other.layer = 4;
   CHECK(drop<B>(e.context, ones, samples, 0.5F, other) != whole);
-  other = key;
-  other.seed = 2;
+  other = mask;
+  other.now.seed = 2;
   CHECK(drop<B>(e.context, ones, samples, 0.5F, other) != whole);
   const doubles first(whole.begin(), whole.begin() + size);
   const doubles second(whole.begin() + size, whole.begin() + 2 * size);

@@ -32,7 +32,7 @@ template <class B, ls::linear_geometry G>
 void check_linear(typename B::context& c, std::int64_t n, bool accumulate) {
   using tested = typename B::template linear<G>;
   using value = typename B::value_type;
-  CAPTURE(B::name, G.in, G.out, G.bias, G.relu, G.input_gradient, G.mask_input, n, accumulate);
+  CAPTURE(B::name, G.in, G.out, G.bias, G.relu, G.input_gradient, G.mask_input, G.parameter_gradient, n, accumulate);
 
   const doubles x = G.mask_input ? rectified(n * G.in, 1) : uniform(n * G.in, 1);
   const doubles w = uniform(G.out * G.in, 2);
@@ -64,14 +64,26 @@ void check_linear(typename B::context& c, std::int64_t n, bool accumulate) {
   tested op(c, n);
   op.forward(c, px.data(), pw.data(), G.bias ? pb.data() : nullptr, py.data());
   check_close(py.read(), want_y, tolerance<value>(G.in));
-  op.backward(c, px.data(), pdy.data(), pw.data(), G.input_gradient ? pdx.data() : nullptr, pdw.data(),
-              G.bias ? pdb.data() : nullptr, accumulate);
-  check_close(from_physical<tested>(pdw.read(), G), want_dw, tolerance<value>(n));
-  if (G.bias) check_close(pdb.read(), want_db, tolerance<value>(n));
+  const auto backward = [&](value* dx, value* weights, value* biases) {
+    op.backward(c, px.data(), pdy.data(), pw.data(), G.input_gradient ? dx : nullptr,
+                G.parameter_gradient ? weights : nullptr, G.parameter_gradient && G.bias ? biases : nullptr,
+                accumulate);
+  };
+  backward(pdx.data(), pdw.data(), pdb.data());
+  if (G.parameter_gradient) check_close(from_physical<tested>(pdw.read(), G), want_dw, tolerance<value>(n));
+  if (G.parameter_gradient && G.bias) check_close(pdb.read(), want_db, tolerance<value>(n));
   if (G.input_gradient) check_close(pdx.read(), want_dx, tolerance<value>(G.out));
   // What is only read stays as it was.
   check_close(px.read(), x, 0);
   check_close(pw.read(), own_w, 0);
+  check_close(pdy.read(), dy, 0);
+
+  if (G.input_gradient) {
+    array<B> scratch_dw(filled(G.out * G.in, 0));
+    array<B> scratch_db(filled(G.out, 0));
+    backward(px.data(), scratch_dw.data(), scratch_db.data());  // the gradient takes the input's place
+    check_close(px.read(), pdx.read(), 0);
+  }
 }
 
 template <class B, ls::linear_geometry... G>
@@ -102,4 +114,10 @@ TEMPLATE_LIST_TEST_CASE("linear with a wide output", "[linear]", backends) {
             ls::linear_geometry{.in = 63, .out = 64, .bias = false, .relu = true, .input_gradient = false},
             ls::linear_geometry{.in = 1000, .out = 64, .relu = true, .mask_input = true},
             ls::linear_geometry{.in = 64, .out = 64}>();
+}
+
+TEMPLATE_LIST_TEST_CASE("linear without gradients of its parameters", "[linear]", backends) {
+  check_all<TestType, ls::linear_geometry{.in = 65, .out = 10, .mask_input = true, .parameter_gradient = false},
+            ls::linear_geometry{.in = 63, .out = 17, .parameter_gradient = false},
+            ls::linear_geometry{.in = 64, .out = 33, .bias = false, .mask_input = true, .parameter_gradient = false}>();
 }

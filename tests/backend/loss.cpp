@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "backend/support.hpp"
@@ -16,24 +17,63 @@ std::vector<std::int64_t> targets(std::int64_t rows, std::int64_t classes, std::
   return all;
 }
 
-/// Loss and gradient of one call against the oracle, and the loss of a call without a gradient.
+/// Rows of logits and their targets in the backend's memory.
 template <class B>
-void check_cross_entropy(typename B::context& c, std::int64_t rows, const ls::cross_entropy_arguments& a,
+struct cross_entropy_case {
+  cross_entropy_case(const ls::cross_entropy_arguments& arguments, const doubles& values,
+                     const std::vector<std::int64_t>& classes)
+      : a(arguments),
+        rows(static_cast<std::int64_t>(classes.size())),
+        logits(values),
+        t(doubles(classes.begin(), classes.end())),
+        weights(a.class_weights == nullptr ? doubles{} : doubles(a.class_weights, a.class_weights + a.classes)),
+        dlogits(filled(static_cast<std::int64_t>(values.size()), poison)) {
+    if (a.class_weights != nullptr) a.class_weights = weights.data();
+  }
+
+  /// The loss; the gradient, times `scale`, lies in dlogits.
+  double loss(typename B::context& c, double scale) {
+    stored<B, ls::step_values> now({.scale = scale});
+    return added_loss<B>([&](double* sum) {
+      B::softmax_cross_entropy(c, rows, a, logits.data(), t.data(), dlogits.data(), now.get(), sum);
+    });
+  }
+  double loss_alone(typename B::context& c) {
+    return added_loss<B>(
+        [&](double* sum) { B::softmax_cross_entropy(c, rows, a, logits.data(), t.data(), nullptr, nullptr, sum); });
+  }
+
+  ls::cross_entropy_arguments a;
+  std::int64_t rows;
+  array<B> logits;
+  array<B, std::int64_t> t;
+  array<B, float> weights;
+  array<B> dlogits;
+};
+
+/// Loss and gradient of one call against the oracle, and the loss of a call without a gradient. `a.class_weights` are
+/// the host's.
+template <class B>
+void check_cross_entropy(typename B::context& c, const ls::cross_entropy_arguments& a, double scale,
                          const doubles& logits, const std::vector<std::int64_t>& t) {
-  CAPTURE(B::name, rows, a.classes, a.label_smoothing, a.ignore_index, a.scale, a.class_weights != nullptr);
+  const auto rows = static_cast<std::int64_t>(t.size());
+  CAPTURE(B::name, rows, a.classes, a.label_smoothing, a.ignore_index, scale, a.class_weights != nullptr);
   oracle::context oc;
+  const ls::step_values now{.scale = scale};
   doubles want(logits.size(), poison);
-  const double want_loss = oracle::softmax_cross_entropy(oc, rows, a, logits.data(), t.data(), want.data());
+  double want_loss = 0;
+  oracle::softmax_cross_entropy(oc, rows, a, logits.data(), t.data(), want.data(), &now, &want_loss);
   REQUIRE(std::isfinite(want_loss));
 
-  array<B> x(logits);
-  array<B> dx(filled(static_cast<std::int64_t>(logits.size()), poison));
-  const double loss = B::softmax_cross_entropy(c, rows, a, x.data(), t.data(), dx.data());
+  cross_entropy_case<B> tested(a, logits, t);
+  const double loss = tested.loss(c, scale);
   const double allowed = tolerance<typename B::value_type>(a.classes);
   CHECK(loss == Approx(want_loss).epsilon(allowed).margin(allowed * static_cast<double>(rows)));
-  check_close(dx.read(), want, allowed * std::abs(a.scale));
-  CHECK(B::softmax_cross_entropy(c, rows, a, x.data(), t.data(), nullptr) == loss);
-  check_close(x.read(), logits, 0);
+  check_close(tested.dlogits.read(), want, allowed * std::abs(scale));
+  CHECK(tested.loss_alone(c) == loss);
+  // What is only read stays as it was.
+  check_close(tested.logits.read(), logits, 0);
+  check_close(tested.t.read(), doubles(t.begin(), t.end()), 0);
 }
 
 }  // namespace
@@ -51,66 +91,75 @@ TEMPLATE_LIST_TEST_CASE("cross entropy with every option", "[loss]", backends) {
               const ls::cross_entropy_arguments a{.classes = classes,
                                                   .class_weights = weighted ? weights.data() : nullptr,
                                                   .label_smoothing = smoothing,
-                                                  .ignore_index = ignored,
-                                                  .scale = scale};
-              check_cross_entropy<TestType>(e.context, rows, a, uniform(rows * classes, 1, -4, 4),
+                                                  .ignore_index = ignored};
+              check_cross_entropy<TestType>(e.context, a, scale, uniform(rows * classes, 1, -4, 4),
                                             targets(rows, classes, ignored));
             }
   }
 }
 
+// A backend may give a row to a group of threads, or several rows to one.
+TEMPLATE_LIST_TEST_CASE("cross entropy of many rows and of many classes", "[loss]", backends) {
+  entered<TestType> e;
+  for (const auto& [rows, classes] : {std::pair<std::int64_t, std::int64_t>{3000, 10}, {700, 33}, {5, 2500}})
+    check_cross_entropy<TestType>(e.context, {.classes = classes, .label_smoothing = 0.1F}, 0.5,
+                                  uniform(rows * classes, 1, -4, 4), targets(rows, classes, -100));
+}
+
 TEMPLATE_LIST_TEST_CASE("cross entropy of one class is zero", "[loss]", backends) {
   entered<TestType> e;
-  const std::vector<std::int64_t> t{0, 0};
-  array<TestType> x({3, -5});
-  array<TestType> dx({poison, poison});
-  CHECK(TestType::softmax_cross_entropy(e.context, 2, {.classes = 1}, x.data(), t.data(), dx.data()) == 0);
-  check_close(dx.read(), {0, 0}, 0);
+  cross_entropy_case<TestType> one({.classes = 1}, {3, -5}, {0, 0});
+  CHECK(one.loss(e.context, 1) == 0);
+  check_close(one.dlogits.read(), {0, 0}, 0);
 }
 
 TEMPLATE_LIST_TEST_CASE("cross entropy of large logits does not overflow", "[loss]", backends) {
   entered<TestType> e;
-  const std::vector<std::int64_t> t{0, 1, 2};
   const doubles x{1e4, 0, -1e4, 1e4, 1e4, 1e4, -1e4, -1e4, -1e4 + 1};
-  check_cross_entropy<TestType>(e.context, 3, {.classes = 3}, x, t);
-  check_cross_entropy<TestType>(e.context, 3, {.classes = 3, .label_smoothing = 0.25F}, x, t);
+  check_cross_entropy<TestType>(e.context, {.classes = 3}, 1, x, {0, 1, 2});
+  check_cross_entropy<TestType>(e.context, {.classes = 3, .label_smoothing = 0.25F}, 1, x, {0, 1, 2});
 
   // The wrong class wins by 2e4: the loss is the difference itself.
-  const std::vector<std::int64_t> wrong{2};
-  array<TestType> px({1e4, 0, -1e4});
-  array<TestType> dx({poison, poison, poison});
-  CHECK(TestType::softmax_cross_entropy(e.context, 1, {.classes = 3}, px.data(), wrong.data(), dx.data()) == 2e4);
-  check_close(dx.read(), {1, 0, -1}, 0);
+  cross_entropy_case<TestType> wrong({.classes = 3}, {1e4, 0, -1e4}, {2});
+  CHECK(wrong.loss(e.context, 1) == 2e4);
+  check_close(wrong.dlogits.read(), {1, 0, -1}, 0);
 }
 
 TEMPLATE_LIST_TEST_CASE("ignored rows add nothing and have gradient zero", "[loss]", backends) {
   entered<TestType> e;
-  const std::vector<std::int64_t> t{-1, -1};
-  array<TestType> x(uniform(6, 1));
-  array<TestType> dx(filled(6, poison));
-  const ls::cross_entropy_arguments a{.classes = 3, .label_smoothing = 0.5F, .ignore_index = -1};
-  CHECK(TestType::softmax_cross_entropy(e.context, 2, a, x.data(), t.data(), dx.data()) == 0);
-  check_close(dx.read(), filled(6, 0), 0);
+  cross_entropy_case<TestType> ignored({.classes = 3, .label_smoothing = 0.5F, .ignore_index = -1}, uniform(6, 1),
+                                       {-1, -1});
+  CHECK(ignored.loss(e.context, 1) == 0);
+  check_close(ignored.dlogits.read(), filled(6, 0), 0);
 }
 
 TEMPLATE_LIST_TEST_CASE("squared error", "[loss]", backends) {
   using B = TestType;
   using value = typename B::value_type;
   entered<B> e;
-  for (const std::int64_t n : {1, 7, 64, 65, 1000})
+  for (const std::int64_t n : {1, 7, 64, 65, 1000, 70000})
     for (const double scale : {1.0, 0.125}) {
       CAPTURE(B::name, n, scale);
       const doubles y = uniform(n, 1);
       const doubles t = uniform(n, 2);
       oracle::context oc;
+      const ls::step_values now{.scale = scale};
       doubles want(y.size(), poison);
-      const double want_loss = oracle::squared_error(oc, n, scale, y.data(), t.data(), want.data());
+      double want_loss = 0;
+      oracle::squared_error(oc, n, y.data(), t.data(), want.data(), &now, &want_loss);
       array<B> py(y);
       array<B> pt(t);
       array<B> dy(filled(n, poison));
-      const double loss = B::squared_error(e.context, n, scale, py.data(), pt.data(), dy.data());
-      CHECK(loss == Approx(want_loss).epsilon(tolerance<value>(n)));
+      stored<B, ls::step_values> own_now(now);
+      const double loss = added_loss<B>(
+          [&](double* sum) { B::squared_error(e.context, n, py.data(), pt.data(), dy.data(), own_now.get(), sum); });
+      // The squares of rounded differences, added in double precision.
+      CHECK(loss == Approx(want_loss).epsilon(tolerance<value>(1)));
       check_close(dy.read(), want, 4 * scale * tolerance<value>(1));
-      CHECK(B::squared_error(e.context, n, scale, py.data(), pt.data(), nullptr) == loss);
+      CHECK(added_loss<B>([&](double* sum) {
+              B::squared_error(e.context, n, py.data(), pt.data(), nullptr, nullptr, sum);
+            }) == loss);
+      check_close(py.read(), y, 0);
+      check_close(pt.read(), t, 0);
     }
 }

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include <lockstep/backend/rule.hpp>
+
 #include "backend/support.hpp"
 
 // The oracle itself, held against values worked out by hand.
@@ -155,16 +157,20 @@ TEST_CASE("the oracle's cross entropy gives hand-computed values") {
   const doubles logits{0, std::log(3.0)};
   const std::array<std::int64_t, 1> target{1};
   doubles gradient(2, poison);
-  const double loss =
-      oracle::softmax_cross_entropy(c, 1, {.classes = 2, .scale = 2.0}, logits.data(), target.data(), gradient.data());
-  CHECK(loss == Approx(std::log(4.0 / 3)).epsilon(1e-14));
+  const ls::step_values twice{.scale = 2};
+  double loss = 1;
+  oracle::softmax_cross_entropy(c, 1, {.classes = 2}, logits.data(), target.data(), gradient.data(), &twice, &loss);
+  CHECK(loss == Approx(1 + std::log(4.0 / 3)).epsilon(1e-14));
   check_close(gradient, {0.5, -0.5}, 1e-14);
+  oracle::softmax_cross_entropy(c, 1, {.classes = 2}, logits.data(), target.data(), nullptr, nullptr, &loss);
+  CHECK(loss == Approx(1 + 2 * std::log(4.0 / 3)).epsilon(1e-14));
 
   // Weights 2 and 3, smoothing 0.5: 0.75 * 3 on the target, 0.25 * 2 on the other class.
   const std::array<float, 2> weights{2, 3};
-  const double weighted = oracle::softmax_cross_entropy(
-      c, 1, {.classes = 2, .class_weights = weights.data(), .label_smoothing = 0.5F, .scale = 1.0}, logits.data(),
-      target.data(), gradient.data());
+  const ls::step_values once;
+  double weighted = 0;
+  oracle::softmax_cross_entropy(c, 1, {.classes = 2, .class_weights = weights.data(), .label_smoothing = 0.5F},
+                                logits.data(), target.data(), gradient.data(), &once, &weighted);
   CHECK(weighted == Approx(2.25 * std::log(4.0 / 3) + 0.5 * std::log(4.0)).epsilon(1e-14));
   check_close(gradient, {2.75 / 4 - 0.5, 2.75 * 3 / 4 - 2.25}, 1e-14);
 }
@@ -174,6 +180,45 @@ TEST_CASE("the oracle's squared error gives hand-computed values") {
   const doubles y{1, 2, 3};
   const doubles t{0, 4, 3};
   doubles dy(3, poison);
-  CHECK(oracle::squared_error(c, 3, 0.5, y.data(), t.data(), dy.data()) == 5.0);
+  const ls::step_values halved{.scale = 0.5};
+  double loss = 10;
+  oracle::squared_error(c, 3, y.data(), t.data(), dy.data(), &halved, &loss);
+  CHECK(loss == 15.0);
   CHECK(dy == doubles{1, -2, 0});
+  oracle::squared_error(c, 3, y.data(), t.data(), nullptr, nullptr, &loss);
+  CHECK(loss == 20.0);
+}
+
+TEST_CASE("the oracle's sums of squares and norm give hand-computed values") {
+  oracle::context c;
+  const doubles x{1, 2, 2, -4, 0, 12};
+  doubles sums(3, poison);
+  oracle::square_sums(c, 5, 2, x.data(), sums.data());
+  CHECK(sums == doubles{5, 20, 0});
+  oracle::square_sums(c, 6, 6, x.data(), sums.data());
+  CHECK(sums == doubles{169, 20, 0});
+
+  ls::update_terms terms{.norm = -1, .scale = -1, .finite = -1};
+  oracle::gradient_norm(c, 1, sums.data(), 20, &terms);
+  CHECK(terms.norm == 13);
+  CHECK(terms.scale == 1);
+  CHECK(terms.finite == 1);
+  oracle::gradient_norm(c, 1, sums.data(), 6.5, &terms);
+  CHECK(terms.scale == Approx(0.5).epsilon(1e-6));
+}
+
+TEST_CASE("the oracle applies a rule that lies elsewhere") {
+  oracle::context c;
+  const doubles g{1, 2, 3};
+  const doubles h{10, 20, 30};
+  doubles p{5, 5, 5};
+  const std::array<const double*, 2> gradients{g.data(), h.data()};
+  const ls::add_rule add;
+  oracle::reduce_and_update(c, 1, 3, gradients, p.data(), std::array<double*, 0>{},
+                            ls::stored_rule<ls::add_rule>{&add});
+  CHECK(p == doubles{5, 27, 38});
+  const ls::update_terms terms{.scale = 0.5};
+  oracle::reduce_and_update(c, 0, 1, gradients, p.data(), std::array<double*, 0>{},
+                            ls::stored_scaled_rule<ls::add_rule, double, true>{&add, &terms});
+  CHECK(p == doubles{10.5, 27, 38});
 }

@@ -6,28 +6,24 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-#include <lockstep/backend/cpu/cpu.hpp>
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/reference/reference.hpp>
 #include <lockstep/core/random.hpp>
-#include <lockstep/core/tensor.hpp>
 
+#include "backend/backends.hpp"
 #include "support/catch.hpp"
 
 /// \file
 /// The conformance suite's tools: every test case of this folder is typed over `backends` and holds one primitive
-/// against the oracle, which computes in double precision with pictures in plain order.
+/// against the oracle, which computes in double precision with pictures in plain order. What a backend works on lies in
+/// its own memory, which no test touches but through its copies, and all of a test's work goes through one context.
 
 namespace lockstep_test {
 
 namespace ls = lockstep;
-
-/// The backends under test. A new one is one more entry here (and, when the host does not read its memory, an
-/// `array` of its own).
-using backends = std::tuple<ls::cpu>;
 
 using oracle = ls::reference<double>;
 using doubles = std::vector<double>;
@@ -62,36 +58,113 @@ inline doubles rectified(std::int64_t n, std::uint64_t key) {
 
 inline doubles filled(std::int64_t n, double value) { return doubles(static_cast<std::size_t>(n), value); }
 
+/// The one context of a backend that tests work with.
+template <class B>
+typename B::context& shared_context() {
+  static typename B::context context{ls::replica_place{}};
+  return context;
+}
+
+/// The shared context, entered for this object's life.
+template <class B>
+struct entered {
+  typename B::context& context = shared_context<B>();
+  decltype(std::declval<typename B::context&>().enter()) scope = context.enter();
+};
+
 /// Elements in a backend's memory between two guards, which tell of writes outside the range. `shift` elements
 /// before it place the range off the buffer's alignment, as the ranges of a flat parameter buffer are.
 template <class B, class T = typename B::value_type>
 class array {
  public:
   explicit array(const doubles& values, std::int64_t shift = 0)
-      : size_(static_cast<std::int64_t>(values.size())), front_(guard + shift), buffer_(front_ + size_ + guard) {
-    std::fill_n(buffer_.data(), buffer_.size(), sentinel);
-    std::transform(values.begin(), values.end(), data(), [](double v) { return static_cast<T>(v); });
+      : size_(static_cast<std::int64_t>(values.size())),
+        front_(guard + shift),
+        buffer_(B::template allocate<T>(shared_context<B>(), front_ + size_ + guard)) {
+    upload(0, std::vector<T>(static_cast<std::size_t>(buffer_.size()), sentinel));
+    put(values);
   }
 
   [[nodiscard]] T* data() { return buffer_.data() + front_; }
+  [[nodiscard]] std::int64_t size() const { return size_; }
 
-  /// The elements; a test failure when a guard was overwritten.
+  /// Other values in the same place.
+  void write(const doubles& values) {
+    REQUIRE(static_cast<std::int64_t>(values.size()) == size_);
+    put(values);
+  }
+
+  /// The elements, behind all work so far; a test failure when a guard was overwritten.
   [[nodiscard]] doubles read() {
-    bool intact = true;
-    for (std::int64_t i = 0; i < buffer_.size(); ++i)
-      if (i < front_ || i >= front_ + size_) intact = intact && buffer_.data()[i] == sentinel;
+    auto& c = shared_context<B>();
+    std::vector<T> all(static_cast<std::size_t>(buffer_.size()));
+    B::copy_out(c, buffer_.size(), buffer_.data(), all.data());
+    B::finish(c);
+    const auto first = all.begin() + front_;
+    const auto last = first + size_;
+    const auto is_sentinel = [](T v) { return v == sentinel; };
+    const bool intact = std::all_of(all.begin(), first, is_sentinel) && std::all_of(last, all.end(), is_sentinel);
     CHECK(intact);
-    return doubles(data(), data() + size_);
+    return doubles(first, last);
   }
 
  private:
   static constexpr std::int64_t guard = 16;
   static constexpr T sentinel = T{-12345};
 
+  void put(const doubles& values) {
+    std::vector<T> own(values.size());
+    std::transform(values.begin(), values.end(), own.begin(), [](double v) { return static_cast<T>(v); });
+    upload(front_, own);
+  }
+
+  void upload(std::int64_t at, const std::vector<T>& values) {
+    auto& c = shared_context<B>();
+    B::copy_in(c, static_cast<std::int64_t>(values.size()), values.data(), buffer_.data() + at);
+    B::finish(c);
+  }
+
   std::int64_t size_;
   std::int64_t front_;
-  ls::aligned_buffer<T> buffer_;
+  typename B::template buffer<T> buffer_;
 };
+
+/// One value in a backend's memory: a step's values, a rule, the terms of an update.
+template <class B, class T>
+class stored {
+ public:
+  explicit stored(const T& value) { write(value); }
+
+  [[nodiscard]] T* get() { return value_.get(); }
+
+  void write(const T& value) {
+    value_.host() = value;
+    value_.send(shared_context<B>());
+  }
+
+  /// The value behind all work so far.
+  [[nodiscard]] T read() {
+    value_.fetch(shared_context<B>());
+    B::finish(shared_context<B>());
+    return value_.host();
+  }
+
+ private:
+  typename B::template mirrored<T> value_{shared_context<B>()};
+};
+
+/// What a loss that runs as run(double* sum) adds to *sum; a test failure when that depends on what stood there.
+template <class B, class Run>
+double added_loss(const Run& run) {
+  const double before = -2.5;
+  array<B, double> fresh(filled(1, 0));
+  array<B, double> onto(filled(1, before));
+  run(fresh.data());
+  run(onto.data());
+  const double loss = fresh.read().front();
+  CHECK(onto.read().front() - before == Approx(loss).epsilon(1e-12).margin(1e-12));
+  return loss;
+}
 
 /// Fails unless the two have the same size and differ nowhere by more than `allowed`. A NaN equals only a NaN.
 inline void check_close(const doubles& got, const doubles& want, double allowed) {
@@ -138,12 +211,5 @@ template <class B>
 doubles from_backend(const doubles& own, std::int64_t samples, const ls::dims& picture) {
   return B::picture_order == ls::element_order::plain ? own : reordered(own, samples, picture, false);
 }
-
-/// A context, entered for its whole life.
-template <class B>
-struct entered {
-  typename B::context context{};
-  decltype(std::declval<typename B::context&>().enter()) scope = context.enter();
-};
 
 }  // namespace lockstep_test

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <lockstep/core/random.hpp>
@@ -15,7 +16,8 @@
 #include "support/catch.hpp"
 
 /// \file
-/// The inputs of the golden values, made again as README.md says, and how a result is held against them.
+/// The inputs of the golden values, made again as README.md says, and how a result, or a trainer of any backend, is
+/// held against them.
 
 namespace lockstep_test {
 
@@ -66,6 +68,87 @@ inline double relative_difference(const std::vector<float>& given, const std::ve
     top = std::max(top, std::abs(expected[i]));
   }
   return worst == 0 ? 0 : worst / top;
+}
+
+/// Relative to the loss itself, with a floor for losses that have fallen to practically nothing: such a loss is the
+/// difference of a logit and a logarithm of about 10, which float32 knows to 1e-6.
+inline bool same_loss(double given, double expected, double tolerance) {
+  return std::abs(given - expected) <= tolerance * std::max(std::abs(expected), 0.1);
+}
+
+/// A gradient of a model's file, in full or by what README.md says is stored of a large one.
+inline void check_golden_gradient(const ls::safetensors_file& golden, const std::string& name,
+                                  const std::vector<float>& given, double tolerance) {
+  INFO(name);
+  if (golden.contains(name)) {
+    CHECK(relative_difference(given, golden.values_f64(name)) <= tolerance);
+    return;
+  }
+  const std::size_t stride = (given.size() + 1023) / 1024;
+  std::vector<float> sample;
+  for (std::size_t i = 0; i < given.size(); i += stride) sample.push_back(given[i]);
+  CHECK(relative_difference(sample, golden.values_f64(name + "/sample")) <= tolerance);
+
+  // Every element takes part in these two.
+  double squares = 0;
+  for (const float g : given) squares += double{g} * double{g};
+  const double norm = golden.values_f64(name + "/norm")[0];
+  CHECK(std::abs(std::sqrt(squares) - norm) <= tolerance * norm);
+  const auto projections = golden.values_f64(name + "/projection");
+  REQUIRE(projections.size() == 4);
+  for (std::uint64_t j = 0; j < 4; ++j) {
+    const auto vector = golden_symmetric(1000 + j, static_cast<std::int64_t>(given.size()));
+    double product = 0;
+    for (std::size_t i = 0; i < given.size(); ++i) product += double{given[i]} * double{vector[i]};
+    CHECK(std::abs(product - projections[j]) <= tolerance * norm);
+  }
+}
+
+/// A data_parallel trainer on one batch of a model's file: its outputs, its first gradients and 20 losses.
+template <class Trainer, class Optimizer>
+void check_golden_batch(const ls::safetensors_file& golden, const std::string& prefix, std::int64_t samples,
+                        const Optimizer& optimizer, double tolerance) {
+  INFO(prefix << ", " << Trainer::replicas << " replicas");
+  Trainer trainer(optimizer);
+  std::uint64_t stream = 100;
+  for (const auto& parameter : trainer.parameters()) {
+    // A bias is drawn with the bound of its weight, which stands before it.
+    static_assert(Trainer::plan.parameter_tensors % 2 == 0);
+    const auto& spec = Trainer::plan.parameters[static_cast<std::size_t>(stream - 100) / 2 * 2];
+    const std::int64_t fan_in = spec.shape.size() / spec.shape[0];
+    parameter.assign(golden_symmetric(stream++, parameter.size(), fan_in_bound(fan_in)));
+  }
+
+  const auto values = golden_unit(1, samples * Trainer::model_type::input_dims.size());
+  const typename Trainer::input_view x(values.data(), samples);
+  const auto targets = [&] {
+    if constexpr (std::is_same_v<typename Trainer::target_type, std::int64_t>)
+      return golden_labels(2, samples, 10);
+    else
+      return golden_symmetric(3, samples * 10);
+  }();
+
+  const auto y = trainer.forward(x);
+  CHECK(relative_difference({y.begin(), y.end()}, golden.values_f64(prefix + "/output")) <= tolerance);
+
+  const auto losses = golden.values_f64(prefix + "/losses");
+  REQUIRE(losses.size() == 20);
+  for (std::size_t step = 0; step < losses.size(); ++step) {
+    const double loss = trainer.step(x, targets);
+    INFO("step " << step << ": " << loss << ", expected " << losses[step]);
+    CHECK(same_loss(loss, losses[step], tolerance));
+    if (step == 0)
+      for (const auto& gradient : trainer.gradients())
+        check_golden_gradient(golden, prefix + "/grad/" + std::string(gradient.name()), gradient.values(), tolerance);
+  }
+}
+
+/// The same for every batch of the file.
+template <class Trainer, class Optimizer>
+void check_golden_batches(const std::string& name, const Optimizer& optimizer, double tolerance) {
+  const auto golden = golden_file(name);
+  for (const int samples : {1, 2, 63, 64, 100})
+    check_golden_batch<Trainer>(golden, name + "/b" + std::to_string(samples), samples, optimizer, tolerance);
 }
 
 }  // namespace lockstep_test

@@ -127,14 +127,17 @@ void check_entropy(const entropy_case& c) {
   ls::cpu::context context(1);
   const double denominator = loss.denominator(targets.data(), rows, classes);
   std::vector<float> dx(x.size(), NAN);
-  const double sum =
-      loss.forward_backward<ls::cpu>(context, rows, classes, x.data(), targets.data(), 1 / denominator, dx.data());
+  const ls::cross_entropy::op<ls::cpu> op(context, loss);
+  const ls::step_values now{.scale = 1 / denominator};
+  double sum = 0;
+  op.forward_backward(context, rows, classes, x.data(), targets.data(), dx.data(), &now, &sum);
   const std::string name = "cross_entropy/" + c.name;
   INFO(name);
   CHECK(sum / denominator == Approx(golden().values_f64(name + "/loss")[0]).epsilon(tolerance));
   check_values(name + "/grad_x", dx);
-  CHECK(loss.forward_backward<ls::cpu>(context, rows, classes, x.data(), targets.data(), 1.0, nullptr) ==
-        Approx(sum).epsilon(1e-6));
+  double again = 0;
+  op.forward_backward(context, rows, classes, x.data(), targets.data(), nullptr, nullptr, &again);
+  CHECK(again == Approx(sum).epsilon(1e-6));
 }
 
 void check_sgd(const std::string& name, std::uint64_t stream, ls::sgd optimizer) {
@@ -212,8 +215,10 @@ TEST_CASE("mean squared error computes what PyTorch computes", "[golden]") {
   ls::cpu::context context(1);
   const double denominator = loss.denominator(targets.data(), 30, output);
   std::vector<float> dx(30, NAN);
-  const double sum =
-      loss.forward_backward<ls::cpu>(context, 5, output, x.data(), targets.data(), 1 / denominator, dx.data());
+  const ls::mean_squared_error::op<ls::cpu> op(context, loss);
+  const ls::step_values now{.scale = 1 / denominator};
+  double sum = 0;
+  op.forward_backward(context, 5, output, x.data(), targets.data(), dx.data(), &now, &sum);
   CHECK(sum / denominator == Approx(golden().values_f64("mse/loss")[0]).epsilon(tolerance));
   check_values("mse/grad_x", dx);
 }

@@ -51,7 +51,7 @@ result run(std::int64_t samples) {
   std::vector<value> y(static_cast<std::size_t>(samples * Model::output_dims.size()));
   device.forward(parameters.data(), x.data(), samples, y.data());
   result r;
-  r.loss = device.train({}, parameters.data(), gradients.data(), x.data(), targets.data(), samples, {}, 0.125);
+  r.loss = device.train(parameters.data(), gradients.data(), x.data(), targets.data(), samples, {.scale = 0.125});
   r.output.assign(y.begin(), y.end());
   for (const auto& each : ls::named_values_range<Model, B, 1, false>({gradients.data()})) {
     const auto values = each.values();
@@ -119,8 +119,8 @@ TEST_CASE("gradients accumulate on request, and no samples give zero", "[executo
   const auto t = draws<double>(2, 6 * model::output_dims.size());
   ls::executor<model, plain> device;
   const auto train = [&](std::int64_t first, std::int64_t count, std::vector<double>& gradients, bool accumulate) {
-    return device.train({}, parameters.data(), gradients.data(), x.data() + first * model::input_dims.size(),
-                        t.data() + first * model::output_dims.size(), count, {}, 1.0, accumulate);
+    return device.train(parameters.data(), gradients.data(), x.data() + first * model::input_dims.size(),
+                        t.data() + first * model::output_dims.size(), count, {}, accumulate);
   };
   std::vector<double> whole(static_cast<std::size_t>(n), 99.0);
   std::vector<double> parts(static_cast<std::size_t>(n), 99.0);

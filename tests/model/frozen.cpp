@@ -175,7 +175,7 @@ TEST_CASE("a pass without samples clears the gradients of what learns and nothin
   std::vector<float> gradients(parameters.size(), 7.0F);
   const std::vector<std::int64_t> none;
   ls::executor<front, ls::cpu> device;
-  CHECK(device.train({}, parameters.data(), gradients.data(), parameters.data(), none.data(), 0, {}, 1.0) == 0);
+  CHECK(device.train(parameters.data(), gradients.data(), parameters.data(), none.data(), 0, {}) == 0);
   for (std::size_t i = 0; i < gradients.size(); ++i)
     CHECK(gradients[i] == (i < static_cast<std::size_t>(front::trainable_count) ? 0.0F : 7.0F));
 }

@@ -67,7 +67,7 @@ TEST_CASE("dropout draws anew for another step and is the identity without train
   using plain = regression<input<5>, linear<9>>;
   const settings s;
   settings later = s;
-  later.key.step = 3;
+  later.now.step = 3;
   const doubles parameters = uniform(model::parameter_count, 1);
   const doubles x = uniform(s.samples * 5, 2);
   const doubles targets = uniform(s.samples * 9, 3);

@@ -22,9 +22,9 @@ namespace lockstep_test {
 /// What a gradient check may vary.
 struct settings {
   std::int64_t samples = 3;
-  std::uint64_t draws = 1;  ///< different numbers, different parameters and samples
-  ls::dropout_key key{.seed = 5, .step = 2};
-  bool compare_backends = true;  ///< hold every entry of `backends` against the oracle too
+  std::uint64_t draws = 1;                    ///< different numbers, different parameters and samples
+  ls::step_values now{.seed = 5, .step = 2};  ///< the scale follows from the loss
+  bool compare_backends = true;               ///< hold every entry of `backends` against the oracle too
 };
 
 /// One executor of a model on a backend, which speaks PyTorch's order and double precision on the outside.
@@ -39,7 +39,7 @@ class runner {
   static constexpr std::int64_t parameter_count = plan.parameter_count;
 
   runner(const loss_type& loss, const doubles& x, const std::vector<double>& targets, const settings& s)
-      : loss_(loss), settings_(s), x_(x.begin(), x.end()), targets_(targets.begin(), targets.end()) {
+      : executor_({}, loss), settings_(s), x_(x.begin(), x.end()), targets_(targets.begin(), targets.end()) {
     denominator_ =
         loss.denominator(targets_.data(), s.samples * loss.target_size(Model::output_dims), Model::output_dims);
     place_.assign(static_cast<std::size_t>(parameter_count), -1);
@@ -64,8 +64,10 @@ class runner {
   double train(const doubles& parameters, doubles& gradients, bool accumulate) {
     auto flat = to_backend_layout(parameters);
     auto flat_gradients = to_backend_layout(gradients);
-    const double total = executor_.train(loss_, flat.data(), flat_gradients.data(), x_.data(), targets_.data(),
-                                         settings_.samples, settings_.key, 1 / denominator_, accumulate);
+    ls::step_values now = settings_.now;
+    now.scale = 1 / denominator_;
+    const double total = executor_.train(flat.data(), flat_gradients.data(), x_.data(), targets_.data(),
+                                         settings_.samples, now, accumulate);
     for (std::size_t i = 0; i < place_.size(); ++i)
       gradients[i] = static_cast<double>(flat_gradients[static_cast<std::size_t>(place_[i])]);
     return total / denominator_;
@@ -88,7 +90,6 @@ class runner {
   }
 
   ls::executor<Model, B> executor_;
-  loss_type loss_;
   settings settings_;
   std::vector<value> x_;
   std::vector<target> targets_;

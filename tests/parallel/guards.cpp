@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "parallel/rank_support.hpp"
+#include "support/user_layer.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -22,13 +23,8 @@ namespace {
 std::atomic<bool> slow_begun{false};
 
 /// The identity, whose backward takes nearly a second when it meets a value above 500.
-struct slow {
+struct slow : same_extents {
   static constexpr std::string_view kind = "slow";
-  static constexpr ls::layer_traits traits{.backward_reads_input = true};
-
-  static constexpr ls::dims output(const ls::dims& in) { return in; }
-  static constexpr ls::parameter_list parameters(const ls::dims&) { return ls::parameter_list{}; }
-  static constexpr std::int64_t flops(const ls::dims&) { return 0; }
 
   template <class B, ls::node_traits T>
   class op {

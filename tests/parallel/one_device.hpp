@@ -31,11 +31,11 @@ step_result<T> step_on_one_device(const typename Model::loss_type& loss, const s
   lockstep::aligned_buffer<T> parameters(count);
   lockstep::aligned_buffer<T> gradients(count);
   lockstep::initialize_parameters<Model, B>(parameters.data(), step_seed);
-  lockstep::executor<Model, B> device;
+  lockstep::executor<Model, B> device({}, loss);
   const double scale = denominator > 0 ? 1 / denominator : 0;
   const std::int64_t samples = static_cast<std::int64_t>(x.size()) / Model::input_dims.size();
-  const double sum = device.train(loss, parameters.data(), gradients.data(), x.data(), targets.data(), samples,
-                                  lockstep::dropout_key{.seed = step_seed.value}, scale);
+  const double sum = device.train(parameters.data(), gradients.data(), x.data(), targets.data(), samples,
+                                  lockstep::step_values{.scale = scale, .seed = step_seed.value});
   using range = lockstep::named_values_range<Model, B, 1, false>;
   step_result<T> result{.loss = sum / denominator, .gradients = {}, .parameters = {}};
   result.gradients = all_values(range({gradients.data()}));

@@ -14,6 +14,7 @@
 
 #include "parallel/predictor_support.hpp"
 #include "parallel/trap.hpp"
+#include "support/user_layer.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -30,13 +31,9 @@ std::vector<float> samples_with_traps(std::int64_t samples, const std::vector<st
 }
 
 /// Cannot even run on zeros.
-struct broken {
+struct broken : same_extents {
   static constexpr std::string_view kind = "broken";
   static constexpr ls::layer_traits traits{.backward_reads_input = false};
-
-  static constexpr ls::dims output(const ls::dims& in) { return in; }
-  static constexpr ls::parameter_list parameters(const ls::dims&) { return ls::parameter_list{}; }
-  static constexpr std::int64_t flops(const ls::dims&) { return 0; }
 
   template <class B, ls::node_traits T>
   class op {

@@ -14,6 +14,7 @@
 #include <lockstep/parallel/predictor.hpp>
 
 #include "parallel/parallel_support.hpp"
+#include "support/user_layer.hpp"
 
 namespace lockstep_test {
 
@@ -57,13 +58,9 @@ inline std::atomic<int> held{0};           ///< passes inside the gate
 inline std::atomic<bool> gate_open{true};  ///< what they wait for
 
 /// The identity, which waits in its forward pass until the test lets it go.
-struct gate {
+struct gate : same_extents {
   static constexpr std::string_view kind = "gate";
   static constexpr ls::layer_traits traits{.backward_reads_input = false};
-
-  static constexpr ls::dims output(const ls::dims& in) { return in; }
-  static constexpr ls::parameter_list parameters(const ls::dims&) { return ls::parameter_list{}; }
-  static constexpr std::int64_t flops(const ls::dims&) { return 0; }
 
   template <class B, ls::node_traits T>
   class op {

@@ -11,6 +11,7 @@
 
 #include "parallel/parallel_support.hpp"
 #include "parallel/trap.hpp"
+#include "support/user_layer.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -58,13 +59,9 @@ std::atomic<bool> inside{false};
 std::atomic<bool> may_leave{false};
 
 /// The identity, which waits in its forward pass until the test lets it go.
-struct gate {
+struct gate : same_extents {
   static constexpr std::string_view kind = "gate";
   static constexpr ls::layer_traits traits{.backward_reads_input = false};
-
-  static constexpr ls::dims output(const ls::dims& in) { return in; }
-  static constexpr ls::parameter_list parameters(const ls::dims&) { return ls::parameter_list{}; }
-  static constexpr std::int64_t flops(const ls::dims&) { return 0; }
 
   template <class B, ls::node_traits T>
   class op {

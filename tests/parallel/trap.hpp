@@ -9,6 +9,8 @@
 
 #include <lockstep/lockstep.hpp>
 
+#include "support/user_layer.hpp"
+
 /// \file
 /// A model that fails on demand.
 
@@ -20,13 +22,8 @@ enum class pass_kind { forward, backward };
 
 /// A user's layer: the identity, which throws in one of its passes when it meets a value above 500.
 template <pass_kind Where>
-struct trap {
+struct trap : same_extents {
   static constexpr std::string_view kind = "trap";
-  static constexpr ls::layer_traits traits{.backward_reads_input = true};
-
-  static constexpr ls::dims output(const ls::dims& in) { return in; }
-  static constexpr ls::parameter_list parameters(const ls::dims&) { return ls::parameter_list{}; }
-  static constexpr std::int64_t flops(const ls::dims&) { return 0; }
 
   template <class B, ls::node_traits T>
   class op {

@@ -1,20 +1,29 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstdint>
 #include <string_view>
 
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/rule.hpp>
 #include <lockstep/core/shape.hpp>
 
 namespace lockstep {
 
-/// What a layer may ask of a device: a closed set of primitives.
+/// The backend that is taken where none is named; backend/cpu/cpu.hpp defines it, and a program that trains on GPUs
+/// alone need not have what it stands on.
+struct cpu;
+
+/// What a layer may ask of a device: a closed set of primitives, and what a scheduler of replicas may ask of it.
 ///
-/// Stateless ones are static functions whose first argument is the replica's `context`. Those that a library prepares
-/// for a shape (`linear`, `convolution`, `pooling`) are class templates over a geometry, constructed once for a number
-/// of samples and then run any number of times. A backend knows no layer; a layer knows no backend.
+/// A backend may work asynchronously: a primitive enqueues work behind what its `context` was given before, and what
+/// it reads and writes lies in the backend's memory, which the host may touch only when `host_memory` says so.
+///
+/// Stateless primitives are static functions whose first argument is the replica's `context`. Those that a library
+/// prepares for a shape (`linear`, `convolution`, `pooling`) are class templates over a geometry, constructed once for
+/// a number of samples and then run any number of times. A backend knows no layer; a layer knows no backend.
 ///
 /// A backward whose geometry says `parameter_gradient = false` touches no gradient of a parameter; dw and db may be
 /// null.
@@ -22,35 +31,70 @@ namespace lockstep {
 /// Where a backward is told to accumulate, it adds the gradient of all its samples, complete, to what is there: one
 /// rounding for each element, so that sums over several calls have a known order.
 ///
-/// - `linear<G>`: y = x w^T + b (relu), and its backward; `weight_offset(o, i)` says where the weight lies.
-/// - `convolution<G>`, `pooling<G>`: pictures in `picture_order`; weights in PyTorch's order.
+/// - `linear<G>`: y = x w^T + b (relu), and its backward, whose dx may be x; `weight_offset(o, i)` says where the
+/// weight
+///   lies.
+/// - `convolution<G>`, `pooling<G>`: pictures in `picture_order`; `weight_offset(o, i, h, w)` as above.
 /// - `relu_forward`, `relu_backward`, `dropout`: elementwise, in place allowed.
 /// - `to_channels_last`, `to_plain`: change of order at the user's boundary.
-/// - `softmax_cross_entropy`, `squared_error`: sum of the losses, and the gradient times a scale.
-/// - `add`: y += x. `square_sums`: the sum of squares of each block of a range, in double.
-/// - `reduce_and_update`: sums N gradients as `tree_sum` does and applies an optimizer's rule in one pass.
+/// - `softmax_cross_entropy`, `squared_error`: add the losses to *sum, and write the gradient times now->scale; without
+///   a gradient `now` may be null.
+/// - `add`: y += x. `square_sums`: the sum of squares of each block of a range, in double; its bits do not depend on
+///   where the range is cut at blocks.
+/// - `gradient_norm`: from those sums the norm, and what clipping to `max_norm` multiplies gradients by.
+/// - `reduce_and_update`: sums N gradients as `tree_sum` does and applies a rule to each element in one pass. A rule
+///   that has a member `loaded()` reads values in the backend's memory; what that returns is the rule that is applied.
+///
+/// And of memory and order:
+/// - `allocate<T>(c, n)`: a `buffer<T>` of n zeros. `copy_in`, `copy_out`: from and to the host; `copy`, `clear`.
+/// - `mirrored<T>`: one T on both sides, T{} at first; `send` brings host() to get(), `fetch` the other way. Work that
+///   comes behind a `send` sees the value of then, even when host() is changed afterwards.
+/// - `fence`: what a context is given after `hold(c)` waits for what another was given before `record`, if anything.
+/// - `finish(c)`: returns when all work is done, and throws what has gone wrong in it.
+/// - `replay(c, key, f)`: what f enqueues, which the backend may record and, for an equal key, run again without f.
+///   `forget(c)` drops what was recorded, because buffers have moved.
 template <class B>
-concept backend = requires(typename B::context& c, std::int64_t n, typename B::value_type* y,
-                           const typename B::value_type* x, const dims& d, const dropout_key& key,
-                           const cross_entropy_arguments& a, const std::int64_t* targets, double* sums) {
-  typename B::value_type;
-  { B::name } -> std::convertible_to<std::string_view>;
-  { B::picture_order } -> std::convertible_to<element_order>;
-  { B::cache_bytes } -> std::convertible_to<std::int64_t>;
-  { c.enter() };
-  typename B::template linear<linear_geometry{}>;
-  typename B::template convolution<convolution_geometry{}>;
-  typename B::template pooling<pooling_geometry{}>;
-  { B::template linear<linear_geometry{}>::weight_offset(n, n) } -> std::same_as<std::int64_t>;
-  { B::relu_forward(c, n, x, y) } -> std::same_as<void>;
-  { B::relu_backward(c, n, x, x, y) } -> std::same_as<void>;
-  { B::dropout(c, n, n, d, 0.5F, key, x, y) } -> std::same_as<void>;
-  { B::to_channels_last(c, n, d, x, y) } -> std::same_as<void>;
-  { B::to_plain(c, n, d, x, y) } -> std::same_as<void>;
-  { B::softmax_cross_entropy(c, n, a, x, targets, y) } -> std::same_as<double>;
-  { B::squared_error(c, n, 1.0, x, x, y) } -> std::same_as<double>;
-  { B::add(c, n, x, y) } -> std::same_as<void>;
-  { B::square_sums(c, n, n, x, sums) } -> std::same_as<void>;
-};
+concept backend =
+    requires(typename B::context& c, std::int64_t n, typename B::value_type* y, const typename B::value_type* x,
+             const dims& d, const dropout_key& key, const cross_entropy_arguments& a, const std::int64_t* targets,
+             double* sums, const step_values* now, update_terms* terms, const typename B::fence& other) {
+      typename B::value_type;
+      { B::name } -> std::convertible_to<std::string_view>;
+      { B::picture_order } -> std::convertible_to<element_order>;
+      { B::cache_bytes } -> std::convertible_to<std::int64_t>;
+      { B::largest_pass } -> std::convertible_to<std::int64_t>;
+      { B::host_memory } -> std::convertible_to<bool>;
+      typename B::context;
+      requires std::constructible_from<typename B::context, const replica_place&>;
+      { c.enter() };
+      typename B::template linear<linear_geometry{}>;
+      typename B::template convolution<convolution_geometry{}>;
+      typename B::template pooling<pooling_geometry{}>;
+      { B::template linear<linear_geometry{}>::weight_offset(n, n) } -> std::same_as<std::int64_t>;
+      { B::template convolution<convolution_geometry{}>::weight_offset(n, n, n, n) } -> std::same_as<std::int64_t>;
+      { B::relu_forward(c, n, x, y) } -> std::same_as<void>;
+      { B::relu_backward(c, n, x, x, y) } -> std::same_as<void>;
+      { B::dropout(c, n, n, d, 0.5F, key, x, y) } -> std::same_as<void>;
+      { B::to_channels_last(c, n, d, x, y) } -> std::same_as<void>;
+      { B::to_plain(c, n, d, x, y) } -> std::same_as<void>;
+      { B::softmax_cross_entropy(c, n, a, x, targets, y, now, sums) } -> std::same_as<void>;
+      { B::squared_error(c, n, x, x, y, now, sums) } -> std::same_as<void>;
+      { B::add(c, n, x, y) } -> std::same_as<void>;
+      { B::square_sums(c, n, n, x, sums) } -> std::same_as<void>;
+      { B::gradient_norm(c, n, sums, 1.0, terms) } -> std::same_as<void>;
+      {
+        B::template reduce_and_update<1, 0>(c, n, n, {x}, y, std::array<typename B::value_type*, 0>{}, assign_rule{})
+      } -> std::same_as<void>;
+      { B::template allocate<double>(c, n) } -> std::same_as<typename B::template buffer<double>>;
+      { B::copy_in(c, n, x, y) } -> std::same_as<void>;
+      { B::copy_out(c, n, x, y) } -> std::same_as<void>;
+      { B::copy(c, n, x, y) } -> std::same_as<void>;
+      { B::clear(c, n, y) } -> std::same_as<void>;
+      typename B::template mirrored<step_values>;
+      requires std::constructible_from<typename B::fence, typename B::context&>;
+      { other.hold(c) } -> std::same_as<void>;
+      { B::finish(c) } -> std::same_as<void>;
+      { B::forget(c) } -> std::same_as<void>;
+    };
 
 }  // namespace lockstep

@@ -17,8 +17,9 @@ void for_each_dropout_factor(const dropout_key& key, std::int64_t sample, std::i
                              float p, const F& f) {
   const std::int64_t pixels = picture.rank == 3 ? picture[1] * picture[2] : 1;
   const std::int64_t channels = picture.rank == 3 ? picture[0] : 1;
-  const random_stream stream(seed{key.seed}, random_purpose::dropout, (key.step << 16U) | key.layer,
-                             static_cast<std::uint64_t>(key.first_sample + sample));
+  const step_values& now = *key.now;
+  const random_stream stream(seed{now.seed}, random_purpose::dropout, (now.step << 16U) | key.layer,
+                             static_cast<std::uint64_t>(now.first_sample + key.first_sample + sample));
   const float keep = p < 1.F ? 1.F / (1.F - p) : 0.F;
   for (std::int64_t start = 0; start < size; start += 4) {
     const auto bits = stream.block(static_cast<std::uint64_t>(start / 4));

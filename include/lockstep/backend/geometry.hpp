@@ -101,21 +101,41 @@ struct pooling_geometry {
   friend constexpr bool operator==(const pooling_geometry&, const pooling_geometry&) = default;
 };
 
+/// What changes from step to step. It lies in the backend's memory and is read where the work runs, so that the same
+/// recorded work can be run again with other values.
+struct step_values {
+  double scale = 1;  ///< multiplies the gradient of the loss: 1 / the global denominator
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  std::int64_t first_sample = 0;  ///< index of the batch's first sample among those of all ranks
+};
+
 /// Options of a softmax cross entropy over n rows of `classes` logits, as torch.nn.CrossEntropyLoss.
 struct cross_entropy_arguments {
   std::int64_t classes = 1;
-  const float* class_weights = nullptr;  ///< `classes` values, or null for all ones
+  const float* class_weights = nullptr;  ///< `classes` values in the backend's memory, or null for all ones
   float label_smoothing = 0;
   std::int64_t ignore_index = -100;
-  double scale = 1;  ///< multiplies the gradient: 1 / the global denominator
 };
 
 /// What decides a sample's dropout mask: the same for any number of replicas.
 struct dropout_key {
-  std::uint64_t seed = 0;
-  std::uint64_t step = 0;
+  const step_values* now = nullptr;  ///< in the backend's memory
   std::uint32_t layer = 0;
-  std::int64_t first_sample = 0;  ///< index of the first sample in the global batch
+  std::int64_t first_sample = 0;  ///< index of the first sample in the batch
+};
+
+/// What a step does with its gradients once their norm is known. In the backend's memory.
+struct update_terms {
+  double norm = 0;
+  double scale = 1;  ///< what clipping multiplies the gradients by
+  std::int32_t finite = 1;
+};
+
+/// Where a replica lives.
+struct replica_place {
+  int threads = 1;  ///< of the vendor's library, on a CPU
+  int device = 0;   ///< index of the GPU
 };
 
 }  // namespace lockstep

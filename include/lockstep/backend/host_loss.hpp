@@ -13,11 +13,11 @@
 namespace lockstep::host {
 
 /// Cross entropy between the softmax of `rows` rows of logits and class indices, as torch.nn.CrossEntropyLoss.
-/// Writes the gradient, times a.scale, to dlogits (null: no gradient) and returns the sum of the rows' losses, not
+/// Writes the gradient, times `scale`, to dlogits (null: no gradient) and returns the sum of the rows' losses, not
 /// divided by anything. A row whose target is a.ignore_index adds nothing. Targets are valid.
 template <class T>
 double softmax_cross_entropy(std::int64_t rows, const cross_entropy_arguments& a, const T* logits,
-                             const std::int64_t* targets, T* dlogits) {
+                             const std::int64_t* targets, T* dlogits, double scale) {
   const std::int64_t classes = a.classes;
   const auto weight = [&](std::int64_t c) { return a.class_weights == nullptr ? 1.0 : double{a.class_weights[c]}; };
   const double smooth = double{a.label_smoothing} / static_cast<double>(classes);
@@ -51,10 +51,10 @@ double softmax_cross_entropy(std::int64_t rows, const cross_entropy_arguments& a
     if (out == nullptr) continue;
     // d/dz_c of sum_k q_k (log_sum - z_k), with q the smoothed and weighted target: p_c * sum(q) - q_c.
     const double mass = sharp * weight(target) + smooth * weight_sum;
-    const double inverse = mass * a.scale / static_cast<double>(sum);
+    const double inverse = mass * scale / static_cast<double>(sum);
     for (std::int64_t c = 0; c < classes; ++c) {
       const double q = (c == target ? sharp * weight(c) : 0.0) + smooth * weight(c);
-      out[c] = static_cast<T>(static_cast<double>(out[c]) * inverse - q * a.scale);
+      out[c] = static_cast<T>(static_cast<double>(out[c]) * inverse - q * scale);
     }
   }
   return total;
@@ -62,7 +62,7 @@ double softmax_cross_entropy(std::int64_t rows, const cross_entropy_arguments& a
 
 /// Sum of (y - t)^2 over n elements; dy = 2 (y - t) scale (null: no gradient). As torch.nn.MSELoss(reduction="sum").
 template <class T>
-double squared_error(std::int64_t n, double scale, const T* y, const T* t, T* dy) {
+double squared_error(std::int64_t n, const T* y, const T* t, T* dy, double scale) {
   const T factor = static_cast<T>(2 * scale);
   double total = 0;
   for (std::int64_t i = 0; i < n; ++i) {

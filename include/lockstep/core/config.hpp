@@ -17,6 +17,21 @@
 #define LOCKSTEP_HOST_DEVICE
 #endif
 
+/// 1 unless the build says that there is no cuDNN; then a model with convolutions does not compile for the CUDA
+/// backend.
+#if defined(LOCKSTEP_WITHOUT_CUDNN)
+#define LOCKSTEP_HAS_CUDNN() 0
+#else
+#define LOCKSTEP_HAS_CUDNN() 1
+#endif
+
+/// 1 unless the build says that there is no NCCL; then the replicas of a trainer share one GPU.
+#if defined(LOCKSTEP_WITHOUT_NCCL)
+#define LOCKSTEP_HAS_NCCL() 0
+#else
+#define LOCKSTEP_HAS_NCCL() 1
+#endif
+
 /// 1 on x86-64, where kernels exist twice: for the baseline and for AVX2 with FMA, chosen at run time.
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define LOCKSTEP_X86_64() 1

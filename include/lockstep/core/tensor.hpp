@@ -80,15 +80,15 @@ struct extents_of;
 
 template <std::int64_t... Extents>
 struct extents_of<shape<Extents...>> {
-  using type = cuda::std::extents<std::int64_t, (Extents == dynamic ? cuda::std::dynamic_extent
-                                                                    : static_cast<std::size_t>(Extents))...>;
+  using type = ::cuda::std::extents<std::int64_t, (Extents == dynamic ? ::cuda::std::dynamic_extent
+                                                                      : static_cast<std::size_t>(Extents))...>;
 };
 
 }  // namespace detail
 
 /// A non-owning view in row-major order (PyTorch's contiguous order) with the shape's static extents.
 template <class T, class Shape>
-using tensor_view = cuda::std::mdspan<T, typename detail::extents_of<Shape>::type>;
+using tensor_view = ::cuda::std::mdspan<T, typename detail::extents_of<Shape>::type>;
 
 /// An owning tensor in row-major order. A shape whose first extent is `dynamic` is a batch of samples, and its
 /// constructor takes the number of samples.

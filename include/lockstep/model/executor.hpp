@@ -6,24 +6,24 @@
 #include <memory>
 #include <vector>
 
-#include <lockstep/core/tensor.hpp>
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/model/pipeline.hpp>
 
 namespace lockstep {
 
 /// Samples that one pass of a replica takes at once: as many as keep the activations inside the backend's caches, a
-/// power of two, at most 256. A shard is walked in such micro-shards and their gradients are added.
+/// power of two, at most `largest_pass`. A shard is walked in such micro-shards and their gradients are added.
 template <class Model, class B>
 inline constexpr std::int64_t micro_shard = [] {
   const std::int64_t bytes =
       Model::template plan<B>.arena_size * static_cast<std::int64_t>(sizeof(typename B::value_type));
   std::int64_t samples = 1;
-  while (samples < 256 && 2 * samples * bytes <= B::cache_bytes) samples *= 2;
+  while (samples < B::largest_pass && 2 * samples * bytes <= B::cache_bytes) samples *= 2;
   return samples;
 }();
 
 /// Runs one replica of a model: owns its context, its ops for the batch sizes it has met, and its activation arena.
-/// Parameters and gradients belong to the caller. Not thread-safe; one thread at a time.
+/// Parameters and gradients belong to the caller; all memory is the backend's. Not thread-safe; one thread at a time.
 ///
 /// The first pass of a new batch size prepares ops and may allocate; later ones do not.
 template <class Model, class B>
@@ -32,43 +32,53 @@ class executor {
 
  public:
   using value = typename B::value_type;
+  using context_type = typename B::context;
   using loss_type = typename Model::loss_type;
+  using loss_op = typename loss_type::template op<B>;
 
-  explicit executor(int threads = 1) : context_(threads) {}
+  explicit executor(const replica_place& place = {}, const loss_type& loss = {})
+      : context_(place), loss_(context_, loss) {}
 
-  /// Forward, loss and backward of `samples` samples. `scale` multiplies the gradients: 1 / the global denominator.
-  /// Gradients, those of `trainable_count` parameters, are written (or added, when `accumulate`); the result is the sum
-  /// of the samples' losses.
+  /// From now on the layers are skipped whose flag is set; `flags` has one for each layer, or is null, and outlives its
+  /// use.
+  void skip(const bool* flags) noexcept { skipped_ = flags; }
+
+  /// Forward, loss and backward of `samples` samples, of which the first has index `first_sample` in the batch.
+  /// Adds the samples' losses to *sum. Gradients, those of `trainable_count` parameters, are written (or added, when
+  /// `accumulate`), times now->scale: 1 / the global denominator.
   /// With no samples the gradients become zero unless they accumulate.
   template <class Target, pass_observer Observer>
-  double train(const loss_type& loss, const value* parameters, value* gradients, const value* x, const Target* targets,
-               std::int64_t samples, const dropout_key& key, double scale, bool accumulate, Observer&& observer) {
+  void train(const value* parameters, value* gradients, const value* x, const Target* targets, std::int64_t samples,
+             const step_values* now, std::int64_t first_sample, double* sum, bool accumulate, Observer&& observer) {
     if (samples == 0) {
-      if (!accumulate) std::fill_n(gradients, plan.trainable_count, value{0});
-      return 0;
+      if (!accumulate) B::clear(context_, plan.trainable_count, gradients);
+      return;
     }
     [[maybe_unused]] const auto entered = context_.enter();
-    double total = 0;
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
-      pass now{.training = true, .key = key};
-      now.key.first_sample += first;
+      const pass through{
+          .training = true, .key = {.now = now, .layer = 0, .first_sample = first_sample + first}, .skipped = skipped_};
       observer.micro_shard(first + p.samples() == samples);
       const value* in = x + first * plan.input.size();
       value* arena = reserve(p.samples() * plan.arena_size);
-      const value* y = p.forward(context_, now, parameters, in, arena, observer);
+      const value* y = p.forward(context_, through, parameters, in, arena, observer);
       observer.begin(pass_part::loss, -1);
-      total += loss.template forward_backward<B>(context_, p.samples(), plan.output, y,
-                                                 targets + first * loss.target_size(plan.output), scale,
-                                                 p.output_gradient(arena));
+      loss_.forward_backward(context_, p.samples(), plan.output, y,
+                             targets + first * loss_type::target_size(plan.output), p.output_gradient(arena), now, sum);
       observer.end(pass_part::loss, -1);
-      p.backward(context_, now, parameters, in, arena, gradients, accumulate || first > 0, observer);
+      p.backward(context_, through, parameters, in, arena, gradients, accumulate || first > 0, observer);
     });
-    return total;
   }
+
+  /// The same on its own, with all samples of a batch; returns the sum of their losses.
   template <class Target>
-  double train(const loss_type& loss, const value* parameters, value* gradients, const value* x, const Target* targets,
-               std::int64_t samples, const dropout_key& key, double scale, bool accumulate = false) {
-    return train(loss, parameters, gradients, x, targets, samples, key, scale, accumulate, no_observer{});
+  double train(const value* parameters, value* gradients, const value* x, const Target* targets, std::int64_t samples,
+               const step_values& now, bool accumulate = false)
+    requires(B::host_memory)
+  {
+    double sum = 0;
+    train(parameters, gradients, x, targets, samples, &now, 0, &sum, accumulate, no_observer{});
+    return sum;
   }
 
   /// True when `train` takes that many samples in one piece, so that gradients which accumulate are added complete.
@@ -77,7 +87,7 @@ class executor {
   /// The outputs of `samples` samples, in order, to `y`.
   void forward(const value* parameters, const value* x, std::int64_t samples, value* y) {
     infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const value* out) {
-      std::copy_n(out, count * plan.output.size(), y + first * plan.output.size());
+      B::copy(context_, count * plan.output.size(), out, y + first * plan.output.size());
     });
   }
 
@@ -86,14 +96,15 @@ class executor {
   void infer(const value* parameters, const value* x, std::int64_t samples, const F& f) {
     [[maybe_unused]] const auto entered = context_.enter();
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
-      const pass now{.training = false, .key = {}};
+      const pass through{.training = false, .key = {}, .skipped = skipped_};
       no_observer observer;
       value* arena = reserve(p.samples() * plan.inference_arena_size);
-      f(first, p.samples(), p.forward(context_, now, parameters, x + first * plan.input.size(), arena, observer));
+      f(first, p.samples(), p.forward(context_, through, parameters, x + first * plan.input.size(), arena, observer));
     });
   }
 
-  [[nodiscard]] typename B::context& context() noexcept { return context_; }
+  [[nodiscard]] context_type& context() noexcept { return context_; }
+  [[nodiscard]] const loss_op& loss() const noexcept { return loss_; }
 
  private:
   using pipeline = detail::pipeline<Model, B>;
@@ -120,19 +131,28 @@ class executor {
         return *pipelines_.front();
       }
     auto fresh = std::make_unique<pipeline>(context_, samples);
-    if (pipelines_.size() == max_pipelines) pipelines_.pop_back();
+    if (pipelines_.size() == max_pipelines) {
+      B::forget(context_);
+      pipelines_.pop_back();
+    }
     pipelines_.insert(pipelines_.begin(), std::move(fresh));
     return *pipelines_.front();
   }
 
   value* reserve(std::int64_t size) {
-    if (arena_.size() < size) arena_ = aligned_buffer<value>(size);
+    if (arena_.size() < size) {
+      B::forget(context_);
+      arena_ = {};  // first, so that both need not be there at once
+      arena_ = B::template allocate<value>(context_, size);
+    }
     return arena_.data();
   }
 
-  typename B::context context_;
+  context_type context_;
+  loss_op loss_;
   std::vector<std::unique_ptr<pipeline>> pipelines_;
-  aligned_buffer<value> arena_;
+  typename B::template buffer<value> arena_;
+  const bool* skipped_ = nullptr;
 };
 
 }  // namespace lockstep

@@ -6,7 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#include <lockstep/core/fixed_string.hpp>
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/sequential.hpp>
@@ -45,13 +44,20 @@ struct at<Index, type_list<Ts...>> {
   using type = typename decltype(select<Index>(indexer<std::index_sequence_for<Ts...>, Ts...>{}))::type;
 };
 
+// Recognised by its members: not every compiler deduces a string among template arguments.
+template <class L>
+concept named_layer = requires {
+  typename L::named_layer;
+  L::own_name;
+};
+
 /// The layers of a network in order of execution.
 template <class L>
 struct leaves {
   using type = type_list<L>;
 };
-template <fixed_string Name, class L>
-struct leaves<named<Name, L>> : leaves<L> {};
+template <named_layer L>
+struct leaves<L> : leaves<typename L::named_layer> {};
 template <class L>
 struct leaves<frozen<L>> : leaves<L> {};
 template <class... Ls>
@@ -112,11 +118,11 @@ template <class L>
 struct named_part {
   static constexpr bool value = false;
 };
-template <fixed_string Name, class L>
-struct named_part<named<Name, L>> {
+template <named_layer L>
+struct named_part<L> {
   static constexpr bool value = true;
-  static constexpr std::string_view name = {Name.text, sizeof(Name.text) - 1};
-  using layer = L;
+  static constexpr std::string_view name = L::own_name;
+  using layer = typename L::named_layer;
 };
 template <class L>
 struct named_part<frozen<L>> : named_part<L> {};
@@ -138,12 +144,12 @@ struct path_writer<sequential<Ls...>> {
     }
   }
 };
-template <fixed_string Name, class L>
-struct path_writer<named<Name, L>> {
+template <named_layer L>
+struct path_writer<L> {
   static constexpr void write(path* out, std::size_t& count, const path& prefix) {
     path own = prefix.child();
-    own.append(Name.view());
-    path_writer<L>::write(out, count, own);
+    own.append(L::own_name);
+    path_writer<typename L::named_layer>::write(out, count, own);
   }
 };
 template <class L>
@@ -154,8 +160,8 @@ template <class L>
 struct frozen_writer {
   static constexpr void write(bool* out, std::size_t& count, bool inside) { out[count++] = inside; }
 };
-template <fixed_string Name, class L>
-struct frozen_writer<named<Name, L>> : frozen_writer<L> {};
+template <named_layer L>
+struct frozen_writer<L> : frozen_writer<typename L::named_layer> {};
 template <class... Ls>
 struct frozen_writer<sequential<Ls...>> {
   static constexpr void write(bool* out, std::size_t& count, bool inside) {

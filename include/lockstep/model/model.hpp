@@ -117,6 +117,12 @@ struct model {
   static constexpr std::int64_t trainable_count =
       detail::parameter_total(leaf_list{}, arriving, detail::frozen_leaves<Network, leaf_count>());
 
+  /// Which leaves may be skipped at run time.
+  static constexpr std::array<bool, leaf_count> skippable_leaves =
+      []<std::size_t... Index>(std::index_sequence<Index...>) {
+        return std::array<bool, leaf_count>{leaf<Index>::traits.is_skippable...};
+      }(std::make_index_sequence<leaf_count>{});
+
   /// Paths of the leaves: `conv1`, `0`, `features.2`.
   static constexpr std::array<detail::path, leaf_count> paths = [] {
     std::array<detail::path, leaf_count> all{};

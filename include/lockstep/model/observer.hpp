@@ -16,7 +16,7 @@ template <class O>
 concept pass_observer = requires(O& o, pass_part part, int node, bool last) {
   { o.micro_shard(last) } noexcept;
   { o.begin(part, node) } noexcept;
-  { o.end(part, node) } noexcept;
+  { o.end(part, node) };
 };
 
 /// Watches nothing.

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <utility>
 
-#include <lockstep/core/tensor.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/observer.hpp>
 
@@ -47,7 +46,7 @@ struct no_op {
 /// The op of node Index of a model's plan.
 template <class Model, class B, std::size_t Index>
 struct node_op {
-  static constexpr const plan_node& node = Model::template plan<B>.nodes[Index];
+  static constexpr plan_node node = Model::template plan<B>.nodes[Index];
 
   static constexpr auto pick() {
     constexpr node_traits traits = node.traits();
@@ -93,7 +92,8 @@ class pipeline {
   using value = typename B::value_type;
   using context = typename B::context;
 
-  pipeline(context& c, std::int64_t samples) : samples_(samples), ops_(c, samples), unread_(unread_size) {}
+  pipeline(context& c, std::int64_t samples)
+      : samples_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {}
 
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
 
@@ -205,7 +205,7 @@ class pipeline {
 
   std::int64_t samples_;
   op_slots<Model, B, indices> ops_;
-  aligned_buffer<value> unread_;
+  typename B::template buffer<value> unread_;
 };
 
 }  // namespace lockstep::detail

@@ -85,6 +85,7 @@ template <class Model>
   std::string kind(leaf_kinds<Model>[leaf]);
   if (node.fused_leaf >= 0) kind.append("+").append(leaf_kinds<Model>[static_cast<std::size_t>(node.fused_leaf)]);
   if (node.frozen) kind += ", frozen";
+  if (Model::skippable_leaves[leaf]) kind += ", skippable";
   return {std::string(Model::paths[leaf].view()), std::move(kind)};
 }
 

@@ -93,9 +93,20 @@ struct conv2d {
                             T.parameter_gradient ? a.gradients + g.weight_size() : nullptr, a.accumulate);
     }
 
+    [[nodiscard]] static constexpr std::int64_t physical(int parameter, std::int64_t index) {
+      if (parameter != 0) return index;
+      constexpr std::int64_t channels = g.in_channels / g.groups;
+      const std::int64_t w = index % Kernel.width;
+      const std::int64_t h = index / Kernel.width % Kernel.height;
+      const std::int64_t pair = index / (Kernel.width * Kernel.height);
+      return convolution::weight_offset(pair / channels, pair % channels, h, w);
+    }
+
    private:
+    using convolution = typename B::template convolution<g>;
+
     std::int64_t samples_;
-    typename B::template convolution<g> convolution_;
+    convolution convolution_;
   };
 };
 

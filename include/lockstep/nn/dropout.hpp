@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string_view>
 
@@ -16,6 +15,10 @@ struct probability {
 
   // NOLINTNEXTLINE(google-explicit-constructor): a number is meant to convert.
   consteval probability(double p) : parts(p >= 0 && p <= 1 ? static_cast<std::uint64_t>(p * 0x1p32 + 0.5) : invalid) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): as above, for `dropout<0>`.
+  consteval probability(int p) : probability(static_cast<double>(p)) {}
+  /// From `parts` itself: nvcc writes template arguments back in this form.
+  consteval explicit probability(std::uint64_t all) : parts(all) {}
 
   [[nodiscard]] constexpr bool valid() const { return parts != invalid; }
   [[nodiscard]] constexpr float value() const { return static_cast<float>(static_cast<double>(parts) * 0x1p-32); }
@@ -52,7 +55,7 @@ struct dropout {
       if (p.training)
         B::dropout(c, samples_, T.in.size(), T.picture, P.value(), p.key, x, y);
       else
-        std::copy_n(x, samples_ * T.in.size(), y);
+        B::copy(c, samples_ * T.in.size(), x, y);
     }
     void backward(context& c, const pass& p, const backward_arguments<value>& a) {
       if constexpr (T.input_gradient) B::dropout(c, samples_, T.in.size(), T.picture, P.value(), p.key, a.dy, a.dx);

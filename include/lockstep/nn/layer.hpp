@@ -39,6 +39,7 @@ struct layer_traits {
   bool needs_picture_order = false;  ///< computes on the backend's order of pictures, not on any order
   bool is_flatten = false;           ///< changes the extents and no element: no code, no buffer
   bool is_relu = false;              ///< may be fused into the layer before it
+  bool is_skippable = false;         ///< may be skipped at run time: obeys pass::skips
   bool fuses_relu = false;           ///< its primitive can apply a relu to what it writes
   bool masks_input = false;          ///< its backward can apply the mask of a relu before it
   bool backward_reads_input = true;
@@ -68,7 +69,11 @@ struct node_traits {
 /// What one pass through the network is told beside its tensors.
 struct pass {
   bool training = true;
-  dropout_key key;  ///< `layer` is set for each layer by the executor
+  dropout_key key{};              ///< `layer` is set for each layer by the executor
+  const bool* skipped = nullptr;  ///< a flag for each layer of the model, or null: none is skipped
+
+  /// True when the layer whose turn it is hands on what arrives.
+  [[nodiscard]] bool skips() const { return skipped != nullptr && skipped[key.layer]; }
 };
 
 /// The tensors of one layer's backward pass. Ranges hold `samples` times the traits' extents.

@@ -14,7 +14,12 @@
 namespace lockstep {
 
 /// Stands where a model has no loss: it can run forward, not train.
-struct no_loss {};
+struct no_loss {
+  template <class B>
+  struct op {
+    op(typename B::context&, const no_loss&) {}
+  };
+};
 
 /// Mean over the batch of the cross entropy between softmax(logits) and a class index, as torch.nn.CrossEntropyLoss.
 ///
@@ -69,18 +74,35 @@ struct cross_entropy {
     return total;
   }
 
-  /// Sum of the losses of `samples` rows; dy = its gradient times scale (null: none).
+  /// The loss on one replica of a backend, with its own copy of the options.
   template <class B>
-  double forward_backward(typename B::context& c, std::int64_t samples, const dims& output,
-                          const typename B::value_type* y, const std::int64_t* targets, double scale,
-                          typename B::value_type* dy) const {
-    const cross_entropy_arguments arguments{.classes = output.size(),
-                                            .class_weights = class_weights.empty() ? nullptr : class_weights.data(),
-                                            .label_smoothing = label_smoothing,
-                                            .ignore_index = ignore_index,
-                                            .scale = scale};
-    return B::softmax_cross_entropy(c, samples, arguments, y, targets, dy);
-  }
+  class op {
+    using value = typename B::value_type;
+    using context = typename B::context;
+
+   public:
+    op(context& c, const cross_entropy& loss)
+        : smoothing_(loss.label_smoothing),
+          ignored_(loss.ignore_index),
+          weights_(B::template allocate<float>(c, static_cast<std::int64_t>(loss.class_weights.size()))) {
+      B::copy_in(c, weights_.size(), loss.class_weights.data(), weights_.data());
+    }
+
+    /// *sum += the losses of `samples` rows; dy = their gradient times now->scale (null: none).
+    void forward_backward(context& c, std::int64_t samples, const dims& output, const value* y,
+                          const std::int64_t* targets, value* dy, const step_values* now, double* sum) const {
+      const cross_entropy_arguments arguments{.classes = output.size(),
+                                              .class_weights = weights_.data(),
+                                              .label_smoothing = smoothing_,
+                                              .ignore_index = ignored_};
+      B::softmax_cross_entropy(c, samples, arguments, y, targets, dy, now, sum);
+    }
+
+   private:
+    float smoothing_;
+    std::int64_t ignored_;
+    typename B::template buffer<float> weights_;  ///< none: data() is null
+  };
 
   /// Rows whose largest logit is the target's; ignored targets do not count.
   template <class T>
@@ -117,12 +139,21 @@ struct mean_squared_error {
     return static_cast<double>(count);
   }
 
+  /// The loss on one replica of a backend.
   template <class B>
-  static double forward_backward(typename B::context& c, std::int64_t samples, const dims& output,
-                                 const typename B::value_type* y, const typename B::value_type* targets, double scale,
-                                 typename B::value_type* dy) {
-    return B::squared_error(c, samples * output.size(), scale, y, targets, dy);
-  }
+  class op {
+    using value = typename B::value_type;
+    using context = typename B::context;
+
+   public:
+    op(context&, const mean_squared_error&) {}
+
+    /// *sum += the losses of `samples` rows; dy = their gradient times now->scale (null: none).
+    void forward_backward(context& c, std::int64_t samples, const dims& output, const value* y, const value* targets,
+                          value* dy, const step_values* now, double* sum) const {
+      B::squared_error(c, samples * output.size(), y, targets, dy, now, sum);
+    }
+  };
 
   /// A regression has no hits.
   template <class T>

@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <string_view>
+
 #include <lockstep/core/fixed_string.hpp>
 
 namespace lockstep {
@@ -14,6 +16,9 @@ struct sequential {
 
 /// Gives a layer its name in parameter lists: `named<"conv1", conv2d<...>>` has `conv1.weight`.
 template <fixed_string Name, class Layer>
-struct named {};
+struct named {
+  using named_layer = Layer;
+  static constexpr std::string_view own_name = Name.view();
+};
 
 }  // namespace lockstep

@@ -10,6 +10,36 @@
 
 namespace lockstep {
 
+namespace detail {
+
+template <class T>
+struct sgd_rule {
+  T lr, decay;
+
+  LOCKSTEP_HOST_DEVICE constexpr void operator()(T g, T& p) const {
+    LOCKSTEP_UNCONTRACTED
+    p -= lr * (g + decay * p);
+  }
+};
+
+template <class T, bool Nesterov>
+struct sgd_momentum_rule {
+  T lr, decay, mu;
+  T keep, take;  ///< of the velocity and of the gradient, for the new velocity
+
+  LOCKSTEP_HOST_DEVICE constexpr void operator()(T g, T& p, T& v) const {
+    LOCKSTEP_UNCONTRACTED
+    const T d = g + decay * p;
+    v = keep * v + take * d;
+    if constexpr (Nesterov)
+      p -= lr * (d + mu * v);
+    else
+      p -= lr * v;
+  }
+};
+
+}  // namespace detail
+
 /// Stochastic gradient descent, as torch.optim.SGD:
 ///   g += weight_decay * p;  v = momentum * v + (1 - dampening) * g (v = g in the first step);
 ///   p -= learning_rate * (nesterov ? g + momentum * v : momentum != 0 ? v : g).
@@ -43,32 +73,16 @@ struct sgd {
   void rule(std::int64_t step, const With& with) const {
     const T lr = learning_rate;
     const T decay = weight_decay;
-    if (momentum == 0.F) {
-      with(std::integral_constant<std::size_t, 0>{}, [=](T g, T& p) {
-        LOCKSTEP_UNCONTRACTED
-        p -= lr * (g + decay * p);
-      });
-      return;
-    }
+    if (momentum == 0.F) return with(std::integral_constant<std::size_t, 0>{}, detail::sgd_rule<T>{lr, decay});
     const T mu = momentum;
     // The first step's velocity is the gradient itself, undamped.
     const T keep = step == 0 ? T{0} : mu;
     const T take = step == 0 ? T{1} : T{1} - static_cast<T>(dampening);
-    if (nesterov) {
-      with(std::integral_constant<std::size_t, 1>{}, [=](T g, T& p, T& v) {
-        LOCKSTEP_UNCONTRACTED
-        const T d = g + decay * p;
-        v = keep * v + take * d;
-        p -= lr * (d + mu * v);
-      });
-    } else {
-      with(std::integral_constant<std::size_t, 1>{}, [=](T g, T& p, T& v) {
-        LOCKSTEP_UNCONTRACTED
-        const T d = g + decay * p;
-        v = keep * v + take * d;
-        p -= lr * v;
-      });
-    }
+    constexpr std::integral_constant<std::size_t, 1> one_state{};
+    if (nesterov)
+      with(one_state, detail::sgd_momentum_rule<T, true>{lr, decay, mu, keep, take});
+    else
+      with(one_state, detail::sgd_momentum_rule<T, false>{lr, decay, mu, keep, take});
   }
 };
 

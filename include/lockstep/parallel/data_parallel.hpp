@@ -7,13 +7,16 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/parallel/agreement.hpp>
 #include <lockstep/parallel/engine.hpp>
 #include <lockstep/parallel/evaluation.hpp>
+#include <lockstep/parallel/inference.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
@@ -48,6 +51,8 @@ class data_parallel {
   using optimizer_type = typename engine::optimizer_type;
   using loss_type = typename Model::loss_type;
   using value_type = typename backend_type::value_type;
+  /// Of the loss' targets: class indices, or values.
+  using target_type = typename detail::target_of<loss_type, value_type>::type;
   using input_shape = batch_shape<Model::input_dims>;
   using communicator_type = typename engine::communicator_type;
   using hook_type = typename engine::hook_type;
@@ -94,16 +99,28 @@ class data_parallel {
   /// the weights of kept targets. Gradients of `accumulate` calls before are part of the step.
   /// Throws shape_error or value_error for a batch that does not fit or for options of the optimizer that were set
   /// since and make no sense, replica_error for what a replica threw, non_finite_error when options say so.
-  template <class L = loss_type>
-  double step(input_view images, std::span<const typename L::template target_type<value_type>> targets,
-              std::optional<double> denominator = {}) {
+  double step(input_view images, std::span<const target_type> targets, std::optional<double> denominator = {})
+    requires(Model::has_loss)
+  {
     static_assert(
         learns,
         "lockstep: data_parallel::step: every layer of the model is frozen, so that no step changes anything; "
         "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const batch<L> own{images.data_handle(), targets, images.extent(0)};
-    return engine_.step(own, engine_.agree(detail::rank_call::step, own, denominator));
+    const batch own{images.data_handle(), targets, images.extent(0)};
+    return engine_.step(own, detail::agree(engine_, detail::rank_call::step, own, denominator));
+  }
+
+  /// From now on skips a layer that is inside `skippable`, or runs it again: it then hands on what arrives, in every
+  /// call, and a step that no pass since the last one has used it in leaves its parameters and their optimizer state as
+  /// they are. Ranks may skip different layers: one that any rank uses takes part on all. `layer` is the path of its
+  /// parameters' names. Throws value_error, naming the layers that can be skipped.
+  void skip(std::string_view layer, bool skipped = true) {
+    static_assert(detail::layer_skips<Model, backend_type>::any,
+                  "lockstep: data_parallel::skip: no layer of the model can be skipped; put one inside "
+                  "lockstep::skippable");
+    const auto entered = engine_.enter();
+    engine_.skips.set(layer, skipped);
   }
 
   /// Forward, loss and backward of a batch whose gradients the next `step` adds to its own, as batches under
@@ -112,27 +129,26 @@ class data_parallel {
   ///
   /// Without `denominator` each batch is divided by its own, and the gradients of k batches are k times those of one
   /// batch as large; pass the denominator of all of them together to have exactly that batch.
-  template <class L = loss_type>
-  double accumulate(input_view images, std::span<const typename L::template target_type<value_type>> targets,
-                    std::optional<double> denominator = {}) {
+  double accumulate(input_view images, std::span<const target_type> targets, std::optional<double> denominator = {})
+    requires(Model::has_loss)
+  {
     static_assert(learns,
                   "lockstep: data_parallel::accumulate: every layer of the model is frozen, so that there are no "
                   "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const batch<L> own{images.data_handle(), targets, images.extent(0)};
-    return engine_.accumulate(own, engine_.agree(detail::rank_call::accumulate, own, denominator));
+    const batch own{images.data_handle(), targets, images.extent(0)};
+    return engine_.accumulate(own, detail::agree(engine_, detail::rank_call::accumulate, own, denominator));
   }
 
   /// Of a rank that has no more batches: takes part in the steps of those that have, with empty batches, until every
   /// rank has come here. (torch.distributed's join; here nothing is scaled, since a batch has one denominator.)
-  template <class L = loss_type>
   void join()
     requires(has_ranks)
   {
     const auto entered = engine_.enter();
     for (;;) {
-      const batch<L> none{nullptr, {}, 0};
-      const detail::batch_terms terms = engine_.agree(detail::rank_call::join, none, {});
+      const batch none{nullptr, {}, 0};
+      const detail::batch_terms terms = detail::agree(engine_, detail::rank_call::join, none, {});
       if (terms.all_joined) return;
       if (terms.steps)
         engine_.step(none, terms);
@@ -164,15 +180,15 @@ class data_parallel {
     if (out.extent(0) != images.extent(0))
       throw shape_error("data_parallel::forward", std::to_string(images.extent(0)) + " rows of output",
                         std::to_string(out.extent(0)));
-    engine_.forward(images.data_handle(), images.extent(0), out.data_handle());
+    detail::forward_all(engine_, images.data_handle(), images.extent(0), out.data_handle());
   }
 
   /// Loss and hits of a batch without training.
-  template <class L = loss_type>
-  [[nodiscard]] evaluation evaluate(input_view images,
-                                    std::span<const typename L::template target_type<value_type>> targets) {
+  [[nodiscard]] evaluation evaluate(input_view images, std::span<const target_type> targets)
+    requires(Model::has_loss)
+  {
     const auto entered = engine_.enter();
-    return engine_.evaluate(batch<L>{images.data_handle(), targets, images.extent(0)});
+    return detail::evaluate_all(engine_, batch{images.data_handle(), targets, images.extent(0)});
   }
 
   template <class... Arguments>
@@ -186,22 +202,19 @@ class data_parallel {
 
   /// All parameters by PyTorch's names, frozen ones too, readable and writable.
   [[nodiscard]] auto parameters() {
-    return named_values_range<Model, backend_type, 1, true>({engine_.parameters.data()});
+    return named_values_range<Model, backend_type, 1, true>({engine_.homes.front().parameters.data()}, engine_.front(),
+                                                            engine_.homes.copies());
   }
   [[nodiscard]] auto parameters() const {
-    return named_values_range<Model, backend_type, 1, false>({engine_.parameters.data()});
+    return named_values_range<Model, backend_type, 1, false>({engine_.homes.front().parameters.data()},
+                                                             engine_.front());
   }
 
   /// The gradients of the last step, summed over the replicas; before they were clipped. Frozen parameters have none
   /// and are left out (in PyTorch their .grad is None).
   [[nodiscard]] auto gradients() const {
-    auto buffers = engine_.gradient_buffers();
-    if (engine_.summed) {
-      // Zero from all but the first keeps the bits.
-      buffers.fill(nullptr);
-      buffers[0] = engine_.update.sums();
-    }
-    return named_values_range<Model, backend_type, engine::count, false, true>(buffers);
+    const auto buffers = engine_.homes.visible(engine_.gradient_buffers(), engine_.summed, !engine_.pending);
+    return named_values_range<Model, backend_type, engine::count, false, true>(buffers, engine_.front());
   }
 
   /// The norm of all gradients of the last step together, before clipping; NaN unless max_norm or non_finite is set.
@@ -226,14 +239,12 @@ class data_parallel {
   /// Measures the link and a few passes over a batch, and from then on sends buckets together or one by one, whichever
   /// ends a step first. Nothing is updated. All ranks call it, before training or between steps; the result is the same
   /// on all, and can be kept for later runs.
-  template <class L = loss_type>
-  bucket_schedule calibrate_buckets(input_view images,
-                                    std::span<const typename L::template target_type<value_type>> targets)
+  bucket_schedule calibrate_buckets(input_view images, std::span<const target_type> targets)
     requires(has_ranks)
   {
     const auto entered = engine_.enter();
-    const batch<L> own{images.data_handle(), targets, images.extent(0)};
-    return engine_.calibrate(own, engine_.agree(detail::rank_call::accumulate, own, {}));
+    const batch own{images.data_handle(), targets, images.extent(0)};
+    return engine_.calibrate(own, detail::agree(engine_, detail::rank_call::accumulate, own, {}));
   }
 
   /// Sends the buckets in these messages, the same on every rank. Throws value_error for what is no schedule.
@@ -259,7 +270,7 @@ class data_parallel {
     requires(has_ranks)
   {
     const auto entered = engine_.enter();
-    engine_.broadcast(root);
+    detail::broadcast_state(engine_, root);
   }
 
   /// This trainer's way to the other ranks. Not while a step runs.
@@ -281,8 +292,7 @@ class data_parallel {
   /// False when there are parameters and all are frozen.
   static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
 
-  template <class L>
-  using batch = typename engine::template batch<typename L::template target_type<value_type>>;
+  using batch = typename engine::template batch<target_type>;
 
   engine engine_;
 };

@@ -23,4 +23,11 @@ class entrance {
   std::atomic<bool>& busy_;
 };
 
+/// A thread that has entered, and what sets its current device to the object's.
+template <class Device>
+struct inside {
+  entrance alone;
+  Device device;
+};
+
 }  // namespace lockstep::detail

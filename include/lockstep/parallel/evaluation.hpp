@@ -3,8 +3,6 @@
 
 #include <cstdint>
 
-#include <lockstep/model/executor.hpp>
-
 namespace lockstep {
 
 /// Sums over the samples that were evaluated; add those of several batches with +=.
@@ -26,25 +24,5 @@ struct evaluation {
   }
   friend evaluation operator+(evaluation a, const evaluation& b) { return a += b; }
 };
-
-namespace detail {
-
-/// Sums over `samples` samples; the denominator is the caller's to add.
-template <class Model, class B, class Target>
-[[nodiscard]] evaluation evaluate_shard(executor<Model, B>& on, const typename Model::loss_type& loss,
-                                        const typename B::value_type* parameters, const typename B::value_type* images,
-                                        const Target* targets, std::int64_t samples) {
-  constexpr const auto& output = Model::template plan<B>.output;
-  evaluation part;
-  on.infer(parameters, images, samples, [&](std::int64_t first, std::int64_t count, const auto* y) {
-    const Target* t = targets + first * loss.target_size(output);
-    part.loss_sum += loss.template forward_backward<B>(on.context(), count, output, y, t, 1.0, nullptr);
-    part.correct += loss.correct(count, output, y, t);
-    part.counted += loss.counted(count, t);
-  });
-  return part;
-}
-
-}  // namespace detail
 
 }  // namespace lockstep

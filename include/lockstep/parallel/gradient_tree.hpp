@@ -6,29 +6,29 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <lockstep/core/tensor.hpp>
-
 namespace lockstep::detail {
 
 /// Adds up the gradients of Leaves micro-shards, a power of two, that one replica computes one after another, as one
 /// balanced binary tree: ((0 + 1) + (2 + 3)). At most log2(Leaves) + 1 buffers are alive, the caller's among them.
-template <class T, int Leaves>
+template <class B, int Leaves>
 class gradient_tree {
+  using T = typename B::value_type;
+  using context = typename B::context;
   static constexpr auto leaves = static_cast<unsigned>(Leaves);
   // The lowest level is the caller's buffer; an odd leaf goes straight on top of the even one before it.
   static constexpr std::size_t levels = leaves > 2 ? static_cast<std::size_t>(std::countr_zero(leaves)) - 1 : 0;
 
  public:
   /// For gradients of `size` elements.
-  explicit gradient_tree(std::int64_t size) : size_(size) {
-    for (auto& level : levels_) level = aligned_buffer<T>(size);
+  gradient_tree(context& c, std::int64_t size) : size_(size) {
+    for (auto& level : levels_) level = B::template allocate<T>(c, size);
   }
 
   /// Leaves the sum in `result`. `leaf(i, to, accumulate)` computes leaf i and writes it to `to`, or adds it, complete,
   /// to what is there; `adds(i)` says whether it can do the latter; `add(count, from, to)` adds so many elements.
   /// The last leaf may call `complete_from` while it runs.
   template <class Leaf, class Adds, class Add>
-  void sum(T* result, const Leaf& leaf, const Adds& adds, const Add& add) {
+  void sum(context& c, T* result, const Leaf& leaf, const Adds& adds, const Add& add) {
     result_ = result;
     // A binary counter: the set bits of i are the complete subtrees that wait, the largest one lowest.
     for (unsigned i = 0; i < leaves; ++i) {
@@ -41,7 +41,7 @@ class gradient_tree {
       --top_;
       merges_ = std::countr_one(i) - 1;
       in_spare_ = !adds(static_cast<int>(i));
-      if (in_spare_ && spare_.size() < size_) spare_ = aligned_buffer<T>(size_);
+      if (in_spare_ && spare_.size() < size_) spare_ = B::template allocate<T>(c, size_);
       leaf(static_cast<int>(i), in_spare_ ? spare_.data() : level(top_), !in_spare_);
       complete_from(0, add);
     }
@@ -68,8 +68,8 @@ class gradient_tree {
   }
 
   std::int64_t size_;
-  std::array<aligned_buffer<T>, levels> levels_;
-  aligned_buffer<T> spare_;
+  std::array<typename B::template buffer<T>, levels> levels_;
+  typename B::template buffer<T> spare_;
   // Of the leaf that runs.
   T* result_ = nullptr;
   std::size_t top_ = 0;    ///< level to which it belongs

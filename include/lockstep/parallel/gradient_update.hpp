@@ -3,100 +3,145 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <memory>
+#include <optional>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
-#include <lockstep/core/tensor.hpp>
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/rule.hpp>
+#include <lockstep/parallel/skips.hpp>
 
 namespace lockstep::detail {
 
 /// From the gradients of N replicas to new parameters; every replica works on a slice of its own.
 ///
 /// Either `fused`, one pass over gradients and parameters; or, when something must look at the sums first, `reduce`,
-/// `measure`, a barrier, `norm` and `apply`.
+/// `measure`, a barrier, `judge` and `apply`. Where work is recorded and run again, `set_rule` before it is what brings
+/// the optimizer's options of the step. `active` are the elements that the step may change.
 template <class B, class Optimizer, std::size_t N>
 class gradient_update {
  public:
   using value = typename B::value_type;
   using context = typename B::context;
-  using sources = std::array<const value*, N>;
 
-  explicit gradient_update(std::int64_t size) : size_(size) {}
+  /// For `size` elements in `slices` slices.
+  explicit gradient_update(std::int64_t size, std::size_t slices = N) : size_(size), slices_(slices) {}
+
+  /// Makes what slice r needs in the memory of its replica's backend.
+  void attach(std::size_t r, context& c) {
+    terms_[r].emplace(c);
+    if constexpr (!B::host_memory) rules_[r].emplace(c);
+  }
 
   /// Checks the optimizer's options and allocates the state that they ask for and that is not there yet; `step` is the
   /// number of the coming one.
-  void prepare(const Optimizer& optimizer, std::int64_t step) {
+  void prepare(context& c, const Optimizer& optimizer, std::int64_t step) {
     optimizer.check_options();
     for (std::size_t s = 0; s < optimizer.states(); ++s) {
       if (states_.at(s).size() > 0) continue;
-      states_.at(s) = aligned_buffer<value>(size_);
+      states_.at(s) = B::template allocate<value>(c, size_);
       first_state_step_ = step;
     }
   }
 
   /// Allocates what `reduce` and `measure` write.
-  void prepare_sums() {
+  void prepare_sums(context& c) {
     if (sums_.size() > 0) return;
-    sums_ = aligned_buffer<value>(size_);
-    squares_.resize(static_cast<std::size_t>((size_ + block - 1) / block));
+    sums_ = B::template allocate<value>(c, size_);
+    squares_ = B::template allocate<double>(c, blocks());
   }
 
-  /// Calls f(span) for each buffer of optimizer state.
+  /// Calls f(buffer) for each buffer of optimizer state.
   template <class F>
   void each_state(const F& f) {
     for (auto& state : states_)
-      if (state.size() > 0) f(std::span<value>(state.data(), static_cast<std::size_t>(state.size())));
+      if (state.size() > 0) f(state);
   }
 
   /// Clears the optimizer's state.
-  void reset() {
-    for (auto& state : states_) std::fill_n(state.data(), state.size(), value{0});
+  void reset(context& c) {
+    each_state([&](auto& state) { B::clear(c, state.size(), state.data()); });
     first_state_step_ = 0;
   }
 
+  /// Brings the options of step number `step` to where slice r is updated. Returns what tells rules of different types
+  /// apart.
+  std::uint64_t set_rule(std::size_t r, context& c, const Optimizer& optimizer, std::int64_t step) {
+    std::uint64_t kind = 0;
+    if constexpr (!B::host_memory)
+      optimizer.template rule<value>(step - first_state_step_, [&](auto, const auto& rule) {
+        using rule_type = std::remove_cvref_t<decltype(rule)>;
+        static_assert(sizeof(rule_type) <= sizeof(rule_storage) && std::is_trivially_copyable_v<rule_type>,
+                      "lockstep: optimizer: a rule is trivially copyable and at most 64 bytes large");
+        std::construct_at(reinterpret_cast<rule_type*>(&rules_[r]->host()), rule);
+        rules_[r]->send(c);
+        kind = reinterpret_cast<std::uintptr_t>(&tag_of<rule_type>);
+      });
+    return kind;
+  }
+
   /// Slice r: parameters from the sum of the gradients.
-  void fused(std::size_t r, context& c, const sources& gradients, value* parameters, const Optimizer& optimizer,
-             std::int64_t step) {
-    update<N>(c, edge(r, block), edge(r + 1, block), gradients, parameters, optimizer, step,
-              [](const auto& rule) { return rule; });
+  template <std::size_t Sources>
+  void fused(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, value* parameters,
+             const Optimizer& optimizer, std::int64_t step, const std::vector<element_range>& active) {
+    update<Sources>(c, r, active, gradients, parameters, optimizer, step,
+                    [&](const auto& rule) { return as_read(rule, r); });
   }
 
   /// Slice r of the sums: written, or added to what is there.
-  void reduce(std::size_t r, context& c, const sources& gradients, bool accumulate) {
+  template <std::size_t Sources>
+  void reduce(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, bool accumulate) {
+    reduce(c, edge(r), edge(r + 1), gradients, accumulate);
+  }
+  /// The same for the elements [first, last).
+  template <std::size_t Sources>
+  void reduce(context& c, std::int64_t first, std::int64_t last, const std::array<const value*, Sources>& gradients,
+              bool accumulate) {
     const std::array<value*, 0> none{};
     if (accumulate)
-      B::template reduce_and_update<N, 0>(c, edge(r, block), edge(r + 1, block), gradients, sums_.data(), none,
-                                          [](value g, value& sum) { sum += g; });
+      B::template reduce_and_update<Sources, 0>(c, first, last, gradients, sums_.data(), none, add_rule{});
     else
-      B::template reduce_and_update<N, 0>(c, edge(r, block), edge(r + 1, block), gradients, sums_.data(), none,
-                                          [](value g, value& sum) { sum = g; });
+      B::template reduce_and_update<Sources, 0>(c, first, last, gradients, sums_.data(), none, assign_rule{});
   }
 
   /// The squares of slice r of the sums, block by block.
   void measure(std::size_t r, context& c) {
-    const std::int64_t first = edge(r, block);
-    const std::int64_t count = edge(r + 1, block) - first;
+    const std::int64_t first = edge(r);
+    const std::int64_t count = edge(r + 1) - first;
     if (count > 0) B::square_sums(c, count, block, sums_.data() + first, squares_.data() + first / block);
   }
 
-  /// The norm of all sums, once every slice has been measured. The same bits on every replica, however many there are.
-  [[nodiscard]] double norm() const {
-    double total = 0;
-    for (const double square : squares_) total += square;
-    return std::sqrt(total);
+  /// The norm of all sums and what follows from it, once every slice has been measured. The same bits on every replica,
+  /// however many there are.
+  void judge(std::size_t r, context& c, double max_norm) {
+    B::gradient_norm(c, blocks(), squares_.data(), max_norm, terms_[r]->get());
+    terms_[r]->fetch(c);
   }
+  /// What `judge` found, once its work is done.
+  [[nodiscard]] const update_terms& terms(std::size_t r) { return terms_[r]->host(); }
 
-  /// Slice r: parameters from the sums times `scale`.
+  /// Slice r: parameters from the sums times what `judge` said, when `measured`. Leaves everything as it is when
+  /// `finite_only` and the norm is not finite.
   void apply(std::size_t r, context& c, value* parameters, const Optimizer& optimizer, std::int64_t step,
-             double scale) {
-    update<1>(c, edge(r, block), edge(r + 1, block), {sums_.data()}, parameters, optimizer, step,
-              [factor = static_cast<value>(scale)](const auto& rule) {
-                return [rule, factor](value g, auto&... changed) { rule(g * factor, changed...); };
-              });
+             const std::vector<element_range>& active, bool measured, bool finite_only) {
+    const auto run = [&](const auto& adapt) {
+      update<1>(c, r, active, {sums_.data()}, parameters, optimizer, step, adapt);
+    };
+    if (!measured) return run([&](const auto& rule) { return as_read(rule, r); });
+    if constexpr (B::host_memory) {
+      if (finite_only && terms(r).finite == 0) return;
+      run([factor = static_cast<value>(terms(r).scale)](const auto& rule) {
+        return scaled_rule<std::remove_cvref_t<decltype(rule)>, value, false>{.rule = rule, .factor = factor};
+      });
+    } else if (finite_only) {
+      run([&](const auto& rule) { return stored_scaled<true>(rule, r); });
+    } else {
+      run([&](const auto& rule) { return stored_scaled<false>(rule, r); });
+    }
   }
 
   [[nodiscard]] const value* sums() const noexcept { return sums_.data(); }
@@ -109,29 +154,61 @@ class gradient_update {
   /// one.
   static constexpr std::int64_t block = 4096;
 
-  [[nodiscard]] std::int64_t edge(std::size_t k, std::int64_t multiple) const {
-    if (k == N) return size_;
-    return size_ * static_cast<std::int64_t>(k) / static_cast<std::int64_t>(N) / multiple * multiple;
+  /// Room for the rule of any optimizer.
+  struct alignas(16) rule_storage {
+    std::array<std::byte, 64> bytes;
+  };
+  template <class Rule>
+  static constexpr char tag_of = 0;
+
+  [[nodiscard]] std::int64_t blocks() const { return (size_ + block - 1) / block; }
+  [[nodiscard]] std::int64_t edge(std::size_t k) const {
+    if (k == slices_) return size_;
+    return size_ * static_cast<std::int64_t>(k) / static_cast<std::int64_t>(slices_) / block * block;
   }
 
-  /// Elements [first, last) by the optimizer's rule, as `adapt` hands it on.
+  template <class Rule>
+  [[nodiscard]] const Rule* stored(std::size_t r) {
+    return reinterpret_cast<const Rule*>(rules_[r]->get());
+  }
+  /// The rule as the backend takes it.
+  template <class Rule>
+  [[nodiscard]] auto as_read(const Rule& rule, [[maybe_unused]] std::size_t r) {
+    if constexpr (B::host_memory)
+      return rule;
+    else
+      return stored_rule<Rule>{stored<Rule>(r)};
+  }
+  template <bool MaySkip, class Rule>
+  [[nodiscard]] auto stored_scaled(const Rule&, std::size_t r) {
+    return stored_scaled_rule<Rule, value, MaySkip>{.rule = stored<Rule>(r), .terms = terms_[r]->get()};
+  }
+
+  /// The active elements of slice r by the optimizer's rule, as `adapt` hands it on.
   template <std::size_t Sources, class Adapt>
-  void update(context& c, std::int64_t first, std::int64_t last, const std::array<const value*, Sources>& gradients,
-              value* parameters, const Optimizer& optimizer, std::int64_t step, const Adapt& adapt) {
+  void update(context& c, std::size_t r, const std::vector<element_range>& active,
+              const std::array<const value*, Sources>& gradients, value* parameters, const Optimizer& optimizer,
+              std::int64_t step, const Adapt& adapt) {
     optimizer.template rule<value>(
         step - first_state_step_,
         [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
-          std::array<value*, States> states{};
-          for (std::size_t s = 0; s < States; ++s) states[s] = states_[s].data();
-          B::template reduce_and_update<Sources, States>(c, first, last, gradients, parameters, states, adapt(rule));
+          const auto states = [&]<std::size_t... S>(std::index_sequence<S...>) {
+            return std::array<value*, States>{states_[S].data()...};
+          }(std::make_index_sequence<States>{});
+          each_part(active, edge(r), edge(r + 1), [&](std::int64_t first, std::int64_t last) {
+            B::template reduce_and_update<Sources, States>(c, first, last, gradients, parameters, states, adapt(rule));
+          });
         });
   }
 
   std::int64_t size_;
+  std::size_t slices_;
   std::int64_t first_state_step_ = 0;  ///< the step that met the optimizer's state first
-  std::array<aligned_buffer<value>, Optimizer::max_states> states_;
-  aligned_buffer<value> sums_;
-  std::vector<double> squares_;
+  std::array<typename B::template buffer<value>, Optimizer::max_states> states_;
+  typename B::template buffer<value> sums_;
+  typename B::template buffer<double> squares_;
+  std::array<std::optional<typename B::template mirrored<update_terms>>, N> terms_;
+  std::array<std::optional<typename B::template mirrored<rule_storage>>, B::host_memory ? 0 : N> rules_;
 };
 
 }  // namespace lockstep::detail

@@ -17,6 +17,13 @@
 
 namespace lockstep {
 
+/// A copy of all parameters in a backend's memory, and what reaches it.
+template <class B>
+struct parameter_copy {
+  typename B::value_type* data;
+  typename B::context* context;
+};
+
 /// One named tensor of a trained model: a parameter, or its gradient. Values are in PyTorch's order.
 /// Buffers is 1 for parameters; gradients have one buffer a replica, null where a replica adds nothing, and their value
 /// is the sum.
@@ -26,8 +33,14 @@ class named_values {
   using value_type = typename B::value_type;
   using pointer = std::conditional_t<Writable, value_type*, const value_type*>;
 
-  named_values(int index, const std::array<pointer, Buffers>& buffers)
-      : index_(index), buffers_(buffers), name_(Model::template parameter_name<B>(spec())) {}
+  /// `context` is what memory that the host does not read is copied through; `others` are written too.
+  named_values(int index, const std::array<pointer, Buffers>& buffers, typename B::context* context = nullptr,
+               std::span<const parameter_copy<B>> others = {})
+      : index_(index),
+        buffers_(buffers),
+        context_(context),
+        others_(others),
+        name_(Model::template parameter_name<B>(spec())) {}
 
   /// PyTorch's name: `conv1.weight`, `0.bias`.
   [[nodiscard]] std::string_view name() const noexcept { return name_; }
@@ -37,9 +50,16 @@ class named_values {
   /// A copy of the elements. Cost: one pass over them.
   [[nodiscard]] std::vector<value_type> values() const {
     std::vector<value_type> all(static_cast<std::size_t>(size()));
+    std::array<std::vector<value_type>, B::host_memory ? 0 : Buffers> copies;
+    std::array<const value_type*, Buffers> readable{};
+    for (std::size_t k = 0; k < Buffers; ++k) {
+      if (buffers_[k] == nullptr) continue;
+      readable[k] = buffers_[k] + spec().offset;
+      if constexpr (!B::host_memory) readable[k] = copy_out(buffers_[k], copies[k]);
+    }
     detail::each_element<Model, B>(index_, [&](std::int64_t i, std::int64_t offset) {
       all[static_cast<std::size_t>(i)] = tree_sum<0, Buffers>(
-          [&](std::size_t k) { return buffers_[k] == nullptr ? value_type{0} : buffers_[k][offset]; });
+          [&](std::size_t k) { return readable[k] == nullptr ? value_type{0} : readable[k][offset - spec().offset]; });
     });
     return all;
   }
@@ -51,9 +71,20 @@ class named_values {
     if (static_cast<std::int64_t>(values.size()) != size())
       throw shape_error(name_, std::to_string(size()) + " values (" + to_string(shape()) + ")",
                         std::to_string(values.size()));
+    value_type* to = buffers_[0] + spec().offset;
+    std::vector<value_type> copy;
+    if constexpr (!B::host_memory) to = copy_out(buffers_[0], copy);
     detail::each_element<Model, B>(index_, [&](std::int64_t i, std::int64_t offset) {
-      buffers_[0][offset] = values[static_cast<std::size_t>(i)];
+      to[offset - spec().offset] = values[static_cast<std::size_t>(i)];
     });
+    if constexpr (!B::host_memory) {
+      const auto write = [&](value_type* home, typename B::context& c) {
+        B::copy_in(c, size(), to, home + spec().offset);
+        B::finish(c);
+      };
+      write(buffers_[0], *context_);
+      for (const parameter_copy<B>& other : others_) write(other.data, *other.context);
+    }
   }
 
  private:
@@ -61,8 +92,18 @@ class named_values {
     return Model::template plan<B>.parameters[static_cast<std::size_t>(index_)];
   }
 
+  /// This tensor's range of a buffer, copied to the host.
+  value_type* copy_out(const value_type* from, std::vector<value_type>& to) const {
+    to.resize(static_cast<std::size_t>(size()));
+    B::copy_out(*context_, size(), from + spec().offset, to.data());
+    B::finish(*context_);
+    return to.data();
+  }
+
   int index_;
   std::array<pointer, Buffers> buffers_;
+  typename B::context* context_;
+  std::span<const parameter_copy<B>> others_;
   std::string name_;
 };
 
@@ -97,8 +138,10 @@ class named_values_range {
     using iterator_category = std::input_iterator_tag;
 
     iterator() = default;
-    iterator(int index, const std::array<pointer, Buffers>& buffers) : index_(index), buffers_(buffers) {}
-    element operator*() const { return {chosen.all[static_cast<std::size_t>(index_)], buffers_}; }
+    iterator(int index, const std::array<pointer, Buffers>& buffers, typename B::context* context,
+             std::span<const parameter_copy<B>> others)
+        : index_(index), buffers_(buffers), context_(context), others_(others) {}
+    element operator*() const { return {chosen.all[static_cast<std::size_t>(index_)], buffers_, context_, others_}; }
     iterator& operator++() {
       ++index_;
       return *this;
@@ -113,12 +156,16 @@ class named_values_range {
    private:
     int index_ = 0;
     std::array<pointer, Buffers> buffers_{};
+    typename B::context* context_ = nullptr;
+    std::span<const parameter_copy<B>> others_{};
   };
 
-  explicit named_values_range(const std::array<pointer, Buffers>& buffers) : buffers_(buffers) {}
+  explicit named_values_range(const std::array<pointer, Buffers>& buffers, typename B::context* context = nullptr,
+                              std::span<const parameter_copy<B>> others = {})
+      : buffers_(buffers), context_(context), others_(others) {}
 
-  [[nodiscard]] iterator begin() const { return {0, buffers_}; }
-  [[nodiscard]] iterator end() const { return {chosen.count, buffers_}; }
+  [[nodiscard]] iterator begin() const { return {0, buffers_, context_, others_}; }
+  [[nodiscard]] iterator end() const { return {chosen.count, buffers_, context_, others_}; }
   [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(chosen.count); }
 
   /// The tensor of that name. Throws value_error, naming those that exist.
@@ -134,6 +181,8 @@ class named_values_range {
 
  private:
   std::array<pointer, Buffers> buffers_;
+  typename B::context* context_;
+  std::span<const parameter_copy<B>> others_;
 };
 
 }  // namespace lockstep

@@ -4,7 +4,6 @@
 #include <type_traits>
 
 #include <lockstep/backend/backend.hpp>
-#include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/comm/communicator.hpp>
 #include <lockstep/comm/single.hpp>
 #include <lockstep/optim/optimizer.hpp>

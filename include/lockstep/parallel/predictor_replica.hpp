@@ -30,13 +30,14 @@ struct tensor_prediction : prediction {
 /// One replica of a predictor: an executor that only runs forward, and room to join the samples of several requests.
 template <class Model, class B>
 class predictor_replica {
+  static_assert(B::host_memory, "lockstep: predictor: it serves from memory of the host; use the cpu backend");
   static constexpr const auto& plan = Model::template plan<B>;
 
  public:
   using value = typename B::value_type;
 
   predictor_replica(int threads, std::int64_t max_batch)
-      : executor_(threads),
+      : executor_(replica_place{.threads = threads}),
         largest_(prediction_rows(max_batch, std::min(micro_shard<Model, B>, most_rows))),
         joined_(largest_ * plan.input.size()) {}
 

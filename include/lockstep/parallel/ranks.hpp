@@ -21,6 +21,7 @@
 #include <lockstep/parallel/bucket.hpp>
 #include <lockstep/parallel/bucket_schedule.hpp>
 #include <lockstep/parallel/bucket_thread.hpp>
+#include <lockstep/parallel/skips.hpp>
 #include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep::detail {
@@ -42,6 +43,8 @@ struct batch_terms {
 /// that fails in a step still takes part in its communication, so that the others learn of it and none waits in vain.
 template <class Model, class B, int N, class Communicator, class Hook, class Sizes>
 class rank_link {
+  static_assert(B::host_memory,
+                "lockstep: data_parallel: communicators reduce memory of the host; use the cpu backend");
   using value = typename B::value_type;
   static constexpr const auto& plan = Model::template plan<B>;
 
@@ -53,8 +56,8 @@ class rank_link {
   rank_link(Communicator&& communicator, Hook&& hook)
       : communicator_(std::move(communicator)),
         hook_(std::move(hook)),
-        context_(1),
-        slots_(header + static_cast<std::size_t>(communicator_.size())) {
+        context_(replica_place{}),
+        slots_(header + static_cast<std::size_t>(communicator_.size()) + layer_skips<Model, B>::layers) {
     check_models();
     bucket_schedule each(bucket_count);
     std::iota(each.begin(), each.end(), 0);
@@ -64,12 +67,17 @@ class rank_link {
   /// One exchange over all ranks before a batch. `refused`: this rank will not take its batch. Throws
   /// communicator_error, on all ranks but those that refused, when a rank refuses or ranks are about to do different
   /// things; then no rank may go on with the batch.
-  batch_terms agree(rank_call call, double denominator, std::int64_t samples, bool refused) {
+  /// `skips` tells what this rank uses, and learns what any does.
+  batch_terms agree(rank_call call, double denominator, std::int64_t samples, bool refused,
+                    layer_skips<Model, B>& skips) {
     std::fill(slots_.begin(), slots_.end(), 0.0);
     slots_[0] = denominator;
     slots_[1 + static_cast<std::size_t>(call)] = 1;
     slots_[header + static_cast<std::size_t>(communicator_.rank())] = refused ? -1.0 : static_cast<double>(samples);
+    const std::span<double> uses = std::span(slots_).last(skips.layers);
+    if (call == rank_call::step) skips.used(uses);
     communicator_.all_reduce(std::span<double>(slots_));
+    skips.settle(uses);
     batch_terms terms{.denominator = slots_[0]};
     for (int rank = 0; rank < communicator_.size(); ++rank) {
       const double theirs = slots_[header + static_cast<std::size_t>(rank)];
@@ -109,23 +117,22 @@ class rank_link {
     while (next <= bucket_count) thread_.arrive(next++);
   }
 
-  /// In the communication thread: sums bucket b over the replicas into `sums`, and over the ranks. A failed step sends
-  /// zeros, which harm no state that a hook keeps.
-  void reduce(std::size_t b, const std::array<const value*, static_cast<std::size_t>(N)>& gradients, value* sums,
-              bool accumulate, bool failed) {
-    constexpr auto replicas = static_cast<std::size_t>(N);
+  /// In the communication thread: sums bucket b over the replicas with `update`, and over the ranks. A failed step
+  /// sends zeros, which harm no state that a hook keeps.
+  template <class Update>
+  void reduce(std::size_t b, Update& update, const std::array<const value*, static_cast<std::size_t>(N)>& gradients,
+              bool accumulate, bool failed, const std::vector<element_range>& active) {
     const bucket& range = buckets.buckets[b];
-    const std::array<value*, 0> none{};
+    value* sums = update.sums();
     if (failed)
       std::fill(sums + range.first, sums + range.last, value{0});
-    else if (accumulate)
-      B::template reduce_and_update<replicas, 0>(context_, range.first, range.last, gradients, sums, none,
-                                                 [](value g, value& sum) { sum += g; });
     else
-      B::template reduce_and_update<replicas, 0>(context_, range.first, range.last, gradients, sums, none,
-                                                 [](value g, value& sum) { sum = g; });
+      update.reduce(context_, range.first, range.last, gradients, accumulate);
     const message& now = messages_[message_of_[b]];
     if (now.last_bucket != b) return;  // it leaves with others, of which one is still to come
+    bool wanted = false;
+    each_part(active, now.first, now.last, [&](std::int64_t, std::int64_t) { wanted = true; });
+    if (!wanted) return;  // no rank has used any of it
     guarded([&] {
       hook_(communicator_, bucket_view{.index = static_cast<int>(message_of_[b]),
                                        .gradients = {sums + now.first, static_cast<std::size_t>(now.last - now.first)},

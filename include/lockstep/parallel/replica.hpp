@@ -7,11 +7,12 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include <lockstep/core/random.hpp>
-#include <lockstep/core/tensor.hpp>
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/observer.hpp>
+#include <lockstep/parallel/evaluation.hpp>
 #include <lockstep/parallel/gradient_tree.hpp>
 #include <lockstep/parallel/shard.hpp>
 #include <lockstep/parallel/timeline.hpp>
@@ -63,19 +64,23 @@ struct track {
 };
 
 /// Follows a replica through its pass: writes down where it is, records spans, and says when gradients are complete.
-template <class OnComplete>
+template <class B, class OnComplete>
 class replica_observer {
  public:
   /// `on_complete(node)` is called after the last backward of a node in the pass, when `closing`.
-  replica_observer(replica_position& position, const track& spans, bool closing, const OnComplete& on_complete)
-      : position_(position), spans_(spans), closing_(closing), on_complete_(on_complete) {}
+  replica_observer(typename B::context& context, replica_position& position, const track& spans, bool closing,
+                   const OnComplete& on_complete)
+      : context_(context), position_(position), spans_(spans), closing_(closing), on_complete_(on_complete) {}
 
   void micro_shard(bool last) noexcept { last_ = closing_ && last; }
   void begin(pass_part part, int node) noexcept {
     position_.set(activity_of(part), node);
     begin_ = spans_.now();
   }
-  void end(pass_part part, int node) noexcept {
+  void end(pass_part part, int node) {
+    // A span is the work's own time, not that of giving it to a device.
+    if constexpr (!B::host_memory)
+      if (spans_.record != nullptr) B::finish(context_);
     spans_.span(begin_, activity_of(part), node);
     if (last_ && part == pass_part::backward) on_complete_(node);
   }
@@ -87,6 +92,7 @@ class replica_observer {
                                       : activity::backward;
   }
 
+  typename B::context& context_;
   replica_position& position_;
   const track& spans_;
   bool closing_;
@@ -95,16 +101,33 @@ class replica_observer {
   const OnComplete& on_complete_;
 };
 
-/// A batch on its way through the replicas: what all of them read.
-template <class Value, class Loss, class Target>
+/// Held by a thread that gives work to a context from outside of its executor. A backend of the host needs nothing.
+template <class B>
+[[nodiscard]] auto device_of([[maybe_unused]] typename B::context& c) {
+  if constexpr (B::host_memory)
+    return 0;
+  else
+    return c.enter();
+}
+
+/// The type of a loss' targets; anything for a model without one, which is never trained.
+template <class Loss, class Value>
+struct target_of {
+  using type = Value;
+};
+template <class Loss, class Value>
+  requires requires { typename Loss::template target_type<Value>; }
+struct target_of<Loss, Value> {
+  using type = typename Loss::template target_type<Value>;
+};
+
+/// A batch on its way through the replicas: what all of them read. In the host's memory.
+template <class Value, class Target>
 struct batch_pass {
-  const Loss& loss;
-  const Value* parameters;
   const Value* images;
   const Target* targets;
   std::int64_t samples;
-  double scale;     ///< 1 / the global denominator
-  dropout_key key;  ///< with the global index of the first sample
+  step_values now;
 };
 
 /// One replica: its executor, its gradients, and the leaves of the sum over a batch that it computes.
@@ -114,58 +137,154 @@ class replica {
 
  public:
   using value = typename B::value_type;
+  using context_type = typename B::context;
+  using loss_type = typename Model::loss_type;
 
-  explicit replica(int threads) : executor(threads), gradients(plan.trainable_count), tree_(plan.trainable_count) {}
+  replica(const replica_place& place, const loss_type& loss)
+      : executor(place, loss),
+        gradients(B::template allocate<value>(context(), plan.trainable_count)),
+        done(context()),
+        tree_(context(), plan.trainable_count),
+        losses_(context()),
+        now_(context()) {}
+
+  [[nodiscard]] context_type& context() noexcept { return executor.context(); }
+
+  /// Of `samples` samples, those of the leaves first .. first + Leaves - 1 of `all`.
+  [[nodiscard]] static shard_range range(std::int64_t samples, int first, int all) {
+    const std::int64_t begin = shard_of(samples, all, first).first;
+    const shard_range last = shard_of(samples, all, first + Leaves - 1);
+    return {.first = begin, .count = last.first + last.count - begin};
+  }
+
+  /// Before `train`: brings what the replica needs of the batch to where its work is done.
+  template <class Pass>
+  void prepare(const Pass& batch, int first, int all) {
+    now_.host() = batch.now;
+    now_.send(context());
+    const shard_range own = range(batch.samples, first, all);
+    images_.bring(context(), batch.images, own, plan.input.size());
+    targets_.bring(context(), batch.targets, own, loss_type::target_size(plan.output));
+  }
+
+  /// The outputs for the samples `own` of a batch, to their place in `out`; both in the host's memory.
+  void forward(const value* parameters, const value* images, const shard_range& own, value* out) {
+    [[maybe_unused]] const auto device = device_of<B>(context());
+    const value* x = images_.bring(context(), images, own, plan.input.size());
+    executor.infer(parameters, x, own.count, [&](std::int64_t first, std::int64_t count, const value* y) {
+      B::copy_out(context(), count * plan.output.size(), y, out + (own.first + first) * plan.output.size());
+    });
+    B::finish(context());
+  }
+
+  /// Loss and hits of the samples `own` of a batch in the host's memory; the denominator is the caller's to add.
+  template <class Target>
+  [[nodiscard]] evaluation evaluate(const value* parameters, const loss_type& loss, const value* images,
+                                    const Target* targets, const shard_range& own) {
+    [[maybe_unused]] const auto device = device_of<B>(context());
+    evaluation part;
+    double* sum = losses_.get()->data();
+    B::clear(context(), 1, sum);
+    const std::int64_t target_size = loss_type::target_size(plan.output);
+    const value* x = images_.bring(context(), images, own, plan.input.size());
+    const Target* own_targets = targets_.bring(context(), targets, own, target_size);
+    executor.infer(parameters, x, own.count, [&](std::int64_t first, std::int64_t count, const value* y) {
+      executor.loss().forward_backward(context(), count, plan.output, y, own_targets + first * target_size, nullptr,
+                                       nullptr, sum);
+      const value* outputs = y;
+      if constexpr (!B::host_memory) {
+        outputs_.resize(static_cast<std::size_t>(count * plan.output.size()));
+        B::copy_out(context(), count * plan.output.size(), y, outputs_.data());
+        B::finish(context());
+        outputs = outputs_.data();
+      }
+      const Target* wanted = targets + (own.first + first) * target_size;
+      part.correct += loss.correct(count, plan.output, outputs, wanted);
+      part.counted += loss.counted(count, wanted);
+    });
+    losses_.fetch(context());
+    B::finish(context());
+    part.loss_sum = losses_.host()[0];
+    return part;
+  }
 
   /// Forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their gradients
-  /// in `gradients`, and the sums of their losses in losses[leaf]. `on_complete(node, complete_from)` is called, in
+  /// in `gradients`, and the sums of their losses in `losses()`. `on_complete(node, complete_from)` is called, in
   /// backward order, when the gradients of a node are complete but for what complete_from(first element) does.
-  template <class Batch, std::size_t Count, class OnComplete>
-  void train(const Batch& batch, int first, int all, std::array<double, Count>& losses, const track& spans,
+  template <class OnComplete>
+  void train(const value* parameters, std::int64_t samples, int first, int all, const track& spans,
              const OnComplete& on_complete) {
     const auto add = [&](std::int64_t count, const value* from, value* to) {
       position.set(activity::fold);
       const std::int64_t begin = spans.now();
-      B::add(executor.context(), count, from, to);
+      B::add(context(), count, from, to);
       spans.span(begin, activity::fold);
     };
     const auto completed = [&](int node) {
       on_complete(node, [&](std::int64_t from) { tree_.complete_from(from, add); });
     };
-    const auto part_of = [&](int i) { return shard_of(batch.samples, all, first + i); };
+    const auto part_of = [&](int i) { return shard_of(samples, all, first + i); };
+    const std::int64_t begin = part_of(0).first;
+    double* losses = losses_.get()->data();
+    B::clear(context(), Leaves, losses);
     tree_.sum(
-        gradients.data(),
+        context(), gradients.data(),
         [&](int i, value* to, bool accumulate) {
           const shard_range part = part_of(i);
-          dropout_key key = batch.key;
-          key.first_sample += part.first;
-          replica_observer observer(position, spans, i == Leaves - 1, completed);
-          losses[static_cast<std::size_t>(first + i)] =
-              executor.train(batch.loss, batch.parameters, to, batch.images + part.first * plan.input.size(),
-                             batch.targets + part.first * batch.loss.target_size(plan.output), part.count, key,
-                             batch.scale, accumulate, observer);
+          const std::int64_t offset = part.first - begin;
+          executor.train(
+              parameters, to, images_.data() + offset * plan.input.size(),
+              targets_.data() + offset * loss_type::target_size(plan.output), part.count, now_.get(), part.first,
+              losses + i, accumulate,
+              replica_observer<B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
         },
         [&](int i) { return executor.in_one_piece(part_of(i).count); }, add);
+    losses_.fetch(context());
   }
+
+  /// The sum of the losses of each leaf, once the work of `train` is done.
+  [[nodiscard]] const std::array<double, static_cast<std::size_t>(Leaves)>& losses() noexcept { return losses_.host(); }
 
   lockstep::executor<Model, B> executor;
-  aligned_buffer<value> gradients;
+  typename B::template buffer<value> gradients;
   replica_position position;
+  typename B::fence done;  ///< behind the work that others wait for
 
  private:
-  gradient_tree<value, Leaves> tree_;
-};
+  /// A part of a batch in the backend's memory: where it lies already, or a copy.
+  template <class T>
+  class staged {
+   public:
+    const T* bring(context_type& c, const T* all, const shard_range& own, std::int64_t size) {
+      const T* from = own.count == 0 ? all : all + own.first * size;
+      if constexpr (B::host_memory) {
+        data_ = from;
+      } else {
+        if (copy_.size() < own.count * size) {
+          B::forget(c);
+          copy_ = {};
+          copy_ = B::template allocate<T>(c, own.count * size);
+        }
+        B::copy_in(c, own.count * size, from, copy_.data());
+        data_ = copy_.data();
+      }
+      return data_;
+    }
+    [[nodiscard]] const T* data() const noexcept { return data_; }
 
-/// Names in `report` the first replica that does not wait, and what it does.
-template <class Model, class B, class Replicas>
-void locate(const Replicas& replicas, stall_report& report) {
-  for (std::size_t r = 0; r < replicas.size(); ++r) {
-    const activity what = replicas[r]->position.what();
-    if (what == activity::wait) continue;
-    report.replica = static_cast<int>(r);
-    report.doing = doing<Model, B>(what, replicas[r]->position.node());
-    return;
-  }
-}
+   private:
+    const T* data_ = nullptr;
+    typename B::template buffer<T> copy_;
+  };
+
+  using target = typename target_of<loss_type, value>::type;
+
+  gradient_tree<B, Leaves> tree_;
+  typename B::template mirrored<std::array<double, static_cast<std::size_t>(Leaves)>> losses_;
+  typename B::template mirrored<step_values> now_;
+  staged<value> images_;
+  staged<target> targets_;
+  std::vector<value> outputs_;  ///< a copy for the host, of an evaluation
+};
 
 }  // namespace lockstep::detail

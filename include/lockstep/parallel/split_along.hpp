@@ -32,7 +32,7 @@ inline constexpr along_t<Dim> along{};
 
 /// A view whose dimensions need not lie densely: part of a tensor along another dimension than the first.
 template <class T, class Extents>
-using strided_view = cuda::std::mdspan<T, Extents, cuda::std::layout_stride>;
+using strided_view = ::cuda::std::mdspan<T, Extents, ::cuda::std::layout_stride>;
 
 namespace detail {
 
@@ -49,8 +49,8 @@ struct types_of {
   template <int... Index>
   static shape<D[Index]...> make_shape(std::integer_sequence<int, Index...>);
   template <int... Index>
-  static cuda::std::extents<std::int64_t,
-                            (D[Index] == dynamic ? cuda::std::dynamic_extent : static_cast<std::size_t>(D[Index]))...>
+  static ::cuda::std::extents<std::int64_t, (D[Index] == dynamic ? ::cuda::std::dynamic_extent
+                                                                 : static_cast<std::size_t>(D[Index]))...>
       make_extents(std::integer_sequence<int, Index...>);
 
   using extents_type = decltype(make_extents(std::make_integer_sequence<int, D.rank>{}));
@@ -89,15 +89,15 @@ struct dense_traits<tensor<T, Shape>> : std::true_type {
 
 template <class T, std::size_t... E, class Layout>
   requires(sizeof...(E) <= dims::max_rank)
-struct dense_traits<cuda::std::mdspan<T, cuda::std::extents<std::int64_t, E...>, Layout>> : std::true_type {
+struct dense_traits<::cuda::std::mdspan<T, ::cuda::std::extents<std::int64_t, E...>, Layout>> : std::true_type {
   using element = std::remove_const_t<T>;
-  static constexpr bool contiguous = std::is_same_v<Layout, cuda::std::layout_right>;
+  static constexpr bool contiguous = std::is_same_v<Layout, ::cuda::std::layout_right>;
   static constexpr bool is_span = false;
   static constexpr dims extents = [] {
     if constexpr (sizeof...(E) == 0)
       return dims{};
     else
-      return dims{(E == cuda::std::dynamic_extent ? dynamic : static_cast<std::int64_t>(E))...};
+      return dims{(E == ::cuda::std::dynamic_extent ? dynamic : static_cast<std::int64_t>(E))...};
   }();
 };
 
@@ -173,7 +173,7 @@ auto block_of(const tensor<T, Shape>& t) {
   return contiguous_block(t.data(), extents);
 }
 template <class T, class E, class Layout>
-strided_block<T> block_of(const cuda::std::mdspan<T, E, Layout>& t) {
+strided_block<T> block_of(const ::cuda::std::mdspan<T, E, Layout>& t) {
   strided_block<T> block{t.data_handle(), {}, {}};
   block.extents.rank = block.strides.rank = static_cast<int>(E::rank());
   if constexpr (E::rank() > 0) {
@@ -235,9 +235,9 @@ auto block_view(const strided_block<T>& block) {
   return [&]<int... Index>(std::integer_sequence<int, Index...>) {
     const extents_type extents(block.extents[Index]...);
     if constexpr (Contiguous) {
-      return cuda::std::mdspan<T, extents_type>(block.data, extents);
+      return ::cuda::std::mdspan<T, extents_type>(block.data, extents);
     } else {
-      const cuda::std::array<std::int64_t, static_cast<std::size_t>(D.rank)> strides{block.strides[Index]...};
+      const ::cuda::std::array<std::int64_t, static_cast<std::size_t>(D.rank)> strides{block.strides[Index]...};
       return strided_view<T, extents_type>(block.data, {extents, strides});
     }
   }(std::make_integer_sequence<int, D.rank>{});

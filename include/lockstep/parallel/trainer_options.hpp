@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include <lockstep/core/error.hpp>
 
@@ -65,6 +66,9 @@ struct stall_report {
 struct trainer_options {
   int threads_per_replica = 1;  ///< threads of the vendor library inside one replica
   bool pin = true;              ///< bind replica threads to processors
+  /// GPUs by index, for a backend that runs on them: one for all replicas (none: the first), or one for each replica,
+  /// as device_ids of torch.nn.DataParallel.
+  std::vector<int> devices{};
   /// Gradients are scaled down so that the norm of all of them together is at most this, as
   /// torch.nn.utils.clip_grad_norm_.
   double max_norm = std::numeric_limits<double>::infinity();
@@ -81,6 +85,8 @@ struct trainer_options {
   void check() const {
     if (threads_per_replica < 1)
       throw value_error("data_parallel", "one thread or more for each replica", std::to_string(threads_per_replica));
+    for (const int device : devices)
+      if (device < 0) throw value_error("data_parallel", "devices of index zero or more", std::to_string(device));
     if (!(time_limit >= 0) || time_limit > 1e6)
       throw value_error("data_parallel", "a time_limit from 0 to a million seconds", std::to_string(time_limit));
     if (time_limit > 0 && !on_stall)

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <lockstep/backend/cpu/onednn.hpp>
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/tensor.hpp>
 
@@ -19,6 +20,8 @@ class context {
     onednn::check(dnnl_engine_create(engine_.out(), dnnl_cpu, 0), "a CPU engine");
     onednn::check(dnnl_stream_create(stream_.out(), engine_.get(), dnnl_stream_default_flags), "a stream");
   }
+
+  explicit context(const replica_place& place) : context(place.threads) {}
 
   [[nodiscard]] dnnl_engine_t engine() const noexcept { return engine_.get(); }
   [[nodiscard]] dnnl_stream_t stream() const noexcept { return stream_.get(); }

@@ -173,6 +173,12 @@ template <convolution_geometry G>
 class convolution : public convolution_runner {
  public:
   convolution(context& c, std::int64_t samples) : convolution_runner(c, G, samples) {}
+
+  /// Position of PyTorch's weight[o][i][h][w] in the flat range.
+  [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i, std::int64_t h,
+                                                            std::int64_t w) {
+    return ((o * (G.in_channels / G.groups) + i) * G.kernel.height + h) * G.kernel.width + w;
+  }
 };
 
 }  // namespace lockstep::cpu_backend

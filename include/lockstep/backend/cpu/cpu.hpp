@@ -13,12 +13,13 @@
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
 #include <lockstep/backend/host_loss.hpp>
+#include <lockstep/backend/host_memory.hpp>
 
 namespace lockstep {
 
 /// The CPU backend: convolution, pooling and large matrix products by oneDNN, narrow products and elementwise passes
 /// by kernels of our own, float32, pictures channels-last.
-struct cpu {
+struct cpu : host::synchronous<cpu_backend::context> {
   using value_type = float;
   using context = cpu_backend::context;
 
@@ -26,6 +27,7 @@ struct cpu {
   static constexpr element_order picture_order = element_order::channels_last;
   /// Activation bytes that one micro-shard may fill before it is cut smaller: they should live in the caches.
   static constexpr std::int64_t cache_bytes = std::int64_t{4} << 20U;
+  static constexpr std::int64_t largest_pass = 256;
 
   template <linear_geometry G>
   using linear = cpu_backend::linear<G>;
@@ -50,12 +52,13 @@ struct cpu {
   static void to_plain(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
     cpu_backend::to_plain(c, n, d, x, y);
   }
-  static double softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a,
-                                      const float* logits, const std::int64_t* targets, float* dlogits) {
-    return host::softmax_cross_entropy(rows, a, logits, targets, dlogits);
+  static void softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const float* logits,
+                                    const std::int64_t* targets, float* dlogits, const step_values* now, double* sum) {
+    *sum += host::softmax_cross_entropy(rows, a, logits, targets, dlogits, dlogits == nullptr ? 1.0 : now->scale);
   }
-  static double squared_error(context&, std::int64_t n, double scale, const float* y, const float* t, float* dy) {
-    return host::squared_error(n, scale, y, t, dy);
+  static void squared_error(context&, std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
+                            double* sum) {
+    *sum += host::squared_error(n, y, t, dy, dy == nullptr ? 1.0 : now->scale);
   }
   static void add(context& c, std::int64_t n, const float* x, float* y) { cpu_backend::add(c, n, x, y); }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {

@@ -10,6 +10,7 @@
 #include <lockstep/backend/cpu/loop.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/tree_sum.hpp>
 
 namespace lockstep::cpu_backend {
@@ -56,12 +57,13 @@ inline void square_sums(context&, std::int64_t n, std::int64_t block, const floa
   }
 }
 
-/// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. `rule` is
-/// called as rule(float g, float& parameter, float& state0, ...) with States states.
+/// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. `rule`, or
+/// what it has `loaded()`, is called as rule(float g, float& parameter, float& state0, ...) with States states.
 template <std::size_t N, std::size_t States, class Rule>
 void reduce_and_update(context&, std::int64_t first, std::int64_t last, const std::array<const float*, N>& gradients,
-                       float* parameters, const std::array<float*, States>& states, const Rule& rule) {
+                       float* parameters, const std::array<float*, States>& states, const Rule& given) {
   static_assert(States <= 2, "lockstep: an optimizer keeps at most two states for each parameter");
+  const auto rule = loaded(given);
   std::array<const float*, N> g = gradients;
   for (auto& from : g) from += first;
   float* p = parameters + first;

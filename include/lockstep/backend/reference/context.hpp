@@ -1,12 +1,15 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <lockstep/backend/geometry.hpp>
+
 namespace lockstep::reference_backend {
 
 /// Plain loops keep nothing.
 class context {
  public:
   explicit context(int /*threads*/ = 1) {}
+  explicit context(const replica_place&) {}
   [[nodiscard]] static int enter() { return 0; }
 };
 

@@ -16,6 +16,12 @@ class convolution {
  public:
   convolution(context&, std::int64_t samples) : samples_(samples), sums_(G.weight_size() + G.out_channels) {}
 
+  /// Position of PyTorch's weight[o][i][h][w] in the flat range.
+  [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i, std::int64_t h,
+                                                            std::int64_t w) {
+    return ((o * (G.in_channels / G.groups) + i) * G.kernel.height + h) * G.kernel.width + w;
+  }
+
   void forward(context&, const T* x, const T* w, const T* b, T* y) const {
     for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = G.bias ? b[channel_of(i)] : T{0};
     each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) { y[yi] += x[xi] * w[wi]; });
@@ -32,11 +38,12 @@ class convolution {
       if constexpr (G.parameter_gradient) fresh[wi] += x[xi] * dy[yi];
       if constexpr (G.input_gradient) dx[xi] += w[wi] * dy[yi];
     });
-    if constexpr (!G.parameter_gradient) return;
-    for (std::int64_t i = 0; i < G.weight_size(); ++i) dw[i] = accumulate ? dw[i] + fresh[i] : fresh[i];
-    if constexpr (G.bias) {
-      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) fresh_bias[channel_of(i)] += dy[i];
-      for (std::int64_t i = 0; i < G.out_channels; ++i) db[i] = accumulate ? db[i] + fresh_bias[i] : fresh_bias[i];
+    if constexpr (G.parameter_gradient) {
+      for (std::int64_t i = 0; i < G.weight_size(); ++i) dw[i] = accumulate ? dw[i] + fresh[i] : fresh[i];
+      if constexpr (G.bias) {
+        for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) fresh_bias[channel_of(i)] += dy[i];
+        for (std::int64_t i = 0; i < G.out_channels; ++i) db[i] = accumulate ? db[i] + fresh_bias[i] : fresh_bias[i];
+      }
     }
   }
 

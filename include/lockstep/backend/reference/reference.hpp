@@ -9,9 +9,11 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
 #include <lockstep/backend/host_loss.hpp>
+#include <lockstep/backend/host_memory.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
+#include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/tree_sum.hpp>
 
 namespace lockstep {
@@ -19,13 +21,14 @@ namespace lockstep {
 /// The backend that other backends are held against: every primitive as its definition, in double precision by
 /// default, so that finite differences can check a layer. Not meant to be fast.
 template <class T = double>
-struct reference {
+struct reference : host::synchronous<reference_backend::context> {
   using value_type = T;
   using context = reference_backend::context;
 
   static constexpr std::string_view name = "reference";
   static constexpr element_order picture_order = element_order::plain;
   static constexpr std::int64_t cache_bytes = std::int64_t{1} << 40U;
+  static constexpr std::int64_t largest_pass = 256;
 
   template <linear_geometry G>
   using linear = reference_backend::linear<T, G>;
@@ -59,12 +62,13 @@ struct reference {
         for (std::int64_t p = 0; p < d[1] * d[2]; ++p)
           y[s * d.size() + c * d[1] * d[2] + p] = x[s * d.size() + p * d[0] + c];
   }
-  static double softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const T* logits,
-                                      const std::int64_t* targets, T* dlogits) {
-    return host::softmax_cross_entropy(rows, a, logits, targets, dlogits);
+  static void softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const T* logits,
+                                    const std::int64_t* targets, T* dlogits, const step_values* now, double* sum) {
+    *sum += host::softmax_cross_entropy(rows, a, logits, targets, dlogits, dlogits == nullptr ? 1.0 : now->scale);
   }
-  static double squared_error(context&, std::int64_t n, double scale, const T* y, const T* t, T* dy) {
-    return host::squared_error(n, scale, y, t, dy);
+  static void squared_error(context&, std::int64_t n, const T* y, const T* t, T* dy, const step_values* now,
+                            double* sum) {
+    *sum += host::squared_error(n, y, t, dy, dy == nullptr ? 1.0 : now->scale);
   }
   static void add(context&, std::int64_t n, const T* x, T* y) {
     for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
@@ -79,7 +83,8 @@ struct reference {
   template <std::size_t N, std::size_t States, class Rule>
   static void reduce_and_update(context&, std::int64_t first, std::int64_t last,
                                 const std::array<const T*, N>& gradients, T* parameters,
-                                const std::array<T*, States>& states, const Rule& rule) {
+                                const std::array<T*, States>& states, const Rule& given) {
+    const auto rule = loaded(given);
     for (std::int64_t i = first; i < last; ++i) {
       const T sum = tree_sum<0, N>([&](std::size_t k) { return gradients[k][i]; });
       [&]<std::size_t... S>(std::index_sequence<S...>) {

@@ -1,0 +1,81 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include <lockstep/nn/layer.hpp>
+
+namespace lockstep {
+
+/// A layer that may be skipped at run time, by `data_parallel::skip`: it then hands on what arrives, and its parameters
+/// take no part in the step: no gradient, no update, no decay, as with parameters that a PyTorch model has not used
+/// (torch's DistributedDataParallel with find_unused_parameters; here they are known before the step, so that nothing
+/// is searched for, and buckets of them alone are not sent). The extents that leave are those that arrive.
+template <class Layer>
+struct skippable {
+  static constexpr std::string_view kind = Layer::kind;
+  static constexpr layer_traits traits{.needs_picture_order = Layer::traits.needs_picture_order,
+                                       .is_skippable = true,
+                                       .backward_reads_input = Layer::traits.backward_reads_input,
+                                       .backward_reads_output = Layer::traits.backward_reads_output,
+                                       .skips_parameter_gradient = Layer::traits.skips_parameter_gradient};
+
+  template <dims Arriving>
+  static consteval void check() {
+    static_assert(!Layer::traits.is_flatten, "lockstep: skippable: a change of extents cannot be skipped");
+    if constexpr (requires { Layer::template check<Arriving>(); }) Layer::template check<Arriving>();
+    static_assert(Layer::output(Arriving) == Arriving,
+                  "lockstep: skippable: the extents that leave the layer are not those that arrive (Arriving), so that "
+                  "nothing could stand in for it");
+  }
+
+  [[nodiscard]] static constexpr dims output(const dims& in) { return Layer::output(in); }
+  [[nodiscard]] static constexpr parameter_list parameters(const dims& in) { return Layer::parameters(in); }
+  [[nodiscard]] static constexpr std::int64_t flops(const dims& in) { return Layer::flops(in); }
+
+  template <class B, node_traits T>
+  class op {
+    using value = typename B::value_type;
+    using context = typename B::context;
+    using inner_op = typename Layer::template op<B, T>;
+
+   public:
+    op(context& c, std::int64_t samples) : samples_(samples), inner_(c, samples) {}
+
+    void forward(context& c, const pass& p, const value* x, const value* parameters, value* y) {
+      if (!p.skips())
+        inner_.forward(c, p, x, parameters, y);
+      else if constexpr (reorders)
+        B::to_plain(c, samples_, T.picture, x, y);
+      else
+        B::copy(c, samples_ * T.in.size(), x, y);
+    }
+
+    void backward(context& c, const pass& p, const backward_arguments<value>& a) {
+      if (!p.skips()) return inner_.backward(c, p, a);
+      if constexpr (T.input_gradient && reorders)
+        B::to_channels_last(c, samples_, T.picture, a.dy, a.dx);
+      else if constexpr (T.input_gradient)
+        B::copy(c, samples_ * T.in.size(), static_cast<const value*>(a.dy), a.dx);
+      if constexpr (T.parameter_gradient && parameter_size > 0)
+        if (!a.accumulate) B::clear(c, parameter_size, a.gradients);
+    }
+
+    [[nodiscard]] static constexpr std::int64_t physical(int parameter, std::int64_t index)
+      requires requires { inner_op::physical(parameter, index); }
+    {
+      return inner_op::physical(parameter, index);
+    }
+
+   private:
+    static constexpr std::int64_t parameter_size = Layer::parameters(T.in).size();
+    /// A layer that mixes the features of a flattened channels-last picture leaves them in plain order.
+    static constexpr bool reorders = T.picture.rank == 3 && T.out.rank != 3 && parameter_size > 0;
+
+    std::int64_t samples_;
+    inner_op inner_;
+  };
+};
+
+}  // namespace lockstep

@@ -1,0 +1,62 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <span>
+#include <string>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/random.hpp>
+#include <lockstep/parallel/ranks.hpp>
+#include <lockstep/parallel/verify.hpp>
+
+/// \file
+/// What the ranks of trainers say to each other around a step.
+
+namespace lockstep::detail {
+
+/// Checks a batch, and agrees with the other ranks, if there are any, on what all need to know of each other's.
+template <class Engine, class Batch>
+[[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given) {
+  double denominator = 0;
+  std::exception_ptr refused;
+  try {
+    engine.prepare();
+    denominator = engine.denominator_of(own);
+    if (given && !(*given > 0)) throw value_error("data_parallel", "a denominator above zero", std::to_string(*given));
+  } catch (...) {
+    if (!Engine::has_ranks) throw;
+    refused = std::current_exception();
+  }
+  batch_terms terms{.denominator = denominator, .samples = own.samples};
+  if constexpr (Engine::has_ranks) {
+    terms = engine.ranks.agree(call, denominator, own.samples, refused != nullptr, engine.skips);
+    if (refused) std::rethrow_exception(refused);
+  } else {
+    engine.skips.settle();
+  }
+  if (given) terms.denominator = *given;
+  return terms;
+}
+
+/// Gives every rank the parameters, optimizer state, seed and step counter of one.
+template <class Engine>
+void broadcast_state(Engine& engine, int root) {
+  auto& communicator = engine.ranks.communicator();
+  const auto send = [&](auto& buffer) {
+    communicator.broadcast(std::span(buffer.data(), static_cast<std::size_t>(buffer.size())), root);
+  };
+  send(engine.homes.front().parameters);
+  const auto [from_seed, from_steps] =
+      counters_of_root<2>(communicator, root, {engine.key.value, static_cast<std::uint64_t>(engine.steps)});
+  engine.key = seed{from_seed};
+  engine.steps = static_cast<std::int64_t>(from_steps);
+  engine.prepare();
+  engine.homes.front().update.each_state(send);
+  engine.drop_pending();
+}
+
+}  // namespace lockstep::detail

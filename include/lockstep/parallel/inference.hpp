@@ -1,0 +1,48 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <lockstep/backend/tree_sum.hpp>
+#include <lockstep/parallel/evaluation.hpp>
+#include <lockstep/parallel/shard.hpp>
+
+/// \file
+/// What a trainer's replicas do without training.
+
+namespace lockstep::detail {
+
+/// Calls f(leaf, its samples) for the leaves of replica r, on every replica's thread.
+template <class Engine, class F>
+void each_leaf(Engine& engine, std::int64_t samples, const F& f) {
+  engine.on_all([&](std::size_t r) {
+    const int first = static_cast<int>(r) * Engine::leaves_per_replica;
+    for (int leaf = first; leaf < first + Engine::leaves_per_replica; ++leaf)
+      f(r, static_cast<std::size_t>(leaf), shard_of(samples, Engine::leaves, leaf));
+  });
+}
+
+/// The outputs of a batch, in order, to `out`.
+template <class Engine>
+void forward_all(Engine& engine, const typename Engine::value_type* images, std::int64_t samples,
+                 typename Engine::value_type* out) {
+  each_leaf(engine, samples, [&](std::size_t r, std::size_t, const shard_range& part) {
+    engine.replicas[r]->forward(engine.homes.of(r).parameters.data(), images, part, out);
+  });
+}
+
+/// Loss and hits of a batch.
+template <class Engine, class Batch>
+[[nodiscard]] evaluation evaluate_all(Engine& engine, const Batch& own) {
+  evaluation all{.denominator = engine.denominator_of(own)};
+  std::array<evaluation, Engine::leaf_count> parts{};
+  each_leaf(engine, own.samples, [&](std::size_t r, std::size_t leaf, const shard_range& part) {
+    parts[leaf] = engine.replicas[r]->evaluate(engine.homes.of(r).parameters.data(), engine.loss, own.images,
+                                               own.targets.data(), part);
+  });
+  return all += tree_sum(parts);
+}
+
+}  // namespace lockstep::detail

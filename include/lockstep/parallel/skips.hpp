@@ -1,0 +1,126 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/model/plan.hpp>
+
+namespace lockstep::detail {
+
+/// Elements [first, last) of the flat parameters.
+struct element_range {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+
+/// Which layers of a model a trainer skips, and which of its parameters a step may therefore change: those of layers
+/// that some pass has used since the last step, on this rank or another.
+template <class Model, class B>
+class layer_skips {
+  static constexpr const auto& plan = Model::template plan<B>;
+
+ public:
+  /// False for nearly all models; then nothing here costs anything.
+  static constexpr bool any = [] {
+    for (const bool skippable : Model::skippable_leaves)
+      if (skippable) return true;
+    return false;
+  }();
+  static constexpr std::size_t layers = any ? Model::leaf_count : 0;
+
+  layer_skips() {
+    if constexpr (any) active_.reserve(layers + 1);
+    active_.push_back({0, plan.trainable_count});
+  }
+
+  /// Skips the layer at a path, or runs it again. Throws value_error, naming those that can be skipped.
+  void set(std::string_view path, bool skipped) {
+    std::string known;
+    for (std::size_t leaf = 0; leaf < layers; ++leaf) {
+      if (!Model::skippable_leaves[leaf]) continue;
+      if (Model::paths[leaf].view() == path) {
+        flags_[leaf] = skipped;
+        return;
+      }
+      known.append(known.empty() ? "" : ", ").append(Model::paths[leaf].view());
+    }
+    throw value_error("data_parallel::skip", "one of the skippable layers: " + known, std::string(path));
+  }
+
+  /// A flag for each layer, or null; the address stays.
+  [[nodiscard]] const bool* flags() const noexcept { return any ? flags_.data() : nullptr; }
+
+  /// Of each layer 1 when it takes part in the coming step as far as this rank knows, else 0.
+  void used(std::span<double> uses) const {
+    if constexpr (any)
+      for (std::size_t leaf = 0; leaf < layers; ++leaf) uses[leaf] = used_[leaf] || !flags_[leaf] ? 1 : 0;
+  }
+  /// The same, summed over the ranks: settles what the step may change.
+  void settle(std::span<const double> uses) {
+    if constexpr (any) {
+      active_.assign(1, {0, plan.trainable_count});
+      for (const plan_node& node : plan.nodes) {
+        if (node.leaf < 0 || !node.learns() || uses[static_cast<std::size_t>(node.leaf)] > 0) continue;
+        // Nodes come in the order of their parameters, so it is the last range that is cut.
+        const std::int64_t end = active_.back().last;
+        active_.back().last = node.parameter_offset;
+        active_.push_back({node.parameter_offset + node.parameter_size, end});
+      }
+      std::erase_if(active_, [](const element_range& range) { return range.first >= range.last; });
+    }
+  }
+  /// The same for a trainer without other ranks.
+  void settle() {
+    if constexpr (any) {
+      std::array<double, layers> uses{};
+      used(uses);
+      settle(uses);
+    }
+  }
+
+  /// After a pass that only accumulates: what it has used takes part in the step to come.
+  void keep() {
+    if constexpr (any)
+      for (std::size_t leaf = 0; leaf < layers; ++leaf) used_[leaf] = used_[leaf] || !flags_[leaf];
+  }
+  /// After a step.
+  void drop() { used_.fill(false); }
+
+  /// What the step may change, in order.
+  [[nodiscard]] const std::vector<element_range>& active() const noexcept { return active_; }
+
+  /// Tells apart what enqueues different work.
+  [[nodiscard]] std::uint64_t key() const noexcept {
+    std::uint64_t hash = 0;
+    for (const bool skipped : flags_) hash = hash * 31 + (skipped ? 2 : 1);
+    if constexpr (any)
+      for (const element_range& range : active_)
+        hash = hash * 31 + static_cast<std::uint64_t>(range.first ^ range.last);
+    return hash;
+  }
+
+ private:
+  std::array<bool, layers> flags_{};
+  std::array<bool, layers> used_{};  ///< by passes that accumulated
+  std::vector<element_range> active_;
+};
+
+/// Calls f(first, last) for the parts of [first, last) that lie in one of the ranges.
+template <class F>
+void each_part(const std::vector<element_range>& ranges, std::int64_t first, std::int64_t last, const F& f) {
+  for (const element_range& range : ranges) {
+    const std::int64_t begin = std::max(first, range.first);
+    const std::int64_t end = std::min(last, range.last);
+    if (begin < end) f(begin, end);
+  }
+}
+
+}  // namespace lockstep::detail

@@ -1,0 +1,14 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <tuple>
+
+#include <lockstep/backend/cpu/cpu.hpp>
+
+namespace lockstep_test {
+
+/// The backends under test. A program that tests others puts a folder with a `backend/backends.hpp` of its own before
+/// this one.
+using backends = std::tuple<lockstep::cpu>;
+
+}  // namespace lockstep_test

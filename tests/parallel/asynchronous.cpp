@@ -1,0 +1,286 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "parallel/reproducible.hpp"
+#include "support/queued_backend.hpp"
+#include "support/user_layer.hpp"
+
+// What schedules replicas, on a backend whose work is done later, in memory that the host cannot read: it has to end
+// with the very bits of the CPU backend.
+
+namespace {
+
+using namespace lockstep_test;
+
+using net =
+    ls::sequential<ls::named<"conv1", ls::conv2d<4, 3, ls::padding<1>>>, ls::relu, ls::max_pool2d<2>, ls::flatten,
+                   ls::dropout<0.25>, ls::named<"fc1", ls::linear<20>>, ls::relu, ls::named<"fc2", ls::linear<5>>>;
+using classifier = ls::model<net, ls::input<2, 6, 6>, ls::cross_entropy>;
+using regression =
+    ls::model<ls::sequential<ls::linear<8>, ls::relu, ls::frozen<ls::linear<3>>>, ls::input<4>, ls::mean_squared_error>;
+
+constexpr ls::sgd with_momentum{.learning_rate = 0.1F, .momentum = 0.9F, .weight_decay = 0.01F};
+
+/// Sizes that come again, so that work is replayed, and a larger one in between, for which buffers move.
+constexpr std::array<std::int64_t, 11> sizes{12, 7, 12, 12, 7, 7, 12, 24, 12, 12, 24};
+
+/// Steps and accumulations in turn, with targets of which some are ignored.
+template <int N, class... Policies>
+trained_bits train_mixed(const ls::trainer_options& options, const ls::sgd& optimizer) {
+  const ls::cross_entropy loss{
+      .class_weights = {1.F, 2.F, 0.5F, 1.5F, 1.F}, .label_smoothing = 0.1F, .ignore_index = 3};
+  ls::data_parallel<classifier, N, Policies...> trainer(optimizer, loss, options);
+  trainer.initialize(ls::seed{11});
+  trained_bits bits;
+  std::uint32_t stream = 400;
+  for (std::size_t i = 0; i < 3 * sizes.size(); ++i) {
+    const std::int64_t samples = sizes[i % sizes.size()];
+    const auto x = draws<float>(stream++, samples * classifier::input_dims.size());
+    const auto targets = class_draws(stream++, samples, 5);
+    // What changes between steps has to reach work that is replayed.
+    trainer.optimizer().learning_rate = 0.1F / static_cast<float>(1 + i % 4);
+    bits.losses.push_back(i % 5 == 2 ? trainer.accumulate(batch<classifier>(x), targets)
+                                     : trainer.step(batch<classifier>(x), targets));
+    bits.norms.push_back(std::isnan(trainer.gradient_norm()) ? -1 : trainer.gradient_norm());
+    bits.gradients = all_values(trainer.gradients());
+  }
+  bits.parameters = all_values(trainer.parameters());
+  return bits;
+}
+
+template <int N, class... Policies>
+void check_mixed() {
+  const ls::trainer_options plain;
+  const ls::trainer_options guarded{.max_norm = 0.5, .non_finite = ls::non_finite::skip};
+  for (const auto& options : {plain, guarded})
+    for (const auto& optimizer : {ls::sgd{.learning_rate = 0.1F}, with_momentum}) {
+      const auto expected = train_mixed<N, Policies...>(options, optimizer);
+      REQUIRE(std::isfinite(expected.losses.back()));
+      const int before = queued_detail::replays;
+      check_same_bits(train_mixed<N, queued, Policies...>(options, optimizer), expected);
+      CHECK(queued_detail::replays > before);
+    }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE_SIG("replicas of an asynchronous backend train to the bits of the CPU's", "[asynchronous]",
+                       ((int N), N), 1, 2, 4) {
+  check_mixed<N>();
+}
+
+TEMPLATE_TEST_CASE_SIG("reproducible training on an asynchronous backend has the bits of the CPU's", "[asynchronous]",
+                       ((int N), N), 1, 2) {
+  check_same_bits(train_reproducibly<classifier, N, queued, ls::micro_shards<4>>(with_momentum, 0.5, sizes),
+                  train_reproducibly<classifier, N, ls::micro_shards<4>>(with_momentum, 0.5, sizes));
+}
+
+namespace {
+
+std::vector<int> all_different(int n) {
+  std::vector<int> devices;
+  for (int d = 0; d < n; ++d) devices.push_back(d);
+  return devices;
+}
+
+template <int N>
+trained_bits train_apart(std::span<const std::int64_t> batches) {
+  ls::data_parallel<classifier, N, queued, ls::reduce::reproducible, ls::micro_shards<4>> trainer(
+      with_momentum, {}, {.devices = all_different(N), .max_norm = 0.5});
+  trainer.initialize(ls::seed{7});
+  trained_bits bits;
+  std::uint32_t stream = 100;
+  for (const std::int64_t samples : batches) {
+    const auto x = draws<float>(stream++, samples * classifier::input_dims.size());
+    const auto targets = class_draws(stream++, samples, 5);
+    bits.losses.push_back(trainer.step(batch<classifier>(x), targets));
+    bits.norms.push_back(trainer.gradient_norm());
+    bits.gradients = all_values(trainer.gradients());
+    bits.evaluated = trainer.evaluate(batch<classifier>(x), targets).loss_sum;
+    const auto y = trainer.forward(batch<classifier>(x));
+    bits.outputs.emplace_back(y.begin(), y.end());
+  }
+  bits.parameters = all_values(trainer.parameters());
+  return bits;
+}
+
+}  // namespace
+
+TEST_CASE("replicas on devices of their own train to the bits of those on one", "[asynchronous]") {
+  for (ls::trainer_options options : {ls::trainer_options{}, {.max_norm = 0.5, .non_finite = ls::non_finite::skip}}) {
+    const auto expected = train_mixed<2>(options, with_momentum);
+    options.devices = {3, 5};
+    const int before = queued_detail::replays;
+    // What has been accumulated is added up at home first: another order.
+    const auto given = train_mixed<2, queued>(options, with_momentum);
+    for (std::size_t p = 0; p < expected.parameters.size(); ++p)
+      CHECK(relative_difference(given.parameters[p], expected.parameters[p]) <= tolerance<float>);
+    CHECK(given.losses.back() == Approx(expected.losses.back()).epsilon(1e-5));
+    CHECK(queued_detail::replays > before);
+
+    options.devices = {};
+    const auto reproducible = train_mixed<1, ls::reduce::reproducible>(options, with_momentum);
+    options.devices = {0, 1, 2, 3};
+    check_same_bits(train_mixed<4, queued, ls::reduce::reproducible>(options, with_momentum), reproducible);
+  }
+  const auto one = train_reproducibly<classifier, 1, ls::micro_shards<4>>(with_momentum, 0.5, sizes);
+  check_same_bits(train_apart<2>(sizes), one);
+  check_same_bits(train_apart<4>(sizes), one);
+}
+
+TEST_CASE("parameters that are assigned reach every device", "[asynchronous]") {
+  ls::data_parallel<classifier, 2, queued> given(with_momentum, {}, {.devices = {0, 1}});
+  ls::data_parallel<classifier, 2> expected(with_momentum);
+  for (auto&& each : expected.parameters()) {
+    const auto values = draws<float>(900, each.size());
+    each.assign(values);
+    given.parameters().at(each.name()).assign(values);
+  }
+  const auto x = draws<float>(1, 9 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 9, 5);
+  const auto a = given.forward(batch<classifier>(x));
+  const auto b = expected.forward(batch<classifier>(x));
+  CHECK(same_bits(std::vector<float>(a.begin(), a.end()), std::vector<float>(b.begin(), b.end())));
+  CHECK(given.step(batch<classifier>(x), targets) == expected.step(batch<classifier>(x), targets));
+  CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
+}
+
+TEST_CASE("a placement that makes no sense is refused", "[asynchronous]") {
+  using trainer = ls::data_parallel<regression, 3, queued>;
+  CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, 1}}), ls::value_error);
+  CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, 1, 0}}), ls::value_error);
+  CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, -1, 2}}), ls::value_error);
+  CHECK_THROWS_AS((ls::data_parallel<regression, 2>({}, {}, {.devices = {0, 1}})), ls::value_error);
+}
+
+namespace {
+
+/// Hands on what arrives, until it is told to fail on one thread's replica.
+struct fuse : same_extents {
+  static inline std::atomic<int> calls_left{1 << 30};
+
+  static constexpr std::string_view kind = "fuse";
+  template <class B, ls::node_traits T>
+  class op {
+    using value = typename B::value_type;
+    using context = typename B::context;
+
+   public:
+    op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
+    void forward(context& c, const ls::pass&, const value* x, const value*, value* y) {
+      if (calls_left.fetch_sub(1) == 1) throw std::domain_error("blown");
+      B::copy(c, count_, x, y);
+    }
+    void backward(context& c, const ls::pass&, const ls::backward_arguments<value>& a) {
+      if constexpr (T.input_gradient) B::copy(c, count_, static_cast<const value*>(a.dy), a.dx);
+    }
+
+   private:
+    std::int64_t count_;
+  };
+};
+
+}  // namespace
+
+TEST_CASE("a replica that fails on a device of its own leaves none waiting", "[asynchronous]") {
+  using model = ls::model<ls::sequential<ls::linear<4>, fuse, ls::linear<2>>, ls::input<3>, ls::mean_squared_error>;
+  ls::data_parallel<model, 4, queued> trainer({}, {}, {.devices = {0, 1, 2, 3}});
+  const auto x = draws<float>(1, 8 * 3);
+  const auto t = draws<float>(2, 8 * 2);
+  fuse::calls_left = 2;  // one of the four in the first step
+  try {
+    trainer.step(batch<model>(x), t);
+    FAIL("the step went through");
+  } catch (const ls::replica_error& e) {
+    CHECK(std::string(e.what()).find("blown") != std::string::npos);
+  }
+  // The devices no longer reach each other; that is said, and nothing waits.
+  fuse::calls_left = 1 << 30;
+  CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::replica_error);
+  CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::replica_error);
+  CHECK_NOTHROW(trainer.forward(batch<model>(x)));
+}
+
+TEST_CASE("parameters of an asynchronous backend are read and written in PyTorch's order", "[asynchronous]") {
+  ls::data_parallel<classifier, 2, queued> given(with_momentum);
+  ls::data_parallel<classifier, 2> expected(with_momentum);
+  for (auto&& each : expected.parameters()) {
+    const auto values = draws<float>(900, each.size());
+    each.assign(values);
+    given.parameters().at(each.name()).assign(values);
+    CHECK(given.parameters().at(each.name()).values() == values);
+  }
+  const auto x = draws<float>(1, 9 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 9, 5);
+  CHECK(given.step(batch<classifier>(x), targets) == expected.step(batch<classifier>(x), targets));
+  const auto a = given.forward(batch<classifier>(x));
+  const auto b = expected.forward(batch<classifier>(x));
+  CHECK(same_bits(std::vector<float>(a.begin(), a.end()), std::vector<float>(b.begin(), b.end())));
+  const auto e = given.evaluate(batch<classifier>(x), targets);
+  const auto f = expected.evaluate(batch<classifier>(x), targets);
+  CHECK(e.loss_sum == f.loss_sum);
+  CHECK(e.correct == f.correct);
+}
+
+TEST_CASE("frozen layers, few samples and a regression on an asynchronous backend", "[asynchronous]") {
+  ls::data_parallel<regression, 4, queued> given(with_momentum);
+  ls::data_parallel<regression, 4> expected(with_momentum);
+  for (const std::int64_t samples : {2, 9, 2, 2, 1, 1, 9, 9}) {
+    const auto x = draws<float>(3, samples * 4);
+    const auto t = draws<float>(4, samples * 3);
+    CHECK(given.step(batch<regression>(x), t) == expected.step(batch<regression>(x), t));
+  }
+  CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
+}
+
+TEST_CASE("a step whose gradients are not finite is skipped where its work is done", "[asynchronous]") {
+  ls::data_parallel<regression, 2, queued> trainer(with_momentum, {}, {.non_finite = ls::non_finite::skip});
+  std::vector<ls::non_finite_report> reports;
+  const auto x = draws<float>(3, 6 * 4);
+  const auto t = draws<float>(4, 6 * 3);
+  for (int i = 0; i < 3; ++i) trainer.step(batch<regression>(x), t);
+  const auto before = all_values(trainer.parameters());
+  auto broken = t;
+  broken.back() = std::numeric_limits<float>::infinity();
+  trainer.step(batch<regression>(x), broken);
+  CHECK(same_bits(all_values(trainer.parameters()), before));
+  CHECK(trainer.steps() == 3);
+  CHECK_FALSE(std::isfinite(trainer.gradient_norm()));
+  trainer.step(batch<regression>(x), t);
+  CHECK(trainer.steps() == 4);
+  CHECK_FALSE(same_bits(all_values(trainer.parameters()), before));
+
+  ls::data_parallel<regression, 2, queued> stopping({}, {}, {.non_finite = ls::non_finite::stop});
+  try {
+    stopping.step(batch<regression>(x), broken);
+    FAIL("a step with infinite gradients went through");
+  } catch (const ls::non_finite_error& e) {
+    CHECK(e.report().replica == 1);
+    CHECK(e.report().parameter == "0.bias");
+  }
+}
+
+TEST_CASE("a recorded timeline of an asynchronous backend holds every layer", "[asynchronous]") {
+  ls::data_parallel<classifier, 2, queued> trainer;
+  ls::timeline spans(2, 1000);
+  const auto x = draws<float>(1, 8 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 8, 5);
+  for (int i = 0; i < 3; ++i) trainer.step(batch<classifier>(x), targets);
+  trainer.record(&spans);
+  trainer.step(batch<classifier>(x), targets);
+  trainer.record(nullptr);
+  for (int r = 0; r < 2; ++r) {
+    int forward = 0;
+    for (const auto& span : spans.events(r)) forward += span.what == ls::activity::forward ? 1 : 0;
+    CHECK(forward >= 6);
+  }
+}
