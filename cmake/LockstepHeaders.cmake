@@ -9,7 +9,7 @@ set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
     "^lockstep/parallel/predictor"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
-    "^lockstep/observe/(report|report_data|summary|svg|svg_style|svg_text|trace)\\.hpp$")
+    "^lockstep/observe/(gpu_monitor|report|report_data|summary|svg|svg_style|svg_text|trace)\\.hpp$")
 
 # Sets `result` to the headers under `include_folder`, as they are spelt in #include, sorted, less those that match one
 # of the patterns given after it.

@@ -19,7 +19,8 @@ configure_package_config_file(cmake/lockstep-config.cmake.in lockstep-config.cma
 write_basic_package_version_file(lockstep-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(
   FILES "${PROJECT_BINARY_DIR}/lockstep-config.cmake" "${PROJECT_BINARY_DIR}/lockstep-config-version.cmake"
-        cmake/FindCCCLHeaders.cmake cmake/FindOneDNN.cmake cmake/FindRapidJSONHeaders.cmake
+        cmake/FindCCCLHeaders.cmake cmake/FindCUDNN.cmake cmake/FindNCCL.cmake cmake/FindOneDNN.cmake
+        cmake/FindRapidJSONHeaders.cmake cmake/LockstepCudaTarget.cmake
   DESTINATION "${package_folder}"
   COMPONENT lockstep)
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT lockstep)

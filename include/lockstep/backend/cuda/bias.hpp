@@ -1,0 +1,138 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/launch.hpp>
+#include <lockstep/core/config.hpp>
+
+/// \file
+/// What follows a matrix product or a convolution: the bias and the relu in one pass, and the gradient of the bias. The
+/// forms that the libraries fuse are not used: a relu of cuBLASLt's turns a NaN into 0, which would hide that a network
+/// has diverged, cuDNN's does not promise better, and both fuse only for some shapes, alignments and algorithms.
+
+namespace lockstep::cuda_backend {
+
+/// Width floats that are loaded and stored at once.
+template <int Width>
+struct alignas(Width * sizeof(float)) float_packet {
+  float values[Width];
+};
+
+/// Every thread keeps to one packet of columns: the stride is a multiple of the packets in a row.
+template <int Width, bool Bias, bool Relu>
+__global__ void bias_relu_kernel(std::int64_t packets, std::int64_t packets_in_row, std::int64_t stride,
+                                 const float* LOCKSTEP_RESTRICT bias, float_packet<Width>* LOCKSTEP_RESTRICT y) {
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (first >= stride) return;
+  float_packet<Width> b{};
+  if constexpr (Bias)
+    for (int k = 0; k < Width; ++k) b.values[k] = bias[first % packets_in_row * Width + k];
+  for (std::int64_t i = first; i < packets; i += stride) {
+    float_packet<Width> v = y[i];
+    for (int k = 0; k < Width; ++k) {
+      if constexpr (Bias) v.values[k] += b.values[k];
+      if constexpr (Relu) v.values[k] = v.values[k] < 0.F ? 0.F : v.values[k];  // a NaN stays
+    }
+    y[i] = v;
+  }
+}
+
+inline constexpr int sum_columns = 32;                         ///< columns of a block
+inline constexpr int sum_lanes = block_threads / sum_columns;  ///< rows that a block reads at once
+inline constexpr int sum_rows = 256;                           ///< rows of a block
+
+/// sums (chunks x columns) (+)= the sums of `sum_rows` rows each of x (rows x columns).
+template <bool Accumulate>
+__global__ void column_sums_kernel(std::int64_t rows, std::int64_t columns, std::int64_t column_blocks,
+                                   const float* LOCKSTEP_RESTRICT x, float* LOCKSTEP_RESTRICT sums) {
+  __shared__ float parts[sum_lanes][sum_columns];
+  const int lane = static_cast<int>(threadIdx.x) / sum_columns;
+  const int place = static_cast<int>(threadIdx.x) % sum_columns;
+  const std::int64_t chunk = blockIdx.x / column_blocks;
+  const std::int64_t column = blockIdx.x % column_blocks * sum_columns + place;
+  const std::int64_t begin = chunk * sum_rows;
+  const std::int64_t end = begin + sum_rows < rows ? begin + sum_rows : rows;
+  float sum = 0;
+  if (column < columns)
+    for (std::int64_t r = begin + lane; r < end; r += sum_lanes) sum += x[r * columns + column];
+  parts[lane][place] = sum;
+  __syncthreads();
+  if (lane != 0 || column >= columns) return;
+  for (int other = 1; other < sum_lanes; ++other) sum += parts[other][place];
+  float& to = sums[chunk * columns + column];
+  to = Accumulate ? to + sum : sum;
+}
+
+namespace detail {
+
+template <int Width, bool Bias, bool Relu>
+void launch_bias_relu(context& c, std::int64_t rows, std::int64_t columns, const float* bias, float* y) {
+  constexpr std::int64_t wanted = std::int64_t{1} << 18U;  // threads
+  const std::int64_t in_row = columns / Width;
+  const std::int64_t stride = in_row * std::min(rows, (wanted + in_row - 1) / in_row);
+  launch(c, "a bias or a relu to be applied", bias_relu_kernel<Width, Bias, Relu>, blocks_for(stride, block_threads),
+         block_threads, rows * in_row, in_row, stride, bias, reinterpret_cast<float_packet<Width>*>(y));
+}
+
+template <bool Bias, bool Relu>
+void choose_bias_relu(context& c, std::int64_t rows, std::int64_t columns, const float* bias, float* y) {
+  if (columns % 4 == 0 && reinterpret_cast<std::uintptr_t>(y) % 16 == 0)
+    launch_bias_relu<4, Bias, Relu>(c, rows, columns, bias, y);
+  else
+    launch_bias_relu<1, Bias, Relu>(c, rows, columns, bias, y);
+}
+
+}  // namespace detail
+
+/// y (rows x columns) += bias when that is not null, then y = max(y, 0) if `relu`; a NaN stays one.
+inline void add_bias_and_relu(context& c, std::int64_t rows, std::int64_t columns, const float* bias, bool relu,
+                              float* y) {
+  if (rows == 0 || columns == 0) return;
+  if (bias != nullptr && relu)
+    detail::choose_bias_relu<true, true>(c, rows, columns, bias, y);
+  else if (bias != nullptr)
+    detail::choose_bias_relu<true, false>(c, rows, columns, bias, y);
+  else if (relu)
+    detail::choose_bias_relu<false, true>(c, rows, columns, bias, y);
+}
+
+/// Bytes of the context's workspace that `column_sums` asks for.
+[[nodiscard]] constexpr std::int64_t column_sums_workspace(std::int64_t rows, std::int64_t columns) {
+  const std::int64_t chunks = blocks_for(rows, sum_rows);
+  return chunks > 1 ? (chunks + blocks_for(chunks, sum_rows)) * columns * std::int64_t{sizeof(float)} : 0;
+}
+
+/// sums[k] (+)= the sum of column k of x (rows x columns), added by a tree whose form depends on `rows` alone; with
+/// `accumulate` the complete sum is added once. Uses the context's workspace.
+inline void column_sums(context& c, std::int64_t rows, std::int64_t columns, const float* x, float* sums,
+                        bool accumulate) {
+  if (columns == 0) return;
+  const auto chunks_of = [](std::int64_t n) { return std::max<std::int64_t>(1, blocks_for(n, sum_rows)); };
+  // The levels of the tree alternate between two ranges.
+  std::int64_t chunks = chunks_of(rows);
+  float* parts = nullptr;
+  float* other = nullptr;
+  if (chunks > 1) {
+    parts = static_cast<float*>(c.workspace(column_sums_workspace(rows, columns)));
+    other = parts + chunks * columns;
+  }
+  const std::int64_t column_blocks = blocks_for(columns, sum_columns);
+  const auto level = [&](auto* kernel, std::int64_t left, float* to) {
+    launch(c, "the sums of columns", kernel, chunks * column_blocks, block_threads, left, columns, column_blocks, x,
+           to);
+  };
+  while (chunks > 1) {
+    level(column_sums_kernel<false>, rows, parts);
+    x = parts;
+    std::swap(parts, other);
+    rows = chunks;
+    chunks = chunks_of(rows);
+  }
+  level(accumulate ? column_sums_kernel<true> : column_sums_kernel<false>, rows, sums);
+}
+
+}  // namespace lockstep::cuda_backend

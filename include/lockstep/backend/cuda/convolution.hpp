@@ -1,0 +1,193 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <cudnn.h>
+
+#include <lockstep/backend/cuda/bias.hpp>
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/convolution_plan.hpp>
+#include <lockstep/backend/cuda/cudnn.hpp>
+#include <lockstep/backend/cuda/elementwise.hpp>
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/shape.hpp>
+
+namespace lockstep::cuda_backend {
+
+/// Two-dimensional convolution by cuDNN for a fixed number of samples: activations channels-last, weights as
+/// `convolution::weight_offset` says. The geometry is a value here, so that a network of many convolutions compiles
+/// this code once.
+class convolution_runner {
+ public:
+  [[gnu::cold]] convolution_runner(context& c, const convolution_geometry& g, std::int64_t samples)
+      : g_(g),
+        x_{samples, dims{g.in_channels, g.in.height, g.in.width}},
+        y_{samples, dims{g.out_channels, g.out().height, g.out().width}},
+        w_{g.out_channels, dims{g.in_channels / g.groups, g.kernel.height, g.kernel.width}},
+        channels_last_(describe(CUDNN_TENSOR_NHWC)),
+        plain_(describe(CUDNN_TENSOR_NCHW)) {
+    build(c);
+    reserve(c);
+  }
+  convolution_runner(const convolution_runner&) = delete;  // plans point to the descriptors here
+  convolution_runner& operator=(const convolution_runner&) = delete;
+
+  /// y = relu_if(x * w + b).
+  void forward(context& c, const float* x, const float* w, const float* b, float* y) const {
+    convolution_staging s(forward_);
+    const auto x_room = s.room(x_, x);
+    const auto w_room = s.room(w_, w);
+    const auto y_room = s.room(y_, y);
+    s.open(c);
+    const auto& d = *forward_.operands;
+    check(cudnnConvolutionForward(handle(c), &one, d.x.get(), s.load(c, x_room, x_, x), d.w.get(),
+                                  s.load(c, w_room, w_, w), forward_.window.get(), forward_.algorithm, s.library(),
+                                  static_cast<std::size_t>(forward_.bytes), &zero, d.y.get(), s.place(y_room, y)),
+          "a convolution to start (cudnnConvolutionForward)");
+    s.store(c, y_room, y_, y);
+    add_bias_and_relu(c, out_pixels(), g_.out_channels, g_.bias ? b : nullptr, g_.relu, y);
+  }
+
+  /// dw, db (+)= their gradients when g.parameter_gradient, and dx when g.input_gradient. dy is the gradient behind the
+  /// relu's mask.
+  void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
+                bool accumulate) const {
+    if (g_.parameter_gradient) {
+      if (g_.bias) column_sums(c, out_pixels(), g_.out_channels, dy, db, accumulate);
+      backward_weights(c, x, dy, dw, accumulate);
+    }
+    if (g_.input_gradient) backward_data(c, dy, w, dx);
+  }
+
+ private:
+  // cuDNN reads both from the host when it is called, as float for tensors of float.
+  static constexpr float one = 1;
+  static constexpr float zero = 0;  ///< the result's memory is not read
+
+  void backward_weights(context& c, const float* x, const float* dy, float* dw, bool accumulate) const {
+    convolution_staging s(weights_);
+    const auto x_room = s.room(x_, x);
+    const auto dy_room = s.room(y_, dy);
+    // With `accumulate` the complete gradient is made apart, and then added.
+    const auto fresh_room = accumulate ? s.room(w_) : convolution_staging::no_room;
+    const auto dw_room = accumulate && !s.plain() ? fresh_room : s.room(w_, dw);
+    s.open(c);
+    const auto& d = *weights_.operands;
+    check(cudnnConvolutionBackwardFilter(handle(c), &one, d.x.get(), s.load(c, x_room, x_, x), d.y.get(),
+                                         s.load(c, dy_room, y_, dy), weights_.window.get(), weights_.algorithm,
+                                         s.library(), static_cast<std::size_t>(weights_.bytes), &zero, d.w.get(),
+                                         s.place(dw_room, dw)),
+          "a convolution's weight gradient to start (cudnnConvolutionBackwardFilter)");
+    float* fresh = s.place(fresh_room, dw);
+    if (dw_room != fresh_room) s.store(c, dw_room, w_, fresh);
+    if (accumulate) add(c, w_.size(), fresh, dw);
+  }
+
+  void backward_data(context& c, const float* dy, const float* w, float* dx) const {
+    convolution_staging s(data_);
+    const auto dy_room = s.room(y_, dy);
+    const auto w_room = s.room(w_, w);
+    const auto dx_room = s.room(x_, dx);
+    s.open(c);
+    const auto& d = *data_.operands;
+    check(cudnnConvolutionBackwardData(handle(c), &one, d.w.get(), s.load(c, w_room, w_, w), d.y.get(),
+                                       s.load(c, dy_room, y_, dy), data_.window.get(), data_.algorithm, s.library(),
+                                       static_cast<std::size_t>(data_.bytes), &zero, d.x.get(), s.place(dx_room, dx)),
+          "a convolution's input gradient to start (cudnnConvolutionBackwardData)");
+    s.store(c, dx_room, x_, dx);
+  }
+
+  [[nodiscard, gnu::cold]] convolution_operands describe(cudnnTensorFormat_t order) const {
+    return {pictures(x_.count, x_.picture, order), pictures(y_.count, y_.picture, order),
+            filters(w_.count, w_.picture, order)};
+  }
+
+  [[gnu::cold, gnu::noinline]] void build(context& c) {
+    cudnnHandle_t h = handle(c);
+    int most = 0;
+    check(cudnnGetConvolutionForwardAlgorithmMaxCount(h, &most), "cudnnGetConvolutionForwardAlgorithmMaxCount");
+    forward_ = plan_convolution<cudnnConvolutionFwdAlgoPerf_t>(
+        g_, c.tf32(), channels_last_, plain_, most, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
+        [&](const auto& d, auto window, auto... results) {
+          return cudnnGetConvolutionForwardAlgorithm_v7(h, d.x.get(), d.w.get(), window, d.y.get(), results...);
+        },
+        [&](const auto& d, auto window, auto... result) {
+          return cudnnGetConvolutionForwardWorkspaceSize(h, d.x.get(), d.w.get(), window, d.y.get(), result...);
+        },
+        "an algorithm for a convolution (cudnnGetConvolutionForwardWorkspaceSize)");
+    if (g_.parameter_gradient) {
+      check(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(h, &most),
+            "cudnnGetConvolutionBackwardFilterAlgorithmMaxCount");
+      weights_ = plan_convolution<cudnnConvolutionBwdFilterAlgoPerf_t>(
+          g_, c.tf32(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
+          [&](const auto& d, auto window, auto... results) {
+            return cudnnGetConvolutionBackwardFilterAlgorithm_v7(h, d.x.get(), d.y.get(), window, d.w.get(),
+                                                                 results...);
+          },
+          [&](const auto& d, auto window, auto... result) {
+            return cudnnGetConvolutionBackwardFilterWorkspaceSize(h, d.x.get(), d.y.get(), window, d.w.get(),
+                                                                  result...);
+          },
+          "an algorithm for a weight gradient (cudnnGetConvolutionBackwardFilterWorkspaceSize)");
+    }
+    if (g_.input_gradient) {
+      check(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(h, &most),
+            "cudnnGetConvolutionBackwardDataAlgorithmMaxCount");
+      data_ = plan_convolution<cudnnConvolutionBwdDataAlgoPerf_t>(
+          g_, c.tf32(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
+          [&](const auto& d, auto window, auto... results) {
+            return cudnnGetConvolutionBackwardDataAlgorithm_v7(h, d.w.get(), d.y.get(), window, d.x.get(), results...);
+          },
+          [&](const auto& d, auto window, auto... result) {
+            return cudnnGetConvolutionBackwardDataWorkspaceSize(h, d.w.get(), d.y.get(), window, d.x.get(), result...);
+          },
+          "an algorithm for an input gradient (cudnnGetConvolutionBackwardDataWorkspaceSize)");
+    }
+  }
+
+  /// Makes the workspace large enough for every pass over aligned activations, because it cannot grow while work is
+  /// recorded.
+  [[gnu::cold]] void reserve(context& c) const {
+    const auto room_for = [&](const auto& plan) {
+      convolution_staging s(plan);
+      static_cast<void>(s.room(x_, nullptr));
+      static_cast<void>(s.room(y_, nullptr));
+      static_cast<void>(s.room(w_));
+      if (plan.plain) static_cast<void>(s.room(w_));
+      s.open(c);
+    };
+    room_for(forward_);
+    room_for(weights_);
+    room_for(data_);
+    if (g_.bias && g_.parameter_gradient)
+      static_cast<void>(c.workspace(column_sums_workspace(out_pixels(), g_.out_channels)));
+  }
+
+  [[nodiscard]] static cudnnHandle_t handle(context& c) { return c.template library<cudnn_library>().handle(); }
+  [[nodiscard]] std::int64_t out_pixels() const { return y_.size() / g_.out_channels; }
+
+  convolution_geometry g_;
+  convolution_operand x_, y_, w_;
+  convolution_operands channels_last_, plain_;
+  convolution_plan<cudnnConvolutionFwdAlgo_t> forward_;
+  convolution_plan<cudnnConvolutionBwdFilterAlgo_t> weights_;
+  convolution_plan<cudnnConvolutionBwdDataAlgo_t> data_;
+};
+
+/// Two-dimensional convolution for a fixed number of samples. Weights lie as (out, height, width, in / groups), the
+/// order of cuDNN's channels-last filters.
+template <convolution_geometry G>
+class convolution : public convolution_runner {
+ public:
+  convolution(context& c, std::int64_t samples) : convolution_runner(c, G, samples) {}
+
+  /// Position of PyTorch's weight[o][i][h][w] in the flat range.
+  [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i, std::int64_t h,
+                                                            std::int64_t w) {
+    return ((o * G.kernel.height + h) * G.kernel.width + w) * (G.in_channels / G.groups) + i;
+  }
+};
+
+}  // namespace lockstep::cuda_backend

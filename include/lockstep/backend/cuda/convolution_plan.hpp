@@ -1,0 +1,153 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include <cudnn.h>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/cudnn.hpp>
+#include <lockstep/backend/cuda/order.hpp>
+#include <lockstep/backend/cuda/transfer.hpp>
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/shape.hpp>
+
+/// \file
+/// How a pass of a convolution is done: by which algorithm of cuDNN's, on operands in which order, and lying where.
+
+namespace lockstep::cuda_backend {
+
+/// `count` pictures or filters of (channels, height, width).
+struct convolution_operand {
+  std::int64_t count;
+  dims picture;
+
+  [[nodiscard]] std::int64_t size() const { return count * picture.size(); }
+};
+
+/// The operands as cuDNN sees them, all channels-last or all in plain order.
+struct convolution_operands {
+  tensor_descriptor x, y;
+  filter_descriptor w;
+};
+
+/// One of cuDNN's algorithms for one pass of a convolution.
+template <class Algorithm>
+struct convolution_plan {
+  convolution_descriptor window;
+  const convolution_operands* operands = nullptr;
+  bool plain = false;  ///< wants operands in plain order
+  Algorithm algorithm{};
+  std::int64_t bytes = 0;  ///< that it works in
+};
+
+/// The fastest algorithm, by cuDNN's heuristic, among those that cuDNN calls deterministic and that work in little
+/// memory; else `usual`, which is deterministic too. First for channels-last operands, and for plain ones where cuDNN
+/// has nothing for those: its manuals promise less of groups and dilations there. `list(operands, window, most, &n,
+/// results)` and `measure(operands, window, algorithm, &bytes)` are cuDNN's functions for this pass. Throws
+/// backend_error when there is no algorithm.
+template <class Result, class Algorithm, class List, class Measure>
+[[nodiscard, gnu::cold]] convolution_plan<Algorithm> plan_convolution(const convolution_geometry& g, bool tf32,
+                                                                      const convolution_operands& channels_last,
+                                                                      const convolution_operands& plain, int most,
+                                                                      Algorithm usual, const List& list,
+                                                                      const Measure& measure, std::string_view name) {
+  constexpr std::size_t most_bytes = std::size_t{256} << 20U;
+  convolution_plan<Algorithm> plan;
+  plan.window = window(g);
+  cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
+  std::size_t bytes = 0;
+  const auto take = [&](const convolution_operands& operands, Algorithm algorithm, cudnnMathType_t math) {
+    check(cudnnSetConvolutionMathType(plan.window.get(), math), name);
+    status = measure(operands, plan.window.get(), algorithm, &bytes);
+    plan.operands = &operands;
+    plan.plain = &operands == &plain;
+    plan.algorithm = algorithm;
+    plan.bytes = static_cast<std::int64_t>(bytes);
+    return status == CUDNN_STATUS_SUCCESS;
+  };
+
+  // The default lets tensor cores round float to TF32.
+  const cudnnMathType_t math = tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+  std::vector<Result> results(static_cast<std::size_t>(most));
+  for (const convolution_operands* operands : {&channels_last, &plain}) {
+    check(cudnnSetConvolutionMathType(plan.window.get(), math), name);
+    int found = 0;
+    // Where the heuristic knows nothing, the usual algorithm may still exist.
+    if (list(*operands, plan.window.get(), most, &found, results.data()) != CUDNN_STATUS_SUCCESS) found = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(found); ++i) {
+      const Result& r = results[i];
+      const bool exact = r.mathType == CUDNN_DEFAULT_MATH || r.mathType == CUDNN_FMA_MATH;
+      if (r.status != CUDNN_STATUS_SUCCESS || r.determinism != CUDNN_DETERMINISTIC || (!tf32 && !exact)) continue;
+      // An algorithm takes the time and the bytes it says only with the precision that the heuristic saw it with.
+      if (take(*operands, r.algo, tf32 ? r.mathType : math) && bytes <= most_bytes) return plan;
+    }
+    if (take(*operands, usual, math)) return plan;
+  }
+  fail(status, name);
+}
+
+/// The context's workspace while cuDNN runs: what its algorithm works in, and behind it those operands that cuDNN
+/// cannot take where and as they are. The kernels behind cuDNN's convolutions load 16 bytes at a time and its manuals
+/// promise nothing for less, but a parameter or a shard lies anywhere: at a multiple of 4 bytes.
+class convolution_staging {
+ public:
+  template <class Algorithm>
+  explicit convolution_staging(const convolution_plan<Algorithm>& plan)
+      : plain_(plan.plain), bytes_(rounded(plan.bytes)) {}
+
+  [[nodiscard]] bool plain() const { return plain_; }
+
+  /// Room for an operand that lies at p, where it needs some. Before `open`.
+  [[nodiscard]] std::int64_t room(const convolution_operand& o, const float* p) {
+    return plain_ || reinterpret_cast<std::uintptr_t>(p) % 16 != 0 ? room(o) : no_room;
+  }
+  [[nodiscard]] std::int64_t room(const convolution_operand& o) {
+    const std::int64_t at = bytes_;
+    bytes_ += rounded(o.size() * std::int64_t{sizeof(float)});
+    return at;
+  }
+
+  void open(context& c) { start_ = bytes_ == 0 ? nullptr : static_cast<char*>(c.workspace(bytes_)); }
+
+  [[nodiscard]] void* library() const { return start_; }
+  /// The room, or p where there is none.
+  [[nodiscard]] float* place(std::int64_t room, float* p) const {
+    return room == no_room ? p : reinterpret_cast<float*>(start_ + room);
+  }
+
+  /// The operand where and as cuDNN can read it.
+  [[nodiscard]] const float* load(context& c, std::int64_t room, const convolution_operand& o, const float* p) const {
+    if (room == no_room) return p;
+    float* to = place(room, nullptr);
+    if (plain_)
+      to_plain(c, o.count, o.picture, p, to);
+    else
+      copy(c, o.size(), p, to);
+    return to;
+  }
+
+  /// Brings what cuDNN has written to where it belongs.
+  void store(context& c, std::int64_t room, const convolution_operand& o, float* p) const {
+    if (room == no_room) return;
+    const float* from = place(room, nullptr);
+    if (plain_)
+      to_channels_last(c, o.count, o.picture, from, p);
+    else
+      copy(c, o.size(), from, p);
+  }
+
+  static constexpr std::int64_t no_room = -1;
+
+ private:
+  static std::int64_t rounded(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+  bool plain_;
+  std::int64_t bytes_;
+  char* start_ = nullptr;
+};
+
+}  // namespace lockstep::cuda_backend

@@ -1,0 +1,160 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <cublasLt.h>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/device.hpp>
+#include <lockstep/backend/cuda/handle.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/core/error.hpp>
+
+/// \file
+/// Everything that touches cuBLASLt's own types.
+
+namespace lockstep::cuda_backend {
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail(cublasStatus_t status, std::string_view what) {
+  const bool memory = status == CUBLAS_STATUS_ALLOC_FAILED;
+  const bool place = status == CUBLAS_STATUS_NOT_INITIALIZED || status == CUBLAS_STATUS_ARCH_MISMATCH;
+  throw backend_error("cuBLASLt", what,
+                      std::string(cublasLtGetStatusName(status)) + " (" + std::to_string(static_cast<int>(status)) +
+                          ", cuBLASLt " + std::to_string(cublasLtGetVersion()) + ")" + device_text(),
+                      memory  ? memory_text() + ": take smaller batches, or end what else uses the device"
+                      : place ? driver_text() + ": see that this cuBLAS supports the device and the driver"
+                              : std::string());
+}
+
+/// Throws backend_error, naming what was attempted, unless `status` tells of success.
+inline void check(cublasStatus_t status, std::string_view what) {
+  if (status != CUBLAS_STATUS_SUCCESS) [[unlikely]]
+    fail(status, what);
+}
+
+/// A context's cuBLASLt handle.
+class cublaslt_library {
+ public:
+  [[gnu::cold]] explicit cublaslt_library(context& c) {
+    const device_scope here(c.device());
+    check(cublasLtCreate(handle_.out()), "a handle (cublasLtCreate)");
+  }
+
+  [[nodiscard]] cublasLtHandle_t handle() const noexcept { return handle_.get(); }
+
+ private:
+  cuda_backend::handle<cublasLtHandle_t, cublasLtDestroy> handle_;
+};
+
+using matmul_descriptor = handle<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using matrix_layout = handle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using matmul_preference = handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+/// The shape of d (m x n) = op(a) op(b), an inner dimension of k. Matrices are column-major and packed: a is m x k, or
+/// k x m when transposed; b is k x n, or n x k.
+struct matmul_shape {
+  std::int64_t m = 1;
+  std::int64_t n = 1;
+  std::int64_t k = 1;
+  bool transpose_a = false;
+  bool transpose_b = false;
+};
+
+/// One matrix product in float32, its algorithm chosen once. Not in place: d is neither a nor b.
+class matmul {
+ public:
+  matmul() = default;
+
+  /// Throws backend_error when cuBLASLt has no algorithm.
+  [[gnu::cold]] matmul(context& c, const matmul_shape& s) {
+    const auto precision = c.tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    check(cublasLtMatmulDescCreate(descriptor_.out(), precision, CUDA_R_32F),
+          "a matrix product (cublasLtMatmulDescCreate)");
+    set(CUBLASLT_MATMUL_DESC_TRANSA, operation(s.transpose_a));
+    set(CUBLASLT_MATMUL_DESC_TRANSB, operation(s.transpose_b));
+    a_ = layout(s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k);
+    b_ = layout(s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n);
+    d_ = layout(s.m, s.n);
+    choose(c);
+  }
+
+  /// Bytes that the product works in, at an address that is a multiple of 256.
+  [[nodiscard]] std::int64_t workspace_bytes() const noexcept { return workspace_bytes_; }
+
+  /// Enqueues d = op(a) op(b).
+  void operator()(context& c, const float* a, const float* b, float* d, void* workspace) const {
+    const float one = 1;
+    const float zero = 0;  // d is not read
+    check(cublasLtMatmul(c.template library<cublaslt_library>().handle(), descriptor_.get(), &one, a, a_.get(), b,
+                         b_.get(), &zero, d, d_.get(), d, d_.get(), &algorithm_, workspace,
+                         static_cast<std::size_t>(workspace_bytes_), c.stream()),
+          "a matrix product to start (cublasLtMatmul)");
+  }
+
+ private:
+  static constexpr std::uint64_t most_workspace = std::uint64_t{32} << 20U;
+  /// Of any element: a parameter lies anywhere in its flat range, and a shard anywhere in the user's batch.
+  static constexpr std::uint32_t alignment = alignof(float);
+
+  static std::int32_t operation(bool transpose) { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; }
+
+  static matrix_layout layout(std::int64_t rows, std::int64_t columns) {
+    matrix_layout made;
+    check(cublasLtMatrixLayoutCreate(made.out(), CUDA_R_32F, static_cast<std::uint64_t>(rows),
+                                     static_cast<std::uint64_t>(columns), rows),
+          "a matrix layout (cublasLtMatrixLayoutCreate)");
+    return made;
+  }
+
+  void set(cublasLtMatmulDescAttributes_t attribute, std::int32_t value) {
+    check(cublasLtMatmulDescSetAttribute(descriptor_.get(), attribute, &value, sizeof(value)),
+          "an attribute of a matrix product (cublasLtMatmulDescSetAttribute)");
+  }
+
+  template <class T>
+  static void prefer(const matmul_preference& p, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+    check(cublasLtMatmulPreferenceSetAttribute(p.get(), attribute, &value, sizeof(value)),
+          "a preference among algorithms (cublasLtMatmulPreferenceSetAttribute)");
+  }
+
+  /// The first that cuBLASLt's heuristic names. Either a dot product is summed in one sequence, or its parts are
+  /// written to the workspace and summed by a second step in a fixed order (COMPUTE_TYPE); not the scheme that adds the
+  /// parts to the result as they come (INPLACE). So the bits are the same in every run on one kind of device.
+  [[gnu::cold]] void choose(context& c) {
+    matmul_preference p;
+    check(cublasLtMatmulPreferenceCreate(p.out()), "a choice of algorithm (cublasLtMatmulPreferenceCreate)");
+    prefer(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
+    prefer(p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+           static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment);
+    prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment);
+    prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment);
+    prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment);
+
+    std::array<cublasLtMatmulHeuristicResult_t, 8> found{};
+    int count = 0;
+    check(cublasLtMatmulAlgoGetHeuristic(c.template library<cublaslt_library>().handle(), descriptor_.get(), a_.get(),
+                                         b_.get(), d_.get(), d_.get(), p.get(), static_cast<int>(found.size()),
+                                         found.data(), &count),
+          "an algorithm for a matrix product (cublasLtMatmulAlgoGetHeuristic)");
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
+      if (found[i].state == CUBLAS_STATUS_SUCCESS && found[i].workspaceSize <= most_workspace) {
+        algorithm_ = found[i].algo;
+        workspace_bytes_ = static_cast<std::int64_t>(found[i].workspaceSize);
+        return;
+      }
+    fail(CUBLAS_STATUS_NOT_SUPPORTED, "an algorithm for a matrix product of floats (cublasLtMatmulAlgoGetHeuristic)");
+  }
+
+  matmul_descriptor descriptor_;
+  matrix_layout a_, b_, d_;
+  cublasLtMatmulAlgo_t algorithm_{};
+  std::int64_t workspace_bytes_ = 0;
+};
+
+}  // namespace lockstep::cuda_backend

@@ -1,0 +1,150 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/elementwise.hpp>
+#include <lockstep/backend/cuda/graph.hpp>
+#include <lockstep/backend/cuda/linear.hpp>
+#include <lockstep/backend/cuda/loss.hpp>
+#include <lockstep/backend/cuda/memory.hpp>
+#include <lockstep/backend/cuda/order.hpp>
+#include <lockstep/backend/cuda/pooling.hpp>
+#include <lockstep/backend/cuda/transfer.hpp>
+#include <lockstep/backend/cuda/update.hpp>
+#include <lockstep/core/config.hpp>
+
+#if LOCKSTEP_HAS_NCCL()
+#include <lockstep/backend/cuda/nccl.hpp>
+#endif
+
+#if LOCKSTEP_HAS_CUDNN()
+#include <lockstep/backend/cuda/convolution.hpp>
+#else
+#include <lockstep/backend/cuda/no_convolution.hpp>
+#endif
+
+namespace lockstep {
+
+/// The CUDA backend: matrix products by cuBLASLt, convolutions by cuDNN, all else by kernels of CUB and of our own,
+/// float32, pictures channels-last. Work is asynchronous, in the order of the context's stream, and can be recorded as
+/// a graph. The same input gives the same bits in every run on one kind of device.
+///
+/// Only a CUDA compiler reads this header.
+struct cuda {
+  using value_type = float;
+  using context = cuda_backend::context;
+
+  static constexpr std::string_view name = "cuda";
+  static constexpr element_order picture_order = element_order::channels_last;
+  /// A pass need not fit any cache.
+  static constexpr std::int64_t cache_bytes = std::int64_t{1} << 62U;
+  static constexpr std::int64_t largest_pass = std::int64_t{1} << 20U;
+  static constexpr bool host_memory = false;
+
+  template <class T>
+  using buffer = cuda_backend::buffer<T>;
+  template <class T>
+  using mirrored = cuda_backend::mirrored<T>;
+  using fence = cuda_backend::fence;
+#if LOCKSTEP_HAS_NCCL()
+  template <std::size_t N>
+  using collective = cuda_backend::collective<N>;
+#endif
+
+  /// Devices for N replicas: the first N, or the first one for all where there are fewer; for
+  /// trainer_options::devices. Throws backend_error when there is none.
+  template <int N>
+  [[nodiscard]] static std::vector<int> devices() {
+    std::vector<int> all{0};
+    if (cuda_backend::device_count() >= N)
+      for (int device = 1; device < N; ++device) all.push_back(device);
+    return all;
+  }
+
+  template <class T>
+  [[nodiscard]] static buffer<T> allocate(context& c, std::int64_t n) {
+    return cuda_backend::allocate<T>(c, n);
+  }
+  template <class T>
+  static void copy_in(context& c, std::int64_t n, const T* host, T* to) {
+    cuda_backend::copy(c, n, host, to);
+  }
+  template <class T>
+  static void copy_out(context& c, std::int64_t n, const T* from, T* host) {
+    cuda_backend::copy(c, n, from, host);
+  }
+  template <class T>
+  static void copy(context& c, std::int64_t n, const T* from, T* to) {
+    cuda_backend::copy(c, n, from, to);
+  }
+  template <class T>
+  static void clear(context& c, std::int64_t n, T* to) {
+    cuda_backend::clear(c, n, to);
+  }
+  static void finish(context& c) { c.finish(); }
+  template <class F>
+  static void replay(context& c, std::uint64_t key, F&& f) {
+    cuda_backend::replay(c, key, std::forward<F>(f));
+  }
+  static void forget(context& c) { cuda_backend::forget(c); }
+  [[nodiscard]] static std::uint64_t moves(context& c) { return c.library<cuda_backend::graph_cache>().moves(); }
+
+  template <linear_geometry G>
+  using linear = cuda_backend::linear<G>;
+  template <convolution_geometry G>
+  using convolution = cuda_backend::convolution<G>;
+  template <pooling_geometry G>
+  using pooling = cuda_backend::pooling<G>;
+
+  static void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
+    cuda_backend::relu_forward(c, n, x, y);
+  }
+  static void relu_backward(context& c, std::int64_t n, const float* y, const float* dy, float* dx) {
+    cuda_backend::relu_backward(c, n, y, dy, dx);
+  }
+  static void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p,
+                      const dropout_key& key, const float* x, float* y) {
+    cuda_backend::dropout(c, samples, size, picture, p, key, x, y);
+  }
+  static void to_channels_last(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
+    cuda_backend::to_channels_last(c, n, d, x, y);
+  }
+  static void to_plain(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
+    cuda_backend::to_plain(c, n, d, x, y);
+  }
+  static void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a,
+                                    const float* logits, const std::int64_t* targets, float* dlogits,
+                                    const step_values* now, double* sum) {
+    cuda_backend::softmax_cross_entropy(c, rows, a, logits, targets, dlogits, now, sum);
+  }
+  static void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy,
+                            const step_values* now, double* sum) {
+    cuda_backend::squared_error(c, n, y, t, dy, now, sum);
+  }
+  static void add(context& c, std::int64_t n, const float* x, float* y) { cuda_backend::add(c, n, x, y); }
+  static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
+    cuda_backend::square_sums(c, n, block, x, sums);
+  }
+  static void gradient_norm(context& c, std::int64_t blocks, const double* squares, double max_norm,
+                            update_terms* out) {
+    cuda_backend::gradient_norm(c, blocks, squares, max_norm, out);
+  }
+  template <std::size_t N, std::size_t States, class Rule>
+  static void reduce_and_update(context& c, std::int64_t first, std::int64_t last,
+                                const std::array<const float*, N>& gradients, float* parameters,
+                                const std::array<float*, States>& states, const Rule& rule) {
+    cuda_backend::reduce_and_update(c, first, last, gradients, parameters, states, rule);
+  }
+};
+
+static_assert(backend<cuda>);
+
+}  // namespace lockstep

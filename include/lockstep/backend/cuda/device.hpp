@@ -1,0 +1,82 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <cuda_runtime_api.h>
+
+#include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/core/error.hpp>
+
+namespace lockstep::cuda_backend {
+
+/// Why no device can be used: a sentence, or nothing when there is one. Throws nothing of CUDA's.
+[[nodiscard, gnu::cold]] inline std::string why_no_device() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess && count > 0) return {};
+  static_cast<void>(cudaGetLastError());
+  return "no CUDA device was found (" + (status == cudaSuccess ? std::string("of 0") : status_text(status)) + ")";
+}
+
+/// Devices that this process may use, 1 or more. Throws backend_error when there is none.
+[[nodiscard]] inline int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count < 1) [[unlikely]]
+    throw backend_error("cuda", "a CUDA device and its driver", why_no_device(), advice(cudaErrorNoDevice));
+  return count;
+}
+
+/// `device` when there is such a one. Throws backend_error when there is none at all, value_error when there are
+/// others.
+inline int checked_device(int device) {
+  const int count = device_count();
+  if (device < 0 || device >= count) [[unlikely]]
+    throw value_error("cuda", "a device from 0 to " + std::to_string(count - 1), std::to_string(device),
+                      "CUDA_VISIBLE_DEVICES decides which devices a process sees");
+  return device;
+}
+
+/// What a device is.
+struct device_description {
+  std::string name;
+  int capability = 0;  ///< 90 for compute capability 9.0
+  int processors = 0;  ///< streaming multiprocessors
+  std::size_t memory = 0;
+  std::size_t free_memory = 0;
+};
+
+/// Makes a device the calling thread's current one, and the one before it again at the end.
+class device_scope {
+ public:
+  /// Throws backend_error when the device cannot be used.
+  explicit device_scope(int device) {
+    check(cudaGetDevice(&before_), "the current device (cudaGetDevice)");
+    changed_ = before_ != device;
+    if (changed_) check(cudaSetDevice(device), "a device to work on (cudaSetDevice)");
+  }
+  device_scope(const device_scope&) = delete;
+  device_scope& operator=(const device_scope&) = delete;
+  ~device_scope() {
+    if (changed_) static_cast<void>(cudaSetDevice(before_));
+  }
+
+ private:
+  int before_ = 0;
+  bool changed_ = false;
+};
+
+/// Describes a device. Throws backend_error or value_error when there is no such one.
+[[nodiscard, gnu::cold]] inline device_description describe_device(int device) {
+  const device_scope here(checked_device(device));
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device), "a device's properties (cudaGetDeviceProperties)");
+  device_description d{.name = properties.name,
+                       .capability = properties.major * 10 + properties.minor,
+                       .processors = properties.multiProcessorCount};
+  check(cudaMemGetInfo(&d.free_memory, &d.memory), "a device's memory (cudaMemGetInfo)");
+  return d;
+}
+
+}  // namespace lockstep::cuda_backend

@@ -1,0 +1,122 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <cub/device/device_transform.cuh>
+#include <cuda/std/tuple>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/launch.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/config.hpp>
+#include <lockstep/core/random.hpp>
+#include <lockstep/core/shape.hpp>
+
+namespace lockstep::cuda_backend {
+
+struct relu_value {
+  LOCKSTEP_HOST_DEVICE constexpr float operator()(float x) const { return x < 0.F ? 0.F : x; }
+};
+
+struct relu_gradient {
+  LOCKSTEP_HOST_DEVICE constexpr float operator()(float y, float dy) const { return y <= 0.F ? 0.F : dy; }
+};
+
+struct sum_of_two {
+  LOCKSTEP_HOST_DEVICE constexpr float operator()(float x, float y) const { return y + x; }
+};
+
+/// out[i] = f(in[i]...) for n elements. `out` may be one of the `in`.
+template <class Function, class... In>
+void transform(context& c, std::string_view what, std::int64_t n, Function f, float* out, const In*... in) {
+  if (n > 0) check(cub::DeviceTransform::Transform(::cuda::std::make_tuple(in...), out, n, f, c.stream()), what);
+}
+
+/// y = max(0, x); NaN stays NaN, as in torch.nn.functional.relu. x and y may be the same range.
+inline void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
+  transform(c, "relu forward", n, relu_value{}, y, x);
+}
+
+/// dx = 0 where y <= 0, else dy (where y is NaN too, as in PyTorch). dy and dx may be the same range.
+inline void relu_backward(context& c, std::int64_t n, const float* y, const float* dy, float* dx) {
+  transform(c, "relu backward", n, relu_gradient{}, dx, y, dy);
+}
+
+/// y += x.
+inline void add(context& c, std::int64_t n, const float* x, float* y) {
+  transform(c, "a sum", n, sum_of_two{}, y, x, y);
+}
+
+/// How the elements of a sample go round: four at a time, those that one block of draws decides.
+struct dropout_order {
+  std::int64_t size;
+  std::int64_t channels;  ///< 1 when the elements lie in PyTorch's order
+  std::int64_t pixels;
+
+  /// Fours that a warp takes at a time.
+  static constexpr std::int64_t piece = 256;
+
+  [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::int64_t quads() const { return (size + 3) / 4; }
+  [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::int64_t pieces() const { return (quads() + piece - 1) / piece; }
+
+  /// The k-th four, each four once. Consecutive k lie side by side in memory: the same four pixels of one channel after
+  /// the other, where the number of pixels allows it.
+  [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::int64_t quad(std::int64_t k) const {
+    return channels == 1 || pixels % 4 != 0 ? k : k % channels * (pixels / 4) + k / channels;
+  }
+};
+
+/// Each warp takes a piece of one sample at a time, so that the sample's stream is made once for many elements.
+template <int Threads>
+__global__ void __launch_bounds__(Threads)
+    dropout_kernel(std::int64_t samples, dropout_order order, float p, dropout_key key, const float* x, float* y) {
+  const std::int64_t pieces = order.pieces();
+  const std::int64_t warps = std::int64_t{gridDim.x} * (Threads / 32);
+  const step_values now = *key.now;
+  const float keep = p < 1.F ? 1.F / (1.F - p) : 0.F;
+  for (std::int64_t w = (std::int64_t{blockIdx.x} * Threads + threadIdx.x) / 32; w < samples * pieces; w += warps) {
+    const std::int64_t sample = w / pieces;
+    const std::int64_t first = w % pieces * order.piece;
+    const std::int64_t last = min(first + order.piece, order.quads());
+    const random_stream stream(seed{now.seed}, random_purpose::dropout, (now.step << 16U) | key.layer,
+                               static_cast<std::uint64_t>(now.first_sample + key.first_sample + sample));
+    for (std::int64_t k = first + threadIdx.x % 32; k < last; k += 32) {
+      const std::int64_t quad = order.quad(k);
+      const auto bits = stream.block(static_cast<std::uint64_t>(quad));
+      std::int64_t channel = order.channels == 1 ? 0 : 4 * quad / order.pixels;
+      std::int64_t pixel = 4 * quad - channel * order.pixels;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (4 * quad + j >= order.size) break;
+        const std::int64_t at = sample * order.size + pixel * order.channels + channel;
+        y[at] = x[at] * (to_unit_float(bits[static_cast<std::size_t>(j)]) < p ? 0.F : keep);
+        if (++pixel == order.pixels) {
+          pixel = 0;
+          ++channel;
+        }
+      }
+    }
+  }
+}
+
+/// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Forward
+/// and backward are the same map, in place allowed. The draws are those of `for_each_dropout_factor`; key.now lies in
+/// the device's memory.
+inline void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p,
+                    const dropout_key& key, const float* x, float* y) {
+  if (samples == 0 || size == 0) return;
+  const bool channels_last = picture.rank == 3;
+  const dropout_order order{.size = size,
+                            .channels = channels_last ? picture[0] : 1,
+                            .pixels = channels_last ? picture[1] * picture[2] : size};
+  launch(c, "dropout", dropout_kernel<block_threads>, blocks_for(samples * order.pieces(), block_threads / 32),
+         block_threads, samples, order, p, key, x, y);
+}
+
+}  // namespace lockstep::cuda_backend

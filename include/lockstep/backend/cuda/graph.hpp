@@ -1,0 +1,150 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/device.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+
+namespace lockstep::cuda_backend {
+
+/// Sole owner of a graph that can be launched, or of none.
+class executable_graph {
+ public:
+  executable_graph() = default;
+  executable_graph(executable_graph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+  executable_graph& operator=(executable_graph&& other) noexcept {
+    std::swap(graph_, other.graph_);
+    return *this;
+  }
+  ~executable_graph() {
+    if (graph_ != nullptr) static_cast<void>(cudaGraphExecDestroy(graph_));
+  }
+
+  /// Records what f enqueues on the context's stream, none of which runs. Throws what f throws, and backend_error when
+  /// f does what cannot be recorded.
+  template <class F>
+  static executable_graph record(context& c, F&& f) {
+    recording under_way(c);
+    std::forward<F>(f)();
+    under_way.end();
+    executable_graph recorded;
+    check(cudaGraphInstantiate(&recorded.graph_, under_way.graph(), 0), "a graph to launch (cudaGraphInstantiate)");
+    return recorded;
+  }
+
+  explicit operator bool() const noexcept { return graph_ != nullptr; }
+
+  void launch(context& c) const { check(cudaGraphLaunch(graph_, c.stream()), "a graph's launch (cudaGraphLaunch)"); }
+
+ private:
+  /// A recording, which ends with its scope however that is left.
+  class recording {
+   public:
+    explicit recording(context& c) : stream_(c.stream()) {
+      // Of this thread alone: other replicas allocate and copy meanwhile.
+      check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+            "the begin of a recording (cudaStreamBeginCapture)");
+    }
+    recording(const recording&) = delete;
+    recording& operator=(const recording&) = delete;
+    ~recording() {
+      if (!ended_ && cudaStreamEndCapture(stream_, &graph_) != cudaSuccess) static_cast<void>(cudaGetLastError());
+      if (graph_ != nullptr) static_cast<void>(cudaGraphDestroy(graph_));
+    }
+
+    void end() {
+      ended_ = true;
+      check(cudaStreamEndCapture(stream_, &graph_), "the end of a recording (cudaStreamEndCapture)");
+    }
+    [[nodiscard]] cudaGraph_t graph() const noexcept { return graph_; }
+
+   private:
+    cudaStream_t stream_;
+    cudaGraph_t graph_ = nullptr;
+    bool ended_ = false;
+  };
+
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+/// The graphs of a context by key: `context::library<graph_cache>()`.
+class graph_cache {
+ public:
+  explicit graph_cache(context& c) : context_(c) {}
+
+  /// Runs what f enqueues. With a new key f runs as it is, so that libraries get ready and workspaces grow; the second
+  /// time it is recorded, and from then on the recording is launched without f. So f must enqueue the same work, with
+  /// the same values on the host, each time; what changes is read from the device's memory. Within a recording, f runs
+  /// as part of it. Throws what f throws: then nothing was recorded.
+  template <class F>
+  void replay(std::uint64_t key, F&& f) {
+    if (context_.recording()) return std::forward<F>(f)();
+    if (!known(key)) {
+      std::forward<F>(f)();
+      return keep({.key = key});  // only now: f may have called forget()
+    }
+    auto found = find(key);
+    if (!found->graph || found->workspace_moves != context_.workspace_moves()) {
+      auto recorded = executable_graph::record(context_, std::forward<F>(f));
+      if (found->graph) context_.finish();  // the graph that goes may still be running
+      *found = {.key = key, .workspace_moves = context_.workspace_moves(), .graph = std::move(recorded)};
+    }
+    found->graph.launch(context_);
+  }
+
+  /// Drops all graphs, because what they point to has moved.
+  void forget() {
+    ++forgets_;
+    if (entries_.empty()) return;
+    context_.finish();
+    entries_.clear();
+  }
+
+  /// Changes whenever a graph has become useless.
+  [[nodiscard]] std::uint64_t moves() const { return forgets_ + context_.workspace_moves(); }
+
+ private:
+  static constexpr std::size_t most = 16;
+
+  struct entry {
+    std::uint64_t key = 0;
+    std::uint64_t workspace_moves = 0;  ///< of the context, when the graph was recorded
+    executable_graph graph{};
+  };
+
+  [[nodiscard]] std::vector<entry>::iterator find(std::uint64_t key) {
+    return std::find_if(entries_.begin(), entries_.end(), [&](const entry& e) { return e.key == key; });
+  }
+  [[nodiscard]] bool known(std::uint64_t key) { return find(key) != entries_.end(); }
+
+  void keep(entry fresh) {
+    if (entries_.size() == most) {
+      context_.finish();
+      entries_.erase(entries_.begin());
+    }
+    entries_.push_back(std::move(fresh));
+  }
+
+  context& context_;
+  std::uint64_t forgets_ = 0;
+  std::vector<entry> entries_;  ///< oldest first
+};
+
+/// graph_cache::replay of the context's own cache.
+template <class F>
+void replay(context& c, std::uint64_t key, F&& f) {
+  c.library<graph_cache>().replay(key, std::forward<F>(f));
+}
+
+/// graph_cache::forget of the context's own cache.
+inline void forget(context& c) { c.library<graph_cache>().forget(); }
+
+}  // namespace lockstep::cuda_backend

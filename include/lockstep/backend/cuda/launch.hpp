@@ -1,0 +1,40 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include <cuda_runtime.h>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+
+namespace lockstep::cuda_backend {
+
+/// Threads of a block, where a kernel has no reason for another number.
+inline constexpr int block_threads = 256;
+
+/// Blocks for n pieces of work of which a block does `each` at a time; at most `most`, whose threads then go round
+/// again.
+[[nodiscard]] constexpr std::int64_t blocks_for(std::int64_t n, std::int64_t each,
+                                                std::int64_t most = std::numeric_limits<std::int32_t>::max()) {
+  return std::min((n + each - 1) / each, most);
+}
+
+/// Enqueues a kernel on the context's stream; nothing when `blocks` is 0. Throws backend_error when it cannot be
+/// started.
+template <class... Parameters, class... Arguments>
+void launch(context& c, std::string_view what, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
+            Arguments&&... arguments) {
+  if (blocks == 0) return;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.stream = c.stream();
+  check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), what);
+}
+
+}  // namespace lockstep::cuda_backend

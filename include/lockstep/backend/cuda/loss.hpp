@@ -1,0 +1,124 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/launch.hpp>
+#include <lockstep/backend/cuda/sums.hpp>
+#include <lockstep/backend/geometry.hpp>
+
+namespace lockstep::cuda_backend {
+
+/// Blocks of a loss kernel at most: the sum over rows then has an order that does not depend on the device.
+inline constexpr std::int64_t most_loss_blocks = 1024;
+
+/// The rows of a softmax cross entropy, Team threads a row; every block leaves the sum of its rows' losses. `now` is
+/// read when there is a `dlogits`. Host counterpart: host::softmax_cross_entropy.
+template <int Threads, int Team>
+__global__ void __launch_bounds__(Threads)
+    cross_entropy_kernel(std::int64_t rows, cross_entropy_arguments a, const float* logits, const std::int64_t* targets,
+                         float* dlogits, const step_values* now, double* sums) {
+  constexpr int teams = Threads / Team;
+  __shared__ team_sums<Threads, Team> shared;
+  const int lane = static_cast<int>(threadIdx.x) % Team;
+  const std::int64_t classes = a.classes;
+  const auto weight = [&](std::int64_t k) { return a.class_weights == nullptr ? 1.0 : double{a.class_weights[k]}; };
+  const bool smoothed = a.label_smoothing != 0.F;
+  const double smooth = double{a.label_smoothing} / static_cast<double>(classes);
+  const double sharp = 1.0 - double{a.label_smoothing};
+  const double scale = dlogits == nullptr ? 1.0 : now->scale;
+  double weight_sum = static_cast<double>(classes);
+  if (smoothed && a.class_weights != nullptr) {
+    weight_sum = 0;
+    for (std::int64_t k = lane; k < classes; k += Team) weight_sum += weight(k);
+    weight_sum = shared.sum(weight_sum);
+  }
+
+  double total = 0;  // of the team's rows; only its first thread's counts
+  for (std::int64_t r = std::int64_t{blockIdx.x} * teams + threadIdx.x / Team; r < rows;
+       r += std::int64_t{gridDim.x} * teams) {
+    const float* z = logits + r * classes;
+    float* out = dlogits == nullptr ? nullptr : dlogits + r * classes;
+    const std::int64_t target = targets[r];
+    if (target == a.ignore_index) {
+      if (out != nullptr)
+        for (std::int64_t k = lane; k < classes; k += Team) out[k] = 0.F;
+      continue;
+    }
+    float top = -INFINITY;
+    for (std::int64_t k = lane; k < classes; k += Team) top = z[k] > top ? z[k] : top;
+    top = shared.largest(top);
+    double sum = 0;
+    for (std::int64_t k = lane; k < classes; k += Team) sum += double{expf(z[k] - top)};
+    sum = shared.sum(sum);
+    const double log_sum = double{top} + log(sum);
+    const double target_weight = weight(target);
+    double loss = sharp * target_weight * (log_sum - double{z[target]});
+    if (smoothed) {
+      double rest = 0;
+      for (std::int64_t k = lane; k < classes; k += Team) rest += weight(k) * (log_sum - double{z[k]});
+      loss += smooth * shared.sum(rest);
+    }
+    total += loss;
+    if (out == nullptr) continue;
+    // d/dz_c of sum_k q_k (log_sum - z_k), with q the smoothed and weighted target: p_c * sum(q) - q_c.
+    const double inverse = (sharp * target_weight + smooth * weight_sum) * scale / sum;
+    for (std::int64_t k = lane; k < classes; k += Team) {
+      const double q = (k == target ? sharp * target_weight : 0.0) + (smoothed ? smooth * weight(k) : 0.0);
+      out[k] = static_cast<float>(double{expf(z[k] - top)} * inverse - q * scale);
+    }
+  }
+  total = shared.sum_of_teams(total);
+  if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+/// Every block leaves the sum of its elements' squared differences. `now` is read when there is a `dy`.
+template <int Threads>
+__global__ void __launch_bounds__(Threads) squared_error_kernel(std::int64_t n, const float* y, const float* t,
+                                                                float* dy, const step_values* now, double* sums) {
+  __shared__ team_sums<Threads, Threads> shared;
+  const float factor = dy == nullptr ? 0.F : static_cast<float>(2 * now->scale);
+  double total = 0;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * Threads + threadIdx.x; i < n;
+       i += std::int64_t{gridDim.x} * Threads) {
+    const float difference = y[i] - t[i];
+    total += double{difference} * double{difference};
+    if (dy != nullptr) dy[i] = factor * difference;
+  }
+  total = shared.sum(total);
+  if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+/// *sum += the losses of `rows` rows, and dlogits = their gradient times now->scale unless dlogits is null: as
+/// torch.nn.CrossEntropyLoss, not divided by anything. A row whose target is a.ignore_index adds nothing. Targets are
+/// valid; all pointers are to the device's memory.
+inline void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a, const float* logits,
+                                  const std::int64_t* targets, float* dlogits, const step_values* now, double* sum) {
+  if (rows == 0) return;
+  constexpr std::string_view what = "a softmax cross entropy";
+  constexpr int warp = 32;
+  const bool narrow = a.classes <= 1024;
+  const std::int64_t blocks = blocks_for(rows, narrow ? block_threads / warp : 1, most_loss_blocks);
+  auto* sums = static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
+  launch(c, what,
+         narrow ? cross_entropy_kernel<block_threads, warp> : cross_entropy_kernel<block_threads, block_threads>,
+         blocks, block_threads, rows, a, logits, targets, dlogits, now, sums);
+  add_sum(c, what, blocks, sums, sum);
+}
+
+/// *sum += the sum of (y - t)^2 over n elements, and dy = 2 (y - t) now->scale unless dy is null: as
+/// torch.nn.MSELoss(reduction="sum").
+inline void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
+                          double* sum) {
+  if (n == 0) return;
+  constexpr std::string_view what = "a squared error";
+  const std::int64_t blocks = blocks_for(n, std::int64_t{4} * block_threads, most_loss_blocks);
+  auto* sums = static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
+  launch(c, what, squared_error_kernel<block_threads>, blocks, block_threads, n, y, t, dy, now, sums);
+  add_sum(c, what, blocks, sums, sum);
+}
+
+}  // namespace lockstep::cuda_backend

@@ -1,0 +1,89 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <cuda_runtime_api.h>
+
+#include <lockstep/backend/cuda/device.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/shape.hpp>
+
+namespace lockstep::cuda_backend {
+
+/// Sole owner of `size` elements in the current device's memory, aligned to 256 bytes and not initialised. An owner
+/// that ends waits until the device is idle.
+template <class T>
+class buffer {
+  static_assert(std::is_trivially_copyable_v<T>, "lockstep: cuda: device memory holds trivially copyable elements");
+
+ public:
+  buffer() = default;
+  /// Throws shape_error when `size` is negative or its byte count overflows, backend_error, with what is free, when the
+  /// memory is not there.
+  explicit buffer(std::int64_t size) : size_(size) {
+    if (size < 0) throw shape_error("cuda", "a buffer of zero elements or more", std::to_string(size));
+    if (size == 0) return;
+    const std::int64_t bytes = checked_multiply(size, sizeof(T));
+    void* memory = nullptr;
+    check_memory(cudaMalloc(&memory, static_cast<std::size_t>(bytes)), "cudaMalloc", bytes);
+    data_ = static_cast<T*>(memory);
+  }
+  buffer(buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  buffer& operator=(buffer&& other) noexcept {
+    buffer(std::move(other)).swap(*this);  // frees at once, so that a new buffer can have the room
+    return *this;
+  }
+  ~buffer() {
+    if (data_ != nullptr) static_cast<void>(cudaFree(data_));
+  }
+
+  [[nodiscard]] T* data() noexcept { return data_; }
+  [[nodiscard]] const T* data() const noexcept { return data_; }
+  [[nodiscard]] std::int64_t size() const noexcept { return size_; }
+
+ private:
+  void swap(buffer& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+  }
+
+  T* data_ = nullptr;
+  std::int64_t size_ = 0;
+};
+
+/// Sole owner of one T{} in host memory that a device reaches by itself: copies from and to it do not hold up the host.
+/// An owner that ends waits until the device is idle.
+template <class T>
+class pinned {
+  static_assert(std::is_trivially_copyable_v<T>, "lockstep: cuda: what is copied to a device is trivially copyable");
+
+ public:
+  explicit pinned(int device) {
+    const device_scope here(device);
+    void* memory = nullptr;
+    check_memory(cudaMallocHost(&memory, sizeof(T)), "cudaMallocHost", sizeof(T));
+    value_ = ::new (memory) T{};
+  }
+  pinned(pinned&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}
+  pinned& operator=(pinned&& other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+  }
+  ~pinned() {
+    if (value_ != nullptr) static_cast<void>(cudaFreeHost(value_));
+  }
+
+  [[nodiscard]] T* get() const noexcept { return value_; }
+
+ private:
+  T* value_ = nullptr;
+};
+
+}  // namespace lockstep::cuda_backend

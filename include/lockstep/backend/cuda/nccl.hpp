@@ -1,0 +1,140 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include <cuda_runtime_api.h>
+#include <nccl.h>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/device.hpp>
+#include <lockstep/backend/cuda/memory.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/backend/cuda/transfer.hpp>
+#include <lockstep/core/error.hpp>
+
+/// \file
+/// Everything that touches NCCL's own types.
+
+namespace lockstep::cuda_backend {
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail(ncclResult_t status, std::string_view what,
+                                                        const char* last = nullptr) {
+  int version = 0;
+  static_cast<void>(ncclGetVersion(&version));
+  throw backend_error("NCCL", what,
+                      std::string(ncclGetErrorString(status)) + " (" + std::to_string(static_cast<int>(status)) +
+                          ", NCCL " + std::to_string(version) + ")" + device_text() +
+                          (last == nullptr || *last == '\0' ? std::string() : std::string(": ") + last),
+                      "run with NCCL_DEBUG=INFO to see what it tried");
+}
+
+/// Throws backend_error, naming what was attempted, unless `status` tells of success.
+inline void check(ncclResult_t status, std::string_view what, ncclComm_t c = nullptr) {
+  if (status != ncclSuccess) [[unlikely]]
+    fail(status, what, ncclGetLastError(c));
+}
+
+/// Sums and gathers among N replicas of this process, each on a device of its own, each called from its own thread. A
+/// call enqueues work on the replica's stream; all replicas make the same calls in the same order. Sums are plain ones
+/// (an averaging reduction would give up NVLink SHARP), in whatever order NCCL finds best.
+template <std::size_t N>
+class collective {
+ public:
+  collective() = default;
+  collective(const collective&) = delete;
+  collective& operator=(const collective&) = delete;
+  ~collective() {
+    for (ncclComm_t& c : communicators_)
+      if (c != nullptr) static_cast<void>(ncclCommDestroy(c));
+  }
+
+  /// Once on each replica's thread; returns when all N have come. Throws backend_error.
+  [[gnu::cold]] void join(std::size_t r, context& c) {
+    const device_scope here(c.device());
+    {
+      const std::lock_guard lock(mutex_);
+      if (!has_id_) check(ncclGetUniqueId(&id_), "an identity for communicators (ncclGetUniqueId)");
+      has_id_ = true;
+    }
+    check(ncclCommInitRank(&communicators_[r], static_cast<int>(N), id_, static_cast<int>(r)),
+          "a communicator between devices (ncclCommInitRank)");
+  }
+
+  /// Enqueues values = the sum of all replicas' values, n of them.
+  void all_reduce(std::size_t r, context& c, std::int64_t n, float* values) {
+    refuse_after_abort();
+    check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, communicators_[r], c.stream()),
+          "a sum over devices to start (ncclAllReduce)", communicators_[r]);
+  }
+
+  /// Enqueues the gathering of all replicas' values, n of each; returns where those of replica 0, 1, ... will lie.
+  [[nodiscard]] std::array<const float*, N> all_gather(std::size_t r, context& c, std::int64_t n, const float* own) {
+    refuse_after_abort();
+    auto& all = gathered_[r];
+    if (all.size() < n * static_cast<std::int64_t>(N)) all = allocate<float>(c, n * static_cast<std::int64_t>(N));
+    check(ncclAllGather(own, all.data(), static_cast<std::size_t>(n), ncclFloat, communicators_[r], c.stream()),
+          "a gathering over devices to start (ncclAllGather)", communicators_[r]);
+    std::array<const float*, N> parts{};
+    for (std::size_t k = 0; k < N; ++k) parts[k] = all.data() + static_cast<std::int64_t>(k) * n;
+    return parts;
+  }
+
+  /// Waits for the replica's work. Throws backend_error for what has failed in it or in NCCL, on any replica: then the
+  /// communicators are closed, and every later call throws.
+  void finish(std::size_t r, context& c) {
+    for (;;) {
+      const cudaError_t status = cudaStreamQuery(c.stream());
+      if (status == cudaSuccess) return;
+      if (status != cudaErrorNotReady) {
+        abort();
+        check(status, "the work on a stream to succeed");
+      }
+      ncclResult_t asynchronous = ncclSuccess;
+      {
+        const std::lock_guard lock(mutex_);
+        refuse_after_abort();
+        check(ncclCommGetAsyncError(communicators_[r], &asynchronous),
+              "a communicator's state (ncclCommGetAsyncError)");
+      }
+      if (asynchronous != ncclSuccess && asynchronous != ncclInProgress) {
+        abort();
+        fail(asynchronous, "devices that reach each other");
+      }
+      std::this_thread::yield();
+    }
+  }
+
+  /// Ends what waits for replicas that will not come, from any thread.
+  void abort() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (aborted_.exchange(true)) return;
+    for (ncclComm_t& c : communicators_) {
+      if (c != nullptr) static_cast<void>(ncclCommAbort(c));
+      c = nullptr;
+    }
+  }
+
+ private:
+  void refuse_after_abort() const {
+    if (aborted_.load())
+      throw backend_error("NCCL", "replicas that all take part", "communicators that were closed after one had failed",
+                          "make a new trainer");
+  }
+
+  std::mutex mutex_;
+  ncclUniqueId id_{};
+  bool has_id_ = false;
+  std::atomic<bool> aborted_{false};
+  std::array<ncclComm_t, N> communicators_{};
+  std::array<buffer<float>, N> gathered_;
+};
+
+}  // namespace lockstep::cuda_backend

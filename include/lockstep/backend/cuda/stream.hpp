@@ -1,0 +1,56 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <utility>
+
+#include <cuda_runtime_api.h>
+
+#include <lockstep/backend/cuda/device.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+
+namespace lockstep::cuda_backend {
+
+/// Sole owner of a stream of one device. It does not wait for the device's default stream, nor that for it.
+class stream {
+ public:
+  explicit stream(int device) {
+    const device_scope here(device);
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream (cudaStreamCreateWithFlags)");
+  }
+  stream(const stream&) = delete;
+  stream& operator=(const stream&) = delete;
+  ~stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+
+  [[nodiscard]] cudaStream_t get() const noexcept { return stream_; }
+
+  /// Waits for all work. Throws backend_error for what has failed in it.
+  void finish() const { check(cudaStreamSynchronize(stream_), "the work on a stream to succeed"); }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+/// Sole owner of an event of one device, or of none. It takes no times.
+class event {
+ public:
+  event() = default;
+  explicit event(int device) {
+    const device_scope here(device);
+    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "an event (cudaEventCreateWithFlags)");
+  }
+  event(event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  event& operator=(event&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+  ~event() {
+    if (event_ != nullptr) static_cast<void>(cudaEventDestroy(event_));
+  }
+
+  [[nodiscard]] cudaEvent_t get() const noexcept { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace lockstep::cuda_backend

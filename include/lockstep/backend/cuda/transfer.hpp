@@ -1,0 +1,104 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <cuda_runtime_api.h>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/memory.hpp>
+#include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/backend/cuda/stream.hpp>
+
+/// \file
+/// What goes from one side to the other, and from one context's work to another's.
+
+namespace lockstep::cuda_backend {
+
+/// n elements from `from` to `to`, each in any device's memory or the host's. Host memory may be read or reused once
+/// the context has finished. It may be pageable, though not in work that is recorded for a graph.
+template <class T>
+void copy(context& c, std::int64_t n, const T* from, T* to) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  if (n > 0)
+    check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(n) * sizeof(T), cudaMemcpyDefault, c.stream()),
+          "a copy (cudaMemcpyAsync)");
+}
+
+/// n elements of the device's memory become zero.
+template <class T>
+void clear(context& c, std::int64_t n, T* to) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  if (n > 0)
+    check(cudaMemsetAsync(to, 0, static_cast<std::size_t>(n) * sizeof(T), c.stream()), "zeros (cudaMemsetAsync)");
+}
+
+/// n zeros in the memory of the context's device. Waits for the context's work.
+template <class T>
+[[nodiscard]] buffer<T> allocate(context& c, std::int64_t n) {
+  const device_scope here(c.device());
+  buffer<T> fresh(n);
+  clear(c, n, fresh.data());
+  c.finish();  // the zeros are there for any other stream, too
+  return fresh;
+}
+
+/// One T on both sides, T{} at first. All its copies go through one context.
+template <class T>
+class mirrored {
+ public:
+  explicit mirrored(context& c) : host_value_(c.device()), device_value_(allocate<T>(c, 1)), copied_(c.device()) {
+    send(c);
+    c.finish();
+  }
+
+  /// The host's side. Waits for the last `send` or `fetch`, so that neither reads nor writes what the caller does;
+  /// one that was recorded for a graph is not waited for, which is left to `finish`.
+  [[nodiscard]] T& host() noexcept {
+    // A failure stays with the device, and is thrown by whoever finishes the context.
+    if (under_way_) static_cast<void>(cudaEventSynchronize(copied_.get()));
+    under_way_ = false;
+    return *host_value_.get();
+  }
+  /// The device's side.
+  [[nodiscard]] T* get() noexcept { return device_value_.data(); }
+
+  /// From the host to the device.
+  void send(context& c) { move(c, host_value_.get(), device_value_.data()); }
+  /// From the device to the host.
+  void fetch(context& c) { move(c, device_value_.data(), host_value_.get()); }
+
+ private:
+  void move(context& c, const T* from, T* to) {
+    copy(c, 1, from, to);
+    if (c.recording()) return;
+    check(cudaEventRecord(copied_.get(), c.stream()), "the end of a copy (cudaEventRecord)");
+    under_way_ = true;
+  }
+
+  pinned<T> host_value_;
+  buffer<T> device_value_;
+  event copied_;
+  bool under_way_ = false;
+};
+
+/// Order between the work of two contexts. In a recording, a fence takes part only when both contexts record together.
+class fence {
+ public:
+  explicit fence(context& c) : reached_(c.device()) {}
+
+  /// Marks the end of the work that `c`, a context of the fence's device, has been given so far.
+  void record(context& c) { check(cudaEventRecord(reached_.get(), c.stream()), "a fence (cudaEventRecord)"); }
+
+  /// Work that `c` is given from now on begins after what was recorded last; at once when nothing was.
+  void hold(context& c) const {
+    check(cudaStreamWaitEvent(c.stream(), reached_.get(), 0), "a fence (cudaStreamWaitEvent)");
+  }
+
+ private:
+  event reached_;
+};
+
+}  // namespace lockstep::cuda_backend

@@ -1,0 +1,141 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <future>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include <lockstep/backend/cuda/cuda.hpp>
+#include <lockstep/parallel/data_parallel.hpp>
+
+#include "allocations.hpp"
+#include "device.hpp"
+#include "expected.hpp"
+#include "training.hpp"
+
+namespace {
+
+using namespace lockstep_test;
+
+template <int N>
+using trainer_of = ls::data_parallel<classifier, N, ls::cuda>;
+
+const ls::trainer_options plain{};
+const ls::trainer_options guarded{.max_norm = 0.5, .non_finite = ls::non_finite::skip};
+
+/// Calls f(optimizer, options) for steps of every kind: with and without state, in one pass and with a look at the
+/// sums.
+template <class F>
+void each_kind_of_step(const F& f) {
+  int kind = 0;
+  for (const ls::trainer_options& options : {plain, guarded})
+    for (const ls::sgd& optimizer : {ls::sgd{.learning_rate = 0.1F}, with_momentum}) {
+      INFO("kind " << kind++);
+      f(optimizer, options);
+    }
+}
+
+/// Free memory of the current device.
+std::size_t free_memory() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  REQUIRE(cudaMemGetInfo(&free, &total) == cudaSuccess);
+  return free;
+}
+
+/// Steps of two sizes in turn take no more memory of either side, once each size has been met a few times.
+template <int N>
+void check_steady_steps(const ls::sgd& optimizer, const ls::trainer_options& options) {
+  INFO(N << " replicas");
+  trainer_of<N> trainer(optimizer, {}, options);
+  const floats x = draws(1, 24 * classifier::input_dims.size());
+  const floats less(x.begin(), x.begin() + 13 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 24, 5);
+  const std::span few(targets.data(), 13);
+  const auto two_steps = [&] {
+    return trainer.step(batch<classifier>(x), targets) + trainer.step(batch<classifier>(less), few);
+  };
+  for (int i = 0; i < 5; ++i) static_cast<void>(two_steps());
+  const std::size_t before = free_memory();
+  double loss = 0;
+  const allocation_count host = count_allocations([&] {
+    for (int i = 0; i < 25; ++i) loss += two_steps();
+  });
+  CHECK(free_memory() == before);
+  INFO("the first allocation is at " << host.first);
+  CHECK(host.own == 0);
+  CHECK(std::isfinite(loss));
+  CHECK(loss > 0);
+}
+
+}  // namespace
+
+TEST_CASE("a replica on a device trains as one on the CPU", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  each_kind_of_step([](const ls::sgd& optimizer, const ls::trainer_options& options) {
+    const trained expected = expected_classifier(optimizer, options);
+    REQUIRE(std::isfinite(expected.losses.back()));
+    check_close(train_classifier<trainer_of<1>>(optimizer, options), expected, 1e-4);
+  });
+}
+
+TEST_CASE("replicas on one device train as one does", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  each_kind_of_step([](const ls::sgd& optimizer, const ls::trainer_options& options) {
+    const trained one = train_classifier<trainer_of<1>>(optimizer, options);
+    REQUIRE(std::isfinite(one.losses.back()));
+    check_close(train_classifier<trainer_of<2>>(optimizer, options), one, 1e-5);
+    check_close(train_classifier<trainer_of<4>>(optimizer, options), one, 1e-5);
+  });
+}
+
+TEST_CASE("a run on a device has the same bits again", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  check_same_bits(train_classifier<trainer_of<1>>(with_momentum, guarded),
+                  train_classifier<trainer_of<1>>(with_momentum, guarded));
+  check_same_bits(train_classifier<trainer_of<4>>(with_momentum, plain),
+                  train_classifier<trainer_of<4>>(with_momentum, plain));
+}
+
+TEST_CASE("two trainers at once on one device do not disturb each other", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  const trained alone = train_classifier<trainer_of<2>>(with_momentum, guarded);
+  const trained other = train_classifier<trainer_of<1>>(with_momentum, plain);
+  for (int round = 0; round < 3; ++round) {
+    INFO("round " << round);
+    auto first = std::async(std::launch::async, [] { return train_classifier<trainer_of<2>>(with_momentum, guarded); });
+    auto second = std::async(std::launch::async, [] { return train_classifier<trainer_of<1>>(with_momentum, plain); });
+    const trained a = first.get();
+    const trained b = second.get();
+    check_same_bits(a, alone);
+    check_same_bits(b, other);
+  }
+}
+
+TEST_CASE("steps of sizes met before allocate nothing, neither on the device nor on the host", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  check_steady_steps<1>(with_momentum, plain);
+  check_steady_steps<1>(with_momentum, guarded);
+  check_steady_steps<2>(with_momentum, plain);
+  check_steady_steps<4>(with_momentum, guarded);
+}
+
+// That their order is PyTorch's too follows from the runs above: what is assigned there is what the CPU's trainer gets.
+TEST_CASE("the parameters of a device have PyTorch's names, and read as they were assigned", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  trainer_of<2> trainer;
+  std::vector<std::string> names;
+  std::uint64_t stream = 1;
+  for (const auto& each : trainer.parameters()) {
+    names.emplace_back(each.name());
+    const floats values = draws(stream++, each.size());
+    each.assign(values);
+    CHECK(trainer.parameters().at(each.name()).values() == values);
+  }
+  CHECK(names ==
+        std::vector<std::string>{"conv1.weight", "conv1.bias", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"});
+}
