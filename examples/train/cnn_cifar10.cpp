@@ -1,19 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <lockstep/nn/activation.hpp>
-#include <lockstep/nn/conv2d.hpp>
-#include <lockstep/nn/flatten.hpp>
-#include <lockstep/nn/linear.hpp>
+#include <lockstep/backend/cpu/cpu.hpp>
 
-#include "make_network.hpp"
+#include "models.hpp"
 
-namespace lockstep_train {
-
-namespace ls = lockstep;
-
-network cnn_network_cifar10() {
-  using net = ls::sequential<ls::named<"conv1", ls::conv2d<64, 3, ls::padding<1>>>, ls::relu, ls::flatten,
-                             ls::named<"fc", ls::linear<64 * 32 * 32, 10>>>;
-  return make_network<ls::model<net, ls::input<3, 32, 32>, ls::cross_entropy>>();
-}
-
-}  // namespace lockstep_train
+template lockstep_train::network lockstep_train::cnn_network_cifar10<lockstep::cpu>();

@@ -11,6 +11,7 @@
 
 #include <fmt/core.h>
 
+#include <lockstep/observe/gpu_monitor.hpp>
 #include <lockstep/observe/progress.hpp>
 #include <lockstep/observe/report.hpp>
 #include <lockstep/observe/report_data.hpp>
@@ -63,6 +64,7 @@ class run {
   run(const options& o, const network& net, trainer& t, data_set& data)
       : options_(o), network_(net), trainer_(t), data_(data) {
     if (!o.log.empty()) log_.emplace(o.log);
+    if (o.backend == "cuda" && !o.report.empty()) gpus_.emplace();
     if (!o.trace.empty() || !o.report.empty()) {
       times_.emplace(o.replicas, events_per_replica);
       t.record(&*times_);
@@ -119,7 +121,9 @@ class run {
       if (log_) log_->step(step_, loss, rate(b.samples, seconds_between(before, after)));
       bar.step(b.samples, loss);
       before = after;
+      watch_gpus(after, gpu_period);
     }
+    watch_gpus(steady::now(), 0);
     result.seconds = seconds_between(begin, before);
     return result;
   }
@@ -152,6 +156,13 @@ class run {
     }
   }
 
+  /// Reads what the driver says of the GPUs when `seconds` have gone by since the last time.
+  void watch_gpus(steady::time_point now, double seconds) {
+    if (!gpus_ || seconds_between(gpus_read_, now) < seconds) return;
+    gpus_->sample();
+    gpus_read_ = now;
+  }
+
   void write_report(const epoch_result& all) {
     lockstep::report_data data = network_.report(
         *times_,
@@ -164,6 +175,13 @@ class run {
                                             options_.learning_rate, options_.momentum, options_.weight_decay)},
                   {"reduction", options_.reproducible ? "reproducible" : "automatic"},
                   {"seed", std::to_string(options_.seed)}};
+    constexpr double gib = 1 << 30U;
+    if (gpus_)
+      for (const lockstep::gpu_usage& gpu : gpus_->usage())
+        data.facts.emplace_back(
+            gpu.name, fmt::format("busy {:.0f} % of the time, at most {:.2f} of {:.2f} GiB in use (by all processes)",
+                                  100 * gpu.busy, static_cast<double>(gpu.memory_peak) / gib,
+                                  static_cast<double>(gpu.memory_total) / gib));
     data.seconds = all.seconds;
     data.samples_per_s = rate(all.samples, all.seconds);
     data.losses = losses_;
@@ -182,10 +200,13 @@ class run {
 
   // For --trace and --report.
   static constexpr std::int64_t events_per_replica = 100'000;
+  static constexpr double gpu_period = 0.5;  ///< seconds; the driver's own are about as long
   std::optional<lockstep::timeline> times_;
   std::int64_t recorded_samples_ = 0;
   std::vector<double> losses_;
   std::vector<double> accuracies_;
+  std::optional<lockstep::gpu_monitor> gpus_;
+  steady::time_point gpus_read_{};
 };
 
 }  // namespace

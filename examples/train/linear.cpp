@@ -1,17 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <lockstep/nn/linear.hpp>
+#include <lockstep/backend/cpu/cpu.hpp>
 
-#include "make_network.hpp"
+#include "models.hpp"
 
-namespace lockstep_train {
-
-namespace ls = lockstep;
-
-std::set<int> replica_counts() { return replicas_built::counts(); }
-std::set<int> reproducible_replica_counts() { return reproducible_replicas_built::counts(); }
-
-network linear_network() {
-  return make_network<ls::model<ls::linear<10, 10>, ls::input<10>, ls::mean_squared_error>>();
-}
-
-}  // namespace lockstep_train
+template lockstep_train::network lockstep_train::linear_network<lockstep::cpu>();

@@ -14,8 +14,10 @@
 
 #include "data.hpp"
 #include "fit.hpp"
+#include "gpu.hpp"
 #include "networks.hpp"
 #include "options.hpp"
+#include "pick_network.hpp"
 
 namespace {
 
@@ -23,12 +25,6 @@ using namespace lockstep_train;
 
 constexpr int bad_input = 2;
 constexpr int failure = 1;
-
-network pick(const options& o, sample_format format) {
-  if (format == sample_format::rows) return linear_network();
-  if (o.model == "cnn") return format == sample_format::cifar10 ? cnn_network_cifar10() : cnn_network_idx();
-  return format == sample_format::cifar10 ? mlp_network_cifar10() : mlp_network_idx();
-}
 
 /// A training run that cannot be saved should fail before it starts.
 void require_writable_folder(const std::string& file) {
@@ -47,7 +43,8 @@ void print_shape(const lockstep::dims& shape) {
 
 void train(const options& o) {
   const sample_format format = format_of(o);
-  const network net = pick(o, format);
+  const bool on_gpu = o.backend == "cuda";
+  const network net = on_gpu ? gpu()->pick(o, format) : pick_network<lockstep::cpu>(o, format);
   if (o.plan) {
     fmt::print("{}\nover ranks, gradients are reduced in these buckets\n{}", net.plan(o.replicas, o.batch),
                net.buckets());
@@ -55,6 +52,7 @@ void train(const options& o) {
   }
   for (const std::string* file : {&o.save, &o.trace, &o.report})
     if (!file->empty()) require_writable_folder(*file);
+  if (on_gpu) gpu()->require(o.device);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
   data_set data = open_data(o, format);

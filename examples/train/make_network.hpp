@@ -2,12 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <type_traits>
 
-#include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/model/plan_table.hpp>
 #include <lockstep/observe/report_data.hpp>
@@ -17,19 +15,20 @@
 #include <lockstep/parallel/with_replicas.hpp>
 
 #include "networks.hpp"
+#include "replicas_built.hpp"
 
 namespace lockstep_train {
 
-template <class Model, int N, class Reduction>
+template <class Model, int N, class Backend, class Reduction>
 class model_trainer : public trainer {
-  using parallel = lockstep::data_parallel<Model, N, Reduction>;
+  using parallel = lockstep::data_parallel<Model, N, Backend, Reduction>;
   using target = typename Model::loss_type::template target_type<float>;
 
  public:
   explicit model_trainer(const options& o)
       : parallel_(
             lockstep::sgd{.learning_rate = o.learning_rate, .momentum = o.momentum, .weight_decay = o.weight_decay}, {},
-            {.max_norm = o.max_norm}) {
+            {.devices = {o.device}, .max_norm = o.max_norm}) {
     parallel_.initialize(lockstep::seed{o.seed});
   }
 
@@ -70,38 +69,31 @@ class model_trainer : public trainer {
   parallel parallel_;
 };
 
-/// The numbers that with_replicas gets below, as a list for the command line.
-template <int... Counts>
-struct built_for {
-  static std::set<int> counts() { return {Counts...}; }
-
-  template <class Model, class Reduction>
-  static std::unique_ptr<trainer> make(const options& o) {
-    std::unique_ptr<trainer> made;
-    lockstep::with_replicas<Counts...>(o.replicas,
-                                       [&]<int N> { made = std::make_unique<model_trainer<Model, N, Reduction>>(o); });
-    return made;
-  }
-};
-
-using replicas_built = built_for<1, 2, 3, 4, 8>;
-using reproducible_replicas_built = built_for<1, 2, 4, 8>;
-
-template <class Model>
-[[nodiscard]] std::unique_ptr<trainer> make_trainer(const options& o) {
-  return o.reproducible ? reproducible_replicas_built::make<Model, lockstep::reduce::reproducible>(o)
-                        : replicas_built::make<Model, lockstep::reduce::automatic>(o);
+template <class Model, class Backend, class Reduction, int... Counts>
+[[nodiscard]] std::unique_ptr<trainer> make_trainer(const options& o, built_for<Counts...>) {
+  std::unique_ptr<trainer> made;
+  lockstep::with_replicas<Counts...>(
+      o.replicas, [&]<int N> { made = std::make_unique<model_trainer<Model, N, Backend, Reduction>>(o); });
+  return made;
 }
 
-template <class Model>
+template <class Model, class Backend>
+[[nodiscard]] std::unique_ptr<trainer> make_trainer(const options& o) {
+  using built = replicas_built<Backend>;
+  return o.reproducible
+             ? make_trainer<Model, Backend, lockstep::reduce::reproducible>(o, typename built::reproducible{})
+             : make_trainer<Model, Backend, lockstep::reduce::automatic>(o, typename built::automatic{});
+}
+
+template <class Model, class Backend>
 [[nodiscard]] network make_network() {
   return {.parameters = Model::parameter_count,
           .classifies = !std::is_same_v<typename Model::loss_type, lockstep::mean_squared_error>,
-          .plan = &lockstep::plan_table<Model, lockstep::cpu>,
-          .buckets = &lockstep::bucket_table<Model, lockstep::cpu>,
-          .write_trace = &lockstep::write_trace<Model, lockstep::cpu>,
-          .report = &lockstep::make_report_data<Model, lockstep::cpu>,
-          .make = &make_trainer<Model>};
+          .plan = &lockstep::plan_table<Model, Backend>,
+          .buckets = &lockstep::bucket_table<Model, Backend>,
+          .write_trace = &lockstep::write_trace<Model, Backend>,
+          .report = &lockstep::make_report_data<Model, Backend>,
+          .make = &make_trainer<Model, Backend>};
 }
 
 }  // namespace lockstep_train

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <set>
 #include <string>
 
 #include <lockstep/core/shape.hpp>
@@ -11,6 +10,8 @@
 #include "options.hpp"
 
 namespace lockstep {
+struct cpu;
+struct cuda;
 class timeline;
 struct trace_options;
 struct report_data;
@@ -71,15 +72,17 @@ struct network {
   std::unique_ptr<trainer> (*make)(const options& o);
 };
 
-/// The numbers of replicas that networks are built for.
-[[nodiscard]] std::set<int> replica_counts();
-[[nodiscard]] std::set<int> reproducible_replica_counts();
-
-// Each has a source file of its own: they compile side by side.
-[[nodiscard]] network linear_network();       ///< linear.cpp
-[[nodiscard]] network cnn_network_cifar10();  ///< cnn_cifar10.cpp, pictures of 3x32x32
-[[nodiscard]] network cnn_network_idx();      ///< cnn_idx.cpp, pictures of 1x28x28
-[[nodiscard]] network mlp_network_cifar10();  ///< mlp_cifar10.cpp
-[[nodiscard]] network mlp_network_idx();      ///< mlp_idx.cpp
+// Defined in models.hpp. Each is instantiated for each backend in a source file of its own, X.cpp for the CPU and X.cu
+// for CUDA: they compile side by side.
+template <class Backend>
+[[nodiscard]] network linear_network();
+template <class Backend>
+[[nodiscard]] network cnn_network_cifar10();  ///< pictures of 3x32x32
+template <class Backend>
+[[nodiscard]] network cnn_network_idx();  ///< pictures of 1x28x28
+template <class Backend>
+[[nodiscard]] network mlp_network_cifar10();
+template <class Backend>
+[[nodiscard]] network mlp_network_idx();
 
 }  // namespace lockstep_train

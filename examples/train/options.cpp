@@ -13,7 +13,8 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include "networks.hpp"
+#include "gpu.hpp"
+#include "replicas_built.hpp"
 
 namespace lockstep_train {
 
@@ -52,23 +53,54 @@ std::string check_name(const std::string& text) {
   return text.empty() ? "expected the name of a file, got nothing" : "";
 }
 
+std::string check_device(const std::string& text) {
+  constexpr auto largest = std::numeric_limits<int>::max();
+  if (whole_number<int>(text).value_or(-1) >= 0) return {};
+  return fmt::format("expected a whole number from 0 to {}, got {}", largest, text);
+}
+
+std::string check_backend(const std::string& text) {
+  if (text != "cuda" || gpu() != nullptr) return {};
+  return "expected cpu, got cuda: this program was built without CUDA; build it with -DLOCKSTEP_ENABLE_CUDA=ON, which "
+         "needs CUDA 13 and cuDNN 9";
+}
+
 std::string check_seed(const std::string& text) {
   constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
   if (whole_number<std::uint64_t>(text)) return {};
   return fmt::format("expected a whole number from 0 to {}, got {}", largest, text);
 }
 
+/// Throws usage_error unless the program was built for that many replicas with that flag.
+void require_replicas(int replicas, const std::set<int>& built, const std::string& flag) {
+  if (built.count(replicas) != 0) return;
+  std::string list;
+  for (const int n : built)
+    list.append(list.empty() ? "" : n == *built.rbegin() ? " or " : ", ").append(std::to_string(n));
+  throw usage_error(fmt::format("{} works with {} --replicas, not with {}", flag, list, replicas));
+}
+
+/// The same for everything that bears on them.
+template <class Backend>
+void require_replicas(const options& o) {
+  using built = replicas_built<Backend>;
+  require_replicas(o.replicas, built::automatic::counts(), "--backend " + o.backend);
+  if (o.reproducible) require_replicas(o.replicas, built::reproducible::counts(), "--reduce reproducible");
+}
+
 }  // namespace
 
 std::optional<options> parse(int argc, const char* const* argv) {
   options o;
-  std::string backend = "cpu";
   std::string optimizer = "sgd";
   std::string precision = "fp32";
   std::string reduce = "automatic";
   bool no_shuffle = false;
 
-  CLI::App app{"Trains a small network, data-parallel over replicas on this machine's processor.", "lockstep-train"};
+  const bool with_gpu = gpu() != nullptr;
+  CLI::App app{with_gpu ? "Trains a small network, data-parallel over replicas on this machine's processor or GPU."
+                        : "Trains a small network, data-parallel over replicas on this machine's processor.",
+               "lockstep-train"};
   app.add_option("--model", o.model,
                  "linear: Linear(10, 10) on synthetic rows; cnn: one convolution and one linear layer; "
                  "mlp: three linear layers")
@@ -78,11 +110,17 @@ std::optional<options> parse(int argc, const char* const* argv) {
          "--data", o.data,
          "synthetic, or a folder with CIFAR-10's binary version or with MNIST's IDX files; linear draws rows instead")
       ->capture_default_str();
-  app.add_option("--backend", backend, "Where replicas run")
-      ->check(CLI::IsMember(std::set<std::string>{"cpu"}))
+  app.add_option("--backend", o.backend, "Where replicas run")
+      ->check(check_backend)
+      ->check(CLI::IsMember(with_gpu ? std::set<std::string>{"cpu", "cuda"} : std::set<std::string>{"cpu"}))
       ->capture_default_str();
+  CLI::Option* device = nullptr;
+  if (with_gpu)
+    device = app.add_option("--device", o.device, "Index of the GPU that replicas share, with --backend cuda")
+                 ->check(check_device)
+                 ->capture_default_str();
   app.add_option("--replicas", o.replicas, "Copies of the network that train in lockstep")
-      ->check(CLI::IsMember(replica_counts()))
+      ->check(CLI::IsMember(replicas_built<lockstep::cpu>::automatic::counts()))
       ->capture_default_str();
   auto* batch = app.add_option("--batch", o.batch, "Samples a step, cut into one shard a replica [64; linear: 100]")
                     ->check(check_count);
@@ -132,9 +170,12 @@ std::optional<options> parse(int argc, const char* const* argv) {
   if (batch->empty() && o.model == "linear") o.batch = 100;
   o.shuffle = !no_shuffle;
   o.reproducible = reduce == "reproducible";
-  if (o.reproducible && reproducible_replica_counts().count(o.replicas) == 0)
-    throw usage_error("--reduce reproducible works with 1, 2, 4 or 8 --replicas, not with " +
-                      std::to_string(o.replicas));
+  if (o.backend == "cuda") {
+    require_replicas<lockstep::cuda>(o);
+  } else {
+    require_replicas<lockstep::cpu>(o);
+    if (device != nullptr && !device->empty()) throw usage_error("--device names a GPU and goes with --backend cuda");
+  }
   return o;
 }
 

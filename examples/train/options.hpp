@@ -13,6 +13,8 @@ namespace lockstep_train {
 struct options {
   std::string model = "cnn";
   std::string data = "synthetic";
+  std::string backend = "cpu";
+  int device = 0;  ///< index of the GPU
   int replicas = 1;
   std::int64_t batch = 64;
   std::int64_t epochs = 10;

@@ -52,16 +52,23 @@ TEST_CASE("what this version does not have is refused like any other unknown val
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   // The last word of each is what the message must name.
-  for (const std::string flag :
-       {"--model resnet20", "--model gpt", "--model lstm", "--backend cuda", "--optimizer adamw", "--precision bf16",
-        "--reduce fastest", "--checkpoint here", "--resume"})
+  for (const std::string flag : {"--model resnet20", "--model gpt", "--model lstm", "--optimizer adamw",
+                                 "--precision bf16", "--reduce fastest", "--checkpoint here", "--resume"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
-  for (const std::string word :
-       {"resnet20", "gpt", "lstm", "cuda", "adamw", "bf16", "tf32", "--checkpoint", "--resume"}) {
+  for (const std::string word : {"resnet20", "gpt", "lstm", "adamw", "bf16", "tf32", "--checkpoint", "--resume"}) {
     INFO(word);
     CHECK(help.find(word) == std::string::npos);
   }
+}
+
+TEST_CASE("a backend that is not built in is refused, and what to do about it said") {
+  LOCKSTEP_NEED_PROGRAM();
+  if (LOCKSTEP_TRAIN_HAS_CUDA) LOCKSTEP_SKIP("this program has the CUDA backend");
+  const workplace place;
+  check_refused(place, "--backend cuda", "LOCKSTEP_ENABLE_CUDA");
+  check_refused(place, "--device 1", "--device");
+  CHECK(place.run("--help").out.find("cuda") == std::string::npos);
 }
 
 TEST_CASE("folders without data are refused by name") {

@@ -23,6 +23,7 @@
 #define LOCKSTEP_NEED_PROGRAM() static_cast<void>(0)
 #else
 #define LOCKSTEP_TRAIN_PROGRAM ""
+#define LOCKSTEP_TRAIN_HAS_CUDA 0
 #define LOCKSTEP_NEED_PROGRAM() LOCKSTEP_SKIP("lockstep-train was not built")
 #endif
 

@@ -1,0 +1,21 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include "data.hpp"
+#include "networks.hpp"
+#include "options.hpp"
+
+namespace lockstep_train {
+
+/// What a program that was built with CUDA brings.
+struct gpu_support {
+  /// The network that o.model and the data's format ask for.
+  network (*pick)(const options& o, sample_format format);
+  /// Throws usage_error when there is no GPU, or none of that index.
+  void (*require)(int device);
+};
+
+/// From with_cuda.cu; null, from without_cuda.cpp, in a program that was built without.
+[[nodiscard]] const gpu_support* gpu();
+
+}  // namespace lockstep_train

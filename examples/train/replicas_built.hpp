@@ -1,0 +1,36 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <set>
+
+namespace lockstep {
+struct cpu;
+struct cuda;
+}  // namespace lockstep
+
+namespace lockstep_train {
+
+/// Numbers of replicas, for the compiler and for the command line.
+template <int... Counts>
+struct built_for {
+  [[nodiscard]] static std::set<int> counts() { return {Counts...}; }
+};
+
+/// The numbers of replicas that the networks of a backend are built for, by the way gradients are summed.
+template <class Backend>
+struct replicas_built;
+
+template <>
+struct replicas_built<lockstep::cpu> {
+  using automatic = built_for<1, 2, 3, 4, 8>;
+  using reproducible = built_for<1, 2, 4, 8>;
+};
+
+/// Those of one GPU.
+template <>
+struct replicas_built<lockstep::cuda> {
+  using automatic = built_for<1, 2, 4>;
+  using reproducible = built_for<1, 2, 4>;
+};
+
+}  // namespace lockstep_train
