@@ -1,0 +1,57 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include <lockstep/cuda.hpp>
+
+namespace lockstep_bench {
+
+/// What a device can do, as measured.
+struct ceilings {
+  double bytes_per_s = 0;         ///< of its memory, read and written
+  double flops_per_s = 0;         ///< of matrix products in float32
+  double upload_bytes_per_s = 0;  ///< from the host's pinned memory
+};
+
+/// What a step must do, whoever does it.
+struct step_floor {
+  double flops = 0;
+  double bytes = 0;           ///< read and written
+  double seconds = 0;         ///< the sum over its passes of what the slower of both takes
+  double upload_seconds = 0;  ///< beside these, where the samples come from the host
+};
+
+/// Each pass of a layer (forward, gradient of the parameters, gradient of the input) reads what it needs once and
+/// writes its result once, and so does the update by plain SGD; nothing costs time but memory and arithmetic. Tensors
+/// that stay in the device's cache can be quicker, and so can a convolution by an algorithm of fewer operations.
+template <class Model>
+[[nodiscard]] step_floor floor_of_step(std::int64_t samples, const ceilings& device) {
+  constexpr const auto& plan = Model::template plan<lockstep::cuda>;
+  step_floor all;
+  const auto pass = [&](double flops, double elements) {
+    const double bytes = elements * double{sizeof(float)};
+    all.flops += flops;
+    all.bytes += bytes;
+    all.seconds += std::max(flops / device.flops_per_s, bytes / device.bytes_per_s);
+  };
+  for (std::size_t i = 0; i < static_cast<std::size_t>(plan.node_count); ++i) {
+    const lockstep::plan_node& node = plan.nodes[i];
+    if (node.kind == lockstep::node_kind::alias) continue;
+    const auto batch = static_cast<double>(samples);
+    const double flops = batch * static_cast<double>(node.flops);
+    const double elements =
+        batch * static_cast<double>(node.in.size() + node.out.size()) + static_cast<double>(node.parameter_size);
+    const int passes = 1 + (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0);
+    for (int k = 0; k < passes; ++k) pass(flops, elements);
+  }
+  // Reads gradients and parameters, writes parameters.
+  pass(0, 3 * static_cast<double>(plan.trainable_count));
+  all.upload_seconds =
+      static_cast<double>(samples * plan.input.size()) * double{sizeof(float)} / device.upload_bytes_per_s;
+  return all;
+}
+
+}  // namespace lockstep_bench
