@@ -12,6 +12,7 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/device.hpp>
 #include <lockstep/backend/cuda/handle.hpp>
+#include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/cuda/status.hpp>
 #include <lockstep/core/error.hpp>
 
@@ -65,7 +66,8 @@ struct matmul_shape {
   bool transpose_b = false;
 };
 
-/// One matrix product in float32, its algorithm chosen once. Not in place: d is neither a nor b.
+/// One matrix product in float32, its algorithm chosen once, for operands at multiples of library_alignment. Not in
+/// place: d is neither a nor b.
 class matmul {
  public:
   matmul() = default;
@@ -98,8 +100,7 @@ class matmul {
 
  private:
   static constexpr std::uint64_t most_workspace = std::uint64_t{32} << 20U;
-  /// Of any element: a parameter lies anywhere in its flat range, and a shard anywhere in the user's batch.
-  static constexpr std::uint32_t alignment = alignof(float);
+  static constexpr std::uint32_t alignment = static_cast<std::uint32_t>(library_alignment);
 
   static std::int32_t operation(bool transpose) { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; }
 

@@ -7,6 +7,7 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/cublaslt.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
+#include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/geometry.hpp>
 
 namespace lockstep::cuda_backend {
@@ -22,16 +23,17 @@ class linear_runner {
       : g_(g), samples_(samples), forward_(c, {.m = g.out, .n = samples, .k = g.in, .transpose_a = true}) {
     if (g_.parameter_gradient) weight_gradient_ = matmul(c, {.m = g.in, .n = g.out, .k = samples, .transpose_b = true});
     if (g_.input_gradient) input_gradient_ = matmul(c, {.m = g.in, .n = samples, .k = g.out});
-    // Reserved now, because none can be while work is recorded.
-    static_cast<void>(c.workspace(g_.bias && g_.parameter_gradient ? column_sums_workspace(samples_, g_.out) : 0));
-    static_cast<void>(room(c, forward_, 0));
-    static_cast<void>(room(c, weight_gradient_, g_.parameter_gradient ? weights() : 0));
-    static_cast<void>(room(c, input_gradient_, g_.input_gradient && g_.mask_input ? inputs() : 0));
   }
 
   /// y (n x out) = x (n x in) w^T + b, then relu if g.relu.
   void forward(context& c, const float* x, const float* w, const float* b, float* y) const {
-    forward_(c, w, x, y, room(c, forward_, 0).library);
+    staging s(forward_.workspace_bytes());
+    const auto x_room = s.room(x, inputs());
+    const auto w_room = s.room(w, weights());
+    const auto y_room = s.room(y, outputs());
+    s.open(c);
+    forward_(c, s.load(c, w_room, weights(), w), s.load(c, x_room, inputs(), x), s.place(y_room, y), s.library());
+    s.store(c, y_room, outputs(), y);
     add_bias_and_relu(c, samples_, g_.out, g_.bias ? b : nullptr, g_.relu, y);
   }
 
@@ -41,34 +43,44 @@ class linear_runner {
                 bool accumulate) const {
     if (g_.parameter_gradient) {
       if (g_.bias) column_sums(c, samples_, g_.out, dy, db, accumulate);
-      const auto r = room(c, weight_gradient_, accumulate ? weights() : 0);
-      weight_gradient_(c, x, dy, accumulate ? r.product : dw, r.library);
-      if (accumulate) add(c, weights(), r.product, dw);
+      backward_weights(c, x, dy, dw, accumulate);
     }
-    if (g_.input_gradient) {
-      // dx itself may lie where x does, which the mask needs.
-      const auto r = room(c, input_gradient_, g_.mask_input ? inputs() : 0);
-      input_gradient_(c, w, dy, g_.mask_input ? r.product : dx, r.library);
-      if (g_.mask_input) relu_backward(c, inputs(), x, r.product, dx);
-    }
+    if (g_.input_gradient) backward_input(c, x, dy, w, dx);
   }
 
  private:
-  /// The context's workspace: a product that is not yet where it belongs, and what cuBLASLt works in.
-  struct places {
-    float* product;
-    void* library;
-  };
+  void backward_weights(context& c, const float* x, const float* dy, float* dw, bool accumulate) const {
+    staging s(weight_gradient_.workspace_bytes());
+    const auto x_room = s.room(x, inputs());
+    const auto dy_room = s.room(dy, outputs());
+    const auto dw_room = s.room(dw, weights(), accumulate);
+    s.open(c);
+    float* product = s.place(dw_room, dw);
+    weight_gradient_(c, s.load(c, x_room, inputs(), x), s.load(c, dy_room, outputs(), dy), product, s.library());
+    if (accumulate)
+      add(c, weights(), product, dw);
+    else
+      s.store(c, dw_room, weights(), dw);
+  }
 
-  static places room(context& c, const matmul& m, std::int64_t product) {
-    const std::int64_t bytes = (product * std::int64_t{sizeof(float)} + 255) / 256 * 256;
-    if (bytes + m.workspace_bytes() == 0) return {nullptr, nullptr};
-    auto* start = static_cast<char*>(c.workspace(bytes + m.workspace_bytes()));
-    return {reinterpret_cast<float*>(start), start + bytes};
+  void backward_input(context& c, const float* x, const float* dy, const float* w, float* dx) const {
+    staging s(input_gradient_.workspace_bytes());
+    const auto dy_room = s.room(dy, outputs());
+    const auto w_room = s.room(w, weights());
+    // dx itself may lie where x does, which the mask needs.
+    const auto dx_room = s.room(dx, inputs(), g_.mask_input);
+    s.open(c);
+    float* product = s.place(dx_room, dx);
+    input_gradient_(c, s.load(c, w_room, weights(), w), s.load(c, dy_room, outputs(), dy), product, s.library());
+    if (g_.mask_input)
+      relu_backward(c, inputs(), x, product, dx);
+    else
+      s.store(c, dx_room, inputs(), dx);
   }
 
   [[nodiscard]] std::int64_t weights() const noexcept { return g_.in * g_.out; }
   [[nodiscard]] std::int64_t inputs() const noexcept { return samples_ * g_.in; }
+  [[nodiscard]] std::int64_t outputs() const noexcept { return samples_ * g_.out; }
 
   linear_geometry g_;
   std::int64_t samples_;
