@@ -11,7 +11,7 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/cudnn.hpp>
 #include <lockstep/backend/cuda/order.hpp>
-#include <lockstep/backend/cuda/transfer.hpp>
+#include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/shape.hpp>
 
@@ -90,64 +90,39 @@ template <class Result, class Algorithm, class List, class Measure>
   fail(status, name);
 }
 
-/// The context's workspace while cuDNN runs: what its algorithm works in, and behind it those operands that cuDNN
-/// cannot take where and as they are. The kernels behind cuDNN's convolutions load 16 bytes at a time and its manuals
-/// promise nothing for less, but a parameter or a shard lies anywhere: at a multiple of 4 bytes.
-class convolution_staging {
+/// The staging of one pass: operands that cuDNN wants in plain order are turned on the way. The kernels behind its
+/// convolutions load 16 bytes at a time, and its manuals promise nothing for less.
+class convolution_staging : public staging {
  public:
   template <class Algorithm>
-  explicit convolution_staging(const convolution_plan<Algorithm>& plan)
-      : plain_(plan.plain), bytes_(rounded(plan.bytes)) {}
+  explicit convolution_staging(const convolution_plan<Algorithm>& plan) : staging(plan.bytes), plain_(plan.plain) {}
 
   [[nodiscard]] bool plain() const { return plain_; }
 
   /// Room for an operand that lies at p, where it needs some. Before `open`.
   [[nodiscard]] std::int64_t room(const convolution_operand& o, const float* p) {
-    return plain_ || reinterpret_cast<std::uintptr_t>(p) % 16 != 0 ? room(o) : no_room;
+    return staging::room(p, o.size(), plain_);
   }
-  [[nodiscard]] std::int64_t room(const convolution_operand& o) {
-    const std::int64_t at = bytes_;
-    bytes_ += rounded(o.size() * std::int64_t{sizeof(float)});
-    return at;
-  }
-
-  void open(context& c) { start_ = bytes_ == 0 ? nullptr : static_cast<char*>(c.workspace(bytes_)); }
-
-  [[nodiscard]] void* library() const { return start_; }
-  /// The room, or p where there is none.
-  [[nodiscard]] float* place(std::int64_t room, float* p) const {
-    return room == no_room ? p : reinterpret_cast<float*>(start_ + room);
-  }
+  [[nodiscard]] std::int64_t room(const convolution_operand& o) { return staging::room(nullptr, o.size(), true); }
 
   /// The operand where and as cuDNN can read it.
   [[nodiscard]] const float* load(context& c, std::int64_t room, const convolution_operand& o, const float* p) const {
-    if (room == no_room) return p;
-    float* to = place(room, nullptr);
-    if (plain_)
-      to_plain(c, o.count, o.picture, p, to);
-    else
-      copy(c, o.size(), p, to);
+    if (!plain_) return staging::load(c, room, o.size(), p);
+    float* to = place(room, nullptr);  // each has room
+    to_plain(c, o.count, o.picture, p, to);
     return to;
   }
 
   /// Brings what cuDNN has written to where it belongs.
   void store(context& c, std::int64_t room, const convolution_operand& o, float* p) const {
-    if (room == no_room) return;
-    const float* from = place(room, nullptr);
     if (plain_)
-      to_channels_last(c, o.count, o.picture, from, p);
+      to_channels_last(c, o.count, o.picture, place(room, nullptr), p);
     else
-      copy(c, o.size(), from, p);
+      staging::store(c, room, o.size(), p);
   }
 
-  static constexpr std::int64_t no_room = -1;
-
  private:
-  static std::int64_t rounded(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
-
   bool plain_;
-  std::int64_t bytes_;
-  char* start_ = nullptr;
 };
 
 }  // namespace lockstep::cuda_backend

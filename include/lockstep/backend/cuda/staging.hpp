@@ -17,6 +17,8 @@ inline constexpr std::int64_t library_alignment = 16;
 /// alone: the bits of a micro-shard then do not depend on where in its batch it lies.
 class staging {
  public:
+  static constexpr std::int64_t no_room = -1;
+
   /// `bytes`: what the library works in.
   explicit staging(std::int64_t bytes) : bytes_(rounded(bytes)) {}
 
@@ -48,8 +50,6 @@ class staging {
   }
 
  private:
-  static constexpr std::int64_t no_room = -1;
-
   static constexpr std::int64_t rounded(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
   std::int64_t bytes_;
