@@ -260,9 +260,10 @@ def run(options):
     print(f"written: {options.out}")
 
 
-def main():
+def main(job=lambda: run(parse_arguments())):
+    """Runs a comparison; returns the program's exit code."""
     try:
-        run(parse_arguments())
+        job()
     except CompareError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2

@@ -225,19 +225,5 @@ def run(options):
     print(f"written: {options.out}")
 
 
-def main():
-    try:
-        run(parse_arguments())
-    except CompareError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
-    except subprocess.TimeoutExpired as error:
-        print(f"compare: {error.cmd[0]} did not end within {error.timeout:.0f} s", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cpu_compare.main(lambda: run(parse_arguments())))
