@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -84,37 +83,6 @@ TEMPLATE_TEST_CASE_SIG("reproducible training on an asynchronous backend has the
                   train_reproducibly<classifier, N, ls::micro_shards<4>>(with_momentum, 0.5, sizes));
 }
 
-namespace {
-
-std::vector<int> all_different(int n) {
-  std::vector<int> devices;
-  for (int d = 0; d < n; ++d) devices.push_back(d);
-  return devices;
-}
-
-template <int N>
-trained_bits train_apart(std::span<const std::int64_t> batches) {
-  ls::data_parallel<classifier, N, queued, ls::reduce::reproducible, ls::micro_shards<4>> trainer(
-      with_momentum, {}, {.devices = all_different(N), .max_norm = 0.5});
-  trainer.initialize(ls::seed{7});
-  trained_bits bits;
-  std::uint32_t stream = 100;
-  for (const std::int64_t samples : batches) {
-    const auto x = draws<float>(stream++, samples * classifier::input_dims.size());
-    const auto targets = class_draws(stream++, samples, 5);
-    bits.losses.push_back(trainer.step(batch<classifier>(x), targets));
-    bits.norms.push_back(trainer.gradient_norm());
-    bits.gradients = all_values(trainer.gradients());
-    bits.evaluated = trainer.evaluate(batch<classifier>(x), targets).loss_sum;
-    const auto y = trainer.forward(batch<classifier>(x));
-    bits.outputs.emplace_back(y.begin(), y.end());
-  }
-  bits.parameters = all_values(trainer.parameters());
-  return bits;
-}
-
-}  // namespace
-
 TEST_CASE("replicas on devices of their own train to the bits of those on one", "[asynchronous]") {
   for (ls::trainer_options options : {ls::trainer_options{}, {.max_norm = 0.5, .non_finite = ls::non_finite::skip}}) {
     const auto expected = train_mixed<2>(options, with_momentum);
@@ -133,8 +101,10 @@ TEST_CASE("replicas on devices of their own train to the bits of those on one", 
     check_same_bits(train_mixed<4, queued, ls::reduce::reproducible>(options, with_momentum), reproducible);
   }
   const auto one = train_reproducibly<classifier, 1, ls::micro_shards<4>>(with_momentum, 0.5, sizes);
-  check_same_bits(train_apart<2>(sizes), one);
-  check_same_bits(train_apart<4>(sizes), one);
+  check_same_bits(train_reproducibly<classifier, 2, queued, ls::micro_shards<4>>(with_momentum, 0.5, sizes, {0, 1}),
+                  one);
+  check_same_bits(
+      train_reproducibly<classifier, 4, queued, ls::micro_shards<4>>(with_momentum, 0.5, sizes, {0, 1, 2, 3}), one);
 }
 
 TEST_CASE("parameters that are assigned reach every device", "[asynchronous]") {

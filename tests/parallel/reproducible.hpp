@@ -22,10 +22,10 @@ struct trained_bits {
 };
 
 template <class Model, int N, class... Policies>
-trained_bits train_reproducibly(const lockstep::sgd& optimizer, double max_norm,
-                                std::span<const std::int64_t> batches) {
-  lockstep::data_parallel<Model, N, lockstep::reduce::reproducible, Policies...> trainer(optimizer, {},
-                                                                                         {.max_norm = max_norm});
+trained_bits train_reproducibly(const lockstep::sgd& optimizer, double max_norm, std::span<const std::int64_t> batches,
+                                const std::vector<int>& devices = {}) {
+  lockstep::data_parallel<Model, N, lockstep::reduce::reproducible, Policies...> trainer(
+      optimizer, {}, {.devices = devices, .max_norm = max_norm});
   trainer.initialize(lockstep::seed{7});
   trained_bits bits;
   std::uint32_t stream = 100;
