@@ -1,6 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
@@ -11,7 +10,7 @@
 
 #include "parallel/parallel_support.hpp"
 #include "parallel/trap.hpp"
-#include "support/user_layer.hpp"
+#include "support/gate.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -55,34 +54,6 @@ void check_failure(std::int64_t failing_sample, int failing_replica) {
   CHECK(trainer.steps() == 2);
 }
 
-std::atomic<bool> inside{false};
-std::atomic<bool> may_leave{false};
-
-/// The identity, which waits in its forward pass until the test lets it go.
-struct gate : same_extents {
-  static constexpr std::string_view kind = "gate";
-  static constexpr ls::layer_traits traits{.backward_reads_input = false};
-
-  template <class B, ls::node_traits T>
-  class op {
-    using value = typename B::value_type;
-    using context = typename B::context;
-
-   public:
-    op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
-
-    void forward(context&, const ls::pass&, const value* x, const value*, value* y) {
-      inside.store(true);
-      while (!may_leave.load()) std::this_thread::yield();
-      std::copy_n(x, count_, y);
-    }
-    void backward(context&, const ls::pass&, const ls::backward_arguments<value>&) {}
-
-   private:
-    std::int64_t count_;
-  };
-};
-
 }  // namespace
 
 TEST_CASE("an exception in one replica's forward leaves parameters and object as they were", "[data_parallel]") {
@@ -118,16 +89,15 @@ TEST_CASE("a second thread is refused while one is inside", "[data_parallel]") {
   ls::data_parallel<model, 2> trainer;
   const auto x = draws<float>(1, 6 * 4);
   const auto targets = class_draws(2, 6, 3);
-  inside.store(false);
-  may_leave.store(false);
+  const shut_gate gate_is_shut;
   double loss = 0;
   std::thread first([&] { loss = trainer.step(batch<model>(x), targets); });
-  while (!inside.load()) std::this_thread::yield();
+  shut_gate::await(2);  // both replicas
   CHECK_THROWS_AS(trainer.step(batch<model>(x), targets), ls::value_error);
   CHECK_THROWS_WITH(trainer.forward(batch<model>(x)), Catch::Contains("one thread at a time"));
   CHECK_THROWS_AS(trainer.evaluate(batch<model>(x), targets), ls::value_error);
   CHECK_THROWS_AS(trainer.initialize(ls::seed{1}), ls::value_error);
-  may_leave.store(true);
+  shut_gate::open();
   first.join();
   CHECK(loss > 0);
   CHECK(trainer.steps() == 1);
