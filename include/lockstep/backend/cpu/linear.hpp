@@ -7,6 +7,7 @@
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/loop.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
+#include <lockstep/backend/cpu/wide_linear.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>
 
@@ -17,13 +18,18 @@ template <linear_geometry G>
 class linear {
  public:
   static constexpr bool is_narrow = G.out <= 16;
+  static constexpr bool is_wide = wide::takes(G);
 
-  linear(context&, std::int64_t samples)
-      : samples_(samples), partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0) {}
+  linear(context& c, std::int64_t samples)
+      : samples_(samples),
+        by_panels_(is_wide && has_avx2() && c.threads() == 1),
+        partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0),
+        plain_(is_wide && !by_panels_ ? G.in * G.out : 0) {}
 
   /// Position of PyTorch's weight[o][i] in the flat range.
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) {
-    return is_narrow ? narrow::weight_offset<G>(o, i) : o * G.in + i;
+    if (is_narrow) return narrow::weight_offset<G>(o, i);
+    return is_wide ? wide::weight_offset(G, o, i) : o * G.in + i;
   }
 
   /// y (n x out) = x (n x in) w^T + b, then relu if G.relu.
@@ -34,7 +40,11 @@ class linear {
 #endif
       narrow::forward_portable<G>(samples_, x, w, b, y);
     } else {
-      onednn::sgemm('N', 'T', samples_, G.out, G.in, x, G.in, w, G.in, 0.F, y);
+#if LOCKSTEP_X86_64()
+      if constexpr (is_wide)
+        if (by_panels_) return wide::forward(G, samples_, x, w, b, y);
+#endif
+      onednn::sgemm('N', 'T', samples_, G.out, G.in, x, G.in, in_plain_order(w), G.in, 0.F, y);
       finish(y, b);
     }
   }
@@ -50,16 +60,20 @@ class linear {
 #endif
       narrow::backward_portable<G>(samples_, x, dy, w, dx, dw, accumulate);
     } else {
-      if constexpr (G.parameter_gradient) {
-        // A library may add to what is there block by block; a sum of ours is complete before it is added.
-        float* fresh = accumulate ? c.workspace(G.in * G.out) : dw;
-        onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, 0.F, fresh);
-        if (accumulate) loop(G.in * G.out, [=](std::int64_t i) { dw[i] += fresh[i]; });
-      }
+#if LOCKSTEP_X86_64()
+      if constexpr (is_wide)
+        if (by_panels_) {
+          float* scratch = c.workspace(wide::backward_scratch(G, samples_));
+          if constexpr (G.parameter_gradient) wide::backward_weights(G, samples_, x, dy, dw, accumulate, scratch);
+          if constexpr (G.input_gradient) wide::backward_input(G, samples_, x, dy, w, dx, scratch);
+          return;
+        }
+#endif
+      if constexpr (G.parameter_gradient) backward_weights(c, x, dy, dw, accumulate);
       if constexpr (G.input_gradient) {
         // dx itself may lie where x does, which the mask needs.
         float* product = G.mask_input ? c.workspace(samples_ * G.in) : dx;
-        onednn::sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, w, G.in, 0.F, product);
+        onednn::sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, in_plain_order(w), G.in, 0.F, product);
         if constexpr (G.mask_input)
           loop(samples_ * G.in, [=](std::int64_t i) { dx[i] = x[i] <= 0.F ? 0.F : product[i]; });
       }
@@ -67,6 +81,24 @@ class linear {
   }
 
  private:
+  /// The weights as oneDNN reads them.
+  [[nodiscard]] const float* in_plain_order(const float* w) {
+    if constexpr (!is_wide) return w;
+    wide::unpack(G, w, plain_.data());
+    return plain_.data();
+  }
+
+  void backward_weights(context& c, const float* x, const float* dy, float* dw, bool accumulate) {
+    // A library may add to what is there block by block; a sum of ours is complete before it is added.
+    float* fresh = is_wide ? plain_.data() : accumulate ? c.workspace(G.in * G.out) : dw;
+    onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, 0.F, fresh);
+    if constexpr (is_wide) {
+      wide::pack(G, fresh, dw, accumulate);
+    } else if (accumulate) {
+      loop(G.in * G.out, [=](std::int64_t i) { dw[i] += fresh[i]; });
+    }
+  }
+
   void finish(float* LOCKSTEP_RESTRICT y, const float* LOCKSTEP_RESTRICT b) const {
     if constexpr (!G.bias && !G.relu) return;
     for (std::int64_t s = 0; s < samples_; ++s)
@@ -87,7 +119,9 @@ class linear {
   }
 
   std::int64_t samples_;
+  bool by_panels_;                 ///< by the kernels of wide_linear.hpp, which run in one thread
   aligned_buffer<float> partial_;  ///< sums in progress of the narrow kernel
+  aligned_buffer<float> plain_;    ///< weights, or their gradients, in PyTorch's order where oneDNN takes wide ones
 };
 
 }  // namespace lockstep::cpu_backend
