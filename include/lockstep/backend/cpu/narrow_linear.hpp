@@ -148,43 +148,111 @@ LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RES
     }
 }
 
-/// Eight columns of `Samples` samples: to = from + dy^T x and dx = dy w, x read once for both. With Add the sum is
-/// complete and goes on top of what `to` holds.
-template <linear_geometry G, std::int64_t Samples, bool Add>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x, const float* LOCKSTEP_RESTRICT dy,
-                                                                  const float* LOCKSTEP_RESTRICT w, float* dx,
-                                                                  const float* from, float* to, std::int64_t width) {
-  // Inputs and dx stay in registers while the outputs are walked: each weight is read, and each weight gradient read
-  // and written, once for all samples.
-  float8 in[Samples];
-  float8 back[Samples] = {};
-#pragma GCC unroll 8
-  for (std::int64_t s = 0; s < Samples; ++s) in[s] = load8(x + s * G.in);
-#pragma GCC unroll 16
-  for (std::int64_t o = 0; o < G.out; ++o) {
-    float8 grad = G.parameter_gradient ? load8(from + o * width) : float8{};
-    float8 row = load8(w + o * width);
-    asm("" : "+x"(row));  // one load for all samples
-#pragma GCC unroll 8
-    for (std::int64_t s = 0; s < Samples; ++s) {
-      const float8 d = broadcast8(dy[s * G.out + o]);
-      if constexpr (G.parameter_gradient) grad += in[s] * d;
-      if constexpr (G.input_gradient) back[s] += row * d;
-    }
-    if constexpr (G.parameter_gradient) store8(to + o * width, Add ? load8(to + o * width) + grad : grad);
+/// What becomes of the sums of a run of samples: they start at zero or at `from`, and go to `to`, on top of what it
+/// holds when `add`.
+struct sum_path {
+  const float* from;
+  float* to;
+  bool add;
+
+  [[nodiscard]] sum_path at(std::int64_t offset) const {
+    return {from == nullptr ? nullptr : from + offset, to + offset, add};
   }
-  if constexpr (G.input_gradient)
+};
+
+/// `Outputs` rows of the weight gradient, 8 * Vectors columns: dy^T x over `Samples` samples.
+template <linear_geometry G, int Samples, int Outputs, int Vectors>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, const float* dy, const sum_path& path,
+                                                             std::int64_t width) {
+  float8 sum[Outputs][Vectors] = {};
+  if (path.from != nullptr)
+#pragma GCC unroll 6
+    for (int o = 0; o < Outputs; ++o)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) sum[o][v] = load8(path.from + o * width + 8 * v);
 #pragma GCC unroll 8
-    for (std::int64_t s = 0; s < Samples; ++s)
-      store8(dx + s * G.in, G.mask_input ? (in[s] <= float8{} ? float8{} : back[s]) : back[s]);
+  for (int s = 0; s < Samples; ++s) {
+    float8 in[Vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      in[v] = load8(x + s * G.in + 8 * v);
+      asm("" : "+x"(in[v]));  // one load for all outputs; folded into each product it would be one for each
+    }
+#pragma GCC unroll 6
+    for (int o = 0; o < Outputs; ++o) {
+      float8 d = broadcast8(dy[s * G.out + o]);
+      asm("" : "+x"(d));
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) sum[o][v] += in[v] * d;
+    }
+  }
+#pragma GCC unroll 6
+  for (int o = 0; o < Outputs; ++o)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      float* to = path.to + o * width + 8 * v;
+      store8(to, path.add ? load8(to) + sum[o][v] : sum[o][v]);
+    }
 }
 
-/// The columns of one panel for `Samples` samples.
-template <linear_geometry G, std::int64_t Samples, bool Add>
-LOCKSTEP_TARGET_AVX2 void backward_panel(std::int64_t columns, const float* x, const float* dy, const float* w,
-                                         float* dx, const float* from, float* to, std::int64_t width) {
-  for (std::int64_t i = 0; i < columns; i += 8)
-    backward_columns<G, Samples, Add>(x + i, dy, w + i, G.input_gradient ? dx + i : nullptr, from + i, to + i, width);
+/// 8 * Vectors columns of dx = dy w for `Samples` samples.
+template <linear_geometry G, int Samples, int Vectors>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const float* w, float* dx,
+                                                            std::int64_t width) {
+  float8 back[Samples][Vectors] = {};
+#pragma GCC unroll 16
+  for (int o = 0; o < G.out; ++o) {
+    float8 row[Vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      row[v] = load8(w + o * width + 8 * v);
+      asm("" : "+x"(row[v]));
+    }
+#pragma GCC unroll 4
+    for (int s = 0; s < Samples; ++s) {
+      float8 d = broadcast8(dy[s * G.out + o]);
+      asm("" : "+x"(d));
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) back[s][v] += row[v] * d;
+    }
+  }
+#pragma GCC unroll 4
+  for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      const std::int64_t at = s * G.in + 8 * v;
+      store8(dx + at, G.mask_input ? (load8(x + at) <= float8{} ? float8{} : back[s][v]) : back[s][v]);
+    }
+}
+
+/// 8 * Vectors columns of both gradients for `Samples` samples. dx, which may be x, is written last.
+template <linear_geometry G, int Samples, int Vectors, std::int64_t Output = 0>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x, const float* dy, const float* w,
+                                                                  float* dx, const sum_path& path, std::int64_t width) {
+  constexpr std::int64_t left = G.out - Output;
+  if constexpr (G.parameter_gradient && left > 0) {
+    // Six outputs by two vectors are twelve sums; tiles of about equal height keep a low one from waiting for its own.
+    constexpr int now = static_cast<int>((left + (left + 5) / 6 - 1) / ((left + 5) / 6));
+    weight_tile<G, Samples, now, Vectors>(x, dy + Output, path.at(Output * width), width);
+    backward_columns<G, Samples, Vectors, Output + now>(x, dy, w, dx, path, width);
+  } else if constexpr (G.input_gradient) {
+    constexpr int most = std::min(Samples, 4);
+#pragma GCC unroll 2
+    for (int s = 0; s < Samples; s += most)
+      input_tile<G, most, Vectors>(x + s * G.in, dy + s * G.out, w, dx + s * G.in, width);
+  }
+}
+
+/// The whole vectors of one panel for `Samples` samples.
+template <linear_geometry G, int Samples, class Width>
+LOCKSTEP_TARGET_AVX2 void backward_panel(const float* x, const float* dy, const float* w, float* dx,
+                                         const sum_path& path, Width width) {
+  std::int64_t i = 0;
+  for (; i + 16 <= width; i += 16)
+    backward_columns<G, Samples, 2>(x + i, dy, w + i, G.input_gradient ? dx + i : nullptr, path.at(i), width);
+  if constexpr (G.in % 16 >= 8)
+    if (i + 8 <= width)
+      backward_columns<G, Samples, 1>(x + i, dy, w + i, G.input_gradient ? dx + i : nullptr, path.at(i), width);
 }
 
 /// One column of all samples, for the columns behind the last eight.
@@ -211,35 +279,32 @@ template <linear_geometry G>
 LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
                                         const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw,
                                         bool accumulate) {
-  // Sums in progress stay in the first-level cache; the last samples bring them to dw. So the sum over all samples is
+  // A panel of eight samples fits the first-level cache, of which samples that lie a power of two apart fill one way
+  // each. Sums in progress stay there too; the last samples bring them to dw, so that the sum over all samples is
   // complete before anything older is added to it.
   float sums[G.out * panel];
-  static constexpr float zeros[G.out * panel] = {};
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = std::min(panel, G.in - start);
     const std::int64_t whole = width / 8 * 8;
     const float* wp = w + start * G.out;
-    // Without a gradient of the weights nothing is written here.
-    float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
+    float* dwp = G.parameter_gradient ? dw + start * G.out : nullptr;
     const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
-    for (std::int64_t s = 0; s < n;) {
-      const std::int64_t samples = n - s >= 4 ? 4 : 1;
-      const bool last = s + samples == n;
-      const auto run = [&]<std::int64_t Samples>(std::integral_constant<std::int64_t, Samples>) {
+    std::int64_t s = 0;
+    const auto run = [&]<int Samples>(std::integral_constant<int, Samples>) {
+      for (; s + Samples <= n; s += Samples) {
+        const bool last = s + Samples == n;
         const std::int64_t at = s * G.in + start;
-        const float* from = s == 0 ? zeros : sums;
-        if (last && accumulate)
-          backward_panel<G, Samples, true>(whole, x + at, dy + s * G.out, wp, back(at), from, dwp, width);
+        const sum_path path{s == 0 ? nullptr : sums, last ? dwp : sums, last && accumulate};
+        if (G.in % panel == 0 || width == panel)
+          backward_panel<G, Samples>(x + at, dy + s * G.out, wp, back(at), path,
+                                     std::integral_constant<std::int64_t, panel>{});
         else
-          backward_panel<G, Samples, false>(whole, x + at, dy + s * G.out, wp, back(at), from, last ? dwp : sums,
-                                            width);
-      };
-      if (samples == 4)
-        run(std::integral_constant<std::int64_t, 4>{});
-      else
-        run(std::integral_constant<std::int64_t, 1>{});
-      s += samples;
-    }
+          backward_panel<G, Samples>(x + at, dy + s * G.out, wp, back(at), path, width);
+      }
+    };
+    run(std::integral_constant<int, 8>{});
+    run(std::integral_constant<int, 4>{});
+    run(std::integral_constant<int, 1>{});
     if constexpr (G.in % 8 != 0)
       for (std::int64_t i = whole; i < width; ++i)
         backward_tail<G>(n, x + start + i, dy, wp + i, back(start + i), dwp + i, width, accumulate);
