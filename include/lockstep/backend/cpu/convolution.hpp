@@ -12,17 +12,19 @@
 
 namespace lockstep::cpu_backend {
 
-/// Two-dimensional convolution by oneDNN for a fixed number of samples: activations channels-last, weights in PyTorch's
-/// order. The geometry is a value here, so that a network of many convolutions compiles this code once.
+/// Two-dimensional convolution for a fixed number of samples, by oneDNN, or by kernels of our own where there are few
+/// input channels: activations channels-last, weights in PyTorch's order. The geometry is a value here, so that a
+/// network of many convolutions compiles this code once.
 class convolution_runner {
  public:
   [[gnu::cold]] convolution_runner(context& c, const convolution_geometry& geometry, std::int64_t samples)
       : g_(geometry), samples_(samples) {
-    build(c.engine());
+    build(c);
   }
 
   /// y = relu_if(x * w + b).
   void forward(context& c, const float* x, const float* w, const float* b, float* y) {
+    if (narrow_forward_) return (*narrow_forward_)(samples_, x, w, g_.bias ? b : nullptr, y);
     src_.load(c.stream(), x);
     weights_.load(c.stream(), w);
     if (g_.bias) onednn::set_address(bias_.get(), b);
@@ -35,8 +37,8 @@ class convolution_runner {
   /// the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
-    if (narrow_)
-      (*narrow_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
+    if (narrow_gradient_)
+      (*narrow_gradient_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
     else if (g_.parameter_gradient)
       backward_weights(c, x, dy, dw, db, accumulate);
     if (g_.input_gradient) {
@@ -105,7 +107,16 @@ class convolution_runner {
     return any;
   }
 
-  [[gnu::cold, gnu::noinline]] void build(dnnl_engine_t engine) {
+  [[gnu::cold, gnu::noinline]] void build(const context& c) {
+    // Kernels of our own run in one thread.
+    const bool is_narrow = narrow::takes(g_) && c.threads() == 1;
+    if (is_narrow) narrow_forward_.emplace(g_);
+    if (is_narrow && g_.parameter_gradient) narrow_gradient_.emplace(g_);
+    if (!is_narrow || g_.input_gradient) build_onednn(c.engine());
+  }
+
+  /// What no kernel of our own does.
+  [[gnu::cold]] void build_onednn(dnnl_engine_t engine) {
     const layouts d{onednn::pictures(samples_, g_.in_channels, g_.in, false),
                     onednn::pictures(samples_, g_.out_channels, g_.out(), false),
                     onednn::pictures(samples_, g_.in_channels, g_.in, true),
@@ -115,20 +126,20 @@ class convolution_runner {
     const auto w = onednn::convolution_weights(g_, false);
 
     const auto forward = choose(engine, onednn::pass::forward, d, nullptr);
-    src_.create(engine, d.x, onednn::query(forward, dnnl_query_src_md), true);
-    weights_.create(engine, w, onednn::query(forward, dnnl_query_weights_md), true);
-    dst_.create(engine, d.y, onednn::query(forward, dnnl_query_dst_md), false);
-    bias_ = onednn::make_memory(d.bias.view(), engine);
-    forward_.create(forward, name(onednn::pass::forward));
-    forward_.add(DNNL_ARG_SRC, src_.memory());
-    forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
-    if (g_.bias) forward_.add(DNNL_ARG_BIAS, bias_.get());
-    forward_.add(DNNL_ARG_DST, dst_.memory());
-    scratch_.add(forward_, forward, engine);
+    if (!narrow_forward_) {
+      src_.create(engine, d.x, onednn::query(forward, dnnl_query_src_md), true);
+      weights_.create(engine, w, onednn::query(forward, dnnl_query_weights_md), true);
+      dst_.create(engine, d.y, onednn::query(forward, dnnl_query_dst_md), false);
+      bias_ = onednn::make_memory(d.bias.view(), engine);
+      forward_.create(forward, name(onednn::pass::forward));
+      forward_.add(DNNL_ARG_SRC, src_.memory());
+      forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
+      if (g_.bias) forward_.add(DNNL_ARG_BIAS, bias_.get());
+      forward_.add(DNNL_ARG_DST, dst_.memory());
+      scratch_.add(forward_, forward, engine);
+    }
 
-    if (g_.parameter_gradient && narrow::takes(g_)) {
-      narrow_.emplace(g_);
-    } else if (g_.parameter_gradient) {
+    if (g_.parameter_gradient && !narrow_gradient_) {
       const auto back = choose(engine, onednn::pass::backward_weights, d, forward.get());
       back_src_.create(engine, d.x, onednn::query(back, dnnl_query_src_md), true);
       back_dst_.create(engine, d.y, onednn::query(back, dnnl_query_diff_dst_md), true);
@@ -159,7 +170,8 @@ class convolution_runner {
 
   convolution_geometry g_;
   std::int64_t samples_;
-  std::optional<narrow::weight_gradient> narrow_;
+  std::optional<narrow::convolution_forward> narrow_forward_;
+  std::optional<narrow::weight_gradient> narrow_gradient_;
   onednn::operand src_, weights_, dst_;
   onednn::operand back_src_, back_dst_, weights_gradient_;
   onednn::operand data_src_, data_dst_, data_weights_;
