@@ -2,7 +2,7 @@
 #pragma once
 
 /// \file
-/// The CPU library in one include.
+/// The CPU library in one include, but for samplers that do more than shuffle: lockstep/data/sampler.hpp.
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/cpu/cpu.hpp>
@@ -22,7 +22,7 @@
 #include <lockstep/data/idx.hpp>
 #include <lockstep/data/loader.hpp>
 #include <lockstep/data/open.hpp>
-#include <lockstep/data/sampler.hpp>
+#include <lockstep/data/sampler_basic.hpp>
 #include <lockstep/data/synthetic.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/io/safetensors_file.hpp>
