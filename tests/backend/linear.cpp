@@ -41,6 +41,7 @@ TEMPLATE_LIST_TEST_CASE("linear with whole vectors of outputs", "[linear]", back
   check_all<TestType, ls::linear_geometry{.in = 1, .out = 24},
             ls::linear_geometry{.in = 70, .out = 40, .relu = true, .mask_input = true},
             ls::linear_geometry{.in = 23, .out = 48, .bias = false, .mask_input = true},
+            ls::linear_geometry{.in = 256, .out = 32},
             ls::linear_geometry{.in = 2053, .out = 24, .bias = false, .relu = true}>();
 }
 

@@ -50,7 +50,6 @@ LOCKSTEP_TARGET_AVX2 void forward_pixels(const forward_shape& f, std::int64_t ti
         for (int v = 0; v < 2; ++v) sum[p][v] = load8(b + c + 8 * v);
       const float* row = x;
       for (std::int64_t h = 0; h < f.kernel_height; ++h, row += f.row_step)
-#pragma GCC unroll 3
         for (std::int64_t t = 0; t < f.taps; ++t, tap += 16) {
           const float8 low = load8(tap);
           const float8 high = load8(tap + 8);

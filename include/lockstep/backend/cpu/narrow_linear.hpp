@@ -170,7 +170,7 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, con
     for (int o = 0; o < Outputs; ++o)
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) sum[o][v] = load8(path.from + o * width + 8 * v);
-#pragma GCC unroll 8
+#pragma GCC unroll 2
   for (int s = 0; s < Samples; ++s) {
     float8 in[Vectors];
 #pragma GCC unroll 2
@@ -200,7 +200,7 @@ template <linear_geometry G, int Samples, int Vectors>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const float* w, float* dx,
                                                             std::int64_t width) {
   float8 back[Samples][Vectors] = {};
-#pragma GCC unroll 16
+#pragma GCC unroll 2
   for (int o = 0; o < G.out; ++o) {
     float8 row[Vectors];
 #pragma GCC unroll 2

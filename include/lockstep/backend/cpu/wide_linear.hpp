@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <type_traits>
 
@@ -15,7 +16,8 @@
 /// packed.
 ///
 /// Weights lie in panels of 16 outputs, (out / 16) x in x 16 and perhaps a last panel of 8. Geometries are values, so
-/// that a network of many layers compiles this code once.
+/// that a network of many layers compiles this code once; elements are a template parameter, though only float has
+/// kernels, so that a program without wide layers does not compile it at all.
 
 namespace lockstep::cpu_backend::wide {
 
@@ -123,8 +125,8 @@ LOCKSTEP_TARGET_AVX2 void forward_tiles(const linear_geometry& g, const forward_
 
 /// y (n x out) = x (n x in) w^T + b, then relu if g.relu; NaN stays NaN. Cost: 2 n in out flops; weights are read once
 /// from memory and once from the second-level cache for every 6 rows.
-inline void forward(const linear_geometry& g, std::int64_t n, const float* x, const float* w, const float* b,
-                    float* y) {
+template <std::same_as<float> T>
+void forward(const linear_geometry& g, std::int64_t n, const T* x, const T* w, const T* b, T* y) {
   constexpr std::int64_t deepest = 2048;  // 128 KB of weights
   for (std::int64_t first = 0; first < g.in; first += deepest) {
     const std::int64_t depth = std::min(deepest, g.in - first);
@@ -141,14 +143,15 @@ inline void forward(const linear_geometry& g, std::int64_t n, const float* x, co
   }
 }
 
-/// `tiles` tiles of `Rows` inputs of one panel: dw (+)= x^T dy; x packed as tiles x n x Rows, dy as n x (8 * Vectors).
+/// `tiles` tiles of `Rows` inputs of one panel: dw (+)= x^T dy; rows of x are `x_row` apart, dy is packed as
+/// n x (8 * Vectors).
 template <int Rows, int Vectors>
 LOCKSTEP_TARGET_AVX2 void weight_tiles(std::int64_t n, std::int64_t tiles, const float* LOCKSTEP_RESTRICT x,
-                                       const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT dw,
-                                       bool accumulate) {
-  for (; tiles > 0; --tiles, x += n * Rows, dw += Rows * 8 * Vectors) {
+                                       std::int64_t x_row, const float* LOCKSTEP_RESTRICT dy,
+                                       float* LOCKSTEP_RESTRICT dw, bool accumulate) {
+  for (; tiles > 0; --tiles, x += Rows, dw += Rows * 8 * Vectors) {
     float8 sum[Rows][Vectors] = {};
-    multiply_add<Rows, Vectors>(n, x, 1, Rows, dy, sum);
+    multiply_add<Rows, Vectors>(n, x, 1, x_row, dy, sum);
     if (accumulate)
 #pragma GCC unroll 6
       for (int r = 0; r < Rows; ++r)
@@ -166,30 +169,33 @@ inline constexpr std::int64_t transposed_inputs = 64;
 
 /// Floats of scratch that `backward` needs for n samples.
 [[nodiscard]] constexpr std::int64_t backward_scratch(const linear_geometry& g, std::int64_t n) {
-  return std::max(n * (g.in + panel), g.out * transposed_inputs);
+  return std::max(n * (g.in + 2 * panel), g.out * transposed_inputs);
 }
 
 /// dw (+)= dy^T x: the sum over all samples is complete before anything older is added to it. Cost: 2 n in out flops.
-inline void backward_weights(const linear_geometry& g, std::int64_t n, const float* x, const float* dy, float* dw,
-                             bool accumulate, float* scratch) {
-  // Rows of x that lie a power of two apart would compete for the same cache sets.
-  float* packed_x = scratch + n * panel;
-  each_height<most_rows>(g.in, [&](auto rows, std::int64_t i, std::int64_t tiles) {
-    for (std::int64_t t = 0; t < tiles; ++t)
-      for (std::int64_t s = 0; s < n; ++s)
-        std::copy_n(x + s * g.in + i + t * rows, static_cast<int>(rows), packed_x + (i + t * rows) * n + s * rows);
-  });
+template <std::same_as<float> T>
+void backward_weights(const linear_geometry& g, std::int64_t n, const T* x, const T* dy, T* dw, bool accumulate,
+                      T* scratch) {
+  T* packed_dy = scratch;
+  std::int64_t x_row = g.in;
+  if (g.in % 256 == 0) {
+    // Rows that lie a power of two apart compete for the same cache sets: copy them further apart.
+    T* apart = scratch + n * panel;
+    x_row = g.in + panel;
+    for (std::int64_t s = 0; s < n; ++s) std::copy_n(x + s * g.in, g.in, apart + s * x_row);
+    x = apart;
+  }
   each_panel(g, [&](auto vectors, std::int64_t o) {
     constexpr std::int64_t width = 8 * vectors;
-    for (std::int64_t s = 0; s < n; ++s) std::copy_n(dy + s * g.out + o, width, scratch + s * width);
+    for (std::int64_t s = 0; s < n; ++s) std::copy_n(dy + s * g.out + o, width, packed_dy + s * width);
     each_height<most_rows>(g.in, [&](auto rows, std::int64_t i, std::int64_t tiles) {
-      weight_tiles<rows, vectors>(n, tiles, packed_x + i * n, scratch, dw + o * g.in + i * width, accumulate);
+      weight_tiles<rows, vectors>(n, tiles, x + i, x_row, packed_dy, dw + o * g.in + i * width, accumulate);
     });
   });
 }
 
 /// to[k][j] = from[j][k] for 8 x 8 values; rows of `from` are `from_row` apart, rows of `to` 16.
-LOCKSTEP_TARGET_AVX2 inline void transpose8(const float* from, std::int64_t from_row, float* to) {
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, std::int64_t from_row, float* to) {
   float8 a[8], b[8];
 #pragma GCC unroll 8
   for (int j = 0; j < 8; ++j) a[j] = load8(from + j * from_row);
@@ -213,17 +219,21 @@ LOCKSTEP_TARGET_AVX2 inline void transpose8(const float* from, std::int64_t from
 }
 
 /// to (count / 16 x out x 16) = the weights of inputs [i, i + count), transposed; columns behind the last become zero.
-inline void transpose_weights(const linear_geometry& g, const float* w, std::int64_t i, std::int64_t count, float* to) {
+LOCKSTEP_TARGET_AVX2 inline void transpose_weights(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w,
+                                                   std::int64_t i, std::int64_t count, float* LOCKSTEP_RESTRICT to) {
   if (count % panel != 0) std::fill_n(to + count / panel * panel * g.out, g.out * panel, 0.F);
   for (std::int64_t o = 0; o < g.out; o += 8) {
     const std::int64_t first = o / panel * panel;
     const std::int64_t row = panel_width(g, first);
     const float* from = w + first * g.in + i * row + (o - first);
-    const auto place = [&](std::int64_t j) { return to + (j / panel * g.out + o) * panel + j % panel; };
+    float* place = to + o * panel;
     std::int64_t j = 0;
-    for (; j + 8 <= count; j += 8) transpose8(from + j * row, row, place(j));
+    for (; j + panel <= count; j += panel, place += g.out * panel) {
+      transpose8(from + j * row, row, place);
+      transpose8(from + (j + 8) * row, row, place + 8);
+    }
     for (; j < count; ++j)
-      for (std::int64_t k = 0; k < 8; ++k) place(j)[k * panel] = from[j * row + k];
+      for (std::int64_t k = 0; k < 8; ++k) place[k * panel + j % panel] = from[j * row + k];
   }
 }
 
@@ -251,11 +261,11 @@ LOCKSTEP_TARGET_AVX2 void input_tiles(const linear_geometry& g, std::int64_t til
 }
 
 /// dx = dy w, zero where x <= 0 when g.mask_input; dx may be x. Cost: 2 n in out flops.
-inline void backward_input(const linear_geometry& g, std::int64_t n, const float* x, const float* dy, const float* w,
-                           float* dx, float* scratch) {
+template <std::same_as<float> T>
+void backward_input(const linear_geometry& g, std::int64_t n, const T* x, const T* dy, const T* w, T* dx, T* scratch) {
   for (std::int64_t i = 0; i < g.in; i += panel) {
     const std::int64_t width = std::min(panel, g.in - i);
-    const float* transposed = scratch + i % transposed_inputs * g.out;
+    const T* transposed = scratch + i % transposed_inputs * g.out;
     if (i % transposed_inputs == 0) transpose_weights(g, w, i, std::min(transposed_inputs, g.in - i), scratch);
     each_height<most_rows>(n, [&](auto rows, std::int64_t row, std::int64_t tiles) {
       input_tiles<rows>(g, tiles, x + row * g.in + i, dy + row * g.out, transposed, dx + row * g.in + i, width);
