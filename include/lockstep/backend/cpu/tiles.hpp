@@ -12,8 +12,9 @@ namespace lockstep::cpu_backend {
 template <int Most, class F>
 void each_height(std::int64_t count, const F& f) {
   const auto run = [&](std::int64_t height, std::int64_t first, std::int64_t tiles) {
-    [&]<int... I>(std::integer_sequence<int, I...>) {
-      static_cast<void>(((height == I + 1 && (f(std::integral_constant<int, I + 1>{}, first, tiles), true)) || ...));
+    [&]<int... Less>(std::integer_sequence<int, Less...>) {
+      static_cast<void>(
+          ((height == Less + 1 && (f(std::integral_constant<int, Less + 1>{}, first, tiles), true)) || ...));
     }(std::make_integer_sequence<int, Most>{});
   };
   if (count == 0) return;
