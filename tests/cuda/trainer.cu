@@ -93,6 +93,12 @@ TEST_CASE("replicas on one device train as one does", "[trainer]") {
   });
 }
 
+TEST_CASE("with TF32 a replica on a device trains as on the CPU within its rounding", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  using rounding = ls::data_parallel<classifier, 1, ls::cuda, ls::precision::tf32>;
+  check_close(train_classifier<rounding>(with_momentum, plain), expected_classifier(with_momentum, plain), 2e-2);
+}
+
 TEST_CASE("a run on a device has the same bits again", "[trainer]") {
   LOCKSTEP_NEEDS_DEVICE();
   check_same_bits(train_classifier<trainer_of<1>>(with_momentum, guarded),

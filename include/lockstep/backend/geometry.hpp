@@ -134,8 +134,9 @@ struct update_terms {
 
 /// Where a replica lives.
 struct replica_place {
-  int threads = 1;  ///< of the vendor's library, on a CPU
-  int device = 0;   ///< index of the GPU
+  int threads = 1;    ///< of the vendor's library, on a CPU
+  int device = 0;     ///< index of the GPU
+  bool tf32 = false;  ///< products may round their factors to TF32
 };
 
 }  // namespace lockstep

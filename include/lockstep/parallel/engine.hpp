@@ -79,8 +79,11 @@ struct trainer_engine {
     if constexpr (Model::has_loss) loss.check_options(Model::output_dims);
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) {
-      replicas[r] = std::make_unique<replica>(
-          replica_place{.threads = options.threads_per_replica, .device = homes.device(r)}, loss);
+      replicas[r] =
+          std::make_unique<replica>(replica_place{.threads = options.threads_per_replica,
+                                                  .device = homes.device(r),
+                                                  .tf32 = std::is_same_v<typename kinds::arithmetic, precision::tf32>},
+                                    loss);
       replicas[r]->executor.skip(skips.flags());
     });
     // Only now, because there they wait for each other.

@@ -9,6 +9,7 @@
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/sgd.hpp>
 #include <lockstep/parallel/bucket.hpp>
+#include <lockstep/parallel/precision.hpp>
 #include <lockstep/parallel/reduction.hpp>
 
 /// \file
@@ -43,7 +44,7 @@ template <class P>
 inline constexpr bool is_policy =
     is_backend_policy<P>::value || is_optimizer_policy<P>::value || is_reduction_policy<P>::value ||
     is_micro_shards_policy<P>::value || is_communicator_policy<P>::value || is_hook_policy<P>::value ||
-    is_bucket_policy<P>::value;
+    is_bucket_policy<P>::value || is_precision_policy<P>::value;
 
 template <class... Policies>
 struct policies {
@@ -54,11 +55,12 @@ struct policies {
   using shards = typename pick<is_micro_shards_policy, micro_shards<8>, Policies...>::type;
   using communicator = typename pick<is_communicator_policy, single_rank, Policies...>::type;
   using hook = typename pick<is_hook_policy, all_reduce_hook, Policies...>::type;
+  using arithmetic = typename pick<is_precision_policy, precision::fp32, Policies...>::type;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
   static_assert((is_policy<Policies> && ...),
                 "lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction, micro_shards, "
-                "a communicator, a reduction hook or bucket_bytes");
+                "a communicator, a reduction hook, bucket_bytes or a precision");
   static_assert(policies_of_kind<is_backend_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two backends are given; keep one");
   static_assert(policies_of_kind<is_optimizer_policy, Policies...> <= 1,
@@ -73,6 +75,11 @@ struct policies {
                 "lockstep: data_parallel: two reduction hooks are given; keep one");
   static_assert(policies_of_kind<is_bucket_policy, Policies...> <= 1,
                 "lockstep: data_parallel: bucket_bytes is given twice; keep one");
+  static_assert(policies_of_kind<is_precision_policy, Policies...> <= 1,
+                "lockstep: data_parallel: two precisions are given; keep one");
+  static_assert(!std::is_same_v<arithmetic, precision::tf32> || offers_tf32<backend>,
+                "lockstep: data_parallel: precision::tf32 is for devices that multiply TF32, which this backend has "
+                "not; leave it out, or use ls::cuda");
   static_assert(!std::is_same_v<communicator, single_rank> || policies_of_kind<is_hook_policy, Policies...> == 0,
                 "lockstep: data_parallel: a reduction hook reduces over ranks; give a communicator too");
 

@@ -25,7 +25,7 @@ class context {
  public:
   /// Throws backend_error when no device can be used, value_error when there is none of that number.
   [[gnu::cold]] explicit context(const replica_place& place = {})
-      : device_(checked_device(place.device)), stream_(device_) {}
+      : device_(checked_device(place.device)), stream_(device_), tf32_(place.tf32) {}
   context(const context&) = delete;
   context& operator=(const context&) = delete;
   /// Waits for the work that was given to it.

@@ -1,0 +1,31 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <type_traits>
+
+/// \file
+/// How exactly the products of a step are computed: policies of `data_parallel`.
+
+namespace lockstep {
+
+namespace precision {
+
+/// The backend's own element type for everything: float32, but for backends of other types.
+struct fp32 {};
+
+/// Matrix products and convolutions may round their factors to TF32, with 10 bits of mantissa where float32 has 23, on
+/// devices that multiply those faster. Sums, parameters, gradients and updates keep the backend's own type. As in
+/// PyTorch with torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32.
+struct tf32 {};
+
+}  // namespace precision
+
+namespace detail {
+
+template <class P>
+struct is_precision_policy
+    : std::bool_constant<std::is_same_v<P, precision::fp32> || std::is_same_v<P, precision::tf32>> {};
+
+}  // namespace detail
+
+}  // namespace lockstep
