@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <vector>
+
 #include "data.hpp"
 #include "networks.hpp"
 #include "options.hpp"
@@ -11,8 +13,8 @@ namespace lockstep_train {
 struct gpu_support {
   /// The network that o.model and the data's format ask for.
   network (*pick)(const options& o, sample_format format);
-  /// Throws usage_error when there is no GPU, or none of that index.
-  void (*require)(int device);
+  /// Throws usage_error when there is no GPU, or none of one of these indices.
+  void (*require)(const std::vector<int>& devices);
 };
 
 /// From with_cuda.cu; null, from without_cuda.cpp, in a program that was built without.

@@ -52,7 +52,7 @@ void train(const options& o) {
   }
   for (const std::string* file : {&o.save, &o.trace, &o.report})
     if (!file->empty()) require_writable_folder(*file);
-  if (on_gpu) gpu()->require(o.device);
+  if (on_gpu) gpu()->require(o.devices);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
   data_set data = open_data(o, format);

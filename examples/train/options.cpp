@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <set>
 #include <system_error>
@@ -116,7 +117,10 @@ std::optional<options> parse(int argc, const char* const* argv) {
       ->capture_default_str();
   CLI::Option* device = nullptr;
   if (with_gpu)
-    device = app.add_option("--device", o.device, "Index of the GPU that replicas share, with --backend cuda")
+    device = app.add_option("--device", o.devices,
+                            "With --backend cuda: index of the GPU that replicas share, or as many as there are "
+                            "replicas, with commas between them")
+                 ->delimiter(',')
                  ->check(check_device)
                  ->capture_default_str();
   app.add_option("--replicas", o.replicas, "Copies of the network that train in lockstep")
@@ -172,6 +176,9 @@ std::optional<options> parse(int argc, const char* const* argv) {
   o.reproducible = reduce == "reproducible";
   if (o.backend == "cuda") {
     require_replicas<lockstep::cuda>(o);
+    if (o.devices.size() != 1 && o.devices.size() != static_cast<std::size_t>(o.replicas))
+      throw usage_error(fmt::format("--device: expected one GPU, or one for each of the {} replicas, got {}",
+                                    o.replicas, o.devices.size()));
   } else {
     require_replicas<lockstep::cpu>(o);
     if (device != nullptr && !device->empty()) throw usage_error("--device names a GPU and goes with --backend cuda");

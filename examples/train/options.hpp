@@ -6,6 +6,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace lockstep_train {
 
@@ -14,7 +15,7 @@ struct options {
   std::string model = "cnn";
   std::string data = "synthetic";
   std::string backend = "cpu";
-  int device = 0;  ///< index of the GPU
+  std::vector<int> devices{0};  ///< index of the GPU that replicas share, or of one for each
   int replicas = 1;
   std::int64_t batch = 64;
   std::int64_t epochs = 10;
