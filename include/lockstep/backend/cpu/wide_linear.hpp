@@ -37,23 +37,70 @@ inline constexpr std::int64_t panel = 16;
   return first * g.in + i * panel_width(g, first) + (o - first);
 }
 
-/// Copies weights out of their panels: plain (out x in) = PyTorch's order.
-inline void unpack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, float* LOCKSTEP_RESTRICT plain) {
-  for (std::int64_t o = 0; o < g.out; ++o)
-    for (std::int64_t i = 0; i < g.in; ++i) plain[o * g.in + i] = w[weight_offset(g, o, i)];
+#if LOCKSTEP_X86_64()
+
+/// to[k][j] = from[j][k] for 8 x 8 values; rows are `from_row` and `to_row` apart.
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, std::int64_t from_row, float* to,
+                                                            std::int64_t to_row) {
+  float8 a[8], b[8];
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; ++j) a[j] = load8(from + j * from_row);
+#pragma GCC unroll 4
+  for (int j = 0; j < 8; j += 2) {
+    b[j] = __builtin_shufflevector(a[j], a[j + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    b[j + 1] = __builtin_shufflevector(a[j], a[j + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+#pragma GCC unroll 2
+  for (int j = 0; j < 8; j += 4)
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      a[j + 2 * h] = __builtin_shufflevector(b[j + h], b[j + h + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[j + 2 * h + 1] = __builtin_shufflevector(b[j + h], b[j + h + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    store8(to + k * to_row, __builtin_shufflevector(a[k], a[k + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+    store8(to + (k + 4) * to_row, __builtin_shufflevector(a[k], a[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+  }
+}
+
+/// plain (out x in) = the weights in PyTorch's order.
+template <std::same_as<float> T>
+LOCKSTEP_TARGET_AVX2 void unpack_avx2(const linear_geometry& g, const T* LOCKSTEP_RESTRICT w,
+                                      T* LOCKSTEP_RESTRICT plain) {
+  const std::int64_t whole = g.in / 8 * 8;
+  for (std::int64_t o = 0; o < g.out; o += 8) {
+    const std::int64_t row = panel_width(g, o / panel * panel);
+    const T* from = w + weight_offset(g, o, 0);
+    for (std::int64_t i = 0; i < whole; i += 8) transpose8(from + i * row, row, plain + o * g.in + i, g.in);
+    for (std::int64_t i = whole; i < g.in; ++i)
+      for (std::int64_t k = 0; k < 8; ++k) plain[(o + k) * g.in + i] = from[i * row + k];
+  }
 }
 
 /// dw (+)= plain, which lies in PyTorch's order.
-inline void pack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT plain, float* LOCKSTEP_RESTRICT dw,
-                 bool accumulate) {
-  for (std::int64_t o = 0; o < g.out; ++o)
-    for (std::int64_t i = 0; i < g.in; ++i) {
-      float& to = dw[weight_offset(g, o, i)];
-      to = accumulate ? to + plain[o * g.in + i] : plain[o * g.in + i];
+template <std::same_as<float> T>
+LOCKSTEP_TARGET_AVX2 void pack_avx2(const linear_geometry& g, const T* LOCKSTEP_RESTRICT plain, T* LOCKSTEP_RESTRICT dw,
+                                    bool accumulate) {
+  const std::int64_t whole = g.in / 8 * 8;
+  for (std::int64_t o = 0; o < g.out; o += 8) {
+    const std::int64_t row = panel_width(g, o / panel * panel);
+    T* to = dw + weight_offset(g, o, 0);
+    for (std::int64_t i = 0; i < whole; i += 8) {
+      T block[64];
+      transpose8(plain + o * g.in + i, g.in, block, 8);
+      for (std::int64_t k = 0; k < 8; ++k) {
+        T* place = to + (i + k) * row;
+        store8(place, accumulate ? load8(place) + load8(block + 8 * k) : load8(block + 8 * k));
+      }
     }
+    for (std::int64_t i = whole; i < g.in; ++i)
+      for (std::int64_t k = 0; k < 8; ++k) {
+        T& place = to[i * row + k];
+        place = accumulate ? place + plain[(o + k) * g.in + i] : plain[(o + k) * g.in + i];
+      }
+  }
 }
-
-#if LOCKSTEP_X86_64()
 
 /// Rows of a tile at most: 6 rows by 16 columns are twelve sums, two vectors of one operand and one broadcast of the
 /// other, in sixteen registers.
@@ -95,7 +142,7 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth
 struct forward_part {
   std::int64_t first, depth;
   const float* weights;
-  const float* bias;  ///< null but for the first part of a layer with bias
+  const float* bias;  ///< null for a layer without
   bool relu;          ///< the last part of a layer with relu
 };
 
@@ -194,30 +241,6 @@ void backward_weights(const linear_geometry& g, std::int64_t n, const T* x, cons
   });
 }
 
-/// to[k][j] = from[j][k] for 8 x 8 values; rows of `from` are `from_row` apart, rows of `to` 16.
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, std::int64_t from_row, float* to) {
-  float8 a[8], b[8];
-#pragma GCC unroll 8
-  for (int j = 0; j < 8; ++j) a[j] = load8(from + j * from_row);
-#pragma GCC unroll 4
-  for (int j = 0; j < 8; j += 2) {
-    b[j] = __builtin_shufflevector(a[j], a[j + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-    b[j + 1] = __builtin_shufflevector(a[j], a[j + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-#pragma GCC unroll 2
-  for (int j = 0; j < 8; j += 4)
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      a[j + 2 * h] = __builtin_shufflevector(b[j + h], b[j + h + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-      a[j + 2 * h + 1] = __builtin_shufflevector(b[j + h], b[j + h + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-#pragma GCC unroll 4
-  for (int k = 0; k < 4; ++k) {
-    store8(to + k * panel, __builtin_shufflevector(a[k], a[k + 4], 0, 1, 2, 3, 8, 9, 10, 11));
-    store8(to + (k + 4) * panel, __builtin_shufflevector(a[k], a[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
-  }
-}
-
 /// to (count / 16 x out x 16) = the weights of inputs [i, i + count), transposed; columns behind the last become zero.
 LOCKSTEP_TARGET_AVX2 inline void transpose_weights(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w,
                                                    std::int64_t i, std::int64_t count, float* LOCKSTEP_RESTRICT to) {
@@ -229,8 +252,8 @@ LOCKSTEP_TARGET_AVX2 inline void transpose_weights(const linear_geometry& g, con
     float* place = to + o * panel;
     std::int64_t j = 0;
     for (; j + panel <= count; j += panel, place += g.out * panel) {
-      transpose8(from + j * row, row, place);
-      transpose8(from + (j + 8) * row, row, place + 8);
+      transpose8(from + j * row, row, place, panel);
+      transpose8(from + (j + 8) * row, row, place + 8, panel);
     }
     for (; j < count; ++j)
       for (std::int64_t k = 0; k < 8; ++k) place[k * panel + j % panel] = from[j * row + k];
@@ -274,5 +297,28 @@ void backward_input(const linear_geometry& g, std::int64_t n, const T* x, const 
 }
 
 #endif
+
+/// plain (out x in) = the weights in PyTorch's order.
+template <std::same_as<float> T>
+void unpack(const linear_geometry& g, const T* LOCKSTEP_RESTRICT w, T* LOCKSTEP_RESTRICT plain) {
+#if LOCKSTEP_X86_64()
+  if (has_avx2()) return unpack_avx2(g, w, plain);
+#endif
+  for (std::int64_t o = 0; o < g.out; ++o)
+    for (std::int64_t i = 0; i < g.in; ++i) plain[o * g.in + i] = w[weight_offset(g, o, i)];
+}
+
+/// dw (+)= plain, which lies in PyTorch's order.
+template <std::same_as<float> T>
+void pack(const linear_geometry& g, const T* LOCKSTEP_RESTRICT plain, T* LOCKSTEP_RESTRICT dw, bool accumulate) {
+#if LOCKSTEP_X86_64()
+  if (has_avx2()) return pack_avx2(g, plain, dw, accumulate);
+#endif
+  for (std::int64_t o = 0; o < g.out; ++o)
+    for (std::int64_t i = 0; i < g.in; ++i) {
+      T& to = dw[weight_offset(g, o, i)];
+      to = accumulate ? to + plain[o * g.in + i] : plain[o * g.in + i];
+    }
+}
 
 }  // namespace lockstep::cpu_backend::wide
