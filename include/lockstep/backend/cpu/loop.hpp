@@ -13,12 +13,12 @@ inline constexpr std::int64_t loop_block = 64;
 
 template <class Body>
 LOCKSTEP_ALWAYS_INLINE void loop_blocks(std::int64_t n, const Body& body) {
-  std::int64_t i = 0;
-  for (; i + loop_block <= n; i += loop_block) {
+  const std::int64_t whole = n / loop_block * loop_block;
+  for (std::int64_t i = 0; i < whole; i += loop_block) {
     LOCKSTEP_INDEPENDENT_ITERATIONS
     for (std::int64_t j = 0; j < loop_block; ++j) body(i + j);
   }
-  for (; i < n; ++i) body(i);
+  for (std::int64_t i = whole; i < n; ++i) body(i);
 }
 
 #if LOCKSTEP_X86_64()
