@@ -287,7 +287,8 @@ LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const fl
     const std::int64_t width = std::min(panel, G.in - start);
     const std::int64_t whole = width / 8 * 8;
     const float* wp = w + start * G.out;
-    float* dwp = G.parameter_gradient ? dw + start * G.out : nullptr;
+    // Without a gradient of the weights nothing is written here.
+    float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
     const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
     std::int64_t s = 0;
     const auto run = [&]<int Samples>(std::integral_constant<int, Samples>) {
