@@ -65,7 +65,7 @@ LOCKSTEP_TARGET_AVX2 void forward_pixels(const forward_shape& f, std::int64_t ti
       for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
         for (int v = 0; v < 2; ++v)
-          store8(y + p * f.channels + c + 8 * v, f.relu ? (sum[p][v] < float8{} ? float8{} : sum[p][v]) : sum[p][v]);
+          store8(y + p * f.channels + c + 8 * v, f.relu ? relu8(sum[p][v]) : sum[p][v]);
     }
   }
 }

@@ -221,7 +221,7 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, cons
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
       const std::int64_t at = s * G.in + 8 * v;
-      store8(dx + at, G.mask_input ? (load8(x + at) <= float8{} ? float8{} : back[s][v]) : back[s][v]);
+      store8(dx + at, G.mask_input ? masked8(load8(x + at), back[s][v]) : back[s][v]);
     }
 }
 

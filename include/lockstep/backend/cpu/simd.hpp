@@ -37,6 +37,14 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void store8(float* to, float8 value)
 
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 broadcast8(float v) { return float8{v, v, v, v, v, v, v, v}; }
 
+/// max(0, v); NaN stays NaN. Selections stand in functions of their own: nvcc's front end fails on them in templates.
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 relu8(float8 v) { return v < float8{} ? float8{} : v; }
+
+/// 0 where y <= 0, else dy: what passes back through a relu whose output is y.
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 masked8(float8 y, float8 dy) {
+  return y <= float8{} ? float8{} : dy;
+}
+
 /// Sum of the eight lanes, always in the same order.
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float sum8(float8 v) {
   return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));

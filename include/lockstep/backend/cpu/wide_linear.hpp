@@ -166,7 +166,7 @@ LOCKSTEP_TARGET_AVX2 void forward_tiles(const linear_geometry& g, const forward_
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v)
-        store8(y + r * g.out + 8 * v, part.relu ? (sum[r][v] < float8{} ? float8{} : sum[r][v]) : sum[r][v]);
+        store8(y + r * g.out + 8 * v, part.relu ? relu8(sum[r][v]) : sum[r][v]);
   }
 }
 
@@ -273,7 +273,7 @@ LOCKSTEP_TARGET_AVX2 void input_tiles(const linear_geometry& g, std::int64_t til
 #pragma GCC unroll 2
         for (int v = 0; v < 2; ++v) {
           const std::int64_t at = r * g.in + 8 * v;
-          store8(dx + at, g.mask_input ? (load8(x + at) <= float8{} ? float8{} : sum[r][v]) : sum[r][v]);
+          store8(dx + at, g.mask_input ? masked8(load8(x + at), sum[r][v]) : sum[r][v]);
         }
     } else {
       for (int r = 0; r < Rows; ++r)
