@@ -49,23 +49,12 @@ LOCKSTEP_TARGET_AVX2 void forward_pixels(const forward_shape& f, std::int64_t ti
 #pragma GCC unroll 2
         for (int v = 0; v < 2; ++v) sum[p][v] = load8(b + c + 8 * v);
       const float* row = x;
-      for (std::int64_t h = 0; h < f.kernel_height; ++h, row += f.row_step)
-        for (std::int64_t t = 0; t < f.taps; ++t, tap += 16) {
-          const float8 low = load8(tap);
-          const float8 high = load8(tap + 8);
-#pragma GCC unroll 6
-          for (int p = 0; p < Pixels; ++p) {
-            float8 value = broadcast8(row[p * f.pixel_step + t]);
-            asm("" : "+x"(value));  // one load for both; folded into each product it would be two
-            sum[p][0] += value * low;
-            sum[p][1] += value * high;
-          }
-        }
+      for (std::int64_t h = 0; h < f.kernel_height; ++h, row += f.row_step, tap += f.taps * 16)
+        multiply_add(f.taps, row, f.pixel_step, 1, tap, 16, sum);
 #pragma GCC unroll 6
       for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v)
-          store8(y + p * f.channels + c + 8 * v, f.relu ? relu8(sum[p][v]) : sum[p][v]);
+        for (int v = 0; v < 2; ++v) store8(y + p * f.channels + c + 8 * v, f.relu ? relu8(sum[p][v]) : sum[p][v]);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <lockstep/backend/cpu/simd.hpp>
+#include <lockstep/backend/cpu/tiles.hpp>
 #include <lockstep/backend/geometry.hpp>
 
 /// \file
@@ -170,22 +171,7 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, con
     for (int o = 0; o < Outputs; ++o)
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) sum[o][v] = load8(path.from + o * width + 8 * v);
-#pragma GCC unroll 2
-  for (int s = 0; s < Samples; ++s) {
-    float8 in[Vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      in[v] = load8(x + s * G.in + 8 * v);
-      asm("" : "+x"(in[v]));  // one load for all outputs; folded into each product it would be one for each
-    }
-#pragma GCC unroll 6
-    for (int o = 0; o < Outputs; ++o) {
-      float8 d = broadcast8(dy[s * G.out + o]);
-      asm("" : "+x"(d));
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) sum[o][v] += in[v] * d;
-    }
-  }
+  multiply_add(Samples, dy, 1, G.out, x, G.in, sum);
 #pragma GCC unroll 6
   for (int o = 0; o < Outputs; ++o)
 #pragma GCC unroll 2
@@ -200,22 +186,7 @@ template <linear_geometry G, int Samples, int Vectors>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const float* w, float* dx,
                                                             std::int64_t width) {
   float8 back[Samples][Vectors] = {};
-#pragma GCC unroll 2
-  for (int o = 0; o < G.out; ++o) {
-    float8 row[Vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      row[v] = load8(w + o * width + 8 * v);
-      asm("" : "+x"(row[v]));
-    }
-#pragma GCC unroll 4
-    for (int s = 0; s < Samples; ++s) {
-      float8 d = broadcast8(dy[s * G.out + o]);
-      asm("" : "+x"(d));
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) back[s][v] += row[v] * d;
-    }
-  }
+  multiply_add(G.out, dy, G.out, 1, w, width, back);
 #pragma GCC unroll 4
   for (int s = 0; s < Samples; ++s)
 #pragma GCC unroll 2

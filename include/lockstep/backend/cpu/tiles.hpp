@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <lockstep/backend/cpu/simd.hpp>
+
 namespace lockstep::cpu_backend {
 
 /// Calls f(height, first, tiles) for runs of tiles of equal height, at most `Most`, which cover [0, count). Heights
@@ -24,5 +26,34 @@ void each_height(std::int64_t count, const F& f) {
   if (taller > 0) run(height + 1, 0, taller);
   run(height, taller * (height + 1), tiles - taller);
 }
+
+#if LOCKSTEP_X86_64()
+
+/// sum[r][:] += sum over k of a[r * a_row + k * a_step] * b[k * b_row][:], b's rows of 8 * Vectors: what every product
+/// of matrices comes down to, as long as the sums stay in registers.
+template <int Rows, int Vectors>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth, const float* LOCKSTEP_RESTRICT a,
+                                                              std::int64_t a_row, std::int64_t a_step,
+                                                              const float* LOCKSTEP_RESTRICT b, std::int64_t b_row,
+                                                              float8 (&sum)[Rows][Vectors]) {
+#pragma GCC unroll 4
+  for (const float* end = b + depth * b_row; b != end; b += b_row, a += a_step) {
+    float8 columns[Vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      columns[v] = load8(b + 8 * v);
+      asm("" : "+x"(columns[v]));  // one load for all rows; folded into each product it would be one for each
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < Rows; ++r) {
+      float8 value = broadcast8(a[r * a_row]);
+      asm("" : "+x"(value));  // one load for all columns
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) sum[r][v] += value * columns[v];
+    }
+  }
+}
+
+#endif
 
 }  // namespace lockstep::cpu_backend

@@ -117,27 +117,6 @@ void each_panel(const linear_geometry& g, const F& f) {
   }
 }
 
-/// sum[r][:] += sum over k of a[r * row + k * step] * b[k][:], b rows of 8 * Vectors that follow each other.
-template <int Rows, int Vectors>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth, const float* LOCKSTEP_RESTRICT a,
-                                                              std::int64_t row, std::int64_t step,
-                                                              const float* LOCKSTEP_RESTRICT b,
-                                                              float8 (&sum)[Rows][Vectors]) {
-#pragma GCC unroll 4
-  for (const float* end = b + depth * 8 * Vectors; b != end; b += 8 * Vectors, a += step) {
-    float8 columns[Vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) columns[v] = load8(b + 8 * v);
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r) {
-      float8 value = broadcast8(a[r * row]);
-      asm("" : "+x"(value));  // one load for all columns; folded into each product it would be one for each
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) sum[r][v] += value * columns[v];
-    }
-  }
-}
-
 /// Part of a forward product that `forward_tiles` computes: inputs [first, first + depth) of one panel.
 struct forward_part {
   std::int64_t first, depth;
@@ -161,12 +140,11 @@ LOCKSTEP_TARGET_AVX2 void forward_tiles(const linear_geometry& g, const forward_
         else if (part.bias != nullptr)
           sum[r][v] = load8(part.bias + 8 * v);
       }
-    multiply_add<Rows, Vectors>(part.depth, x, g.in, 1, part.weights, sum);
+    multiply_add(part.depth, x, g.in, 1, part.weights, 8 * Vectors, sum);
 #pragma GCC unroll 6
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v)
-        store8(y + r * g.out + 8 * v, part.relu ? relu8(sum[r][v]) : sum[r][v]);
+      for (int v = 0; v < Vectors; ++v) store8(y + r * g.out + 8 * v, part.relu ? relu8(sum[r][v]) : sum[r][v]);
   }
 }
 
@@ -198,7 +176,7 @@ LOCKSTEP_TARGET_AVX2 void weight_tiles(std::int64_t n, std::int64_t tiles, const
                                        float* LOCKSTEP_RESTRICT dw, bool accumulate) {
   for (; tiles > 0; --tiles, x += Rows, dw += Rows * 8 * Vectors) {
     float8 sum[Rows][Vectors] = {};
-    multiply_add<Rows, Vectors>(n, x, 1, x_row, dy, sum);
+    multiply_add(n, x, 1, x_row, dy, 8 * Vectors, sum);
     if (accumulate)
 #pragma GCC unroll 6
       for (int r = 0; r < Rows; ++r)
@@ -246,9 +224,8 @@ LOCKSTEP_TARGET_AVX2 inline void transpose_weights(const linear_geometry& g, con
                                                    std::int64_t i, std::int64_t count, float* LOCKSTEP_RESTRICT to) {
   if (count % panel != 0) std::fill_n(to + count / panel * panel * g.out, g.out * panel, 0.F);
   for (std::int64_t o = 0; o < g.out; o += 8) {
-    const std::int64_t first = o / panel * panel;
-    const std::int64_t row = panel_width(g, first);
-    const float* from = w + first * g.in + i * row + (o - first);
+    const std::int64_t row = panel_width(g, o / panel * panel);
+    const float* from = w + weight_offset(g, o, i);
     float* place = to + o * panel;
     std::int64_t j = 0;
     for (; j + panel <= count; j += panel, place += g.out * panel) {
@@ -266,7 +243,7 @@ LOCKSTEP_TARGET_AVX2 void input_tiles(const linear_geometry& g, std::int64_t til
                                       const float* LOCKSTEP_RESTRICT transposed, float* dx, std::int64_t width) {
   for (; tiles > 0; --tiles, x += Rows * g.in, dy += Rows * g.out, dx += Rows * g.in) {
     float8 sum[Rows][2] = {};
-    multiply_add<Rows, 2>(g.out, dy, g.out, 1, transposed, sum);
+    multiply_add(g.out, dy, g.out, 1, transposed, panel, sum);
     if (width == panel) {
 #pragma GCC unroll 6
       for (int r = 0; r < Rows; ++r)
