@@ -81,11 +81,20 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
 /// How many panels are walked before the partial sums are stored.
 inline constexpr std::int64_t panels_per_block = 8;
 
+/// Inputs from the panel in work to the one that is asked for ahead. One panel of a sample is too short a run for the
+/// machine's own prefetching, and where neighbours crowd the last cache every line comes from memory.
+inline constexpr std::int64_t inputs_ahead = 1024;
+
+/// Asks for the lines of [from, from + count) before they are needed, into the second-level cache.
+LOCKSTEP_ALWAYS_INLINE void prefetch(const float* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
+}
+
 template <linear_geometry G, std::int64_t Samples, std::int64_t Outputs>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t first, std::int64_t last,
                                                                const float* LOCKSTEP_RESTRICT x,
                                                                const float* LOCKSTEP_RESTRICT w, std::int64_t o,
-                                                               float* LOCKSTEP_RESTRICT partial) {
+                                                               float* LOCKSTEP_RESTRICT partial, bool first_samples) {
   float8 sum[Samples][Outputs];
   for (std::int64_t s = 0; s < Samples; ++s)
     for (std::int64_t k = 0; k < Outputs; ++k) sum[s][k] = load8(partial + (s * G.out + o + k) * 8);
@@ -93,6 +102,11 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t firs
     const std::int64_t width = std::min(panel, G.in - start);
     const float* rows = w + start * G.out + o * width;
     const float* in = x + start;
+    if (start + inputs_ahead + panel <= G.in) {
+      if (o == 0)
+        for (std::int64_t s = 0; s < Samples; ++s) prefetch(in + s * G.in + inputs_ahead, panel);
+      if (first_samples) prefetch(rows + inputs_ahead * G.out, Outputs * panel);
+    }
     std::int64_t i = 0;
     for (; i + 8 <= width; i += 8) {
       float8 wv[Outputs];
@@ -119,13 +133,13 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t firs
 /// the sixteen registers there are. A remainder of four is cut in two halves, since a single output waits for its sums.
 template <linear_geometry G, std::int64_t Samples, std::int64_t Output = 0>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_rows(std::int64_t first, std::int64_t last, const float* x,
-                                                              const float* w, float* partial) {
+                                                              const float* w, float* partial, bool first_samples) {
   constexpr std::int64_t left = G.out - Output;
   if constexpr (left > 0) {
     constexpr std::int64_t most = Samples == 1 ? 8 : 3;
     constexpr std::int64_t now = left == most + 1 ? (most + 1) / 2 : std::min(left, most);
-    forward_block<G, Samples, now>(first, last, x, w, Output, partial);
-    forward_rows<G, Samples, Output + now>(first, last, x, w, partial);
+    forward_block<G, Samples, now>(first, last, x, w, Output, partial, first_samples);
+    forward_rows<G, Samples, Output + now>(first, last, x, w, partial, first_samples);
   }
 }
 
@@ -139,8 +153,8 @@ LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RES
   for (std::int64_t first = 0; first < G.in; first += panel * panels_per_block) {
     const std::int64_t last = std::min(G.in, first + panel * panels_per_block);
     std::int64_t s = 0;
-    for (; s + 4 <= n; s += 4) forward_rows<G, 4>(first, last, x + s * G.in, w, partial + s * G.out * 8);
-    for (; s < n; ++s) forward_rows<G, 1>(first, last, x + s * G.in, w, partial + s * G.out * 8);
+    for (; s + 4 <= n; s += 4) forward_rows<G, 4>(first, last, x + s * G.in, w, partial + s * G.out * 8, s == 0);
+    for (; s < n; ++s) forward_rows<G, 1>(first, last, x + s * G.in, w, partial + s * G.out * 8, s == 0);
   }
   for (std::int64_t s = 0; s < n; ++s)
     for (std::int64_t o = 0; o < G.out; ++o) {
@@ -260,6 +274,11 @@ LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const fl
     const float* wp = w + start * G.out;
     // Without a gradient of the weights nothing is written here.
     float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
+    if (start + inputs_ahead + panel <= G.in) {
+      for (std::int64_t s = 0; s < n; ++s) prefetch(x + s * G.in + start + inputs_ahead, panel);
+      if constexpr (G.input_gradient) prefetch(wp + inputs_ahead * G.out, panel * G.out);
+      if constexpr (G.parameter_gradient) prefetch(dwp + inputs_ahead * G.out, panel * G.out);
+    }
     const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
     std::int64_t s = 0;
     const auto run = [&]<int Samples>(std::integral_constant<int, Samples>) {
