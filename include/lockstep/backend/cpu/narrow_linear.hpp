@@ -83,7 +83,7 @@ inline constexpr std::int64_t panels_per_block = 8;
 
 /// Inputs from the panel in work to the one that is asked for ahead. One panel of a sample is too short a run for the
 /// machine's own prefetching, and where neighbours crowd the last cache every line comes from memory.
-inline constexpr std::int64_t inputs_ahead = 1024;
+inline constexpr std::int64_t inputs_ahead = 512;
 
 /// Asks for the lines of [from, from + count) before they are needed, into the second-level cache.
 LOCKSTEP_ALWAYS_INLINE void prefetch(const float* from, std::int64_t count) {
