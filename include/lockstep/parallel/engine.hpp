@@ -14,8 +14,6 @@
 
 #include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/random.hpp>
-#include <lockstep/core/tensor.hpp>
-#include <lockstep/model/initialize.hpp>
 #include <lockstep/parallel/batch.hpp>
 #include <lockstep/parallel/entrance.hpp>
 #include <lockstep/parallel/find_non_finite.hpp>
@@ -79,11 +77,8 @@ struct trainer_engine {
     if constexpr (Model::has_loss) loss.check_options(Model::output_dims);
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) {
-      replicas[r] =
-          std::make_unique<replica>(replica_place{.threads = options.threads_per_replica,
-                                                  .device = homes.device(r),
-                                                  .tf32 = std::is_same_v<typename kinds::arithmetic, precision::tf32>},
-                                    loss);
+      replicas[r] = std::make_unique<replica>(
+          replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .tf32 = kinds::tf32}, loss);
       replicas[r]->executor.skip(skips.flags());
     });
     // Only now, because there they wait for each other.
@@ -106,17 +101,7 @@ struct trainer_engine {
   }
 
   void initialize(seed s) {
-    [[maybe_unused]] aligned_buffer<value_type> fresh(backend_type::host_memory ? 0 : plan.parameter_count);
-    homes.each([&](home_type& home) {
-      if constexpr (backend_type::host_memory) {
-        initialize_parameters<Model, backend_type>(home.parameters.data(), s);
-      } else {
-        if (&home == &homes.front()) initialize_parameters<Model, backend_type>(fresh.data(), s);
-        backend_type::template copy_in<value_type>(*home.front, fresh.size(), fresh.data(), home.parameters.data());
-      }
-      home.update.reset(*home.front);
-      backend_type::finish(*home.front);
-    });
+    homes.template initialize<Model>(s);
     key = s;
     steps = 0;
     norm = std::numeric_limits<double>::quiet_NaN();
@@ -185,7 +170,7 @@ struct trainer_engine {
     summed = sum_first;
     if (measured) norm = homes.front().update.terms(0).norm;
     if (finite_only && homes.front().update.terms(0).finite == 0)
-      report_non_finite();
+      report_non_finite(*this);
     else
       ++steps;
     if constexpr (has_ranks)
@@ -358,16 +343,6 @@ struct trainer_engine {
 
   /// Compares the parameters with those of the other ranks.
   void verify() { verify_parameters<Model, backend_type>(ranks.communicator(), homes.front().parameters.data()); }
-
-  /// Finds out where the NaN or infinity of the last gradients is, and calls or throws as the options say.
-  void report_non_finite() {
-    std::array<context*, count> contexts{};
-    for (std::size_t r = 0; r < count; ++r) contexts[r] = &replicas[r]->context();
-    const auto report =
-        find_non_finite<Model, backend_type>(contexts, steps, gradient_buffers(), homes.front().update.sums());
-    if (options.on_non_finite) options.on_non_finite(report);
-    if (options.non_finite == non_finite::stop) throw non_finite_error(report);
-  }
 
   template <class Target>
   [[nodiscard]] double denominator_of(const batch<Target>& own) const {

@@ -44,4 +44,16 @@ template <class Model, class B, std::size_t N>
   return report;
 }
 
+/// After a step of an engine that was not done because gradients are not finite: finds out where that is, and calls or
+/// throws as the options say.
+template <class Engine>
+void report_non_finite(Engine& engine) {
+  std::array<typename Engine::context*, Engine::count> contexts{};
+  for (std::size_t r = 0; r < contexts.size(); ++r) contexts[r] = &engine.replicas[r]->context();
+  const auto report = find_non_finite<typename Engine::model_type, typename Engine::backend_type>(
+      contexts, engine.steps, engine.gradient_buffers(), engine.homes.front().update.sums());
+  if (engine.options.on_non_finite) engine.options.on_non_finite(report);
+  if (engine.options.non_finite == non_finite::stop) throw non_finite_error(report);
+}
+
 }  // namespace lockstep::detail

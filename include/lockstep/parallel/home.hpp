@@ -10,6 +10,10 @@
 #include <vector>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/random.hpp>
+#include <lockstep/core/tensor.hpp>
+#include <lockstep/model/initialize.hpp>
+#include <lockstep/parallel/bucket.hpp>
 #include <lockstep/parallel/gradient_update.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/replica.hpp>
@@ -118,6 +122,22 @@ class home_group {
       [[maybe_unused]] const auto device = device_of<B>(*homes_[i]->front);
       f(*homes_[i]);
     }
+  }
+
+  /// Gives all homes the model's initial parameters, and clears the optimizer's state. From one thread.
+  template <class Model>
+  void initialize(seed s) {
+    [[maybe_unused]] aligned_buffer<value> fresh(B::host_memory ? 0 : Model::template plan<B>.parameter_count);
+    each([&](home_type& home) {
+      if constexpr (B::host_memory) {
+        initialize_parameters<Model, B>(home.parameters.data(), s);
+      } else {
+        if (&home == &front()) initialize_parameters<Model, B>(fresh.data(), s);
+        B::template copy_in<value>(*home.front, fresh.size(), fresh.data(), home.parameters.data());
+      }
+      home.update.reset(*home.front);
+      B::finish(*home.front);
+    });
   }
 
   /// True when no replica waits for another but inside a collective, so that its whole step may be recorded.

@@ -56,6 +56,7 @@ struct policies {
   using communicator = typename pick<is_communicator_policy, single_rank, Policies...>::type;
   using hook = typename pick<is_hook_policy, all_reduce_hook, Policies...>::type;
   using arithmetic = typename pick<is_precision_policy, precision::fp32, Policies...>::type;
+  static constexpr bool tf32 = std::is_same_v<arithmetic, precision::tf32>;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
   static_assert((is_policy<Policies> && ...),
