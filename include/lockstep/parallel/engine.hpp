@@ -87,8 +87,7 @@ struct trainer_engine {
     prepare();
     initialize(seed{0});
     if (options.time_limit > 0)
-      guard = std::make_unique<watchdog>(options.time_limit,
-                                         [this](double seconds) { options.on_stall(where_is(*this, seconds)); });
+      guard = std::make_unique<watchdog>(options.time_limit, [this](double seconds) { report_stall(*this, seconds); });
   }
   /// Waits for a call that another thread is still in.
   ~trainer_engine() {
@@ -100,6 +99,7 @@ struct trainer_engine {
     return inside<decltype(device_of<backend_type>(*front()))>{entrance(busy), device_of<backend_type>(*front())};
   }
 
+    homes.leave(replicas);
   void initialize(seed s) {
     homes.template initialize<Model>(s);
     key = s;
@@ -294,7 +294,11 @@ struct trainer_engine {
 
     if (state.failed.load(std::memory_order_relaxed)) {
       if (Reduce) drop_pending();  // their sums were sent
-      if (homes.size() > 1) state.keep_first();
+      if (homes.size() > 1) {
+        homes.leave(replicas);
+        stalled.rethrow();
+        state.keep_first();
+      }
       rethrow_first(state.errors);
     }
     if constexpr (Reduce) {
@@ -371,3 +375,4 @@ struct trainer_engine {
 };
 
 }  // namespace lockstep::detail
+  given_up stalled;

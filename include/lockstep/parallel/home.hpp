@@ -217,6 +217,20 @@ class home_group {
   std::array<std::optional<home_type>, N> homes_;
   std::array<parameter_copy<B>, N - 1> copies_{};
   [[no_unique_address]] typename collective_of<B, N>::type across_;
+  /// Drops what replicas that have homes of their own have recorded: a collective that is to end must not be part of a
+  /// recording any more.
+  template <class Replicas>
+  void leave(const Replicas& replicas) noexcept {
+    if constexpr (has_collective<B>)
+      if (size_ > 1)
+        for (const auto& replica : replicas) {
+          try {
+            if (replica) B::forget(replica->context());
+          } catch (...) {  // of work that failed, which its own step tells
+          }
+        }
+  }
+
 };
 
 }  // namespace lockstep::detail

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cstddef>
 #include <type_traits>
+#include <utility>
 
+#include <lockstep/core/error.hpp>
 #include <lockstep/parallel/replica.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
@@ -29,6 +31,37 @@ template <class Engine>
   }
   if (!works) report.doing = Engine::has_ranks ? "all replicas wait for the communicator" : "no replica works";
   return report;
+}
+
+/// What became of a step that took too long, where the replicas could be made to give up.
+class given_up {
+ public:
+  /// In the thread that watches, before the replicas are told.
+  void note(stall_report report) {
+    report_ = std::move(report);
+    noted_.store(true, std::memory_order_release);
+  }
+  /// Throws backend_error once it has been noted: the replicas have failed because of it.
+  void rethrow() const {
+    if (noted_.load(std::memory_order_acquire))
+      throw backend_error("data_parallel::step", "a step within its time_limit", report_.text(),
+                          "the replicas gave up; make a new trainer");
+  }
+
+ private:
+  std::atomic<bool> noted_{false};
+  stall_report report_;
+};
+
+/// In the thread that watches an engine: tells its user of a step that takes too long, and, where replicas wait for
+/// each other in a backend's collective, ends it.
+template <class Engine>
+void report_stall(Engine& engine, double seconds) {
+  const stall_report report = where_is(engine, seconds);
+  engine.options.on_stall(report);
+  if (engine.homes.size() == 1) return;
+  engine.stalled.note(report);
+  engine.homes.give_up();
 }
 
 }  // namespace lockstep::detail

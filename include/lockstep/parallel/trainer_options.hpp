@@ -76,7 +76,8 @@ struct trainer_options {
   /// Called in the thread that called step, before the step is skipped or stopped.
   std::function<void(const non_finite_report&)> on_non_finite{};
   double time_limit = 0;  ///< seconds that a step may take before on_stall is called; 0: any number
-  /// Called once for a step that exceeds time_limit, while it goes on, from a thread of its own. Must not throw.
+  /// Called once for a step that exceeds time_limit, while it goes on, from a thread of its own. Must not throw. Then
+  /// replicas on devices of their own give up: the step throws backend_error, and the trainer is of no use any more.
   std::function<void(const stall_report&)> on_stall{};
   /// Compares the parameters with the other ranks' every so many steps, as verify() does; 0: never.
   std::int64_t verify_every = 0;

@@ -100,12 +100,13 @@ class graph_cache {
     found->graph.launch(context_);
   }
 
-  /// Drops all graphs, because what they point to has moved.
+  /// Drops all graphs, because what they point to has moved. Throws what has gone wrong in the work until then; the
+  /// graphs are gone all the same.
   void forget() {
     ++forgets_;
     if (entries_.empty()) return;
+    const auto gone = std::exchange(entries_, {});
     context_.finish();
-    entries_.clear();
   }
 
   /// Changes whenever a graph has become useless.

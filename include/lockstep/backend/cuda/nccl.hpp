@@ -10,6 +10,7 @@
 #include <string_view>
 #include <thread>
 
+#include <utility>
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -53,7 +54,10 @@ class collective {
   collective& operator=(const collective&) = delete;
   ~collective() {
     for (ncclComm_t& c : communicators_)
+  /// What the replicas have recorded must be gone: NCCL waits for graphs that hold its work.
       if (c != nullptr) static_cast<void>(ncclCommDestroy(c));
+    for (std::thread& each : closing_)
+      if (each.joinable()) each.join();
   }
 
   /// Once on each replica's thread; returns when all N have come. Throws backend_error.
@@ -112,14 +116,15 @@ class collective {
     }
   }
 
-  /// Ends what waits for replicas that will not come, from any thread.
+  /// Ends what waits for replicas that will not come, from any thread, and returns at once: NCCL ends the work on the
+  /// devices first, and then waits until nothing that was recorded holds any of it, which the replicas are still to
+  /// drop.
   void abort() noexcept {
     const std::lock_guard lock(mutex_);
     if (aborted_.exchange(true)) return;
-    for (ncclComm_t& c : communicators_) {
-      if (c != nullptr) static_cast<void>(ncclCommAbort(c));
-      c = nullptr;
-    }
+    for (std::size_t r = 0; r < N; ++r)
+      if (ncclComm_t c = std::exchange(communicators_[r], nullptr); c != nullptr)
+        closing_[r] = std::thread([c] { static_cast<void>(ncclCommAbort(c)); });
   }
 
  private:
@@ -138,3 +143,4 @@ class collective {
 };
 
 }  // namespace lockstep::cuda_backend
+  std::array<std::thread, N> closing_;
