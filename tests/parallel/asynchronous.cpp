@@ -1,12 +1,14 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "parallel/reproducible.hpp"
@@ -163,21 +165,100 @@ struct fuse : same_extents {
 
 TEST_CASE("a replica that fails on a device of its own leaves none waiting", "[asynchronous]") {
   using model = ls::model<ls::sequential<ls::linear<4>, fuse, ls::linear<2>>, ls::input<3>, ls::mean_squared_error>;
-  ls::data_parallel<model, 4, queued> trainer({}, {}, {.devices = {0, 1, 2, 3}});
   const auto x = draws<float>(1, 8 * 3);
   const auto t = draws<float>(2, 8 * 2);
-  fuse::calls_left = 2;  // one of the four in the first step
-  try {
-    trainer.step(batch<model>(x), t);
-    FAIL("the step went through");
-  } catch (const ls::replica_error& e) {
-    CHECK(std::string(e.what()).find("blown") != std::string::npos);
+  const std::vector<float> less_x(x.begin(), x.begin() + 4 * 3), less_t(t.begin(), t.begin() + 4 * 2);
+  {
+    ls::data_parallel<model, 4, queued> trainer({}, {}, {.devices = {0, 1, 2, 3}});
+    // One of the four fails in the first step, or in the first of its size when others are recorded.
+    const int steps = GENERATE(0, 4);
+    for (int i = 0; i < steps; ++i) trainer.step(batch<model>(less_x), less_t);
+    fuse::calls_left = 2;
+    try {
+      trainer.step(batch<model>(x), t);
+      FAIL("the step went through");
+    } catch (const ls::replica_error& e) {
+      CHECK(std::string(e.what()).find("blown") != std::string::npos);
+    }
+    // The devices no longer reach each other; that is said, and nothing waits.
+    fuse::calls_left = 1 << 30;
+    CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::replica_error);
+    CHECK_THROWS_AS(trainer.step(batch<model>(less_x), less_t), ls::replica_error);
+    CHECK_NOTHROW(trainer.forward(batch<model>(x)));
   }
-  // The devices no longer reach each other; that is said, and nothing waits.
-  fuse::calls_left = 1 << 30;
-  CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::replica_error);
-  CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::replica_error);
-  CHECK_NOTHROW(trainer.forward(batch<model>(x)));
+  CHECK(queued_detail::held_collectives == 0);
+}
+
+namespace {
+
+/// Hands on what arrives; the device of one replica takes its time over it when it is told to.
+struct slow : same_extents {
+  static inline std::atomic<int> calls_left{1 << 30};
+
+  static constexpr std::string_view kind = "slow";
+  template <class B, ls::node_traits T>
+  class op {
+    using value = typename B::value_type;
+    using context = typename B::context;
+
+   public:
+    op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
+    void forward(context& c, const ls::pass&, const value* x, const value*, value* y) {
+      B::copy(c, count_, x, y);
+      if (calls_left.fetch_sub(1) == 1) c.submit([] { std::this_thread::sleep_for(std::chrono::seconds(1)); });
+    }
+    void backward(context& c, const ls::pass&, const ls::backward_arguments<value>& a) {
+      if constexpr (T.input_gradient) B::copy(c, count_, static_cast<const value*>(a.dy), a.dx);
+    }
+
+   private:
+    std::int64_t count_;
+  };
+};
+
+}  // namespace
+
+TEST_CASE("replicas on devices of their own give up a step that takes too long", "[asynchronous]") {
+  using model = ls::model<ls::sequential<ls::linear<4>, slow, ls::linear<2>>, ls::input<3>, ls::mean_squared_error>;
+  std::atomic<int> told{0};
+  ls::data_parallel<model, 2, queued> trainer(
+      {}, {}, {.devices = {0, 1}, .time_limit = 0.2, .on_stall = [&](const ls::stall_report&) { ++told; }});
+  const auto x = draws<float>(1, 8 * 3);
+  const auto t = draws<float>(2, 8 * 2);
+  trainer.step(batch<model>(x), t);
+  CHECK(told == 0);
+  slow::calls_left = 1;
+  // A new number of samples, so that it is not what was recorded that runs.
+  const std::vector<float> less_x(x.begin(), x.begin() + 4 * 3), less_t(t.begin(), t.begin() + 4 * 2);
+  CHECK_THROWS_WITH(trainer.step(batch<model>(less_x), less_t), Catch::Contains("a step within its time_limit"));
+  CHECK(told == 1);
+  CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::backend_error);
+}
+
+TEST_CASE("gradients leave a device bucket by bucket, and each bucket once in a step", "[asynchronous]") {
+  using model = ls::model<ls::sequential<ls::linear<8>, ls::relu, ls::linear<4>, ls::frozen<ls::linear<3>>>,
+                          ls::input<4>, ls::mean_squared_error>;
+  using trainer_type = ls::data_parallel<model, 2, queued, ls::bucket_bytes<64, 64>>;
+  constexpr auto buckets = ls::plan_buckets<ls::bucket_bytes<64, 64>>(model::plan<queued>, sizeof(float));
+  STATIC_REQUIRE(buckets.count == 2);
+  for (const ls::trainer_options& options : {ls::trainer_options{}, {.max_norm = 0.5}}) {
+    ls::trainer_options apart = options;
+    apart.devices = {0, 1};
+    trainer_type given(with_momentum, {}, apart);
+    ls::data_parallel<model, 2> expected(with_momentum, {}, options);
+    // Two samples, then one, which leaves a replica without any.
+    for (const std::int64_t samples : {5, 5, 5, 1, 1, 1}) {
+      const auto x = draws<float>(5, samples * 4);
+      const auto t = draws<float>(6, samples * 3);
+      const int before = queued_detail::started_sums;
+      const int replays = queued_detail::replays;
+      CHECK(given.step(batch<model>(x), t) == expected.step(batch<model>(x), t));
+      const bool replayed = queued_detail::replays > replays;
+      CHECK(queued_detail::started_sums - before == (replayed ? 0 : 2 * buckets.count));
+    }
+    CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
+  }
+  CHECK(queued_detail::held_collectives == 0);
 }
 
 TEST_CASE("parameters of an asynchronous backend are read and written in PyTorch's order", "[asynchronous]") {

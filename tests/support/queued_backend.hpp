@@ -51,6 +51,10 @@ using job = std::function<void()>;
 
 /// How often recorded work was run again, by all contexts.
 inline std::atomic<int> replays{0};
+/// How many sums between replicas were enqueued, by all of them.
+inline std::atomic<int> started_sums{0};
+/// How many collectives were to end while recordings held work of theirs, where NCCL would wait forever.
+inline std::atomic<int> held_collectives{0};
 
 /// A queue and the thread that works it off.
 class worker {
@@ -92,6 +96,7 @@ class worker {
     if (recording_ != nullptr) throw std::logic_error(std::string(what) + " while work is recorded");
   }
   void record_to(std::vector<job>* to) { recording_ = to; }
+  [[nodiscard]] bool recording() const { return recording_ != nullptr; }
 
  private:
   void serve() {
@@ -100,7 +105,7 @@ class worker {
     for (;;) {
       changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
       if (jobs_.empty()) return;
-      const std::vector<job> batch = std::exchange(jobs_, {});
+      std::vector<job> batch = std::exchange(jobs_, {});
       busy_ = true;
       lock.unlock();
       for (const job& work : batch) {
@@ -113,6 +118,7 @@ class worker {
           if (!error_) error_ = std::current_exception();
         }
       }
+      batch.clear();  // and what it holds, before anyone is told of the end
       lock.lock();
       busy_ = false;
       changed_.notify_all();
@@ -242,18 +248,29 @@ class fence {
 template <std::size_t N>
 class collective {
  public:
-  void join(std::size_t, context&) {}
+  ~collective() {
+    if (held_.use_count() > 1) ++held_collectives;
+  }
 
-  void all_reduce(std::size_t r, context& c, std::int64_t n, float* values) {
-    c.submit([state = state_, r, n, values] {
-      state->offered[r] = to_host(values);
-      state->meet();
-      std::vector<float> sum(static_cast<std::size_t>(n));
-      for (std::size_t i = 0; i < sum.size(); ++i)
-        for (const float* each : state->offered) sum[i] += each[i];
-      state->meet();
-      std::copy(sum.begin(), sum.end(), to_host(values));
+  void join(std::size_t r, context&) { sums_[r] = std::make_shared<worker>(); }
+
+  void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
+    c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, sums = sums_[r], r, n, values] {
+      sums->submit([=] {
+        state->offered[r] = to_host(values);
+        state->meet();
+        std::vector<float> sum(static_cast<std::size_t>(n));
+        for (std::size_t i = 0; i < sum.size(); ++i)
+          for (const float* each : state->offered) sum[i] += each[i];
+        state->meet();
+        std::copy(sum.begin(), sum.end(), to_host(values));
+      });
     });
+    ++started_sums;
+  }
+
+  void await_sums(std::size_t r, context& c) {
+    c.submit([sums = sums_[r]] { sums->finish(); });
   }
 
   [[nodiscard]] std::array<const float*, N> all_gather(std::size_t r, context& c, std::int64_t n, const float* own) {
@@ -261,7 +278,7 @@ class collective {
       gathered_[r] = buffer<float>(c, n * static_cast<std::int64_t>(N));
     std::array<const float*, N> parts{};
     for (std::size_t k = 0; k < N; ++k) parts[k] = gathered_[r].data() + static_cast<std::int64_t>(k) * n;
-    c.submit([state = state_, r, n, own, to = gathered_[r].data()] {
+    c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, r, n, own, to = gathered_[r].data()] {
       state->offered[r] = to_host(own);
       state->meet();
       for (std::size_t k = 0; k < N; ++k)
@@ -305,6 +322,8 @@ class collective {
 
   std::shared_ptr<shared> state_ = std::make_shared<shared>();
   std::array<buffer<float>, N> gathered_;
+  std::array<std::shared_ptr<worker>, N> sums_;
+  std::shared_ptr<int> held_ = std::make_shared<int>();  ///< by what was recorded
 };
 
 /// A primitive with state, which lives until its work is done.

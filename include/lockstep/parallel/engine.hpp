@@ -15,6 +15,7 @@
 #include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/parallel/batch.hpp>
+#include <lockstep/parallel/bucket_walk.hpp>
 #include <lockstep/parallel/entrance.hpp>
 #include <lockstep/parallel/find_non_finite.hpp>
 #include <lockstep/parallel/home.hpp>
@@ -62,6 +63,12 @@ struct trainer_engine {
                          rank_link<Model, backend_type, N, communicator_type, hook_type, typename kinds::bucket_sizes>,
                          no_ranks>;
 
+  using homes_type =
+      home_group<backend_type, optimizer_type, count, std::is_same_v<typename kinds::reduction, reduce::reproducible>>;
+  /// Whether gradients may leave a replica bucket by bucket.
+  static constexpr bool walks = has_ranks || homes_type::may_send_parts;
+  using walk = std::conditional_t<walks, bucket_walk<Model, backend_type, typename kinds::bucket_sizes>, no_ranks>;
+
   template <class Target>
   using batch = user_batch<value_type, Target>;
 
@@ -92,6 +99,7 @@ struct trainer_engine {
   /// Waits for a call that another thread is still in.
   ~trainer_engine() {
     while (busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    homes.leave(replicas);
   }
 
   /// Throws value_error when another thread is inside.
@@ -99,7 +107,6 @@ struct trainer_engine {
     return inside<decltype(device_of<backend_type>(*front()))>{entrance(busy), device_of<backend_type>(*front())};
   }
 
-    homes.leave(replicas);
   void initialize(seed s) {
     homes.template initialize<Model>(s);
     key = s;
@@ -165,7 +172,7 @@ struct trainer_engine {
       update.apply(slice, c, parameters.data(), optimizer, steps, skips.active(), measured, finite_only);
     };
     const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(pending) << 1U;
-    const double result = train<has_ranks>(own, terms, finish, 1 | variant << 1U);
+    const double result = train<true>(own, terms, finish, sum_first, 1 | variant << 1U);
     drop_pending();
     summed = sum_first;
     if (measured) norm = homes.front().update.terms(0).norm;
@@ -190,7 +197,7 @@ struct trainer_engine {
   double accumulate(const batch<Target>& own, const batch_terms& terms) {
     prepare_sums();
     const auto finish = [&](std::size_t r, const auto&) { reduce_home(r, false); };
-    const double result = train<false>(own, terms, finish, static_cast<std::uint64_t>(pending) << 1U);
+    const double result = train<false>(own, terms, finish, true, static_cast<std::uint64_t>(pending) << 1U);
     pending = true;
     pending_samples += terms.samples;
     skips.keep();
@@ -198,11 +205,14 @@ struct trainer_engine {
     return result;
   }
 
-  /// Forward, loss and backward on all replicas, with the reduction over the ranks when `Reduce`, and then
-  /// `finish(r, meet)` on each, unless one has failed; meet(f) runs f and returns, with true, once all replicas have
-  /// done so. `variant` tells what enqueues different work for one number of samples. Returns the loss.
-  template <bool Reduce, class Target, class Finish>
-  double train(const batch<Target>& own, const batch_terms& terms, const Finish& finish, std::uint64_t variant) {
+  /// Forward, loss and backward on all replicas, with the reduction over ranks and homes when the gradients are
+  /// `Complete` with this pass, and then `finish(r, meet)` on each, unless one has failed; meet(f) runs f and returns,
+  /// with true, once all replicas have done so; with `to_sums` it reads the sums. `variant` tells what enqueues
+  /// different work for one number of samples. Returns the loss.
+  template <bool Complete, class Target, class Finish>
+  double train(const batch<Target>& own, const batch_terms& terms, const Finish& finish, bool to_sums,
+               std::uint64_t variant) {
+    constexpr bool Reduce = Complete && has_ranks;
     const batch_pass<value_type, Target> pass{.images = own.images,
                                               .targets = own.targets.data(),
                                               .samples = own.samples,
@@ -236,15 +246,23 @@ struct trainer_engine {
       replica& self = *replicas[r];
       [[maybe_unused]] const auto device = device_of<backend_type>(self.context());
       const track spans = track_of(member);
-      [[maybe_unused]] std::size_t next = 0;  // bucket
+      [[maybe_unused]] walk way;
+      [[maybe_unused]] const auto send = [&]([[maybe_unused]] std::size_t b) {
+        if constexpr (Reduce)
+          ranks.arrive(b);
+        else if constexpr (walks)
+          homes.send(r, self.context(), self.gradients.data(), walk::buckets.buckets[b], to_sums, pending);
+      };
+      const bool early = Reduce || (Complete && homes.sends_parts());
       const auto work = [&] {
         self.train(homes.of(r).parameters.data(), own.samples, member * leaves_per_replica, leaves, spans,
-                   [&](int node, const auto& complete_from) noexcept {
-                     if constexpr (Reduce)
-                       ranks.completed(node, next, complete_from);
-                     else if constexpr (has_ranks)
-                       ranks.note(node);
+                   [&](int node, const auto& complete_from) {
+                     if constexpr (walks)
+                       if (early) return way.completed(node, complete_from, send);
+                     if constexpr (has_ranks) ranks.note(node);
                    });
+        if constexpr (walks && !has_ranks)
+          if (early) way.rest(send);
       };
       const auto close = [&] {
         self.position.set(activity::update);
@@ -275,7 +293,10 @@ struct trainer_engine {
         if (state.errors[r]) homes.give_up();
         return;
       }
-      if constexpr (Reduce) ranks.completed_all(next);
+      if constexpr (Reduce) {
+        way.rest(send);
+        ranks.arrive(walk::count);
+      }
       self.position.set(activity::wait);
       const std::int64_t waiting = spans.now();
       bool done = true;
@@ -341,7 +362,7 @@ struct trainer_engine {
   bucket_schedule calibrate(const batch<Target>& own, const batch_terms& terms) {
     return ranks.calibrate([&] {
       train<false>(
-          own, terms, [](std::size_t, const auto&) {}, 0);
+          own, terms, [](std::size_t, const auto&) {}, false, 0);
     });
   }
 
@@ -363,9 +384,9 @@ struct trainer_engine {
   std::int64_t pending_samples = 0;  ///< of those gradients
   bool summed = false;               ///< the last gradients are in the sums, not only on the replicas
   std::array<std::unique_ptr<replica>, count> replicas;
-  home_group<backend_type, optimizer_type, count, std::is_same_v<typename kinds::reduction, reduce::reproducible>>
-      homes;
+  homes_type homes;
   layer_skips<Model, backend_type> skips;
+  given_up stalled;
   timeline* record = nullptr;
   std::atomic<std::int64_t> now{0};  ///< the step that runs, for other threads
   std::atomic<bool> busy{false};
@@ -375,4 +396,3 @@ struct trainer_engine {
 };
 
 }  // namespace lockstep::detail
-  given_up stalled;

@@ -37,10 +37,10 @@ struct home {
 };
 
 /// A backend whose replicas can reduce from home to home, by `collective<N>`: `join(r, c)` on every replica's thread,
-/// then among what each replica enqueues `all_reduce(r, c, n, values)`, a sum in place, and `all_gather(r, c, n, own)`,
-/// which returns where those of all replicas will lie. `finish(r, c)` is the backend's, but it throws when a replica
-/// has failed and `abort()` was called, after which nothing works. `moves(c)` of such a backend changes whenever what a
-/// context has recorded is of no use any more.
+/// then among what each replica enqueues `start_sum(r, c, n, values)`, a sum in place beside which the context goes on
+/// until `await_sums(r, c)`, and `all_gather(r, c, n, own)`, which returns where those of all replicas will lie.
+/// `finish(r, c)` is the backend's, but it throws when a replica has failed and `abort()` was called, after which
+/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more.
 template <class B>
 concept has_collective = requires { typename B::template collective<2>; };
 
@@ -143,29 +143,48 @@ class home_group {
   /// True when no replica waits for another but inside a collective, so that its whole step may be recorded.
   [[nodiscard]] bool alone() const noexcept { return !B::host_memory && (N == 1 || size_ > 1); }
 
+  /// True when the gradients of a pass travel in parts, by `send`, while its backward goes on. A tree over all of a
+  /// replica's gradients has to wait for them.
+  static constexpr bool may_send_parts = has_collective<B> && !Reproducible;
+  [[nodiscard]] bool sends_parts() const noexcept { return may_send_parts && size_ > 1; }
+
+  /// Replica r: a part of its gradients, to which nothing will be added, leaves for the other homes: straight from
+  /// `own`, or from the sums when the update reads these.
+  void send(std::size_t r, context& c, value* own, const bucket& part, bool to_sums, bool accumulate) {
+    if constexpr (has_collective<B>) {
+      value* from = own;
+      if (to_sums) {
+        auto& update = of(r).update;
+        update.reduce(c, part.first, part.last, std::array<const value*, 1>{own}, accumulate);
+        from = update.sums();
+      }
+      across_.start_sum(r, c, part.size(), from + part.first);
+    }
+  }
+
   /// Replica r: brings the gradients of all, which lie in `all` where they have one home, to its slice of the sums, or
   /// adds them. When they are not `complete`, because more is to be added before anyone uses them, they may stay at
-  /// home.
+  /// home; when they are, and travel in parts, all parts have been sent.
   void reduce(std::size_t r, context& c, value* own, const buffers& all, std::int64_t size, bool accumulate,
               bool complete) {
     auto& update = of(r).update;
     if constexpr (has_collective<B>)
       if (size_ > 1) {
         if constexpr (Reproducible) return update.reduce(0, c, across_.all_gather(r, c, size, own), accumulate);
-        update.reduce(0, c, std::array<const value*, 1>{own}, accumulate);
-        if (complete) across_.all_reduce(r, c, size, update.sums());
-        return;
+        if (complete) return across_.await_sums(r, c);
+        return update.reduce(0, c, std::array<const value*, 1>{own}, accumulate);
       }
     update.reduce(r, c, all, accumulate);
   }
 
-  /// The same in one pass with the update: calls f with what adds up to the sum of all replicas' gradients.
+  /// The same in one pass with the update, for complete gradients: calls f with what adds up to the sum of all
+  /// replicas'.
   template <class F>
   void with_sources(std::size_t r, context& c, value* own, const buffers& all, std::int64_t size, const F& f) {
     if constexpr (has_collective<B>)
       if (size_ > 1) {
         if constexpr (Reproducible) return f(across_.all_gather(r, c, size, own));
-        across_.all_reduce(r, c, size, own);
+        across_.await_sums(r, c);
         return f(std::array<const value*, 1>{own});
       }
     f(all);
@@ -198,6 +217,20 @@ class home_group {
     }
   }
 
+  /// Drops what replicas that have homes of their own have recorded: a collective that is to end must not be part of a
+  /// recording any more.
+  template <class Replicas>
+  void leave(const Replicas& replicas) noexcept {
+    if constexpr (has_collective<B>)
+      if (size_ > 1)
+        for (const auto& replica : replicas) {
+          try {
+            if (replica) B::forget(replica->context());
+          } catch (...) {  // of work that failed, which its own step tells
+          }
+        }
+  }
+
   /// Waits for replica r's work, in which it may wait for others.
   void finish(std::size_t r, context& c) {
     if constexpr (has_collective<B>)
@@ -217,20 +250,6 @@ class home_group {
   std::array<std::optional<home_type>, N> homes_;
   std::array<parameter_copy<B>, N - 1> copies_{};
   [[no_unique_address]] typename collective_of<B, N>::type across_;
-  /// Drops what replicas that have homes of their own have recorded: a collective that is to end must not be part of a
-  /// recording any more.
-  template <class Replicas>
-  void leave(const Replicas& replicas) noexcept {
-    if constexpr (has_collective<B>)
-      if (size_ > 1)
-        for (const auto& replica : replicas) {
-          try {
-            if (replica) B::forget(replica->context());
-          } catch (...) {  // of work that failed, which its own step tells
-          }
-        }
-  }
-
 };
 
 }  // namespace lockstep::detail

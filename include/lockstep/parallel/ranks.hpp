@@ -21,6 +21,7 @@
 #include <lockstep/parallel/bucket.hpp>
 #include <lockstep/parallel/bucket_schedule.hpp>
 #include <lockstep/parallel/bucket_thread.hpp>
+#include <lockstep/parallel/bucket_walk.hpp>
 #include <lockstep/parallel/skips.hpp>
 #include <lockstep/parallel/timeline.hpp>
 
@@ -49,8 +50,8 @@ class rank_link {
   static constexpr const auto& plan = Model::template plan<B>;
 
  public:
-  static constexpr auto buckets = plan_buckets<Sizes>(plan, sizeof(value));
-  static constexpr auto bucket_count = static_cast<std::size_t>(buckets.count);
+  static constexpr const auto& buckets = bucket_walk<Model, B, Sizes>::buckets;
+  static constexpr std::size_t bucket_count = bucket_walk<Model, B, Sizes>::count;
 
   /// Compares the model with that of the other ranks; throws communicator_error when they differ.
   rank_link(Communicator&& communicator, Hook&& hook)
@@ -104,18 +105,8 @@ class rank_link {
     thread_.start(job);
   }
 
-  /// A replica's gradients of `node`, and of all nodes behind it, are complete but for `complete_from(element)`.
-  template <class CompleteFrom>
-  void completed(int node, std::size_t& next, const CompleteFrom& complete_from) noexcept {
-    if (buckets.ready[static_cast<std::size_t>(node)] < 0) return;
-    complete_from(buckets.buckets[next].first);
-    thread_.arrive(next++);
-  }
-
-  /// A replica has nothing more to add to any bucket from `next` on.
-  void completed_all(std::size_t next) noexcept {
-    while (next <= bucket_count) thread_.arrive(next++);
-  }
+  /// A replica has nothing more to add to bucket b, or, with b their number, to the step's losses.
+  void arrive(std::size_t b) noexcept { thread_.arrive(b); }
 
   /// In the communication thread: sums bucket b over the replicas with `update`, and over the ranks. A failed step
   /// sends zeros, which harm no state that a hook keeps.

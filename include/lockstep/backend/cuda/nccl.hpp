@@ -6,11 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
-
 #include <utility>
+
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -18,6 +19,7 @@
 #include <lockstep/backend/cuda/device.hpp>
 #include <lockstep/backend/cuda/memory.hpp>
 #include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/backend/cuda/stream.hpp>
 #include <lockstep/backend/cuda/transfer.hpp>
 #include <lockstep/core/error.hpp>
 
@@ -43,21 +45,21 @@ inline void check(ncclResult_t status, std::string_view what, ncclComm_t c = nul
     fail(status, what, ncclGetLastError(c));
 }
 
-/// Sums and gathers among N replicas of this process, each on a device of its own, each called from its own thread. A
-/// call enqueues work on the replica's stream; all replicas make the same calls in the same order. Sums are plain ones
-/// (an averaging reduction would give up NVLink SHARP), in whatever order NCCL finds best.
+/// Sums and gathers among N replicas of this process, each on a device of its own, each called from its own thread; all
+/// replicas make the same calls in the same order. Sums are plain ones (an averaging reduction would give up NVLink
+/// SHARP), in whatever order NCCL finds best, on a stream of their own, while the replica's goes on.
 template <std::size_t N>
 class collective {
  public:
   collective() = default;
   collective(const collective&) = delete;
   collective& operator=(const collective&) = delete;
-  ~collective() {
-    for (ncclComm_t& c : communicators_)
   /// What the replicas have recorded must be gone: NCCL waits for graphs that hold its work.
-      if (c != nullptr) static_cast<void>(ncclCommDestroy(c));
+  ~collective() {
     for (std::thread& each : closing_)
       if (each.joinable()) each.join();
+    for (ncclComm_t& c : communicators_)
+      if (c != nullptr) static_cast<void>(ncclCommDestroy(c));
   }
 
   /// Once on each replica's thread; returns when all N have come. Throws backend_error.
@@ -70,13 +72,28 @@ class collective {
     }
     check(ncclCommInitRank(&communicators_[r], static_cast<int>(N), id_, static_cast<int>(r)),
           "a communicator between devices (ncclCommInitRank)");
+    sums_[r].emplace(c.device());
   }
 
-  /// Enqueues values = the sum of all replicas' values, n of them.
-  void all_reduce(std::size_t r, context& c, std::int64_t n, float* values) {
+  /// Enqueues values = the sum of all replicas' values, n of them, behind what `c` has been given. What `c` is given
+  /// until `await_sums` may run beside it.
+  void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
     refuse_after_abort();
-    check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, communicators_[r], c.stream()),
+    side& sums = *sums_[r];
+    check(cudaEventRecord(sums.begin.get(), c.stream()), "the begin of a sum over devices (cudaEventRecord)");
+    check(cudaStreamWaitEvent(sums.on.get(), sums.begin.get(), 0), "a sum over devices (cudaStreamWaitEvent)");
+    sums.under_way = true;
+    check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, communicators_[r],
+                        sums.on.get()),
           "a sum over devices to start (ncclAllReduce)", communicators_[r]);
+  }
+
+  /// What `c` is given from now on comes behind all sums that were started.
+  void await_sums(std::size_t r, context& c) {
+    side& sums = *sums_[r];
+    if (!std::exchange(sums.under_way, false)) return;  // a recording can wait only for what it holds
+    check(cudaEventRecord(sums.end.get(), sums.on.get()), "the end of sums over devices (cudaEventRecord)");
+    check(cudaStreamWaitEvent(c.stream(), sums.end.get(), 0), "sums over devices (cudaStreamWaitEvent)");
   }
 
   /// Enqueues the gathering of all replicas' values, n of each; returns where those of replica 0, 1, ... will lie.
@@ -134,13 +151,23 @@ class collective {
                           "make a new trainer");
   }
 
+  /// Where sums run. Their kernels are few and small, and others wait for them: they go first.
+  struct side {
+    explicit side(int device) : on(device, urgency::high), begin(device), end(device) {}
+
+    stream on;
+    event begin, end;
+    bool under_way = false;
+  };
+
   std::mutex mutex_;
   ncclUniqueId id_{};
   bool has_id_ = false;
   std::atomic<bool> aborted_{false};
   std::array<ncclComm_t, N> communicators_{};
+  std::array<std::thread, N> closing_;
   std::array<buffer<float>, N> gathered_;
+  std::array<std::optional<side>, N> sums_;
 };
 
 }  // namespace lockstep::cuda_backend
-  std::array<std::thread, N> closing_;

@@ -10,12 +10,20 @@
 
 namespace lockstep::cuda_backend {
 
+/// Which of two streams' work a device begins first, when it could begin either.
+enum class urgency { usual, high };
+
 /// Sole owner of a stream of one device. It does not wait for the device's default stream, nor that for it.
 class stream {
  public:
-  explicit stream(int device) {
+  explicit stream(int device, urgency how = urgency::usual) {
     const device_scope here(device);
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream (cudaStreamCreateWithFlags)");
+    int least = 0;
+    int greatest = 0;
+    check(cudaDeviceGetStreamPriorityRange(&least, &greatest),
+          "the priorities of streams (cudaDeviceGetStreamPriorityRange)");
+    check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, how == urgency::high ? greatest : least),
+          "a stream (cudaStreamCreateWithPriority)");
   }
   stream(const stream&) = delete;
   stream& operator=(const stream&) = delete;

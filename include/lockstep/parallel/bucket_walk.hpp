@@ -1,0 +1,36 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+
+#include <lockstep/parallel/bucket.hpp>
+
+namespace lockstep::detail {
+
+/// The way of one replica through the buckets of its gradients, in the order in which a backward pass completes them.
+template <class Model, class B, class Sizes>
+class bucket_walk {
+ public:
+  static constexpr auto buckets = plan_buckets<Sizes>(Model::template plan<B>, sizeof(typename B::value_type));
+  static constexpr auto count = static_cast<std::size_t>(buckets.count);
+
+  /// The gradients of `node`, and of all nodes behind it, are complete but for what complete_from(first element) does:
+  /// calls send(b) when bucket b is complete with them.
+  template <class CompleteFrom, class Send>
+  void completed(int node, const CompleteFrom& complete_from, const Send& send) {
+    if (buckets.ready[static_cast<std::size_t>(node)] < 0) return;
+    complete_from(buckets.buckets[next_].first);
+    send(next_++);
+  }
+
+  /// Nothing more will be added to any bucket: calls send(b) for those that are left.
+  template <class Send>
+  void rest(const Send& send) {
+    while (next_ < count) send(next_++);
+  }
+
+ private:
+  std::size_t next_ = 0;
+};
+
+}  // namespace lockstep::detail
