@@ -9,8 +9,8 @@ The JSON is that of ../compare.py: an array of {"case", "phase", "peer", "varian
 measures everything once, in turn, every second one in reverse order.
 
 In a step of either side the host reads the loss, and the batch lies at the same place: in the device's memory, or in
-pinned memory of the host, from where each step copies it. Ours is float32; PyTorch is measured without TF32, which is
-the like, and with it. A case may be given with its batch (cnn/64).
+pinned memory of the host, from where each step copies it. Both sides are float32, measured without TF32 and with it,
+and like is compared with like. A case may be given with its batch (cnn/64).
 """
 
 import argparse
@@ -62,33 +62,35 @@ class TorchWorker(cpu_compare.TorchWorker):
         )
 
 
-def parse_ours(text, case, batch, data):
-    """The times in Google Benchmark's JSON: {(replicas, data): seconds}. Raises ValueError for anything else."""
+def parse_ours(text, case, batch, tf32, data):
+    """The times in Google Benchmark's JSON: {(replicas, tf32, data): seconds}. Raises ValueError for anything else."""
     times = {}
     for run in json.loads(text)["benchmarks"]:
         if run.get("error_occurred"):
             raise ValueError(f"{run['name']}: {run['error_message']}")
-        name, replicas, where, samples = run["name"].split("/")[:4]
+        name, replicas, rounding, where, samples = run["name"].split("/")[:5]
         if name != case or samples != f"batch:{batch}" or not run["real_time"] > 0:
             raise ValueError(f"unexpected result {run['name']}")
-        times[int(replicas.removeprefix("replicas:")), where] = run["real_time"] * UNIT_S[run["time_unit"]]
-    wanted = {(replicas, where) for replicas in REPLICAS for where in data}
+        key = int(replicas.removeprefix("replicas:")), rounding.removeprefix("tf32:"), where
+        times[key] = run["real_time"] * UNIT_S[run["time_unit"]]
+    wanted = set(itertools.product(REPLICAS, tf32, data))
     if times.keys() != wanted:
         raise ValueError(f"expected results for {sorted(wanted)}, got {sorted(times)}")
     return times
 
 
 def measure_ours(options, case, batch):
-    """Returns {(replicas, data): seconds a step}."""
-    replicas, where = "|".join(map(str, REPLICAS)), "|".join(options.data)
-    command = [str(options.bin), f"--benchmark_filter=^{case}/replicas:({replicas})/({where})/batch:{batch}/"]
+    """Returns {(replicas, tf32, data): seconds a step}."""
+    replicas, tf32, where = ("|".join(map(str, each)) for each in (REPLICAS, options.tf32, options.data))
+    names = f"^{case}/replicas:({replicas})/tf32:({tf32})/({where})/batch:{batch}/"
+    command = [str(options.bin), f"--benchmark_filter={names}"]
     command += [f"--benchmark_min_time={options.seconds}", "--benchmark_format=json"]
     limit = cpu_compare.ANSWER_LIMIT_S + 10 * options.seconds
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
     if result.returncode != 0:
         raise CompareError(f"{' '.join(command)} ended with {result.returncode}: {result.stderr.strip()}")
     try:
-        return parse_ours(result.stdout, case, batch, options.data)
+        return parse_ours(result.stdout, case, batch, options.tf32, options.data)
     except (ValueError, KeyError, TypeError) as error:
         raise CompareError(f"{' '.join(command)}: {error}") from None
 
@@ -112,8 +114,8 @@ def working_modes(workers, options):
 
 
 def run_rounds(workers, variants, case, batch, options):
-    """Returns ({(replicas, data): [...]}, {(tf32, mode, data): [...]}): a time a round each."""
-    ours = {(replicas, data): [] for replicas in REPLICAS for data in options.data}
+    """Returns ({(replicas, tf32, data): [...]}, {(tf32, mode, data): [...]}): a time a round each."""
+    ours = {key: [] for key in itertools.product(REPLICAS, options.tf32, options.data)}
     peers = {(tf32, *variant): [] for tf32 in workers for variant in variants}
 
     def measure(key):
@@ -135,7 +137,7 @@ def rows_of(ours, peers, case, batch, version):
     rows = []
     for (tf32, mode, data), peer in peers.items():
         for replicas in REPLICAS:
-            own = ours[replicas, data]
+            own = ours[replicas, tf32, data]
             ours_s, peer_s = statistics.median(own), statistics.median(peer)
             rows.append(
                 {
@@ -196,7 +198,7 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--modes", type=choice_list(MODE_NAMES), default=list(MODE_NAMES), help="of PyTorch (eager,compile,graph)"
     )
-    parser.add_argument("--tf32", type=choice_list(TF32), default=list(TF32), help="of PyTorch (off,on)")
+    parser.add_argument("--tf32", type=choice_list(TF32), default=list(TF32), help="of both sides (off,on)")
     parser.add_argument(
         "--data", type=choice_list(DATA_NAMES), default=list(DATA_NAMES), help="where batches lie (device,pinned)"
     )

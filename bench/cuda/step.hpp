@@ -81,9 +81,9 @@ template <class Trainer>
 }
 
 /// state.range(0): samples a step.
-template <class Model, int N, placement Where>
+template <class Model, int N, class Precision, placement Where>
 void step(benchmark::State& state) try {
-  auto& trainer = trainer_of<lockstep::data_parallel<Model, N, lockstep::cuda>>();
+  auto& trainer = trainer_of<lockstep::data_parallel<Model, N, lockstep::cuda, Precision>>();
   const placed_batch<Model> batch(state.range(0), Where);
   // Libraries get ready in the first step, the second is recorded, the third is the first one like all others.
   for (int i = 0; i < 3; ++i) trainer.step(batch.images(), batch.targets());
@@ -93,21 +93,30 @@ void step(benchmark::State& state) try {
   state.SkipWithError(error.what());
 }
 
-template <class Model, int N, placement Where>
-void register_step(const std::string& model, const std::string& where, std::int64_t samples) {
-  const std::string name = model + "/replicas:" + std::to_string(N) + "/" + where;
-  benchmark::RegisterBenchmark(name.c_str(), &step<Model, N, Where>)->ArgName("batch")->Arg(samples)->UseRealTime();
+template <class Model, int N, class Precision, placement Where>
+void register_step(const std::string& name, std::int64_t samples) {
+  benchmark::RegisterBenchmark(name.c_str(), &step<Model, N, Precision, Where>)
+      ->ArgName("batch")
+      ->Arg(samples)
+      ->UseRealTime();
 }
 
-/// `cnn/replicas:1/pinned/batch:64/real_time` and the like.
+template <class Model, int N, class Precision>
+void register_places(const std::string& name, std::initializer_list<std::int64_t> batches) {
+  for (const std::int64_t samples : batches) {
+    register_step<Model, N, Precision, placement::pageable>(name + "/pageable", samples);
+    register_step<Model, N, Precision, placement::pinned>(name + "/pinned", samples);
+    register_step<Model, N, Precision, placement::device>(name + "/device", samples);
+  }
+}
+
+/// `cnn/replicas:1/tf32:off/pinned/batch:64/real_time` and the like.
 template <class Model>
 void register_steps(const std::string& model, std::initializer_list<std::int64_t> batches) {
   const auto with_replicas = [&]<int N>() {
-    for (const std::int64_t samples : batches) {
-      register_step<Model, N, placement::pageable>(model, "pageable", samples);
-      register_step<Model, N, placement::pinned>(model, "pinned", samples);
-      register_step<Model, N, placement::device>(model, "device", samples);
-    }
+    const std::string name = model + "/replicas:" + std::to_string(N);
+    register_places<Model, N, lockstep::precision::fp32>(name + "/tf32:off", batches);
+    register_places<Model, N, lockstep::precision::tf32>(name + "/tf32:on", batches);
   };
   with_replicas.template operator()<1>();
   with_replicas.template operator()<2>();
