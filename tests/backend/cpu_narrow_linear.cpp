@@ -117,6 +117,7 @@ constexpr ls::linear_geometry short_row{.in = 7, .out = 3, .relu = true};
 constexpr ls::linear_geometry one_panel{.in = 64, .out = 10, .mask_input = true};
 constexpr ls::linear_geometry ragged{.in = 130, .out = 16, .relu = true, .mask_input = true};
 constexpr ls::linear_geometry many_panels{.in = 1000, .out = 10, .input_gradient = false};
+constexpr ls::linear_geometry far_ahead{.in = 1250, .out = 11, .mask_input = true};
 
 }  // namespace
 
@@ -146,6 +147,7 @@ TEST_CASE("the AVX2 narrow kernels match their portable twins") {
   check_twins<one_panel>();
   check_twins<ragged>();
   check_twins<many_panels>();
+  check_twins<far_ahead>();
 #else
   LOCKSTEP_SKIP("the AVX2 kernels exist on x86-64 only");
 #endif

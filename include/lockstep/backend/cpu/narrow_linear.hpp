@@ -81,70 +81,102 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
 /// How many panels are walked before the partial sums are stored.
 inline constexpr std::int64_t panels_per_block = 8;
 
-/// Inputs from the panel in work to the one that is asked for ahead. One panel of a sample is too short a run for the
-/// machine's own prefetching, and where neighbours crowd the last cache every line comes from memory.
-inline constexpr std::int64_t inputs_ahead = 512;
+/// Inputs from those in work to those that are asked for. The runs of a panel are too short for the machine's own
+/// prefetching, and few requests may wait at a time, so that they are spread over the work.
+inline constexpr std::int64_t forward_ahead = 1024;
+inline constexpr std::int64_t backward_ahead = 128;
 
-/// Asks for the lines of [from, from + count) before they are needed, into the second-level cache.
-LOCKSTEP_ALWAYS_INLINE void prefetch(const float* from, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
+/// One of `count` parts of some work.
+struct part_of {
+  int index, count;
+
+  /// The part's share of n things: [first(n), first(n) of the next part).
+  [[nodiscard]] constexpr std::int64_t first(std::int64_t n) const { return n * index / count; }
+  [[nodiscard]] constexpr part_of next() const { return {index + 1, count}; }
+};
+
+/// sum[s][k] += the products of one panel, eight inputs to a sum: `w` holds `width` weights of each output.
+template <linear_geometry G, int Samples, int Outputs, class Width>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_panel(const float* LOCKSTEP_RESTRICT x,
+                                                               const float* LOCKSTEP_RESTRICT w, Width width,
+                                                               float8 (&sum)[Samples][Outputs]) {
+  std::int64_t i = 0;
+  for (; i + 8 <= width; i += 8) {
+    float8 weights[Outputs];
+#pragma GCC unroll 10
+    for (int k = 0; k < Outputs; ++k) {
+      weights[k] = load8(w + k * width + i);
+      // One load for all samples; folded into each product it would be one for each.
+      if constexpr (Samples > 1) asm("" : "+x"(weights[k]));
+    }
+#pragma GCC unroll 2
+    for (int s = 0; s < Samples; ++s) {
+      float8 value = load8(x + s * G.in + i);
+      asm("" : "+x"(value));  // one load for all outputs
+#pragma GCC unroll 10
+      for (int k = 0; k < Outputs; ++k) sum[s][k] += value * weights[k];
+    }
+  }
+  if constexpr (G.in % 8 != 0)
+    for (; i < width; ++i)
+      for (int k = 0; k < Outputs; ++k)
+        for (int s = 0; s < Samples; ++s) sum[s][k][0] += x[s * G.in + i] * w[k * width + i];
 }
 
-template <linear_geometry G, std::int64_t Samples, std::int64_t Outputs>
+/// `Outputs` outputs of `Samples` samples for the inputs [first, last), on top of `partial`. `part` of all such calls
+/// for these inputs: each asks for its share of the weights to come.
+template <linear_geometry G, int Samples, int Outputs>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t first, std::int64_t last,
                                                                const float* LOCKSTEP_RESTRICT x,
-                                                               const float* LOCKSTEP_RESTRICT w, std::int64_t o,
-                                                               float* LOCKSTEP_RESTRICT partial, bool first_samples) {
+                                                               const float* LOCKSTEP_RESTRICT w, int o,
+                                                               float* LOCKSTEP_RESTRICT partial, part_of part) {
   float8 sum[Samples][Outputs];
-  for (std::int64_t s = 0; s < Samples; ++s)
-    for (std::int64_t k = 0; k < Outputs; ++k) sum[s][k] = load8(partial + (s * G.out + o + k) * 8);
+#pragma GCC unroll 2
+  for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 10
+    for (int k = 0; k < Outputs; ++k) sum[s][k] = load8(partial + (s * G.out + o + k) * 8);
+  constexpr std::int64_t line = 16;
+  const std::int64_t ask = part.first(panel * G.out / line) * line;
+  const std::int64_t asked = part.next().first(panel * G.out / line) * line - ask;
   for (std::int64_t start = first; start < last; start += panel) {
-    const std::int64_t width = std::min(panel, G.in - start);
-    const float* rows = w + start * G.out + o * width;
     const float* in = x + start;
-    if (start + inputs_ahead + panel <= G.in) {
+    const float* rows = w + start * G.out;
+    if (start + forward_ahead + panel <= G.in) {
       if (o == 0)
-        for (std::int64_t s = 0; s < Samples; ++s) prefetch(in + s * G.in + inputs_ahead, panel);
-      if (first_samples) prefetch(rows + inputs_ahead * G.out, Outputs * panel);
+        for (int s = 0; s < Samples; ++s) prefetch(in + s * G.in + forward_ahead, panel);
+      prefetch(rows + forward_ahead * G.out + ask, asked);
     }
-    std::int64_t i = 0;
-    for (; i + 8 <= width; i += 8) {
-      float8 wv[Outputs];
-#pragma GCC unroll 16
-      for (std::int64_t k = 0; k < Outputs; ++k) wv[k] = load8(rows + k * width + i);
-#pragma GCC unroll 8
-      for (std::int64_t s = 0; s < Samples; ++s) {
-        float8 xv = load8(in + s * G.in + i);
-        asm("" : "+x"(xv));  // one load for all outputs; folded into each product it would be one for each
-#pragma GCC unroll 16
-        for (std::int64_t k = 0; k < Outputs; ++k) sum[s][k] += xv * wv[k];
-      }
-    }
-    if constexpr (G.in % 8 != 0)
-      for (; i < width; ++i)
-        for (std::int64_t k = 0; k < Outputs; ++k)
-          for (std::int64_t s = 0; s < Samples; ++s) sum[s][k][0] += in[s * G.in + i] * rows[k * width + i];
+    if (const std::int64_t width = G.in - start; G.in % panel == 0 || width >= panel)
+      forward_panel<G>(in, rows + o * panel, std::integral_constant<std::int64_t, panel>{}, sum);
+    else
+      forward_panel<G>(in, rows + o * width, width, sum);
   }
-  for (std::int64_t s = 0; s < Samples; ++s)
-    for (std::int64_t k = 0; k < Outputs; ++k) store8(partial + (s * G.out + o + k) * 8, sum[s][k]);
+#pragma GCC unroll 2
+  for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 10
+    for (int k = 0; k < Outputs; ++k) store8(partial + (s * G.out + o + k) * 8, sum[s][k]);
 }
 
-/// Outputs [o, G.out) of `Samples` rows. Three outputs by four samples are twelve sums, three weights and one input:
-/// the sixteen registers there are. A remainder of four is cut in two halves, since a single output waits for its sums.
-template <linear_geometry G, std::int64_t Samples, std::int64_t Output = 0>
+/// Tiles that the outputs of `Samples` samples are cut into. Five outputs by two samples are ten sums, five weights and
+/// one input: the sixteen registers there are. Tiles of about equal width keep a narrow one from waiting for its own
+/// sums.
+template <linear_geometry G, int Samples>
+inline constexpr int forward_tiles = (static_cast<int>(G.out) + (Samples == 1 ? 9 : 4)) / (Samples == 1 ? 10 : 5);
+
+/// Tiles [Tile, forward_tiles) of `Samples` samples, whose first outputs are `Output`.
+template <linear_geometry G, int Samples, int Tile = 0, int Output = 0>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_rows(std::int64_t first, std::int64_t last, const float* x,
-                                                              const float* w, float* partial, bool first_samples) {
-  constexpr std::int64_t left = G.out - Output;
+                                                              const float* w, float* partial, part_of part) {
+  constexpr int left = forward_tiles<G, Samples> - Tile;
   if constexpr (left > 0) {
-    constexpr std::int64_t most = Samples == 1 ? 8 : 3;
-    constexpr std::int64_t now = left == most + 1 ? (most + 1) / 2 : std::min(left, most);
-    forward_block<G, Samples, now>(first, last, x, w, Output, partial, first_samples);
-    forward_rows<G, Samples, Output + now>(first, last, x, w, partial, first_samples);
+    constexpr int now = (static_cast<int>(G.out) - Output + left - 1) / left;
+    forward_block<G, Samples, now>(first, last, x, w, Output, partial, part);
+    forward_rows<G, Samples, Tile + 1, Output + now>(first, last, x, w, partial, part.next());
   }
 }
 
-/// y = x w^T + b for n samples. `partial` holds n * out * 8 floats of scratch. Cost: 2 n in out flops; x is read once
-/// for every 12 / 4 outputs, from the first-level cache after the first time.
+/// y = x w^T + b for n samples. `partial` holds n * out * 8 floats of scratch. Cost: 2 n in out flops; x is read
+/// once for every five outputs, from the first-level cache after the first time.
 template <linear_geometry G>
 LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
                                        const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
@@ -152,9 +184,12 @@ LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RES
   std::fill_n(partial, n * G.out * 8, 0.F);
   for (std::int64_t first = 0; first < G.in; first += panel * panels_per_block) {
     const std::int64_t last = std::min(G.in, first + panel * panels_per_block);
+    const int pairs = static_cast<int>(n) / 2;
+    part_of part{0, pairs * forward_tiles<G, 2> + static_cast<int>(n) % 2 * forward_tiles<G, 1>};
     std::int64_t s = 0;
-    for (; s + 4 <= n; s += 4) forward_rows<G, 4>(first, last, x + s * G.in, w, partial + s * G.out * 8, s == 0);
-    for (; s < n; ++s) forward_rows<G, 1>(first, last, x + s * G.in, w, partial + s * G.out * 8, s == 0);
+    for (; s + 2 <= n; s += 2, part.index += forward_tiles<G, 2>)
+      forward_rows<G, 2>(first, last, x + s * G.in, w, partial + s * G.out * 8, part);
+    if (s < n) forward_rows<G, 1>(first, last, x + s * G.in, w, partial + s * G.out * 8, part);
   }
   for (std::int64_t s = 0; s < n; ++s)
     for (std::int64_t o = 0; o < G.out; ++o) {
@@ -210,17 +245,40 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, cons
     }
 }
 
+/// Where the columns lie that backward comes to after those in work.
+struct next_columns {
+  const float *x, *w, *dw;
+
+  [[nodiscard]] next_columns at(std::int64_t i) const { return {x + i, w + i, dw + i}; }
+};
+
+/// Asks for 16 columns of `Outputs` weights and gradients to come.
+template <linear_geometry G, std::int64_t First, std::int64_t Outputs>
+LOCKSTEP_ALWAYS_INLINE void ask_for(const next_columns& next) {
+#pragma GCC unroll 16
+  for (std::int64_t o = First; o < First + Outputs; ++o) {
+    if constexpr (G.input_gradient) prefetch(next.w + o * panel, 16);
+    if constexpr (G.parameter_gradient) prefetch(next.dw + o * panel, 16);
+  }
+}
+
 /// 8 * Vectors columns of both gradients for `Samples` samples. dx, which may be x, is written last.
-template <linear_geometry G, int Samples, int Vectors, std::int64_t Output = 0>
+template <linear_geometry G, int Samples, int Vectors, bool Ask, std::int64_t Output = 0>
 LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x, const float* dy, const float* w,
-                                                                  float* dx, const sum_path& path, std::int64_t width) {
+                                                                  float* dx, const sum_path& path, std::int64_t width,
+                                                                  const next_columns& next) {
   constexpr std::int64_t left = G.out - Output;
+  if constexpr (Ask && Output == 0)
+#pragma GCC unroll 8
+    for (int s = 0; s < Samples; ++s) prefetch(next.x + s * G.in, 16);
   if constexpr (G.parameter_gradient && left > 0) {
     // Six outputs by two vectors are twelve sums; tiles of about equal height keep a low one from waiting for its own.
     constexpr int now = static_cast<int>((left + (left + 5) / 6 - 1) / ((left + 5) / 6));
+    if constexpr (Ask) ask_for<G, Output, now>(next);
     weight_tile<G, Samples, now, Vectors>(x, dy + Output, path.at(Output * width), width);
-    backward_columns<G, Samples, Vectors, Output + now>(x, dy, w, dx, path, width);
+    backward_columns<G, Samples, Vectors, Ask, Output + now>(x, dy, w, dx, path, width, next);
   } else if constexpr (G.input_gradient) {
+    if constexpr (Ask && !G.parameter_gradient) ask_for<G, 0, G.out>(next);
     constexpr int most = std::min(Samples, 4);
 #pragma GCC unroll 2
     for (int s = 0; s < Samples; s += most)
@@ -231,13 +289,14 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x
 /// The whole vectors of one panel for `Samples` samples.
 template <linear_geometry G, int Samples, class Width>
 LOCKSTEP_TARGET_AVX2 void backward_panel(const float* x, const float* dy, const float* w, float* dx,
-                                         const sum_path& path, Width width) {
+                                         const sum_path& path, Width width, const next_columns& next) {
+  constexpr bool asks = !std::is_same_v<Width, std::int64_t>;  // columns of a narrower panel lie closer
+  const auto back = [&](std::int64_t i) { return G.input_gradient ? dx + i : nullptr; };
   std::int64_t i = 0;
   for (; i + 16 <= width; i += 16)
-    backward_columns<G, Samples, 2>(x + i, dy, w + i, G.input_gradient ? dx + i : nullptr, path.at(i), width);
+    backward_columns<G, Samples, 2, asks>(x + i, dy, w + i, back(i), path.at(i), width, next.at(i));
   if constexpr (G.in % 16 >= 8)
-    if (i + 8 <= width)
-      backward_columns<G, Samples, 1>(x + i, dy, w + i, G.input_gradient ? dx + i : nullptr, path.at(i), width);
+    if (i + 8 <= width) backward_columns<G, Samples, 1, false>(x + i, dy, w + i, back(i), path.at(i), width, next);
 }
 
 /// One column of all samples, for the columns behind the last eight.
@@ -274,23 +333,21 @@ LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const fl
     const float* wp = w + start * G.out;
     // Without a gradient of the weights nothing is written here.
     float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
-    if (start + inputs_ahead + panel <= G.in) {
-      for (std::int64_t s = 0; s < n; ++s) prefetch(x + s * G.in + start + inputs_ahead, panel);
-      if constexpr (G.input_gradient) prefetch(wp + inputs_ahead * G.out, panel * G.out);
-      if constexpr (G.parameter_gradient) prefetch(dwp + inputs_ahead * G.out, panel * G.out);
-    }
+    // At the end, where no whole panel follows, nothing is asked for but what is in work.
+    const std::int64_t ahead = start + backward_ahead + panel <= G.in ? backward_ahead : 0;
     const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
     std::int64_t s = 0;
     const auto run = [&]<int Samples>(std::integral_constant<int, Samples>) {
       for (; s + Samples <= n; s += Samples) {
         const bool last = s + Samples == n;
         const std::int64_t at = s * G.in + start;
+        const next_columns next{x + at + ahead, wp + ahead * G.out, dwp + (G.parameter_gradient ? ahead * G.out : 0)};
         const sum_path path{s == 0 ? nullptr : sums, last ? dwp : sums, last && accumulate};
         if (G.in % panel == 0 || width == panel)
           backward_panel<G, Samples>(x + at, dy + s * G.out, wp, back(at), path,
-                                     std::integral_constant<std::int64_t, panel>{});
+                                     std::integral_constant<std::int64_t, panel>{}, next);
         else
-          backward_panel<G, Samples>(x + at, dy + s * G.out, wp, back(at), path, width);
+          backward_panel<G, Samples>(x + at, dy + s * G.out, wp, back(at), path, width, next);
       }
     };
     run(std::integral_constant<int, 8>{});

@@ -27,6 +27,11 @@ void each_height(std::int64_t count, const F& f) {
   run(height, taller * (height + 1), tiles - taller);
 }
 
+/// Asks for the lines of [from, from + count) before they are needed, into the second-level cache.
+LOCKSTEP_ALWAYS_INLINE void prefetch(const float* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
+}
+
 #if LOCKSTEP_X86_64()
 
 /// sum[r][:] += sum over k of a[r * a_row + k * a_step] * b[k * b_row][:], b's rows of 8 * Vectors: what every product
