@@ -236,6 +236,30 @@ TEMPLATE_LIST_TEST_CASE("convolution of few channels into many", "[convolution]"
                                      .dilation = {1}}>();
 }
 
+// Where the kernel has three rows, output rows may be made in pairs: an odd number of them, one alone, several
+// strips of pairs, taps that do not come in threes, no padding and much of it.
+TEMPLATE_LIST_TEST_CASE("convolution of few channels by kernels of three rows", "[convolution]", backends) {
+  check_all<TestType,
+            ls::convolution_geometry{.in_channels = 3,
+                                     .in = {9, 20},
+                                     .out_channels = 64,
+                                     .kernel = {3},
+                                     .padding = {1},
+                                     .relu = true,
+                                     .input_gradient = false},
+            ls::convolution_geometry{.in_channels = 1, .in = {4, 7}, .out_channels = 32, .kernel = {3, 2}},
+            ls::convolution_geometry{.in_channels = 1, .in = {3, 5}, .out_channels = 32, .kernel = {3}},
+            ls::convolution_geometry{.in_channels = 4,
+                                     .in = {4, 9},
+                                     .out_channels = 32,
+                                     .kernel = {3, 5},
+                                     .stride = {1, 2},
+                                     .padding = {2, 3},
+                                     .bias = false},
+            ls::convolution_geometry{
+                .in_channels = 2, .in = {12, 40}, .out_channels = 96, .kernel = {3, 1}, .input_gradient = false}>();
+}
+
 TEMPLATE_LIST_TEST_CASE("convolution without gradients of its parameters", "[convolution]", backends) {
   check_all<TestType,
             ls::convolution_geometry{.in_channels = 3,

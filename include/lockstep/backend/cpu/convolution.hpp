@@ -6,6 +6,7 @@
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/narrow_convolution.hpp>
+#include <lockstep/backend/cpu/winograd.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/tensor.hpp>
@@ -24,6 +25,7 @@ class convolution_runner {
 
   /// y = relu_if(x * w + b).
   void forward(context& c, const float* x, const float* w, const float* b, float* y) {
+    if (winograd_forward_) return (*winograd_forward_)(samples_, x, w, g_.bias ? b : nullptr, y);
     if (narrow_forward_) return (*narrow_forward_)(samples_, x, w, g_.bias ? b : nullptr, y);
     src_.load(c.stream(), x);
     weights_.load(c.stream(), w);
@@ -37,7 +39,9 @@ class convolution_runner {
   /// the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
-    if (narrow_gradient_)
+    if (winograd_gradient_)
+      (*winograd_gradient_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
+    else if (narrow_gradient_)
       (*narrow_gradient_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
     else if (g_.parameter_gradient)
       backward_weights(c, x, dy, dw, db, accumulate);
@@ -108,11 +112,15 @@ class convolution_runner {
   }
 
   [[gnu::cold, gnu::noinline]] void build(const context& c) {
-    // Kernels of our own run in one thread.
-    const bool is_narrow = narrow::takes(g_) && c.threads() == 1;
-    if (is_narrow) narrow_forward_.emplace(g_);
-    if (is_narrow && g_.parameter_gradient) narrow_gradient_.emplace(g_);
-    if (!is_narrow || g_.input_gradient) build_onednn(c.engine());
+    is_narrow_ = narrow::takes(g_) && c.threads() == 1;  // kernels of our own run in one thread
+    if (is_narrow_ && narrow::takes_winograd(g_)) {
+      winograd_forward_.emplace(g_);
+      if (g_.parameter_gradient) winograd_gradient_.emplace(g_);
+    } else if (is_narrow_) {
+      narrow_forward_.emplace(g_);
+      if (g_.parameter_gradient) narrow_gradient_.emplace(g_);
+    }
+    if (!is_narrow_ || g_.input_gradient) build_onednn(c.engine());
   }
 
   /// What no kernel of our own does.
@@ -126,7 +134,7 @@ class convolution_runner {
     const auto w = onednn::convolution_weights(g_, false);
 
     const auto forward = choose(engine, onednn::pass::forward, d, nullptr);
-    if (!narrow_forward_) {
+    if (!is_narrow_) {
       src_.create(engine, d.x, onednn::query(forward, dnnl_query_src_md), true);
       weights_.create(engine, w, onednn::query(forward, dnnl_query_weights_md), true);
       dst_.create(engine, d.y, onednn::query(forward, dnnl_query_dst_md), false);
@@ -139,7 +147,7 @@ class convolution_runner {
       scratch_.add(forward_, forward, engine);
     }
 
-    if (g_.parameter_gradient && !narrow_gradient_) {
+    if (g_.parameter_gradient && !is_narrow_) {
       const auto back = choose(engine, onednn::pass::backward_weights, d, forward.get());
       back_src_.create(engine, d.x, onednn::query(back, dnnl_query_src_md), true);
       back_dst_.create(engine, d.y, onednn::query(back, dnnl_query_diff_dst_md), true);
@@ -170,8 +178,11 @@ class convolution_runner {
 
   convolution_geometry g_;
   std::int64_t samples_;
+  bool is_narrow_ = false;  ///< forward and weight gradient by kernels of our own
   std::optional<narrow::convolution_forward> narrow_forward_;
   std::optional<narrow::weight_gradient> narrow_gradient_;
+  std::optional<narrow::winograd_forward> winograd_forward_;
+  std::optional<narrow::winograd_gradient> winograd_gradient_;
   onednn::operand src_, weights_, dst_;
   onednn::operand back_src_, back_dst_, weights_gradient_;
   onednn::operand data_src_, data_dst_, data_weights_;

@@ -59,6 +59,19 @@ LOCKSTEP_TARGET_AVX2 void forward_pixels(const forward_shape& f, std::int64_t ti
   }
 }
 
+/// sums[t][0 .. 32) += sum[t], for taps that lie `channels` apart.
+template <int Taps>
+LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void add_sums(const float8 (&sum)[Taps][4], std::int64_t channels,
+                                                          float* LOCKSTEP_RESTRICT sums) {
+#pragma GCC unroll 4
+  for (int t = 0; t < Taps; ++t)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      float* to = sums + t * channels + 8 * k;
+      store8(to, load8(to) + sum[t][k]);
+    }
+}
+
 /// `rows` output rows, `Taps` neighbouring taps, 32 channels: sums[t][c] += sum over pixels of x[pixel][t]
 /// dy[pixel][c]. Steps are distances in elements: x between pixels and between rows, dy between pixels (rows follow
 /// each other).
@@ -83,13 +96,7 @@ LOCKSTEP_TARGET_AVX2 inline void row_product(std::int64_t rows, std::int64_t pix
       }
     }
   }
-#pragma GCC unroll 4
-  for (int t = 0; t < Taps; ++t)
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) {
-      float* to = sums + t * channels + 8 * k;
-      store8(to, load8(to) + sum[t][k]);
-    }
+  add_sums(sum, channels, sums);
 }
 
 /// sums[c] += sum over the pixels of dy[pixel][c], 32 channels.
@@ -137,10 +144,11 @@ inline void column_sums(std::int64_t pixels, const float* dy, std::int64_t chann
 /// One picture at a time in a frame of zeros, as wide as the padding.
 class padded_picture {
  public:
-  explicit padded_picture(const convolution_geometry& g)
+  /// `spare_rows` more rows of zeros lie below the frame.
+  explicit padded_picture(const convolution_geometry& g, std::int64_t spare_rows = 0)
       : g_(g),
         row_((g.in.width + 2 * g.padding.width) * g.in_channels),
-        values_((g.in.height + 2 * g.padding.height) * row_) {
+        values_((g.in.height + 2 * g.padding.height + spare_rows) * row_) {
     std::fill_n(values_.data(), values_.size(), 0.F);
   }
 
