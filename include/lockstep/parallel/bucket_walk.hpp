@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include <lockstep/parallel/bucket.hpp>
+#include <lockstep/parallel/ranges.hpp>
 
 namespace lockstep::detail {
 
@@ -20,16 +21,23 @@ class bucket_walk {
   void completed(int node, const CompleteFrom& complete_from, const Send& send) {
     if (buckets.ready[static_cast<std::size_t>(node)] < 0) return;
     complete_from(buckets.buckets[next_].first);
-    send(next_++);
+    pass_on(send);
   }
 
   /// Nothing more will be added to any bucket: calls send(b) for those that are left.
   template <class Send>
   void rest(const Send& send) {
-    while (next_ < count) send(next_++);
+    while (next_ < count) pass_on(send);
   }
 
  private:
+  template <class Send>
+  void pass_on(const Send& send) {
+    [[maybe_unused]] shown_range<B> range;
+    if constexpr (shows_ranges<B>) range.begin(label().append("gradients of bucket ").append(next_).c_str());
+    send(next_++);
+  }
+
   std::size_t next_ = 0;
 };
 

@@ -21,6 +21,7 @@
 #include <lockstep/parallel/home.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/policies.hpp>
+#include <lockstep/parallel/ranges.hpp>
 #include <lockstep/parallel/ranks.hpp>
 #include <lockstep/parallel/replica.hpp>
 #include <lockstep/parallel/shard.hpp>
@@ -266,6 +267,7 @@ struct trainer_engine {
       };
       const auto close = [&] {
         self.position.set(activity::update);
+        [[maybe_unused]] const shown_range<backend_type> range("the update");
         const std::int64_t finishing = spans.now();
         finish(r, [&](const auto& f) { return meet(state, r, f); });
         spans.span(finishing, activity::update);

@@ -14,6 +14,8 @@
 #include <lockstep/model/observer.hpp>
 #include <lockstep/parallel/evaluation.hpp>
 #include <lockstep/parallel/gradient_tree.hpp>
+#include <lockstep/parallel/naming.hpp>
+#include <lockstep/parallel/ranges.hpp>
 #include <lockstep/parallel/shard.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
@@ -39,18 +41,6 @@ class replica_position {
   alignas(64) std::atomic<std::uint32_t> now_{static_cast<std::uint32_t>(activity::wait) << 24U};
 };
 
-/// `backward of conv2`: what a replica does, in words. Layers without a name go by their position.
-template <class Model, class B>
-[[nodiscard]] std::string doing(activity what, int node) {
-  constexpr std::array<std::string_view, 7> names{"forward", "the loss",      "backward",  "adding up gradients",
-                                                  "waiting", "communicating", "the update"};
-  std::string text(names[static_cast<std::size_t>(what)]);
-  if (node < 0) return text;
-  const int leaf = Model::template plan<B>.nodes[static_cast<std::size_t>(node)].leaf;
-  return text.append(" of ").append(leaf < 0 ? "a change of order"
-                                             : Model::paths[static_cast<std::size_t>(leaf)].view());
-}
-
 /// One track of a timeline, or nothing: measures a span at the cost of a branch when nothing is recorded.
 struct track {
   timeline* record = nullptr;
@@ -63,8 +53,9 @@ struct track {
   }
 };
 
-/// Follows a replica through its pass: writes down where it is, records spans, and says when gradients are complete.
-template <class B, class OnComplete>
+/// Follows a replica through its pass: writes down where it is, records spans, shows ranges, and says when gradients
+/// are complete.
+template <class Model, class B, class OnComplete>
 class replica_observer {
  public:
   /// `on_complete(node)` is called after the last backward of a node in the pass, when `closing`.
@@ -75,6 +66,7 @@ class replica_observer {
   void micro_shard(bool last) noexcept { last_ = closing_ && last; }
   void begin(pass_part part, int node) noexcept {
     position_.set(activity_of(part), node);
+    if constexpr (shows_ranges<B>) range_.begin(label_of<Model, B>(activity_of(part), node).c_str());
     begin_ = spans_.now();
   }
   void end(pass_part part, int node) {
@@ -82,6 +74,7 @@ class replica_observer {
     if constexpr (!B::host_memory)
       if (spans_.record != nullptr) B::finish(context_);
     spans_.span(begin_, activity_of(part), node);
+    range_.end();
     if (last_ && part == pass_part::backward) on_complete_(node);
   }
 
@@ -98,6 +91,7 @@ class replica_observer {
   bool closing_;
   bool last_ = false;
   std::int64_t begin_ = 0;
+  [[no_unique_address]] shown_range<B> range_;
   const OnComplete& on_complete_;
 };
 
@@ -236,7 +230,7 @@ class replica {
               parameters, to, images_.data() + offset * plan.input.size(),
               targets_.data() + offset * loss_type::target_size(plan.output), part.count, now_.get(), part.first,
               losses + i, accumulate,
-              replica_observer<B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
+              replica_observer<Model, B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
         },
         [&](int i) { return executor.in_one_piece(part_of(i).count); }, add);
     losses_.fetch(context());

@@ -17,6 +17,7 @@
 #include <lockstep/backend/cuda/memory.hpp>
 #include <lockstep/backend/cuda/order.hpp>
 #include <lockstep/backend/cuda/pooling.hpp>
+#include <lockstep/backend/cuda/range.hpp>
 #include <lockstep/backend/cuda/transfer.hpp>
 #include <lockstep/backend/cuda/update.hpp>
 #include <lockstep/core/config.hpp>
@@ -56,6 +57,7 @@ struct cuda {
   template <class T>
   using mirrored = cuda_backend::mirrored<T>;
   using fence = cuda_backend::fence;
+  using range = cuda_backend::range;
 #if LOCKSTEP_HAS_NCCL()
   template <std::size_t N>
   using collective = cuda_backend::collective<N>;

@@ -1,0 +1,35 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <lockstep/parallel/timeline.hpp>
+
+namespace lockstep::detail {
+
+/// What a replica does, in words.
+[[nodiscard]] constexpr std::string_view words_for(activity what) {
+  constexpr std::array<std::string_view, 7> names{"forward", "the loss",      "backward",  "adding up gradients",
+                                                  "waiting", "communicating", "the update"};
+  return names[static_cast<std::size_t>(what)];
+}
+
+/// The layer of a node of the plan: its path, in which unnamed layers go by their position; or a change of order.
+template <class Model, class B>
+[[nodiscard]] constexpr std::string_view words_for_node(int node) {
+  const int leaf = Model::template plan<B>.nodes[static_cast<std::size_t>(node)].leaf;
+  return leaf < 0 ? std::string_view("a change of order") : Model::paths[static_cast<std::size_t>(leaf)].view();
+}
+
+/// `backward of conv2`; without a node `the update`.
+template <class Model, class B>
+[[nodiscard]] std::string doing(activity what, int node) {
+  std::string text(words_for(what));
+  if (node >= 0) text.append(" of ").append(words_for_node<Model, B>(node));
+  return text;
+}
+
+}  // namespace lockstep::detail
