@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "parallel/reproducible.hpp"
+#include "support/fuse.hpp"
 #include "support/queued_backend.hpp"
 #include "support/user_layer.hpp"
 
@@ -133,35 +134,6 @@ TEST_CASE("a placement that makes no sense is refused", "[asynchronous]") {
   CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, -1, 2}}), ls::value_error);
   CHECK_THROWS_AS((ls::data_parallel<regression, 2>({}, {}, {.devices = {0, 1}})), ls::value_error);
 }
-
-namespace {
-
-/// Hands on what arrives, until it is told to fail on one thread's replica.
-struct fuse : same_extents {
-  static inline std::atomic<int> calls_left{1 << 30};
-
-  static constexpr std::string_view kind = "fuse";
-  template <class B, ls::node_traits T>
-  class op {
-    using value = typename B::value_type;
-    using context = typename B::context;
-
-   public:
-    op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
-    void forward(context& c, const ls::pass&, const value* x, const value*, value* y) {
-      if (calls_left.fetch_sub(1) == 1) throw std::domain_error("blown");
-      B::copy(c, count_, x, y);
-    }
-    void backward(context& c, const ls::pass&, const ls::backward_arguments<value>& a) {
-      if constexpr (T.input_gradient) B::copy(c, count_, static_cast<const value*>(a.dy), a.dx);
-    }
-
-   private:
-    std::int64_t count_;
-  };
-};
-
-}  // namespace
 
 TEST_CASE("a replica that fails on a device of its own leaves none waiting", "[asynchronous]") {
   using model = ls::model<ls::sequential<ls::linear<4>, fuse, ls::linear<2>>, ls::input<3>, ls::mean_squared_error>;

@@ -1,16 +1,14 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "parallel/reproducible.hpp"
+#include "support/fuse.hpp"
 #include "support/queued_backend.hpp"
-#include "support/user_layer.hpp"
 
 #include <lockstep/parallel/ranges.hpp>
 
@@ -51,32 +49,7 @@ struct ranged : queued {
 
 std::map<std::string, int> taken() { return std::exchange(noted().begun, {}); }
 
-/// Hands on what arrives, or fails.
-struct fragile : same_extents {
-  static inline std::atomic<bool> fails{false};
-
-  static constexpr std::string_view kind = "fragile";
-  template <class B, ls::node_traits T>
-  class op {
-    using value = typename B::value_type;
-    using context = typename B::context;
-
-   public:
-    op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
-    void forward(context& c, const ls::pass&, const value* x, const value*, value* y) {
-      if (fails) throw std::runtime_error("broken");
-      B::copy(c, count_, x, y);
-    }
-    void backward(context& c, const ls::pass&, const ls::backward_arguments<value>& a) {
-      if constexpr (T.input_gradient) B::copy(c, count_, static_cast<const value*>(a.dy), a.dx);
-    }
-
-   private:
-    std::int64_t count_;
-  };
-};
-
-using net = ls::sequential<ls::named<"first", ls::linear<8>>, ls::relu, fragile, ls::linear<3>>;
+using net = ls::sequential<ls::named<"first", ls::linear<8>>, ls::relu, fuse, ls::linear<3>>;
 using model = ls::model<net, ls::input<4>, ls::mean_squared_error>;
 using trainer_type = ls::data_parallel<model, 2, ranged, ls::bucket_bytes<64, 64>>;
 constexpr auto buckets = ls::plan_buckets<ls::bucket_bytes<64, 64>>(model::plan<ranged>, sizeof(float));
@@ -103,9 +76,8 @@ TEST_CASE("a step that fails leaves no range open", "[ranges]") {
   const auto x = draws<float>(1, 6 * 4);
   const auto t = draws<float>(2, 6 * 3);
   static_cast<void>(taken());
-  fragile::fails = true;
+  fuse::calls_left = 1;
   CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::replica_error);
-  fragile::fails = false;
   CHECK(taken().contains("forward of 2"));
   CHECK(noted().open == 0);
 }
