@@ -7,13 +7,12 @@
 
 #include "backend/support.hpp"
 
-// The CPU backend chooses between two kernels at run time; here both run on the same machine.
+// The CPU backend chooses between kernels at run time; here all that the machine can run do.
 
 namespace {
 
 using namespace lockstep_test;
 namespace narrow = lockstep::cpu_backend::narrow;
-using lockstep::cpu_backend::has_avx2;
 
 using floats = array<ls::cpu>;
 
@@ -95,22 +94,20 @@ void check_portable() {
     }
 }
 
-#if LOCKSTEP_X86_64()
-template <ls::linear_geometry G>
-void check_twins() {
+template <class V, ls::linear_geometry G>
+void check_vectors() {
   for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 8, 33})
     for (const bool accumulate : {false, true}) {
       CAPTURE(G.in, G.out, n, accumulate);
       const problem<G> p(n, accumulate);
-      floats partial(filled(n * G.out * 8, poison));
+      floats partial(filled(n * narrow::partial_sums<G>, poison));
       const auto forward = [&](std::int64_t samples, const float* x, const float* w, const float* b, float* y) {
-        narrow::forward_avx2<G>(samples, x, w, b, y, partial.data());
+        narrow::forward<G, V>(samples, x, w, b, y, partial.data());
       };
-      check_same<G>(run<G>(p, forward, narrow::backward_avx2<G>), run_portable<G>(p), n);
-      CHECK(partial.read().size() == static_cast<std::size_t>(n * G.out * 8));
+      check_same<G>(run<G>(p, forward, narrow::backward<G, V>), run_exactly<G>(p), n);
+      CHECK(partial.read().size() == static_cast<std::size_t>(n * narrow::partial_sums<G>));
     }
 }
-#endif
 
 constexpr ls::linear_geometry one{.in = 1, .out = 1, .bias = false};
 constexpr ls::linear_geometry short_row{.in = 7, .out = 3, .relu = true};
@@ -139,16 +136,13 @@ TEST_CASE("the portable narrow kernels match the oracle") {
   check_portable<many_panels>();
 }
 
-TEST_CASE("the AVX2 narrow kernels match their portable twins") {
-#if LOCKSTEP_X86_64()
-  if (!has_avx2()) LOCKSTEP_SKIP("this machine has no AVX2");
-  check_twins<one>();
-  check_twins<short_row>();
-  check_twins<one_panel>();
-  check_twins<ragged>();
-  check_twins<many_panels>();
-  check_twins<far_ahead>();
-#else
-  LOCKSTEP_SKIP("the AVX2 kernels exist on x86-64 only");
-#endif
+TEMPLATE_TEST_CASE("the narrow kernels for vectors match the oracle", "", lockstep::cpu_backend::float8,
+                   lockstep::cpu_backend::float16) {
+  if (!lockstep::cpu_backend::has<TestType>()) LOCKSTEP_SKIP("this machine has no vectors of this width");
+  check_vectors<TestType, one>();
+  check_vectors<TestType, short_row>();
+  check_vectors<TestType, one_panel>();
+  check_vectors<TestType, ragged>();
+  check_vectors<TestType, many_panels>();
+  check_vectors<TestType, far_ahead>();
 }

@@ -32,13 +32,23 @@
 #define LOCKSTEP_HAS_NCCL() 1
 #endif
 
-/// 1 on x86-64, where kernels exist twice: for the baseline and for AVX2 with FMA, chosen at run time.
+/// 1 on x86-64, where kernels exist for the baseline, for AVX2 with FMA, and for AVX-512; the machine chooses when they
+/// run.
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define LOCKSTEP_X86_64() 1
 #define LOCKSTEP_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define LOCKSTEP_TARGET_AVX512 __attribute__((target("avx512f,avx512vl,avx2,fma")))
 #else
 #define LOCKSTEP_X86_64() 0
 #define LOCKSTEP_TARGET_AVX2
+#define LOCKSTEP_TARGET_AVX512
+#endif
+
+/// Keeps the vector `v` in a register: g++ would fold its load or broadcast into each use, and so repeat it.
+#if LOCKSTEP_X86_64() && !defined(__clang__)
+#define LOCKSTEP_IN_REGISTER(v) asm("" : "+v"(v))
+#else
+#define LOCKSTEP_IN_REGISTER(v) static_cast<void>(v)
 #endif
 
 /// Two pointers so marked never overlap.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/narrow_convolution.hpp>
@@ -25,8 +26,14 @@ class convolution_runner {
 
   /// y = relu_if(x * w + b).
   void forward(context& c, const float* x, const float* w, const float* b, float* y) {
-    if (winograd_forward_) return (*winograd_forward_)(samples_, x, w, g_.bias ? b : nullptr, y);
-    if (narrow_forward_) return (*narrow_forward_)(samples_, x, w, g_.bias ? b : nullptr, y);
+    if (is_narrow_)
+      return with_widest([&]<class V>(std::type_identity<V>) {
+        const float* bias = g_.bias ? b : nullptr;
+        if (winograd_forward_)
+          winograd_forward_->run<V>(samples_, x, w, bias, y);
+        else
+          narrow_forward_->run<V>(samples_, x, w, bias, y);
+      });
     src_.load(c.stream(), x);
     weights_.load(c.stream(), w);
     if (g_.bias) onednn::set_address(bias_.get(), b);
@@ -39,10 +46,14 @@ class convolution_runner {
   /// the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
-    if (winograd_gradient_)
-      (*winograd_gradient_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
-    else if (narrow_gradient_)
-      (*narrow_gradient_)(samples_, x, dy, dw, g_.bias ? db : nullptr, accumulate);
+    if (g_.parameter_gradient && is_narrow_)
+      with_widest([&]<class V>(std::type_identity<V>) {
+        float* bias = g_.bias ? db : nullptr;
+        if (winograd_gradient_)
+          winograd_gradient_->run<V>(samples_, x, dy, dw, bias, accumulate);
+        else
+          narrow_gradient_->run<V>(samples_, x, dy, dw, bias, accumulate);
+      });
     else if (g_.parameter_gradient)
       backward_weights(c, x, dy, dw, db, accumulate);
     if (g_.input_gradient) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/loop.hpp>
@@ -23,7 +24,7 @@ class linear {
   linear(context& c, std::int64_t samples)
       : samples_(samples),
         by_panels_(is_wide && has_avx2() && c.threads() == 1),
-        partial_(is_narrow && has_avx2() ? samples * G.out * 8 : 0),
+        partial_(is_narrow && has_avx2() ? samples * narrow::partial_sums<G> : 0),
         plain_(is_wide && !by_panels_ ? G.in * G.out : 0) {}
 
   /// Position of PyTorch's weight[o][i] in the flat range.
@@ -35,15 +36,15 @@ class linear {
   /// y (n x out) = x (n x in) w^T + b, then relu if G.relu.
   void forward(context&, const float* x, const float* w, const float* b, float* y) {
     if constexpr (is_narrow) {
-#if LOCKSTEP_X86_64()
-      if (has_avx2()) return narrow::forward_avx2<G>(samples_, x, w, b, y, partial_.data());
-#endif
-      narrow::forward_portable<G>(samples_, x, w, b, y);
+      if (has_avx2())
+        with_vectors(
+            [&]<class V>(std::type_identity<V>) { narrow::forward<G, V>(samples_, x, w, b, y, partial_.data()); });
+      else
+        narrow::forward_portable<G>(samples_, x, w, b, y);
     } else {
-#if LOCKSTEP_X86_64()
       if constexpr (is_wide)
-        if (by_panels_) return wide::forward(G, samples_, x, w, b, y);
-#endif
+        if (by_panels_)
+          return with_widest([&]<class V>(std::type_identity<V>) { wide::forward<V>(G, samples_, x, w, b, y); });
       onednn::sgemm('N', 'T', samples_, G.out, G.in, x, G.in, in_plain_order(w), G.in, 0.F, y);
       finish(y, b);
     }
@@ -55,20 +56,20 @@ class linear {
                 bool accumulate) {
     if constexpr (G.bias && G.parameter_gradient) sum_columns(dy, db, accumulate);
     if constexpr (is_narrow) {
-#if LOCKSTEP_X86_64()
-      if (has_avx2()) return narrow::backward_avx2<G>(samples_, x, dy, w, dx, dw, accumulate);
-#endif
-      narrow::backward_portable<G>(samples_, x, dy, w, dx, dw, accumulate);
+      if (has_avx2())
+        with_vectors(
+            [&]<class V>(std::type_identity<V>) { narrow::backward<G, V>(samples_, x, dy, w, dx, dw, accumulate); });
+      else
+        narrow::backward_portable<G>(samples_, x, dy, w, dx, dw, accumulate);
     } else {
-#if LOCKSTEP_X86_64()
       if constexpr (is_wide)
         if (by_panels_) {
           float* scratch = c.workspace(wide::backward_scratch(G, samples_));
-          if constexpr (G.parameter_gradient) wide::backward_weights(G, samples_, x, dy, dw, accumulate, scratch);
-          if constexpr (G.input_gradient) wide::backward_input(G, samples_, x, dy, w, dx, scratch);
-          return;
+          return with_widest([&]<class V>(std::type_identity<V>) {
+            if constexpr (G.parameter_gradient) wide::backward_weights<V>(G, samples_, x, dy, dw, accumulate, scratch);
+            if constexpr (G.input_gradient) wide::backward_input<V>(G, samples_, x, dy, w, dx, scratch);
+          });
         }
-#endif
       if constexpr (G.parameter_gradient) backward_weights(c, x, dy, dw, accumulate);
       if constexpr (G.input_gradient) {
         // dx itself may lie where x does, which the mask needs.
@@ -81,6 +82,16 @@ class linear {
   }
 
  private:
+  /// f(std::type_identity<V>{}) for the vectors of the narrow kernels. Few inputs would leave most lanes of wide ones
+  /// unused.
+  template <class F>
+  static void with_vectors(const F& f) {
+    if constexpr (G.in % lanes<float16> == 0 || G.in >= 256)
+      with_widest(f);
+    else
+      f(std::type_identity<float8>{});
+  }
+
   /// The weights as oneDNN reads them.
   [[nodiscard]] const float* in_plain_order(const float* w) {
     if constexpr (!is_wide) return w;

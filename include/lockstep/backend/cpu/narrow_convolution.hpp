@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
@@ -12,9 +13,9 @@
 /// \file
 /// A convolution of few input channels, the first layer of most picture networks, where general libraries leave a
 /// sixth (forward) to a half (weight gradient) of the machine's speed unused. Forward is a matrix product of pixels x
-/// taps and taps x channels, with 6 pixels x 16 channels in registers; the weight gradient one of taps x pixels and
-/// pixels x channels, with the pixels of some output rows in the first-level cache and 3 taps x 32 channels in
-/// registers.
+/// taps and taps x channels, with 6 pixels x two vectors of channels in registers; the weight gradient one of taps x
+/// pixels and pixels x channels, with the pixels of some output rows in the first-level cache and 3 or 9 taps x 32
+/// channels in registers.
 
 namespace lockstep::cpu_backend::narrow {
 
@@ -26,120 +27,146 @@ namespace lockstep::cpu_backend::narrow {
 
 /// What `forward_pixels` needs besides its operands. Steps are distances in elements of x.
 struct forward_shape {
-  std::int64_t channels;       ///< output channels, a multiple of 16
+  std::int64_t channels;       ///< output channels, a multiple of 32
   std::int64_t kernel_height;  ///< rows of taps
   std::int64_t taps;           ///< taps of a row, input channels included: they lie close in x
   std::int64_t pixel_step, row_step;
   bool relu;
 };
 
-#if LOCKSTEP_X86_64()
+/// Output channels of a tile of forward: two vectors.
+template <class V>
+inline constexpr std::int64_t block_channels = 2 * lanes<V>;
 
-/// `tiles` tiles of `Pixels` neighbouring pixels: y = relu_if(b + x w), weights as channels / 16 x taps x 16.
+/// Stores the sums of neighbouring pixels, behind a relu if asked for.
+template <class V, int Pixels>
+LOCKSTEP_ALWAYS_INLINE void store_pixels(bool rectify, V (&sum)[Pixels][2], float* LOCKSTEP_RESTRICT y,
+                                         std::int64_t channels) {
+  if (rectify)
+#pragma GCC unroll 6
+    for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) relu(sum[p][v]);
+#pragma GCC unroll 6
+  for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) store(y + p * channels + lanes<V> * v, sum[p][v]);
+}
+
+/// `tiles` tiles of `Pixels` neighbouring pixels: y = relu_if(b + x w), weights as channels / block x taps x block.
 template <int Pixels>
-LOCKSTEP_TARGET_AVX2 void forward_pixels(const forward_shape& f, std::int64_t tiles, const float* LOCKSTEP_RESTRICT x,
+struct forward_pixels {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const forward_shape& f, std::int64_t tiles, const float* LOCKSTEP_RESTRICT x,
                                          const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
                                          float* LOCKSTEP_RESTRICT y) {
-  for (; tiles > 0; --tiles, x += Pixels * f.pixel_step, y += Pixels * f.channels) {
-    const float* tap = w;
-    for (std::int64_t c = 0; c < f.channels; c += 16) {
-      float8 sum[Pixels][2];
+    constexpr std::int64_t block = block_channels<V>;
+    for (; tiles > 0; --tiles, x += Pixels * f.pixel_step, y += Pixels * f.channels) {
+      const float* tap = w;
+      for (std::int64_t c = 0; c < f.channels; c += block) {
+        V sum[Pixels][2];
 #pragma GCC unroll 6
-      for (int p = 0; p < Pixels; ++p)
+        for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) sum[p][v] = load8(b + c + 8 * v);
-      const float* row = x;
-      for (std::int64_t h = 0; h < f.kernel_height; ++h, row += f.row_step, tap += f.taps * 16)
-        multiply_add(f.taps, row, f.pixel_step, 1, tap, 16, sum);
-#pragma GCC unroll 6
-      for (int p = 0; p < Pixels; ++p)
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) store8(y + p * f.channels + c + 8 * v, f.relu ? relu8(sum[p][v]) : sum[p][v]);
-    }
-  }
-}
-
-/// sums[t][0 .. 32) += sum[t], for taps that lie `channels` apart.
-template <int Taps>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void add_sums(const float8 (&sum)[Taps][4], std::int64_t channels,
-                                                          float* LOCKSTEP_RESTRICT sums) {
-#pragma GCC unroll 4
-  for (int t = 0; t < Taps; ++t)
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) {
-      float* to = sums + t * channels + 8 * k;
-      store8(to, load8(to) + sum[t][k]);
-    }
-}
-
-/// `rows` output rows, `Taps` neighbouring taps, 32 channels: sums[t][c] += sum over pixels of x[pixel][t]
-/// dy[pixel][c]. Steps are distances in elements: x between pixels and between rows, dy between pixels (rows follow
-/// each other).
-template <int Taps>
-LOCKSTEP_TARGET_AVX2 inline void row_product(std::int64_t rows, std::int64_t pixels, const float* LOCKSTEP_RESTRICT x,
-                                             std::int64_t x_step, std::int64_t x_row, const float* LOCKSTEP_RESTRICT dy,
-                                             std::int64_t channels, float* LOCKSTEP_RESTRICT sums) {
-  float8 sum[Taps][4] = {};
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const float* in = x + r * x_row;
-    for (std::int64_t p = 0; p < pixels; ++p, in += x_step, dy += channels) {
-      // Three broadcast taps, one row vector at a time and twelve sums: exactly the sixteen registers there are.
-      float8 v[Taps];
-#pragma GCC unroll 4
-      for (int t = 0; t < Taps; ++t) v[t] = broadcast8(in[t]);
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) {
-        float8 d = load8(dy + 8 * k);
-        asm("" : "+x"(d));  // one load for three uses; folded into each product it would be three
-#pragma GCC unroll 4
-        for (int t = 0; t < Taps; ++t) sum[t][k] += d * v[t];
+          for (int v = 0; v < 2; ++v) load(sum[p][v], b + c + lanes<V> * v);
+        const float* row = x;
+        for (std::int64_t h = 0; h < f.kernel_height; ++h, row += f.row_step, tap += f.taps * block)
+          multiply_add(f.taps, row, f.pixel_step, 1, tap, block, lanes<V>, sum);
+        store_pixels(f.relu, sum, y + c, f.channels);
       }
     }
   }
-  add_sums(sum, channels, sums);
-}
+};
 
-/// sums[c] += sum over the pixels of dy[pixel][c], 32 channels.
-LOCKSTEP_TARGET_AVX2 inline void column_sums(std::int64_t pixels, const float* LOCKSTEP_RESTRICT dy,
-                                             std::int64_t channels, float* LOCKSTEP_RESTRICT sums) {
-  float8 sum[4] = {};
-  for (std::int64_t p = 0; p < pixels; ++p, dy += channels)
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) sum[k] += load8(dy + 8 * k);
-#pragma GCC unroll 4
-  for (int k = 0; k < 4; ++k) store8(sums + 8 * k, load8(sums + 8 * k) + sum[k]);
-}
+/// Channels of a tile of the weight gradient.
+inline constexpr std::int64_t gradient_channels = 32;
 
-#else
+/// What `row_product` needs besides its operands. Steps are distances in elements: from pixel to pixel, and from row to
+/// row.
+struct product_shape {
+  std::int64_t rows, pixels;
+  std::int64_t x_step, x_row;
+  std::int64_t dy_step, dy_row;
+  std::int64_t channels;  ///< from the sums of a tap to those of the next
+};
 
-template <int Pixels>
-void forward_pixels(const forward_shape& f, std::int64_t tiles, const float* x, const float* w, const float* b,
-                    float* y) {
-  for (std::int64_t p = 0; p < tiles * Pixels; ++p, x += f.pixel_step, y += f.channels)
-    for (std::int64_t c = 0; c < f.channels; ++c) {
-      const float* tap = w + c / 16 * 16 * f.kernel_height * f.taps + c % 16;
-      float sum = b[c];
-      for (std::int64_t h = 0; h < f.kernel_height; ++h)
-        for (std::int64_t t = 0; t < f.taps; ++t, tap += 16) sum += x[h * f.row_step + t] * *tap;
-      y[c] = f.relu && sum < 0.F ? 0.F : sum;
-    }
-}
-
+/// `Taps` neighbouring taps, 32 channels: sums[t][c] += sum over rows and pixels of x[pixel][t] dy[pixel][c].
 template <int Taps>
-void row_product(std::int64_t rows, std::int64_t pixels, const float* x, std::int64_t x_step, std::int64_t x_row,
-                 const float* dy, std::int64_t channels, float* sums) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t p = 0; p < pixels; ++p, dy += channels)
-      for (int t = 0; t < Taps; ++t)
-        for (std::int64_t c = 0; c < 32; ++c) sums[t * channels + c] += x[r * x_row + p * x_step + t] * dy[c];
-}
+struct row_product {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const product_shape& f, const float* LOCKSTEP_RESTRICT x,
+                                         const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT sums) {
+    constexpr int vectors = gradient_channels / lanes<V>;
+    V sum[Taps][vectors] = {};
+    for (std::int64_t r = 0; r < f.rows; ++r) {
+      const float* in = x + r * f.x_row;
+      const float* d = dy + r * f.dy_row;
+      for (std::int64_t p = 0; p < f.pixels; ++p, in += f.x_step, d += f.dy_step) {
+        if constexpr (Taps <= vectors) {
+          // The taps stay, the vectors come one by one: with three taps just the sixteen registers there are.
+          V v[Taps];
+#pragma GCC unroll 4
+          for (int t = 0; t < Taps; ++t) {
+            V value;
+            broadcast(value, in[t]);
+            v[t] = value;
+          }
+#pragma GCC unroll 4
+          for (int k = 0; k < vectors; ++k) {
+            V g;
+            load(g, d + lanes<V> * k);
+            LOCKSTEP_IN_REGISTER(g);
+#pragma GCC unroll 4
+            for (int t = 0; t < Taps; ++t) sum[t][k] += g * v[t];
+          }
+        } else {
+          multiply_add(1, in, 1, 0, d, 1, lanes<V>, sum);
+        }
+      }
+    }
+#pragma GCC unroll 9
+    for (int t = 0; t < Taps; ++t)
+#pragma GCC unroll 4
+      for (int k = 0; k < vectors; ++k) {
+        float* to = sums + t * f.channels + lanes<V> * k;
+        add_from(sum[t][k], to);
+        store(to, sum[t][k]);
+      }
+  }
+};
 
-inline void column_sums(std::int64_t pixels, const float* dy, std::int64_t channels, float* sums) {
-  for (std::int64_t p = 0; p < pixels; ++p, dy += channels)
-    for (std::int64_t c = 0; c < 32; ++c) sums[c] += dy[c];
-}
+/// sums[c] += sum over rows and pixels of dy[pixel][c], 32 channels.
+struct column_sums {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const product_shape& f, const float* LOCKSTEP_RESTRICT dy,
+                                         float* LOCKSTEP_RESTRICT sums) {
+    constexpr int vectors = gradient_channels / lanes<V>;
+    V sum[vectors];
+#pragma GCC unroll 4
+    for (int k = 0; k < vectors; ++k) load(sum[k], sums + lanes<V> * k);
+    for (std::int64_t r = 0; r < f.rows; ++r) {
+      const float* d = dy + r * f.dy_row;
+      for (std::int64_t p = 0; p < f.pixels; ++p, d += f.dy_step)
+#pragma GCC unroll 4
+        for (int k = 0; k < vectors; ++k) add_from(sum[k], d + lanes<V> * k);
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < vectors; ++k) store(sums + lanes<V> * k, sum[k]);
+  }
+};
 
-#endif
+/// The products of all `taps` taps of a row of the kernel: x from its first tap, sums from those of the first tap.
+template <class V>
+void tap_products(const product_shape& f, std::int64_t taps, const float* x, const float* dy, float* sums) {
+  std::int64_t t = 0;
+  const auto run = [&]<int Taps>(std::integral_constant<int, Taps>) {
+    for (; t + Taps <= taps; t += Taps) run_for<V, row_product<Taps>>(f, x + t, dy, sums + t * f.channels);
+  };
+  // Nine taps by two vectors of 16 lanes, or three by four of 8, are the sums that leave registers for the operands.
+  if constexpr (lanes<V> == 16) run(std::integral_constant<int, 9>{});
+  run(std::integral_constant<int, 3>{});
+  run(std::integral_constant<int, 1>{});
+}
 
 /// One picture at a time in a frame of zeros, as wide as the padding.
 class padded_picture {
@@ -183,8 +210,9 @@ class convolution_forward {
   }
 
   /// y = relu_if(x * w + b) for `samples` pictures, channels-last; weights in PyTorch's order, b may be null.
-  void operator()(std::int64_t samples, const float* x, const float* w, const float* b, float* y) {
-    pack(w);
+  template <class V>
+  void run(std::int64_t samples, const float* x, const float* w, const float* b, float* y) {
+    pack(w, block_channels<V>);
     if (b != nullptr) std::copy_n(b, g_.out_channels, bias_.data());
     const forward_shape shape{.channels = g_.out_channels,
                               .kernel_height = g_.kernel.height,
@@ -197,21 +225,21 @@ class convolution_forward {
       padded_.load(x);
       for (std::int64_t row = 0; row < out.height; ++row, y += out.width * g_.out_channels)
         each_height<6>(out.width, [&](auto pixels, std::int64_t first, std::int64_t tiles) {
-          forward_pixels<pixels>(shape, tiles, padded_.under(row, 0) + first * shape.pixel_step, weights_.data(),
-                                 bias_.data(), y + first * g_.out_channels);
+          run_for<V, forward_pixels<pixels>>(shape, tiles, padded_.under(row, 0) + first * shape.pixel_step,
+                                             weights_.data(), bias_.data(), y + first * g_.out_channels);
         });
     }
   }
 
  private:
-  /// From PyTorch's (out, in, height, width) to (out / 16, height, width, in, 16).
-  void pack(const float* w) {
+  /// From PyTorch's (out, in, height, width) to (out / block, height, width, in, block).
+  void pack(const float* w, std::int64_t block) {
     float* to = weights_.data();
     const std::int64_t area = g_.kernel.height * g_.kernel.width;
-    for (std::int64_t c = 0; c < g_.out_channels; c += 16)
+    for (std::int64_t c = 0; c < g_.out_channels; c += block)
       for (std::int64_t k = 0; k < area; ++k)
         for (std::int64_t i = 0; i < g_.in_channels; ++i)
-          for (std::int64_t o = c; o < c + 16; ++o) *to++ = w[(o * g_.in_channels + i) * area + k];
+          for (std::int64_t o = c; o < c + block; ++o) *to++ = w[(o * g_.in_channels + i) * area + k];
   }
 
   convolution_geometry g_;
@@ -226,7 +254,8 @@ class weight_gradient {
       : g_(g), padded_(g), sums_(g.weight_size() + g.out_channels) {}
 
   /// dw and db (+)= the gradients for `samples` pictures, channels-last; db may be null. Weights in PyTorch's order.
-  void operator()(std::int64_t samples, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
+  template <class V>
+  void run(std::int64_t samples, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
     std::fill_n(sums_.data(), sums_.size(), 0.F);
     const extent2 out = g_.out();
     for (std::int64_t s = 0; s < samples; ++s, x += g_.in_size(), dy += g_.out_size()) {
@@ -234,30 +263,30 @@ class weight_gradient {
       // As many rows at once as leave their gradients, 32 channels wide, in the first-level cache.
       const std::int64_t strip = std::max<std::int64_t>(1, 128 / out.width);
       for (std::int64_t row = 0; row < out.height; row += strip)
-        for (std::int64_t c = 0; c < g_.out_channels; c += 32)
-          strip_product(row, std::min(strip, out.height - row), c, dy + row * out.width * g_.out_channels + c,
-                        db != nullptr);
+        for (std::int64_t c = 0; c < g_.out_channels; c += gradient_channels)
+          strip_product<V>(row, std::min(strip, out.height - row), c, dy + row * out.width * g_.out_channels + c,
+                           db != nullptr);
     }
     store(dw, db, accumulate);
   }
 
  private:
   /// All taps for output rows [row, row + rows) and channels [c, c + 32).
+  template <class V>
   void strip_product(std::int64_t row, std::int64_t rows, std::int64_t c, const float* dy, bool bias) {
-    const std::int64_t width = g_.out().width;
     const std::int64_t channels = g_.out_channels;
     const std::int64_t taps = g_.kernel.width * g_.in_channels;
-    const std::int64_t step = g_.stride.width * g_.in_channels;
+    const product_shape shape{.rows = rows,
+                              .pixels = g_.out().width,
+                              .x_step = g_.stride.width * g_.in_channels,
+                              .x_row = g_.stride.height * padded_.row_step(),
+                              .dy_step = channels,
+                              .dy_row = g_.out().width * channels,
+                              .channels = channels};
     float* sums = sums_.data() + c;
-    for (std::int64_t kh = 0; kh < g_.kernel.height; ++kh) {
-      const float* x = padded_.under(row, kh);
-      const std::int64_t x_row = g_.stride.height * padded_.row_step();
-      std::int64_t t = 0;
-      for (; t + 3 <= taps; t += 3, sums += 3 * channels)
-        row_product<3>(rows, width, x + t, step, x_row, dy, channels, sums);
-      for (; t < taps; ++t, sums += channels) row_product<1>(rows, width, x + t, step, x_row, dy, channels, sums);
-    }
-    if (bias) column_sums(rows * width, dy, channels, sums);
+    for (std::int64_t kh = 0; kh < g_.kernel.height; ++kh, sums += taps * channels)
+      tap_products<V>(shape, taps, padded_.under(row, kh), dy, sums);
+    if (bias) run_for<V, column_sums>(shape, dy, sums);
   }
 
   /// From (height, width, in, out) to PyTorch's (out, in, height, width).

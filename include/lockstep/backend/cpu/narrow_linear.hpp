@@ -27,7 +27,7 @@ template <linear_geometry G>
   return start * G.out + o * std::min(panel, G.in - start) + (i - start);
 }
 
-/// Portable twin of `forward_avx2`.
+/// `forward` for machines without vectors.
 template <linear_geometry G>
 void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
                       const float* LOCKSTEP_RESTRICT b, float* LOCKSTEP_RESTRICT y) {
@@ -48,7 +48,7 @@ void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const fl
   }
 }
 
-/// Portable twin of `backward_avx2`.
+/// `backward` for machines without vectors.
 template <linear_geometry G>
 void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
                        const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw, bool accumulate) {
@@ -76,8 +76,6 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
   }
 }
 
-#if LOCKSTEP_X86_64()
-
 /// How many panels are walked before the partial sums are stored.
 inline constexpr std::int64_t panels_per_block = 8;
 
@@ -95,107 +93,128 @@ struct part_of {
   [[nodiscard]] constexpr part_of next() const { return {index + 1, count}; }
 };
 
-/// sum[s][k] += the products of one panel, eight inputs to a sum: `w` holds `width` weights of each output.
-template <linear_geometry G, int Samples, int Outputs, class Width>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_panel(const float* LOCKSTEP_RESTRICT x,
-                                                               const float* LOCKSTEP_RESTRICT w, Width width,
-                                                               float8 (&sum)[Samples][Outputs]) {
-  std::int64_t i = 0;
-  for (; i + 8 <= width; i += 8) {
-    float8 weights[Outputs];
-#pragma GCC unroll 10
-    for (int k = 0; k < Outputs; ++k) {
-      weights[k] = load8(w + k * width + i);
-      // One load for all samples; folded into each product it would be one for each.
-      if constexpr (Samples > 1) asm("" : "+x"(weights[k]));
-    }
-#pragma GCC unroll 2
-    for (int s = 0; s < Samples; ++s) {
-      float8 value = load8(x + s * G.in + i);
-      asm("" : "+x"(value));  // one load for all outputs
-#pragma GCC unroll 10
-      for (int k = 0; k < Outputs; ++k) sum[s][k] += value * weights[k];
-    }
-  }
-  if constexpr (G.in % 8 != 0)
-    for (; i < width; ++i)
-      for (int k = 0; k < Outputs; ++k)
-        for (int s = 0; s < Samples; ++s) sum[s][k][0] += x[s * G.in + i] * w[k * width + i];
-}
-
-/// `Outputs` outputs of `Samples` samples for the inputs [first, last), on top of `partial`. `part` of all such calls
-/// for these inputs: each asks for its share of the weights to come.
-template <linear_geometry G, int Samples, int Outputs>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_block(std::int64_t first, std::int64_t last,
-                                                               const float* LOCKSTEP_RESTRICT x,
-                                                               const float* LOCKSTEP_RESTRICT w, int o,
-                                                               float* LOCKSTEP_RESTRICT partial, part_of part) {
-  float8 sum[Samples][Outputs];
-#pragma GCC unroll 2
-  for (int s = 0; s < Samples; ++s)
-#pragma GCC unroll 10
-    for (int k = 0; k < Outputs; ++k) sum[s][k] = load8(partial + (s * G.out + o + k) * 8);
-  constexpr std::int64_t line = 16;
-  const std::int64_t ask = part.first(panel * G.out / line) * line;
-  const std::int64_t asked = part.next().first(panel * G.out / line) * line - ask;
-  for (std::int64_t start = first; start < last; start += panel) {
-    const float* in = x + start;
-    const float* rows = w + start * G.out;
-    if (start + forward_ahead + panel <= G.in) {
-      if (o == 0)
-        for (int s = 0; s < Samples; ++s) prefetch(in + s * G.in + forward_ahead, panel);
-      prefetch(rows + forward_ahead * G.out + ask, asked);
-    }
-    if (const std::int64_t width = G.in - start; G.in % panel == 0 || width >= panel)
-      forward_panel<G>(in, rows + o * panel, std::integral_constant<std::int64_t, panel>{}, sum);
-    else
-      forward_panel<G>(in, rows + o * width, width, sum);
-  }
-#pragma GCC unroll 2
-  for (int s = 0; s < Samples; ++s)
-#pragma GCC unroll 10
-    for (int k = 0; k < Outputs; ++k) store8(partial + (s * G.out + o + k) * 8, sum[s][k]);
-}
-
-/// Tiles that the outputs of `Samples` samples are cut into. Five outputs by two samples are ten sums, five weights and
-/// one input: the sixteen registers there are. Tiles of about equal width keep a narrow one from waiting for its own
-/// sums.
-template <linear_geometry G, int Samples>
-inline constexpr int forward_tiles = (static_cast<int>(G.out) + (Samples == 1 ? 9 : 4)) / (Samples == 1 ? 10 : 5);
-
-/// Tiles [Tile, forward_tiles) of `Samples` samples, whose first outputs are `Output`.
-template <linear_geometry G, int Samples, int Tile = 0, int Output = 0>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void forward_rows(std::int64_t first, std::int64_t last, const float* x,
-                                                              const float* w, float* partial, part_of part) {
-  constexpr int left = forward_tiles<G, Samples> - Tile;
-  if constexpr (left > 0) {
-    constexpr int now = (static_cast<int>(G.out) - Output + left - 1) / left;
-    forward_block<G, Samples, now>(first, last, x, w, Output, partial, part);
-    forward_rows<G, Samples, Tile + 1, Output + now>(first, last, x, w, partial, part.next());
-  }
-}
-
-/// y = x w^T + b for n samples. `partial` holds n * out * 8 floats of scratch. Cost: 2 n in out flops; x is read
-/// once for every five outputs, from the first-level cache after the first time.
+/// Sums in progress that `forward` keeps for each sample.
 template <linear_geometry G>
-LOCKSTEP_TARGET_AVX2 void forward_avx2(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
-                                       const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
-                                       float* LOCKSTEP_RESTRICT y, float* LOCKSTEP_RESTRICT partial) {
-  std::fill_n(partial, n * G.out * 8, 0.F);
-  for (std::int64_t first = 0; first < G.in; first += panel * panels_per_block) {
-    const std::int64_t last = std::min(G.in, first + panel * panels_per_block);
-    const int pairs = static_cast<int>(n) / 2;
-    part_of part{0, pairs * forward_tiles<G, 2> + static_cast<int>(n) % 2 * forward_tiles<G, 1>};
-    std::int64_t s = 0;
-    for (; s + 2 <= n; s += 2, part.index += forward_tiles<G, 2>)
-      forward_rows<G, 2>(first, last, x + s * G.in, w, partial + s * G.out * 8, part);
-    if (s < n) forward_rows<G, 1>(first, last, x + s * G.in, w, partial + s * G.out * 8, part);
-  }
-  for (std::int64_t s = 0; s < n; ++s)
-    for (std::int64_t o = 0; o < G.out; ++o) {
-      const float v = sum8(load8(partial + (s * G.out + o) * 8)) + (G.bias ? b[o] : 0.F);
-      y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+inline constexpr std::int64_t partial_sums = G.out * lanes<float16>;
+
+/// Outputs of a tile of forward at most. Five outputs by two samples are ten sums, two inputs and one weight at a time
+/// in 16 registers; registers of 16 lanes are 32.
+template <class V, int Samples>
+inline constexpr int most_outputs = Samples == 1 ? (lanes<V> == 16 ? 16 : 10) : (lanes<V> == 16 ? 10 : 5);
+
+/// Tiles that the outputs of `Samples` samples are cut into. Tiles of about equal width keep a narrow one from waiting
+/// for its own sums.
+template <linear_geometry G, class V, int Samples>
+inline constexpr int forward_tiles =
+    (static_cast<int>(G.out) + most_outputs<V, Samples> - 1) / most_outputs<V, Samples>;
+
+/// y = x w^T + b for n samples.
+template <linear_geometry G>
+struct forward_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
+                                         const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
+                                         float* LOCKSTEP_RESTRICT y, float* LOCKSTEP_RESTRICT partial) {
+    constexpr std::int64_t row = G.out * lanes<V>;
+    std::fill_n(partial, n * row, 0.F);
+    for (std::int64_t first = 0; first < G.in; first += panel * panels_per_block) {
+      const std::int64_t last = std::min(G.in, first + panel * panels_per_block);
+      const int pairs = static_cast<int>(n) / 2;
+      part_of part{0, pairs * forward_tiles<G, V, 2> + static_cast<int>(n) % 2 * forward_tiles<G, V, 1>};
+      std::int64_t s = 0;
+      for (; s + 2 <= n; s += 2, part.index += forward_tiles<G, V, 2>)
+        rows<V, 2>(first, last, x + s * G.in, w, partial + s * row, part);
+      if (s < n) rows<V, 1>(first, last, x + s * G.in, w, partial + s * row, part);
     }
+    for (std::int64_t s = 0; s < n; ++s)
+      for (std::int64_t o = 0; o < G.out; ++o) {
+        V sums;
+        load(sums, partial + s * row + o * lanes<V>);
+        const float v = sum_lanes(sums) + (G.bias ? b[o] : 0.F);
+        y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+      }
+  }
+
+ private:
+  /// Tiles [Tile, forward_tiles) of `Samples` samples, whose first outputs are `Output`.
+  template <class V, int Samples, int Tile = 0, int Output = 0>
+  static LOCKSTEP_ALWAYS_INLINE void rows(std::int64_t first, std::int64_t last, const float* x, const float* w,
+                                          float* partial, part_of part) {
+    constexpr int left = forward_tiles<G, V, Samples> - Tile;
+    if constexpr (left > 0) {
+      constexpr int now = (static_cast<int>(G.out) - Output + left - 1) / left;
+      block<V, Samples, now>(first, last, x, w, Output, partial, part);
+      rows<V, Samples, Tile + 1, Output + now>(first, last, x, w, partial, part.next());
+    }
+  }
+
+  /// `Outputs` outputs of `Samples` samples for the inputs [first, last), on top of `partial`. `part` of all such calls
+  /// for these inputs: each asks for its share of the weights to come.
+  template <class V, int Samples, int Outputs>
+  static LOCKSTEP_ALWAYS_INLINE void block(std::int64_t first, std::int64_t last, const float* LOCKSTEP_RESTRICT x,
+                                           const float* LOCKSTEP_RESTRICT w, int o, float* LOCKSTEP_RESTRICT partial,
+                                           part_of part) {
+    V sum[Samples][Outputs];
+#pragma GCC unroll 2
+    for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 16
+      for (int k = 0; k < Outputs; ++k) load(sum[s][k], partial + (s * G.out + o + k) * lanes<V>);
+    constexpr std::int64_t line = 16;
+    const std::int64_t ask = part.first(panel * G.out / line) * line;
+    const std::int64_t asked = part.next().first(panel * G.out / line) * line - ask;
+    for (std::int64_t start = first; start < last; start += panel) {
+      const float* in = x + start;
+      const float* weights = w + start * G.out;
+      if (start + forward_ahead + panel <= G.in) {
+        if (o == 0)
+          for (int s = 0; s < Samples; ++s) prefetch(in + s * G.in + forward_ahead, panel);
+        prefetch(weights + forward_ahead * G.out + ask, asked);
+      }
+      if (const std::int64_t width = G.in - start; G.in % panel == 0 || width >= panel)
+        add_panel(in, weights + o * panel, std::integral_constant<std::int64_t, panel>{}, sum);
+      else
+        add_panel(in, weights + o * width, width, sum);
+    }
+#pragma GCC unroll 2
+    for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 16
+      for (int k = 0; k < Outputs; ++k) store(partial + (s * G.out + o + k) * lanes<V>, sum[s][k]);
+  }
+
+  /// sum[s][k] += the products of one panel, as many inputs to a sum as there are lanes: `w` holds `width` weights of
+  /// each output.
+  template <class V, int Samples, int Outputs, class Width>
+  static LOCKSTEP_ALWAYS_INLINE void add_panel(const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
+                                               Width width, V (&sum)[Samples][Outputs]) {
+    std::int64_t i = 0;
+    for (; i + lanes<V> <= width; i += lanes<V>) {
+      V values[Samples];
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; ++s) {
+        load(values[s], x + s * G.in + i);
+        LOCKSTEP_IN_REGISTER(values[s]);
+      }
+#pragma GCC unroll 16
+      for (int k = 0; k < Outputs; ++k) {
+        V weight;
+        load(weight, w + k * width + i);
+        if constexpr (Samples > 1) LOCKSTEP_IN_REGISTER(weight);
+#pragma GCC unroll 2
+        for (int s = 0; s < Samples; ++s) sum[s][k] += values[s] * weight;
+      }
+    }
+    if constexpr (G.in % lanes<V> != 0)
+      for (; i < width; ++i)
+        for (int k = 0; k < Outputs; ++k)
+          for (int s = 0; s < Samples; ++s) sum[s][k][0] += x[s * G.in + i] * w[k * width + i];
+  }
+};
+
+/// y = x w^T + b for n samples. `partial` holds n * partial_sums<G> floats of scratch. Cost: 2 n in out flops; x is
+/// read once for every tile of outputs, from the first-level cache after the first time.
+template <linear_geometry G, class V>
+void forward(std::int64_t n, const float* x, const float* w, const float* b, float* y, float* partial) {
+  run_for<V, forward_kernel<G>>(n, x, w, b, y, partial);
 }
 
 /// What becomes of the sums of a run of samples: they start at zero or at `from`, and go to `to`, on top of what it
@@ -210,38 +229,51 @@ struct sum_path {
   }
 };
 
-/// `Outputs` rows of the weight gradient, 8 * Vectors columns: dy^T x over `Samples` samples.
-template <linear_geometry G, int Samples, int Outputs, int Vectors>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, const float* dy, const sum_path& path,
-                                                             std::int64_t width) {
-  float8 sum[Outputs][Vectors] = {};
+/// Rows of a tile of the weight gradient at most, of two vectors each.
+template <class V>
+inline constexpr std::int64_t most_weight_rows = lanes<V> == 16 ? 12 : 6;
+
+/// Samples of a tile of the input gradient at most, of two vectors each.
+template <class V>
+inline constexpr int most_input_rows = lanes<V> == 16 ? 8 : 4;
+
+/// `Outputs` rows of the weight gradient, `Vectors` vectors of columns: dy^T x over `Samples` samples.
+template <linear_geometry G, class V, int Samples, int Outputs, int Vectors>
+LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, const float* dy, const sum_path& path, std::int64_t width) {
+  V sum[Outputs][Vectors] = {};
   if (path.from != nullptr)
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int o = 0; o < Outputs; ++o)
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) sum[o][v] = load8(path.from + o * width + 8 * v);
-  multiply_add(Samples, dy, 1, G.out, x, G.in, sum);
-#pragma GCC unroll 6
+      for (int v = 0; v < Vectors; ++v) load(sum[o][v], path.from + o * width + lanes<V> * v);
+  multiply_add(Samples, dy, 1, G.out, x, G.in, lanes<V>, sum);
+  if (path.add)
+#pragma GCC unroll 12
+    for (int o = 0; o < Outputs; ++o)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) add_from(sum[o][v], path.to + o * width + lanes<V> * v);
+#pragma GCC unroll 12
   for (int o = 0; o < Outputs; ++o)
 #pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      float* to = path.to + o * width + 8 * v;
-      store8(to, path.add ? load8(to) + sum[o][v] : sum[o][v]);
-    }
+    for (int v = 0; v < Vectors; ++v) store(path.to + o * width + lanes<V> * v, sum[o][v]);
 }
 
-/// 8 * Vectors columns of dx = dy w for `Samples` samples.
-template <linear_geometry G, int Samples, int Vectors>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const float* w, float* dx,
-                                                            std::int64_t width) {
-  float8 back[Samples][Vectors] = {};
-  multiply_add(G.out, dy, G.out, 1, w, width, back);
-#pragma GCC unroll 4
+/// `Vectors` vectors of columns of dx = dy w for `Samples` samples.
+template <linear_geometry G, class V, int Samples, int Vectors>
+LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const float* w, float* dx, std::int64_t width) {
+  V back[Samples][Vectors] = {};
+  multiply_add(G.out, dy, G.out, 1, w, width, lanes<V>, back);
+#pragma GCC unroll 8
   for (int s = 0; s < Samples; ++s)
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
-      const std::int64_t at = s * G.in + 8 * v;
-      store8(dx + at, G.mask_input ? masked8(load8(x + at), back[s][v]) : back[s][v]);
+      const std::int64_t at = s * G.in + lanes<V> * v;
+      if constexpr (G.mask_input) {
+        V passed;
+        load(passed, x + at);
+        mask(passed, back[s][v]);
+      }
+      store(dx + at, back[s][v]);
     }
 }
 
@@ -252,54 +284,59 @@ struct next_columns {
   [[nodiscard]] next_columns at(std::int64_t i) const { return {x + i, w + i, dw + i}; }
 };
 
-/// Asks for 16 columns of `Outputs` weights and gradients to come.
-template <linear_geometry G, std::int64_t First, std::int64_t Outputs>
+/// Asks for `Columns` columns of `Outputs` weights and gradients to come.
+template <linear_geometry G, std::int64_t Columns, std::int64_t First, std::int64_t Outputs>
 LOCKSTEP_ALWAYS_INLINE void ask_for(const next_columns& next) {
 #pragma GCC unroll 16
   for (std::int64_t o = First; o < First + Outputs; ++o) {
-    if constexpr (G.input_gradient) prefetch(next.w + o * panel, 16);
-    if constexpr (G.parameter_gradient) prefetch(next.dw + o * panel, 16);
-  }
-}
-
-/// 8 * Vectors columns of both gradients for `Samples` samples. dx, which may be x, is written last.
-template <linear_geometry G, int Samples, int Vectors, bool Ask, std::int64_t Output = 0>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void backward_columns(const float* x, const float* dy, const float* w,
-                                                                  float* dx, const sum_path& path, std::int64_t width,
-                                                                  const next_columns& next) {
-  constexpr std::int64_t left = G.out - Output;
-  if constexpr (Ask && Output == 0)
-#pragma GCC unroll 8
-    for (int s = 0; s < Samples; ++s) prefetch(next.x + s * G.in, 16);
-  if constexpr (G.parameter_gradient && left > 0) {
-    // Six outputs by two vectors are twelve sums; tiles of about equal height keep a low one from waiting for its own.
-    constexpr int now = static_cast<int>((left + (left + 5) / 6 - 1) / ((left + 5) / 6));
-    if constexpr (Ask) ask_for<G, Output, now>(next);
-    weight_tile<G, Samples, now, Vectors>(x, dy + Output, path.at(Output * width), width);
-    backward_columns<G, Samples, Vectors, Ask, Output + now>(x, dy, w, dx, path, width, next);
-  } else if constexpr (G.input_gradient) {
-    if constexpr (Ask && !G.parameter_gradient) ask_for<G, 0, G.out>(next);
-    constexpr int most = std::min(Samples, 4);
-#pragma GCC unroll 2
-    for (int s = 0; s < Samples; s += most)
-      input_tile<G, most, Vectors>(x + s * G.in, dy + s * G.out, w, dx + s * G.in, width);
+    if constexpr (G.input_gradient) prefetch(next.w + o * panel, Columns);
+    if constexpr (G.parameter_gradient) prefetch(next.dw + o * panel, Columns);
   }
 }
 
 /// The whole vectors of one panel for `Samples` samples.
 template <linear_geometry G, int Samples, class Width>
-LOCKSTEP_TARGET_AVX2 void backward_panel(const float* x, const float* dy, const float* w, float* dx,
+struct backward_panel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const float* x, const float* dy, const float* w, float* dx,
                                          const sum_path& path, Width width, const next_columns& next) {
-  constexpr bool asks = !std::is_same_v<Width, std::int64_t>;  // columns of a narrower panel lie closer
-  const auto back = [&](std::int64_t i) { return G.input_gradient ? dx + i : nullptr; };
-  std::int64_t i = 0;
-  for (; i + 16 <= width; i += 16)
-    backward_columns<G, Samples, 2, asks>(x + i, dy, w + i, back(i), path.at(i), width, next.at(i));
-  if constexpr (G.in % 16 >= 8)
-    if (i + 8 <= width) backward_columns<G, Samples, 1, false>(x + i, dy, w + i, back(i), path.at(i), width, next);
-}
+    constexpr bool asks = !std::is_same_v<Width, std::int64_t>;  // columns of a narrower panel lie closer
+    constexpr std::int64_t pair = 2 * lanes<V>;
+    const auto back = [&](std::int64_t i) { return G.input_gradient ? dx + i : nullptr; };
+    std::int64_t i = 0;
+    for (; i + pair <= width; i += pair) columns<V, 2, asks>(x + i, dy, w + i, back(i), path.at(i), width, next.at(i));
+    if constexpr (G.in % pair >= lanes<V>)
+      if (i + lanes<V> <= width) columns<V, 1, false>(x + i, dy, w + i, back(i), path.at(i), width, next);
+  }
 
-/// One column of all samples, for the columns behind the last eight.
+ private:
+  /// `Vectors` vectors of columns of both gradients. dx, which may be x, is written last.
+  template <class V, int Vectors, bool Ask, std::int64_t Output = 0>
+  static LOCKSTEP_ALWAYS_INLINE void columns(const float* x, const float* dy, const float* w, float* dx,
+                                             const sum_path& path, std::int64_t width, const next_columns& next) {
+    constexpr std::int64_t left = G.out - Output;
+    constexpr std::int64_t count = Vectors * lanes<V>;
+    if constexpr (Ask && Output == 0)
+#pragma GCC unroll 8
+      for (int s = 0; s < Samples; ++s) prefetch(next.x + s * G.in, count);
+    if constexpr (G.parameter_gradient && left > 0) {
+      // Tiles of about equal height keep a low one from waiting for its own sums.
+      constexpr std::int64_t tiles = (left + most_weight_rows<V> - 1) / most_weight_rows<V>;
+      constexpr int now = static_cast<int>((left + tiles - 1) / tiles);
+      if constexpr (Ask) ask_for<G, count, Output, now>(next);
+      weight_tile<G, V, Samples, now, Vectors>(x, dy + Output, path.at(Output * width), width);
+      columns<V, Vectors, Ask, Output + now>(x, dy, w, dx, path, width, next);
+    } else if constexpr (G.input_gradient) {
+      if constexpr (Ask && !G.parameter_gradient) ask_for<G, count, 0, G.out>(next);
+      constexpr int most = std::min(Samples, most_input_rows<V>);
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; s += most)
+        input_tile<G, V, most, Vectors>(x + s * G.in, dy + s * G.out, w, dx + s * G.in, width);
+    }
+  }
+};
+
+/// One column of all samples, for the columns behind the last whole vector.
 template <linear_geometry G>
 void backward_tail(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw,
                    std::int64_t width, bool accumulate) {
@@ -319,17 +356,16 @@ void backward_tail(std::int64_t n, const float* x, const float* dy, const float*
 
 /// dw (+)= dy^T x and dx = dy w (zero where x <= 0 when G.mask_input); dx may be x. Cost: 2 n in out flops for each of
 /// the two.
-template <linear_geometry G>
-LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
-                                        const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw,
-                                        bool accumulate) {
+template <linear_geometry G, class V>
+void backward(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw, bool accumulate) {
   // A panel of eight samples fits the first-level cache, of which samples that lie a power of two apart fill one way
   // each. Sums in progress stay there too; the last samples bring them to dw, so that the sum over all samples is
   // complete before anything older is added to it.
+  using whole_panel = std::integral_constant<std::int64_t, panel>;
   float sums[G.out * panel];
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = std::min(panel, G.in - start);
-    const std::int64_t whole = width / 8 * 8;
+    const std::int64_t whole = width / lanes<V> * lanes<V>;
     const float* wp = w + start * G.out;
     // Without a gradient of the weights nothing is written here.
     float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
@@ -344,21 +380,19 @@ LOCKSTEP_TARGET_AVX2 void backward_avx2(std::int64_t n, const float* x, const fl
         const next_columns next{x + at + ahead, wp + ahead * G.out, dwp + (G.parameter_gradient ? ahead * G.out : 0)};
         const sum_path path{s == 0 ? nullptr : sums, last ? dwp : sums, last && accumulate};
         if (G.in % panel == 0 || width == panel)
-          backward_panel<G, Samples>(x + at, dy + s * G.out, wp, back(at), path,
-                                     std::integral_constant<std::int64_t, panel>{}, next);
+          run_for<V, backward_panel<G, Samples, whole_panel>>(x + at, dy + s * G.out, wp, back(at), path, whole_panel{},
+                                                              next);
         else
-          backward_panel<G, Samples>(x + at, dy + s * G.out, wp, back(at), path, width, next);
+          run_for<V, backward_panel<G, Samples, std::int64_t>>(x + at, dy + s * G.out, wp, back(at), path, width, next);
       }
     };
     run(std::integral_constant<int, 8>{});
     run(std::integral_constant<int, 4>{});
     run(std::integral_constant<int, 1>{});
-    if constexpr (G.in % 8 != 0)
+    if constexpr (G.in % lanes<V> != 0)
       for (std::int64_t i = whole; i < width; ++i)
         backward_tail<G>(n, x + start + i, dy, wp + i, back(start + i), dwp + i, width, accumulate);
   }
 }
-
-#endif
 
 }  // namespace lockstep::cpu_backend::narrow

@@ -2,54 +2,110 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// Eight floats in a register, for functions marked LOCKSTEP_TARGET_AVX2. GCC and Clang vector extensions: the
-/// arithmetic operators work, and a program built for the x86-64 baseline still holds these functions.
+/// Floats in a register, by the vector extensions of GCC and Clang: the arithmetic operators work.
+///
+/// A kernel is a class with a static `run`, a template over its vector V, so that one text serves every width. Which
+/// instructions a function may use is an attribute, which cannot depend on a template's parameter; so `run_for<V>` is
+/// the only function that has it, and everything that a kernel does with vectors is LOCKSTEP_ALWAYS_INLINE and thus
+/// built into that one. Vectors pass by reference: by value, how they pass would depend on the instructions.
 
 namespace lockstep::cpu_backend {
 
-/// True when the machine runs AVX2 and FMA.
-[[nodiscard]] inline bool has_avx2() noexcept {
+using float8 = float __attribute__((vector_size(32)));
+using float16 = float __attribute__((vector_size(64)));
+
+/// Floats in a V.
+template <class V>
+inline constexpr std::int64_t lanes = sizeof(V) / sizeof(float);
+
+/// True when the machine has registers for V: AVX2 with FMA for float8, AVX-512 for float16.
+template <class V>
+[[nodiscard]] bool has() noexcept {
 #if LOCKSTEP_X86_64()
-  static const bool yes = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
+  static const bool yes = lanes<V> == 16
+                              ? __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0
+                              : __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
   return yes;
 #else
   return false;
 #endif
 }
 
-#if LOCKSTEP_X86_64()
+/// True when the machine runs the kernels for vectors.
+[[nodiscard]] inline bool has_avx2() noexcept { return has<float8>(); }
 
-using float8 = float __attribute__((vector_size(32)));
-
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 load8(const float* from) {
-  float8 value;
-  __builtin_memcpy(&value, from, sizeof value);
-  return value;
+/// f(std::type_identity<V>{}) for the widest V that the machine has, which has float8 at least.
+template <class F>
+void with_widest(const F& f) {
+  if (has<float16>()) return f(std::type_identity<float16>{});
+  f(std::type_identity<float8>{});
 }
 
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void store8(float* to, float8 value) {
-  __builtin_memcpy(to, &value, sizeof value);
+template <class Kernel, class... Arguments>
+LOCKSTEP_TARGET_AVX2 void run_for_avx2(Arguments... arguments) {
+  Kernel::template run<float8>(arguments...);
 }
 
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 broadcast8(float v) { return float8{v, v, v, v, v, v, v, v}; }
-
-/// max(0, v); NaN stays NaN. Selections stand in functions of their own: nvcc's front end fails on them in templates.
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 relu8(float8 v) { return v < float8{} ? float8{} : v; }
-
-/// 0 where y <= 0, else dy: what passes back through a relu whose output is y.
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float8 masked8(float8 y, float8 dy) {
-  return y <= float8{} ? float8{} : dy;
+template <class Kernel, class... Arguments>
+LOCKSTEP_TARGET_AVX512 void run_for_avx512(Arguments... arguments) {
+  Kernel::template run<float16>(arguments...);
 }
 
-/// Sum of the eight lanes, always in the same order.
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE float sum8(float8 v) {
+/// Kernel::run<V>(arguments...), in instructions of a machine that has V.
+template <class V, class Kernel, class... Arguments>
+void run_for(Arguments... arguments) {
+  if constexpr (std::is_same_v<V, float16>)
+    run_for_avx512<Kernel>(arguments...);
+  else
+    run_for_avx2<Kernel>(arguments...);
+}
+
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void load(V& v, const float* from) {
+  __builtin_memcpy(&v, from, sizeof v);
+}
+
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void store(float* to, const V& v) {
+  __builtin_memcpy(to, &v, sizeof v);
+}
+
+/// v = x in every lane.
+LOCKSTEP_ALWAYS_INLINE void broadcast(float8& v, float x) { v = float8{x, x, x, x, x, x, x, x}; }
+LOCKSTEP_ALWAYS_INLINE void broadcast(float16& v, float x) {
+  v = float16{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+
+/// to += what lies at `from`.
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void add_from(V& to, const float* from) {
+  V v;
+  load(v, from);
+  to += v;
+}
+
+// Selections are no templates: nvcc's front end fails on them there.
+
+/// v = max(0, v); NaN stays NaN.
+LOCKSTEP_ALWAYS_INLINE void relu(float8& v) { v = v < float8{} ? float8{} : v; }
+LOCKSTEP_ALWAYS_INLINE void relu(float16& v) { v = v < float16{} ? float16{} : v; }
+
+/// dy = 0 where y <= 0: what passes back through a relu whose output is y.
+LOCKSTEP_ALWAYS_INLINE void mask(const float8& y, float8& dy) { dy = y <= float8{} ? float8{} : dy; }
+LOCKSTEP_ALWAYS_INLINE void mask(const float16& y, float16& dy) { dy = y <= float16{} ? float16{} : dy; }
+
+/// Sum of the lanes, always in the same order.
+LOCKSTEP_ALWAYS_INLINE float sum_lanes(const float8& v) {
   return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
-
-#endif
+LOCKSTEP_ALWAYS_INLINE float sum_lanes(const float16& v) {
+  return sum_lanes(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                   __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+}
 
 }  // namespace lockstep::cpu_backend

@@ -32,33 +32,29 @@ LOCKSTEP_ALWAYS_INLINE void prefetch(const float* from, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
 }
 
-#if LOCKSTEP_X86_64()
-
-/// sum[r][:] += sum over k of a[r * a_row + k * a_step] * b[k * b_row][:], b's rows of 8 * Vectors: what every product
-/// of matrices comes down to, as long as the sums stay in registers.
-template <int Rows, int Vectors>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth, const float* LOCKSTEP_RESTRICT a,
-                                                              std::int64_t a_row, std::int64_t a_step,
-                                                              const float* LOCKSTEP_RESTRICT b, std::int64_t b_row,
-                                                              float8 (&sum)[Rows][Vectors]) {
+/// sum[r][v][:] += sum over k of a[r * a_row + k * a_step] * (vector v of row k of b), where vectors of a row lie
+/// `b_vector` apart: what every product of matrices comes down to, as long as the sums stay in registers.
+template <class V, int Rows, int Vectors>
+LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth, const float* LOCKSTEP_RESTRICT a, std::int64_t a_row,
+                                         std::int64_t a_step, const float* LOCKSTEP_RESTRICT b, std::int64_t b_row,
+                                         std::int64_t b_vector, V (&sum)[Rows][Vectors]) {
 #pragma GCC unroll 4
   for (const float* end = b + depth * b_row; b != end; b += b_row, a += a_step) {
-    float8 columns[Vectors];
+    V columns[Vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
-      columns[v] = load8(b + 8 * v);
-      asm("" : "+x"(columns[v]));  // one load for all rows; folded into each product it would be one for each
+      load(columns[v], b + v * b_vector);
+      LOCKSTEP_IN_REGISTER(columns[v]);
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int r = 0; r < Rows; ++r) {
-      float8 value = broadcast8(a[r * a_row]);
-      asm("" : "+x"(value));  // one load for all columns
+      V value;
+      broadcast(value, a[r * a_row]);
+      if constexpr (Vectors > 1) LOCKSTEP_IN_REGISTER(value);
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) sum[r][v] += value * columns[v];
     }
   }
 }
-
-#endif
 
 }  // namespace lockstep::cpu_backend

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <concepts>
 #include <cstdint>
 #include <type_traits>
 
@@ -15,9 +14,9 @@
 /// into packed buffers, which for few rows costs a fifth of the product; here weights and their gradients always lie
 /// packed.
 ///
-/// Weights lie in panels of 16 outputs, (out / 16) x in x 16 and perhaps a last panel of 8. Geometries are values, so
-/// that a network of many layers compiles this code once; elements are a template parameter, though only float has
-/// kernels, so that a program without wide layers does not compile it at all.
+/// Weights lie in panels of 16 outputs, (out / 16) x in x 16 and perhaps a last panel of 8. Kernels for 16 lanes take
+/// two panels at a time. Geometries are values, so that a network of many layers compiles this code once; a program
+/// without wide layers does not compile it at all.
 
 namespace lockstep::cpu_backend::wide {
 
@@ -37,14 +36,11 @@ inline constexpr std::int64_t panel = 16;
   return first * g.in + i * panel_width(g, first) + (o - first);
 }
 
-#if LOCKSTEP_X86_64()
-
 /// to[k][j] = from[j][k] for 8 x 8 values; rows are `from_row` and `to_row` apart.
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, std::int64_t from_row, float* to,
-                                                            std::int64_t to_row) {
+LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, std::int64_t from_row, float* to, std::int64_t to_row) {
   float8 a[8], b[8];
 #pragma GCC unroll 8
-  for (int j = 0; j < 8; ++j) a[j] = load8(from + j * from_row);
+  for (int j = 0; j < 8; ++j) load(a[j], from + j * from_row);
 #pragma GCC unroll 4
   for (int j = 0; j < 8; j += 2) {
     b[j] = __builtin_shufflevector(a[j], a[j + 1], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -59,65 +55,80 @@ LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, s
     }
 #pragma GCC unroll 4
   for (int k = 0; k < 4; ++k) {
-    store8(to + k * to_row, __builtin_shufflevector(a[k], a[k + 4], 0, 1, 2, 3, 8, 9, 10, 11));
-    store8(to + (k + 4) * to_row, __builtin_shufflevector(a[k], a[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+    store(to + k * to_row, __builtin_shufflevector(a[k], a[k + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+    store(to + (k + 4) * to_row, __builtin_shufflevector(a[k], a[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
   }
 }
 
-/// plain (out x in) = the weights in PyTorch's order.
-template <std::same_as<float> T>
-LOCKSTEP_TARGET_AVX2 void unpack_avx2(const linear_geometry& g, const T* LOCKSTEP_RESTRICT w,
-                                      T* LOCKSTEP_RESTRICT plain) {
-  const std::int64_t whole = g.in / 8 * 8;
-  for (std::int64_t o = 0; o < g.out; o += 8) {
-    const std::int64_t row = panel_width(g, o / panel * panel);
-    const T* from = w + weight_offset(g, o, 0);
-    for (std::int64_t i = 0; i < whole; i += 8) transpose8(from + i * row, row, plain + o * g.in + i, g.in);
-    for (std::int64_t i = whole; i < g.in; ++i)
-      for (std::int64_t k = 0; k < 8; ++k) plain[(o + k) * g.in + i] = from[i * row + k];
-  }
-}
-
-/// dw (+)= plain, which lies in PyTorch's order.
-template <std::same_as<float> T>
-LOCKSTEP_TARGET_AVX2 void pack_avx2(const linear_geometry& g, const T* LOCKSTEP_RESTRICT plain, T* LOCKSTEP_RESTRICT dw,
-                                    bool accumulate) {
-  const std::int64_t whole = g.in / 8 * 8;
-  for (std::int64_t o = 0; o < g.out; o += 8) {
-    const std::int64_t row = panel_width(g, o / panel * panel);
-    T* to = dw + weight_offset(g, o, 0);
-    for (std::int64_t i = 0; i < whole; i += 8) {
-      T block[64];
-      transpose8(plain + o * g.in + i, g.in, block, 8);
-      for (std::int64_t k = 0; k < 8; ++k) {
-        T* place = to + (i + k) * row;
-        store8(place, accumulate ? load8(place) + load8(block + 8 * k) : load8(block + 8 * k));
-      }
+struct unpack_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w,
+                                         float* LOCKSTEP_RESTRICT plain) {
+    const std::int64_t whole = g.in / 8 * 8;
+    for (std::int64_t o = 0; o < g.out; o += 8) {
+      const std::int64_t row = panel_width(g, o / panel * panel);
+      const float* from = w + weight_offset(g, o, 0);
+      for (std::int64_t i = 0; i < whole; i += 8) transpose8(from + i * row, row, plain + o * g.in + i, g.in);
+      for (std::int64_t i = whole; i < g.in; ++i)
+        for (std::int64_t k = 0; k < 8; ++k) plain[(o + k) * g.in + i] = from[i * row + k];
     }
-    for (std::int64_t i = whole; i < g.in; ++i)
-      for (std::int64_t k = 0; k < 8; ++k) {
-        T& place = to[i * row + k];
-        place = accumulate ? place + plain[(o + k) * g.in + i] : plain[(o + k) * g.in + i];
+  }
+};
+
+struct pack_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const float* LOCKSTEP_RESTRICT plain,
+                                         float* LOCKSTEP_RESTRICT dw, bool accumulate) {
+    const std::int64_t whole = g.in / 8 * 8;
+    for (std::int64_t o = 0; o < g.out; o += 8) {
+      const std::int64_t row = panel_width(g, o / panel * panel);
+      float* to = dw + weight_offset(g, o, 0);
+      for (std::int64_t i = 0; i < whole; i += 8) {
+        float block[64];
+        transpose8(plain + o * g.in + i, g.in, block, 8);
+        for (std::int64_t k = 0; k < 8; ++k) {
+          float8 sum;
+          load(sum, block + 8 * k);
+          if (accumulate) add_from(sum, to + (i + k) * row);
+          store(to + (i + k) * row, sum);
+        }
       }
+      for (std::int64_t i = whole; i < g.in; ++i)
+        for (std::int64_t k = 0; k < 8; ++k) {
+          float& place = to[i * row + k];
+          place = accumulate ? place + plain[(o + k) * g.in + i] : plain[(o + k) * g.in + i];
+        }
+    }
   }
+};
+
+/// Columns of a tile: `Vectors` vectors, which lie side by side in a panel, or one in each of two panels.
+template <class V, int Vectors>
+struct columns {
+  using vector = V;
+  static constexpr int vectors = Vectors;
+  static constexpr std::int64_t width = lanes<V> * Vectors;
+  static constexpr std::int64_t panels = std::max(std::int64_t{1}, width / panel);
+  /// From a row of a panel to the next.
+  static constexpr std::int64_t row = std::min(width, panel);
+  /// From a vector to the next, where panels have `rows` rows.
+  [[nodiscard]] static constexpr std::int64_t step(std::int64_t rows) { return panels > 1 ? rows * panel : lanes<V>; }
+  /// Rows of a tile at most: they by the columns are the sums, which with the vectors of one operand and one broadcast
+  /// of the other fill 16 registers of 8 lanes, and do not wait for each other in 16 lanes.
+  static constexpr int most_rows = lanes<V> == 16 ? 8 : 6;
+};
+
+/// Calls f(columns, first) for the outputs in turn, as many panels at once as V takes.
+template <class V, class F>
+void each_columns(const linear_geometry& g, const F& f) {
+  std::int64_t o = 0;
+  if constexpr (lanes<V> == panel)
+    for (; o + 2 * panel <= g.out; o += 2 * panel) f(columns<V, 2>{}, o);
+  for (; o + panel <= g.out; o += panel) f(columns<float8, 2>{}, o);
+  if (o < g.out) f(columns<float8, 1>{}, o);
 }
 
-/// Rows of a tile at most: 6 rows by 16 columns are twelve sums, two vectors of one operand and one broadcast of the
-/// other, in sixteen registers.
-inline constexpr int most_rows = 6;
-
-/// Calls f(vectors, first) for the panels in turn; `vectors`, an integral_constant, is their width / 8.
-template <class F>
-void each_panel(const linear_geometry& g, const F& f) {
-  for (std::int64_t o = 0; o < g.out; o += panel) {
-    if (panel_width(g, o) == panel)
-      f(std::integral_constant<int, 2>{}, o);
-    else
-      f(std::integral_constant<int, 1>{}, o);
-  }
-}
-
-/// Part of a forward product that `forward_tiles` computes: inputs [first, first + depth) of one panel.
+/// Part of a forward product that `forward_tiles` computes: inputs [first, first + depth) of some columns.
 struct forward_part {
   std::int64_t first, depth;
   const float* weights;
@@ -126,174 +137,199 @@ struct forward_part {
 };
 
 /// `tiles` tiles of `Rows` rows: y = bias or what y holds, + x w^T.
-template <int Rows, int Vectors>
-LOCKSTEP_TARGET_AVX2 void forward_tiles(const linear_geometry& g, const forward_part& part, std::int64_t tiles,
-                                        const float* LOCKSTEP_RESTRICT x, float* LOCKSTEP_RESTRICT y) {
-  for (; tiles > 0; --tiles, x += Rows * g.in, y += Rows * g.out) {
-    float8 sum[Rows][Vectors] = {};
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r)
+template <int Rows, class Columns>
+struct forward_tiles {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const forward_part& part, std::int64_t tiles,
+                                         const float* LOCKSTEP_RESTRICT x, float* LOCKSTEP_RESTRICT y) {
+    for (; tiles > 0; --tiles, x += Rows * g.in, y += Rows * g.out) {
+      V sum[Rows][Columns::vectors] = {};
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) {
-        if (part.first > 0)
-          sum[r][v] = load8(y + r * g.out + 8 * v);
-        else if (part.bias != nullptr)
-          sum[r][v] = load8(part.bias + 8 * v);
-      }
-    multiply_add(part.depth, x, g.in, 1, part.weights, 8 * Vectors, sum);
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r)
+        for (int v = 0; v < Columns::vectors; ++v) {
+          if (part.first > 0)
+            load(sum[r][v], y + r * g.out + lanes<V> * v);
+          else if (part.bias != nullptr)
+            load(sum[r][v], part.bias + lanes<V> * v);
+        }
+      multiply_add(part.depth, x, g.in, 1, part.weights, Columns::row, Columns::step(g.in), sum);
+      if (part.relu)
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) store8(y + r * g.out + 8 * v, part.relu ? relu8(sum[r][v]) : sum[r][v]);
+          for (int v = 0; v < Columns::vectors; ++v) relu(sum[r][v]);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < Columns::vectors; ++v) store(y + r * g.out + lanes<V> * v, sum[r][v]);
+    }
   }
-}
+};
 
 /// y (n x out) = x (n x in) w^T + b, then relu if g.relu; NaN stays NaN. Cost: 2 n in out flops; weights are read once
-/// from memory and once from the second-level cache for every 6 rows.
-template <std::same_as<float> T>
-void forward(const linear_geometry& g, std::int64_t n, const T* x, const T* w, const T* b, T* y) {
-  constexpr std::int64_t deepest = 2048;  // 128 KB of weights
+/// from memory and once from the second-level cache for every tile of rows.
+template <class V>
+void forward(const linear_geometry& g, std::int64_t n, const float* x, const float* w, const float* b, float* y) {
+  constexpr std::int64_t deepest = 2048;  // 128 KB of weights of a panel
   for (std::int64_t first = 0; first < g.in; first += deepest) {
     const std::int64_t depth = std::min(deepest, g.in - first);
-    each_panel(g, [&](auto vectors, std::int64_t o) {
+    each_columns<V>(g, [&]<class Columns>(Columns, std::int64_t o) {
       const forward_part part{.first = first,
                               .depth = depth,
-                              .weights = w + o * g.in + first * 8 * vectors,
+                              .weights = w + o * g.in + first * Columns::row,
                               .bias = g.bias ? b + o : nullptr,
                               .relu = g.relu && first + depth == g.in};
-      each_height<most_rows>(n, [&](auto rows, std::int64_t row, std::int64_t tiles) {
-        forward_tiles<rows, vectors>(g, part, tiles, x + row * g.in + first, y + row * g.out + o);
+      each_height<Columns::most_rows>(n, [&](auto rows, std::int64_t row, std::int64_t tiles) {
+        run_for<typename Columns::vector, forward_tiles<rows, Columns>>(g, part, tiles, x + row * g.in + first,
+                                                                        y + row * g.out + o);
       });
     });
   }
 }
 
-/// `tiles` tiles of `Rows` inputs of one panel: dw (+)= x^T dy; rows of x are `x_row` apart, dy is packed as
-/// n x (8 * Vectors).
-template <int Rows, int Vectors>
-LOCKSTEP_TARGET_AVX2 void weight_tiles(std::int64_t n, std::int64_t tiles, const float* LOCKSTEP_RESTRICT x,
-                                       std::int64_t x_row, const float* LOCKSTEP_RESTRICT dy,
-                                       float* LOCKSTEP_RESTRICT dw, bool accumulate) {
-  for (; tiles > 0; --tiles, x += Rows, dw += Rows * 8 * Vectors) {
-    float8 sum[Rows][Vectors] = {};
-    multiply_add(n, x, 1, x_row, dy, 8 * Vectors, sum);
-    if (accumulate)
-#pragma GCC unroll 6
+/// `tiles` tiles of `Rows` inputs: dw (+)= x^T dy; rows of x are `x_row` apart, dy is packed as n x width.
+template <int Rows, class Columns>
+struct weight_tiles {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, std::int64_t tiles, const float* LOCKSTEP_RESTRICT x,
+                                         std::int64_t x_row, const float* LOCKSTEP_RESTRICT dy,
+                                         float* LOCKSTEP_RESTRICT dw, std::int64_t step, bool accumulate) {
+    for (; tiles > 0; --tiles, x += Rows, dw += Rows * Columns::row) {
+      V sum[Rows][Columns::vectors] = {};
+      multiply_add(n, x, 1, x_row, dy, Columns::width, lanes<V>, sum);
+#pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-        for (int v = 0; v < Vectors; ++v) sum[r][v] = load8(dw + 8 * (r * Vectors + v)) + sum[r][v];
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) store8(dw + 8 * (r * Vectors + v), sum[r][v]);
+        for (int v = 0; v < Columns::vectors; ++v) {
+          float* to = dw + r * Columns::row + v * step;
+          if (accumulate) add_from(sum[r][v], to);
+          store(to, sum[r][v]);
+        }
+    }
   }
-}
+};
 
 /// Inputs whose weights are transposed at once: what is read is contiguous for longer than a row of 16 would be.
 inline constexpr std::int64_t transposed_inputs = 64;
 
 /// Floats of scratch that `backward` needs for n samples.
 [[nodiscard]] constexpr std::int64_t backward_scratch(const linear_geometry& g, std::int64_t n) {
-  return std::max(n * (g.in + 2 * panel), g.out * transposed_inputs);
+  return std::max(n * (g.in + 3 * panel), g.out * transposed_inputs);
 }
 
 /// dw (+)= dy^T x: the sum over all samples is complete before anything older is added to it. Cost: 2 n in out flops.
-template <std::same_as<float> T>
-void backward_weights(const linear_geometry& g, std::int64_t n, const T* x, const T* dy, T* dw, bool accumulate,
-                      T* scratch) {
-  T* packed_dy = scratch;
+template <class V>
+void backward_weights(const linear_geometry& g, std::int64_t n, const float* x, const float* dy, float* dw,
+                      bool accumulate, float* scratch) {
+  float* packed_dy = scratch;
   std::int64_t x_row = g.in;
   if (g.in % 256 == 0) {
     // Rows that lie a power of two apart compete for the same cache sets: copy them further apart.
-    T* apart = scratch + n * panel;
+    float* apart = scratch + 2 * n * panel;
     x_row = g.in + panel;
     for (std::int64_t s = 0; s < n; ++s) std::copy_n(x + s * g.in, g.in, apart + s * x_row);
     x = apart;
   }
-  each_panel(g, [&](auto vectors, std::int64_t o) {
-    constexpr std::int64_t width = 8 * vectors;
+  each_columns<V>(g, [&]<class Columns>(Columns, std::int64_t o) {
+    constexpr std::int64_t width = Columns::width;
     for (std::int64_t s = 0; s < n; ++s) std::copy_n(dy + s * g.out + o, width, packed_dy + s * width);
-    each_height<most_rows>(g.in, [&](auto rows, std::int64_t i, std::int64_t tiles) {
-      weight_tiles<rows, vectors>(n, tiles, x + i, x_row, packed_dy, dw + o * g.in + i * width, accumulate);
+    each_height<Columns::most_rows>(g.in, [&](auto rows, std::int64_t i, std::int64_t tiles) {
+      run_for<typename Columns::vector, weight_tiles<rows, Columns>>(
+          n, tiles, x + i, x_row, packed_dy, dw + o * g.in + i * Columns::row, Columns::step(g.in), accumulate);
     });
   });
 }
 
 /// to (count / 16 x out x 16) = the weights of inputs [i, i + count), transposed; columns behind the last become zero.
-LOCKSTEP_TARGET_AVX2 inline void transpose_weights(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w,
-                                                   std::int64_t i, std::int64_t count, float* LOCKSTEP_RESTRICT to) {
-  if (count % panel != 0) std::fill_n(to + count / panel * panel * g.out, g.out * panel, 0.F);
-  for (std::int64_t o = 0; o < g.out; o += 8) {
-    const std::int64_t row = panel_width(g, o / panel * panel);
-    const float* from = w + weight_offset(g, o, i);
-    float* place = to + o * panel;
-    std::int64_t j = 0;
-    for (; j + panel <= count; j += panel, place += g.out * panel) {
-      transpose8(from + j * row, row, place, panel);
-      transpose8(from + (j + 8) * row, row, place + 8, panel);
+struct transpose_weights {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, std::int64_t i,
+                                         std::int64_t count, float* LOCKSTEP_RESTRICT to) {
+    if (count % panel != 0) std::fill_n(to + count / panel * panel * g.out, g.out * panel, 0.F);
+    for (std::int64_t o = 0; o < g.out; o += 8) {
+      const std::int64_t row = panel_width(g, o / panel * panel);
+      const float* from = w + weight_offset(g, o, i);
+      float* place = to + o * panel;
+      std::int64_t j = 0;
+      for (; j + panel <= count; j += panel, place += g.out * panel) {
+        transpose8(from + j * row, row, place, panel);
+        transpose8(from + (j + 8) * row, row, place + 8, panel);
+      }
+      for (; j < count; ++j)
+        for (std::int64_t k = 0; k < 8; ++k) place[k * panel + j % panel] = from[j * row + k];
     }
-    for (; j < count; ++j)
-      for (std::int64_t k = 0; k < 8; ++k) place[k * panel + j % panel] = from[j * row + k];
   }
-}
+};
 
-/// `tiles` tiles of `Rows` rows and `width` columns, 16 at most: dx = dy w, zero where x <= 0 when g.mask_input.
-template <int Rows>
-LOCKSTEP_TARGET_AVX2 void input_tiles(const linear_geometry& g, std::int64_t tiles, const float* x, const float* dy,
-                                      const float* LOCKSTEP_RESTRICT transposed, float* dx, std::int64_t width) {
-  for (; tiles > 0; --tiles, x += Rows * g.in, dy += Rows * g.out, dx += Rows * g.in) {
-    float8 sum[Rows][2] = {};
-    multiply_add(g.out, dy, g.out, 1, transposed, panel, sum);
-    if (width == panel) {
-#pragma GCC unroll 6
-      for (int r = 0; r < Rows; ++r)
+/// `tiles` tiles of `Rows` rows and `width` columns, a tile's at most: dx = dy w, zero where x <= 0 when g.mask_input.
+template <int Rows, class Columns>
+struct input_tiles {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, std::int64_t tiles, const float* x, const float* dy,
+                                         const float* LOCKSTEP_RESTRICT transposed, float* dx, std::int64_t width) {
+    for (; tiles > 0; --tiles, x += Rows * g.in, dy += Rows * g.out, dx += Rows * g.in) {
+      V sum[Rows][Columns::vectors] = {};
+      multiply_add(g.out, dy, g.out, 1, transposed, panel, Columns::step(g.out), sum);
+      if (width == Columns::width) {
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) {
-          const std::int64_t at = r * g.in + 8 * v;
-          store8(dx + at, g.mask_input ? masked8(load8(x + at), sum[r][v]) : sum[r][v]);
-        }
-    } else {
-      for (int r = 0; r < Rows; ++r)
-        for (std::int64_t i = 0; i < width; ++i)
-          dx[r * g.in + i] = g.mask_input && x[r * g.in + i] <= 0.F ? 0.F : sum[r][i / 8][i % 8];
+          for (int v = 0; v < Columns::vectors; ++v) {
+            const std::int64_t at = r * g.in + lanes<V> * v;
+            if (g.mask_input) {
+              V passed;
+              load(passed, x + at);
+              mask(passed, sum[r][v]);
+            }
+            store(dx + at, sum[r][v]);
+          }
+      } else {
+        for (int r = 0; r < Rows; ++r)
+          for (std::int64_t i = 0; i < width; ++i)
+            dx[r * g.in + i] = g.mask_input && x[r * g.in + i] <= 0.F ? 0.F : sum[r][i / lanes<V>][i % lanes<V>];
+      }
     }
   }
-}
+};
 
 /// dx = dy w, zero where x <= 0 when g.mask_input; dx may be x. Cost: 2 n in out flops.
-template <std::same_as<float> T>
-void backward_input(const linear_geometry& g, std::int64_t n, const T* x, const T* dy, const T* w, T* dx, T* scratch) {
-  for (std::int64_t i = 0; i < g.in; i += panel) {
-    const std::int64_t width = std::min(panel, g.in - i);
-    const T* transposed = scratch + i % transposed_inputs * g.out;
-    if (i % transposed_inputs == 0) transpose_weights(g, w, i, std::min(transposed_inputs, g.in - i), scratch);
-    each_height<most_rows>(n, [&](auto rows, std::int64_t row, std::int64_t tiles) {
-      input_tiles<rows>(g, tiles, x + row * g.in + i, dy + row * g.out, transposed, dx + row * g.in + i, width);
+template <class V>
+void backward_input(const linear_geometry& g, std::int64_t n, const float* x, const float* dy, const float* w,
+                    float* dx, float* scratch) {
+  const auto tile = [&]<class Columns>(Columns, std::int64_t i, std::int64_t width) {
+    const float* transposed = scratch + i % transposed_inputs * g.out;
+    each_height<Columns::most_rows>(n, [&](auto rows, std::int64_t row, std::int64_t tiles) {
+      run_for<typename Columns::vector, input_tiles<rows, Columns>>(g, tiles, x + row * g.in + i, dy + row * g.out,
+                                                                    transposed, dx + row * g.in + i, width);
     });
+  };
+  for (std::int64_t start = 0; start < g.in; start += transposed_inputs) {
+    const std::int64_t end = std::min(start + transposed_inputs, g.in);
+    run_for<float8, transpose_weights>(g, w, start, end - start, scratch);
+    std::int64_t i = start;
+    if constexpr (lanes<V> == panel)
+      for (; i + 2 * panel <= end; i += 2 * panel) tile(columns<V, 2>{}, i, 2 * panel);
+    for (; i < end; i += panel) tile(columns<float8, 2>{}, i, std::min(panel, end - i));
   }
 }
 
-#endif
-
 /// plain (out x in) = the weights in PyTorch's order.
-template <std::same_as<float> T>
-void unpack(const linear_geometry& g, const T* LOCKSTEP_RESTRICT w, T* LOCKSTEP_RESTRICT plain) {
-#if LOCKSTEP_X86_64()
-  if (has_avx2()) return unpack_avx2(g, w, plain);
-#endif
+template <class V = float8>
+void unpack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, float* LOCKSTEP_RESTRICT plain) {
+  if (has<V>()) return run_for<V, unpack_kernel>(g, w, plain);
   for (std::int64_t o = 0; o < g.out; ++o)
     for (std::int64_t i = 0; i < g.in; ++i) plain[o * g.in + i] = w[weight_offset(g, o, i)];
 }
 
 /// dw (+)= plain, which lies in PyTorch's order.
-template <std::same_as<float> T>
-void pack(const linear_geometry& g, const T* LOCKSTEP_RESTRICT plain, T* LOCKSTEP_RESTRICT dw, bool accumulate) {
-#if LOCKSTEP_X86_64()
-  if (has_avx2()) return pack_avx2(g, plain, dw, accumulate);
-#endif
+template <class V = float8>
+void pack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT plain, float* LOCKSTEP_RESTRICT dw,
+          bool accumulate) {
+  if (has<V>()) return run_for<V, pack_kernel>(g, plain, dw, accumulate);
   for (std::int64_t o = 0; o < g.out; ++o)
     for (std::int64_t i = 0; i < g.in; ++i) {
-      T& to = dw[weight_offset(g, o, i)];
+      float& to = dw[weight_offset(g, o, i)];
       to = accumulate ? to + plain[o * g.in + i] : plain[o * g.in + i];
     }
 }

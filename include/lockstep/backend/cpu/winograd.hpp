@@ -57,136 +57,82 @@ class winograd_rows {
 
 /// What `forward_pairs` needs besides its operands. Steps are distances in elements of x.
 struct pair_shape {
-  std::int64_t channels;  ///< output channels, a multiple of 16
+  std::int64_t channels;  ///< output channels, a multiple of 32
   std::int64_t taps;      ///< taps of a row, input channels included: they lie close in x
   std::int64_t pixel_step, row_step;
   bool relu;
 };
 
-/// Which combination of the gradients of two rows a product takes.
-enum class row_term : std::uint8_t { sum, difference, upper, lower };
-
-#if LOCKSTEP_X86_64()
-
-/// a[p][:] += x's first row * w's even rows, b[p][:] += x's second row * w's odd rows, w's rows of 16 channels.
-template <int Pixels>
-LOCKSTEP_TARGET_AVX2 LOCKSTEP_ALWAYS_INLINE void multiply_add_rows(const pair_shape& f,
-                                                                   const float* LOCKSTEP_RESTRICT x,
-                                                                   const float* LOCKSTEP_RESTRICT w,
-                                                                   float8 (&a)[Pixels][2], float8 (&b)[Pixels][2]) {
-  const float* LOCKSTEP_RESTRICT second = x + f.row_step;
-  for (const float* end = w + f.taps * 32; w != end; w += 32, ++x, ++second) {
-    multiply_add(1, x, f.pixel_step, 0, w, 16, a);
-    multiply_add(1, second, f.pixel_step, 0, w + 16, 16, b);
-  }
-}
+/// Pixels of a tile of `forward_pairs` at most: two rows of sums by two vectors, and registers for the operands.
+template <class V>
+inline constexpr int most_pair_pixels = lanes<V> == 16 ? 4 : 3;
 
 /// `tiles` tiles of `Pixels` neighbouring pixels in two output rows: y = relu_if(b + x w). x holds the rows of
-/// `winograd_rows`; weights are channels / 16 x 2 (middle, outer rows) x taps x 2 x 16.
+/// `winograd_rows`; weights are channels / block x 2 (middle, outer rows) x taps x 2 x block.
 template <int Pixels>
-LOCKSTEP_TARGET_AVX2 void forward_pairs(const pair_shape& f, std::int64_t tiles, const float* LOCKSTEP_RESTRICT x,
-                                        const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
-                                        float* LOCKSTEP_RESTRICT upper, float* LOCKSTEP_RESTRICT lower) {
-  for (; tiles > 0; --tiles, x += Pixels * f.pixel_step, upper += Pixels * f.channels, lower += Pixels * f.channels) {
-    const float* LOCKSTEP_RESTRICT tap = w;
-    for (std::int64_t c = 0; c < f.channels; c += 16, tap += f.taps * 64) {
-      float8 first[Pixels][2];
-      float8 second[Pixels][2] = {};
-#pragma GCC unroll 3
-      for (int p = 0; p < Pixels; ++p)
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) first[p][v] = load8(b + c + 8 * v);
-      multiply_add_rows(f, x, tap, first, second);
-#pragma GCC unroll 3
-      for (int p = 0; p < Pixels; ++p)
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) {
-          const float8 difference = first[p][v] - second[p][v];
-          first[p][v] += second[p][v];
-          second[p][v] = difference;
-        }
-      multiply_add_rows(f, x + 2 * f.row_step, tap + f.taps * 32, first, second);
-#pragma GCC unroll 3
-      for (int p = 0; p < Pixels; ++p)
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) {
-          store8(upper + p * f.channels + c + 8 * v, f.relu ? relu8(first[p][v]) : first[p][v]);
-          store8(lower + p * f.channels + c + 8 * v, f.relu ? relu8(second[p][v]) : second[p][v]);
-        }
-    }
-  }
-}
-
-/// sums[t][c] += sum over pairs and pixels of x[pixel][t] * term(upper[pixel][c], lower[pixel][c]): `Taps` neighbouring
-/// taps, 32 channels. Steps are distances in elements: x between pixels and between pairs; gradients between pixels
-/// and between pairs.
-template <row_term Term, int Taps>
-LOCKSTEP_TARGET_AVX2 inline void pair_product(std::int64_t pairs, std::int64_t pixels, const float* LOCKSTEP_RESTRICT x,
-                                              std::int64_t x_step, std::int64_t x_pair, const float* upper,
-                                              const float* lower, std::int64_t channels, std::int64_t pair_step,
-                                              float* LOCKSTEP_RESTRICT sums) {
-  float8 sum[Taps][4] = {};
-  for (std::int64_t r = 0; r < pairs; ++r) {
-    const float* in = x + r * x_pair;
-    const float* up = upper + r * pair_step;
-    const float* low = lower + r * pair_step;
-    for (std::int64_t p = 0; p < pixels; ++p, in += x_step, up += channels, low += channels) {
-      // Three broadcast taps, one row vector at a time and twelve sums: exactly the sixteen registers there are.
-      float8 v[Taps];
+struct forward_pairs {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const pair_shape& f, std::int64_t tiles, const float* LOCKSTEP_RESTRICT x,
+                                         const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
+                                         float* LOCKSTEP_RESTRICT upper, float* LOCKSTEP_RESTRICT lower) {
+    constexpr std::int64_t block = block_channels<V>;
+    for (; tiles > 0; --tiles, x += Pixels * f.pixel_step, upper += Pixels * f.channels, lower += Pixels * f.channels) {
+      const float* LOCKSTEP_RESTRICT tap = w;
+      for (std::int64_t c = 0; c < f.channels; c += block, tap += f.taps * 4 * block) {
+        V first[Pixels][2];
+        V second[Pixels][2] = {};
 #pragma GCC unroll 4
-      for (int t = 0; t < Taps; ++t) v[t] = broadcast8(in[t]);
+        for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 2
+          for (int v = 0; v < 2; ++v) load(first[p][v], b + c + lanes<V> * v);
+        multiply_add_rows(f, x, tap, first, second);
 #pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) {
-        float8 d = Term == row_term::lower ? load8(low + 8 * k) : load8(up + 8 * k);
-        if constexpr (Term == row_term::sum) d += load8(low + 8 * k);
-        if constexpr (Term == row_term::difference) d -= load8(low + 8 * k);
-        asm("" : "+x"(d));  // one value for three uses; folded into each product it would be made three times
-#pragma GCC unroll 4
-        for (int t = 0; t < Taps; ++t) sum[t][k] += d * v[t];
+        for (int p = 0; p < Pixels; ++p)
+#pragma GCC unroll 2
+          for (int v = 0; v < 2; ++v) {
+            const V difference = first[p][v] - second[p][v];
+            first[p][v] += second[p][v];
+            second[p][v] = difference;
+          }
+        multiply_add_rows(f, x + 2 * f.row_step, tap + f.taps * 2 * block, first, second);
+        store_pixels(f.relu, first, upper + c, f.channels);
+        store_pixels(f.relu, second, lower + c, f.channels);
       }
     }
   }
-  add_sums(sum, channels, sums);
-}
 
-#else
-
-template <int Pixels>
-void forward_pairs(const pair_shape& f, std::int64_t tiles, const float* x, const float* w, const float* b,
-                   float* upper, float* lower) {
-  for (std::int64_t p = 0; p < tiles * Pixels; ++p, x += f.pixel_step, upper += f.channels, lower += f.channels)
-    for (std::int64_t c = 0; c < f.channels; ++c) {
-      const float* middle = w + c / 16 * 64 * f.taps + c % 16;
-      const float* outer = middle + 32 * f.taps;
-      float first = b[c], second = 0, top = 0, bottom = 0;
-      for (std::int64_t t = 0; t < f.taps; ++t) {
-        first += x[t] * middle[32 * t];
-        second += x[f.row_step + t] * middle[32 * t + 16];
-        top += x[2 * f.row_step + t] * outer[32 * t];
-        bottom += x[3 * f.row_step + t] * outer[32 * t + 16];
-      }
-      top += first + second;
-      bottom += first - second;
-      upper[c] = f.relu && top < 0.F ? 0.F : top;
-      lower[c] = f.relu && bottom < 0.F ? 0.F : bottom;
+ private:
+  /// a[p][:] += x's first row * w's even rows, b[p][:] += x's second row * w's odd rows.
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void multiply_add_rows(const pair_shape& f, const float* LOCKSTEP_RESTRICT x,
+                                                       const float* LOCKSTEP_RESTRICT w, V (&a)[Pixels][2],
+                                                       V (&b)[Pixels][2]) {
+    constexpr std::int64_t block = block_channels<V>;
+    const float* LOCKSTEP_RESTRICT second = x + f.row_step;
+    for (const float* end = w + f.taps * 2 * block; w != end; w += 2 * block, ++x, ++second) {
+      multiply_add(1, x, f.pixel_step, 0, w, block, lanes<V>, a);
+      multiply_add(1, second, f.pixel_step, 0, w + block, block, lanes<V>, b);
     }
-}
+  }
+};
 
-template <row_term Term, int Taps>
-void pair_product(std::int64_t pairs, std::int64_t pixels, const float* x, std::int64_t x_step, std::int64_t x_pair,
-                  const float* upper, const float* lower, std::int64_t channels, std::int64_t pair_step, float* sums) {
-  constexpr float of_upper = Term == row_term::lower ? 0.F : 1.F;
-  constexpr float of_lower = Term == row_term::upper ? 0.F : Term == row_term::difference ? -1.F : 1.F;
-  for (std::int64_t r = 0; r < pairs; ++r)
+/// Sums and differences of the gradients of two output rows, 32 channels: sum and difference are pixels x 32.
+struct combine_rows {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t pixels, std::int64_t channels,
+                                         const float* LOCKSTEP_RESTRICT upper, const float* LOCKSTEP_RESTRICT lower,
+                                         float* LOCKSTEP_RESTRICT sum, float* LOCKSTEP_RESTRICT difference) {
     for (std::int64_t p = 0; p < pixels; ++p)
-      for (std::int64_t c = 0; c < 32; ++c) {
-        const std::int64_t at = r * pair_step + p * channels + c;
-        const float d = of_upper * upper[at] + of_lower * lower[at];
-        for (int t = 0; t < Taps; ++t) sums[t * channels + c] += x[r * x_pair + p * x_step + t] * d;
+#pragma GCC unroll 4
+      for (std::int64_t c = 0; c < gradient_channels; c += lanes<V>) {
+        V up, low;
+        load(up, upper + p * channels + c);
+        load(low, lower + p * channels + c);
+        store(sum + p * gradient_channels + c, up + low);
+        store(difference + p * gradient_channels + c, up - low);
       }
-}
-
-#endif
+  }
+};
 
 /// Buffers and code of the forward pass for one geometry.
 class winograd_forward {
@@ -202,8 +148,9 @@ class winograd_forward {
   }
 
   /// y = relu_if(x * w + b) for `samples` pictures, channels-last; weights in PyTorch's order, b may be null.
-  void operator()(std::int64_t samples, const float* x, const float* w, const float* b, float* y) {
-    pack(w);
+  template <class V>
+  void run(std::int64_t samples, const float* x, const float* w, const float* b, float* y) {
+    pack(w, block_channels<V>);
     if (b != nullptr) std::copy_n(b, g_.out_channels, bias_.data());
     const pair_shape shape{.channels = g_.out_channels,
                            .taps = g_.kernel.width * g_.in_channels,
@@ -218,33 +165,33 @@ class winograd_forward {
         rows_.load(0, padded_.under(h, 0));
         float* upper = y + h * row;
         float* lower = h + 1 < out.height ? upper + row : unused_.data();
-        each_height<3>(out.width, [&](auto pixels, std::int64_t first, std::int64_t tiles) {
+        each_height<most_pair_pixels<V>>(out.width, [&](auto pixels, std::int64_t first, std::int64_t tiles) {
           const std::int64_t at = first * g_.out_channels;
-          forward_pairs<pixels>(shape, tiles, rows_.data() + first * shape.pixel_step, weights_.data(), bias_.data(),
-                                upper + at, lower + at);
+          run_for<V, forward_pairs<pixels>>(shape, tiles, rows_.data() + first * shape.pixel_step, weights_.data(),
+                                            bias_.data(), upper + at, lower + at);
         });
       }
     }
   }
 
  private:
-  /// From PyTorch's (out, in, 3, width) to (out / 16, middle or outer rows, width, in, 2, 16).
-  void pack(const float* w) {
+  /// From PyTorch's (out, in, 3, width) to (out / block, middle or outer rows, width, in, 2, block).
+  void pack(const float* w, std::int64_t block) {
     float* to = weights_.data();
     const std::int64_t width = g_.kernel.width;
     const std::int64_t taps = width * g_.in_channels;
-    for (std::int64_t c = 0; c < g_.out_channels; c += 16, to += taps * 64)
+    for (std::int64_t c = 0; c < g_.out_channels; c += block, to += taps * 4 * block)
       for (std::int64_t k = 0; k < width; ++k)
         for (std::int64_t i = 0; i < g_.in_channels; ++i)
-          for (std::int64_t o = 0; o < 16; ++o) {
+          for (std::int64_t o = 0; o < block; ++o) {
             const float* tap = w + ((c + o) * g_.in_channels + i) * 3 * width + k;
-            float* middle = to + (k * g_.in_channels + i) * 32 + o;
-            float* outer = middle + taps * 32;
+            float* middle = to + (k * g_.in_channels + i) * 2 * block + o;
+            float* outer = middle + taps * 2 * block;
             const float ends = tap[0] + tap[2 * width];
             middle[0] = 0.5F * (ends + tap[width]);
-            middle[16] = 0.5F * (ends - tap[width]);
+            middle[block] = 0.5F * (ends - tap[width]);
             outer[0] = tap[0];
-            outer[16] = tap[2 * width];
+            outer[block] = tap[2 * width];
           }
   }
 
@@ -263,12 +210,14 @@ class winograd_gradient {
         padded_(g, 1),
         rows_(strip(), padded_.row_step()),
         sums_(g.weight_size() / 3 * 4 + g.out_channels),
+        combined_(2 * strip() * g.out().width * gradient_channels),
         zeros_(g.out().height % 2 * g.out().width * g.out_channels) {
     std::fill_n(zeros_.data(), zeros_.size(), 0.F);
   }
 
   /// dw and db (+)= the gradients for `samples` pictures, channels-last; db may be null. Weights in PyTorch's order.
-  void operator()(std::int64_t samples, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
+  template <class V>
+  void run(std::int64_t samples, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
     std::fill_n(sums_.data(), sums_.size(), 0.F);
     const std::int64_t height = g_.out().height;
     const std::int64_t row = g_.out().width * g_.out_channels;
@@ -277,9 +226,9 @@ class winograd_gradient {
       std::int64_t h = 0;
       for (; h + 1 < height; h += 2 * strip()) {
         const std::int64_t pairs = std::min(strip(), (height - h) / 2);
-        strip_product(h, pairs, dy + h * row, dy + (h + 1) * row, db != nullptr);
+        strip_product<V>(h, pairs, dy + h * row, dy + (h + 1) * row, db != nullptr);
       }
-      if (height % 2 != 0) strip_product(height - 1, 1, dy + (height - 1) * row, zeros_.data(), db != nullptr);
+      if (height % 2 != 0) strip_product<V>(height - 1, 1, dy + (height - 1) * row, zeros_.data(), db != nullptr);
     }
     store(dw, db, accumulate);
   }
@@ -289,40 +238,39 @@ class winograd_gradient {
   [[nodiscard]] std::int64_t strip() const { return std::max<std::int64_t>(1, 32 / g_.out().width); }
 
   /// All taps and channels for `pairs` pairs of output rows from row h.
+  template <class V>
   void strip_product(std::int64_t h, std::int64_t pairs, const float* upper, const float* lower, bool bias) {
     for (std::int64_t p = 0; p < pairs; ++p) rows_.load(p, padded_.under(h + 2 * p, 0));
     const std::int64_t channels = g_.out_channels;
     const std::int64_t width = g_.out().width;
-    const std::int64_t plane = g_.kernel.width * g_.in_channels * channels;
-    for (std::int64_t c = 0; c < channels; c += 32, upper += 32, lower += 32) {
-      float* sums = sums_.data() + c;
-      products<row_term::sum>(0, pairs, upper, lower, sums);
-      products<row_term::difference>(1, pairs, upper, lower, sums + plane);
-      products<row_term::upper>(2, pairs, upper, lower, sums + 2 * plane);
-      products<row_term::lower>(3, pairs, upper, lower, sums + 3 * plane);
-      if (!bias) continue;
-      for (std::int64_t p = 0; p < pairs; ++p) {
-        column_sums(width, upper + p * 2 * width * channels, channels, sums + 4 * plane);
-        column_sums(width, lower + p * 2 * width * channels, channels, sums + 4 * plane);
-      }
-    }
-  }
-
-  template <row_term Term>
-  void products(std::int64_t which, std::int64_t pairs, const float* upper, const float* lower, float* sums) const {
-    const std::int64_t width = g_.out().width;
-    const std::int64_t channels = g_.out_channels;
     const std::int64_t taps = g_.kernel.width * g_.in_channels;
-    const std::int64_t step = g_.stride.width * g_.in_channels;
-    const std::int64_t pair = 4 * rows_.row_step();
-    const float* x = rows_.data() + which * rows_.row_step();
-    std::int64_t t = 0;
-    for (; t + 3 <= taps; t += 3)
-      pair_product<Term, 3>(pairs, width, x + t, step, pair, upper, lower, channels, 2 * width * channels,
-                            sums + t * channels);
-    for (; t < taps; ++t)
-      pair_product<Term, 1>(pairs, width, x + t, step, pair, upper, lower, channels, 2 * width * channels,
-                            sums + t * channels);
+    const product_shape plain{.rows = pairs,
+                              .pixels = width,
+                              .x_step = g_.stride.width * g_.in_channels,
+                              .x_row = 4 * rows_.row_step(),
+                              .dy_step = channels,
+                              .dy_row = 2 * width * channels,
+                              .channels = channels};
+    product_shape combined = plain;
+    combined.dy_step = gradient_channels;
+    combined.dy_row = width * gradient_channels;
+    float* sum = combined_.data();
+    float* difference = sum + strip() * combined.dy_row;
+    for (std::int64_t c = 0; c < channels; c += gradient_channels) {
+      for (std::int64_t p = 0; p < pairs; ++p)
+        run_for<V, combine_rows>(width, channels, upper + c + p * plain.dy_row, lower + c + p * plain.dy_row,
+                                 sum + p * combined.dy_row, difference + p * combined.dy_row);
+      float* sums = sums_.data() + c;
+      const auto products = [&](const product_shape& shape, const float* x, const float* dy) {
+        tap_products<V>(shape, taps, x, dy, sums);
+        sums += taps * channels;
+      };
+      products(combined, rows_.data(), sum);
+      products(combined, rows_.data() + rows_.row_step(), difference);
+      products(plain, rows_.data() + 2 * rows_.row_step(), upper + c);
+      products(plain, rows_.data() + 3 * rows_.row_step(), lower + c);
+      if (bias) run_for<V, column_sums>(combined, sum, sums);
+    }
   }
 
   /// From sums (term, width, in, out) to PyTorch's (out, in, 3, width).
@@ -348,7 +296,8 @@ class winograd_gradient {
   padded_picture padded_;
   winograd_rows rows_;
   aligned_buffer<float> sums_;
-  aligned_buffer<float> zeros_;  ///< stands for the row below the last one where their number is odd
+  aligned_buffer<float> combined_;  ///< sums of the gradients of a strip's pairs of rows, then their differences
+  aligned_buffer<float> zeros_;     ///< stands for the row below the last one where their number is odd
 };
 
 }  // namespace lockstep::cpu_backend::narrow
