@@ -44,8 +44,15 @@
 #define LOCKSTEP_TARGET_AVX512
 #endif
 
+/// 1 where g++ makes code for x86-64.
+#if defined(__clang__)
+#define LOCKSTEP_GCC_ON_X86_64() 0
+#else
+#define LOCKSTEP_GCC_ON_X86_64() LOCKSTEP_X86_64()
+#endif
+
 /// Keeps the vector `v` in a register: g++ would fold its load or broadcast into each use, and so repeat it.
-#if LOCKSTEP_X86_64() && !defined(__clang__)
+#if LOCKSTEP_GCC_ON_X86_64()
 #define LOCKSTEP_IN_REGISTER(v) asm("" : "+v"(v))
 #else
 #define LOCKSTEP_IN_REGISTER(v) static_cast<void>(v)

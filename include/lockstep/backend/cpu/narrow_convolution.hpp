@@ -168,14 +168,14 @@ void tap_products(const product_shape& f, std::int64_t taps, const float* x, con
   run(std::integral_constant<int, 1>{});
 }
 
-/// One picture at a time in a frame of zeros, as wide as the padding.
+/// One picture at a time in a frame of zeros, as wide as the padding, and a vector of zeros behind it.
 class padded_picture {
  public:
   /// `spare_rows` more rows of zeros lie below the frame.
   explicit padded_picture(const convolution_geometry& g, std::int64_t spare_rows = 0)
       : g_(g),
         row_((g.in.width + 2 * g.padding.width) * g.in_channels),
-        values_((g.in.height + 2 * g.padding.height + spare_rows) * row_) {
+        values_((g.in.height + 2 * g.padding.height + spare_rows) * row_ + lanes<float16>) {
     std::fill_n(values_.data(), values_.size(), 0.F);
   }
 

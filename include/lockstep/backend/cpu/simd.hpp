@@ -76,9 +76,14 @@ LOCKSTEP_ALWAYS_INLINE void store(float* to, const V& v) {
 }
 
 /// v = x in every lane.
-LOCKSTEP_ALWAYS_INLINE void broadcast(float8& v, float x) { v = float8{x, x, x, x, x, x, x, x}; }
-LOCKSTEP_ALWAYS_INLINE void broadcast(float16& v, float x) {
-  v = float16{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void broadcast(V& v, const float& x) {
+#if LOCKSTEP_GCC_ON_X86_64()
+  // g++ fills wide vectors lane by lane where it has unrolled a loop around this.
+  asm("vbroadcastss %1, %0" : "=v"(v) : "m"(x));
+#else
+  v = x - V{};
+#endif
 }
 
 /// to += what lies at `from`.

@@ -50,7 +50,6 @@ LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth, const float* LOCKST
     for (int r = 0; r < Rows; ++r) {
       V value;
       broadcast(value, a[r * a_row]);
-      if constexpr (Vectors > 1) LOCKSTEP_IN_REGISTER(value);
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) sum[r][v] += value * columns[v];
     }

@@ -271,24 +271,25 @@ struct input_tiles {
     for (; tiles > 0; --tiles, x += Rows * g.in, dy += Rows * g.out, dx += Rows * g.in) {
       V sum[Rows][Columns::vectors] = {};
       multiply_add(g.out, dy, g.out, 1, transposed, panel, Columns::step(g.out), sum);
-      if (width == Columns::width) {
+      // Where columns are missing, whole vectors go to memory first: an index that varies would keep the sums there.
+      float whole[Rows * Columns::width];
+      const bool direct = width == Columns::width;
 #pragma GCC unroll 8
-        for (int r = 0; r < Rows; ++r)
+      for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
-          for (int v = 0; v < Columns::vectors; ++v) {
-            const std::int64_t at = r * g.in + lanes<V> * v;
-            if (g.mask_input) {
-              V passed;
-              load(passed, x + at);
-              mask(passed, sum[r][v]);
-            }
-            store(dx + at, sum[r][v]);
+        for (int v = 0; v < Columns::vectors; ++v) {
+          const std::int64_t at = r * g.in + lanes<V> * v;
+          if (direct && g.mask_input) {
+            V passed;
+            load(passed, x + at);
+            mask(passed, sum[r][v]);
           }
-      } else {
-        for (int r = 0; r < Rows; ++r)
-          for (std::int64_t i = 0; i < width; ++i)
-            dx[r * g.in + i] = g.mask_input && x[r * g.in + i] <= 0.F ? 0.F : sum[r][i / lanes<V>][i % lanes<V>];
-      }
+          store(direct ? dx + at : whole + r * Columns::width + lanes<V> * v, sum[r][v]);
+        }
+      if (direct) continue;
+      for (int r = 0; r < Rows; ++r)
+        for (std::int64_t i = 0; i < width; ++i)
+          dx[r * g.in + i] = g.mask_input && x[r * g.in + i] <= 0.F ? 0.F : whole[r * Columns::width + i];
     }
   }
 };

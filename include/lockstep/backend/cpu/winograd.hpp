@@ -29,21 +29,37 @@ namespace lockstep::cpu_backend::narrow {
   return takes(g) && g.kernel.height == 3 && g.stride.height == 1 && g.dilation.height == 1 && g.out().height > 1;
 }
 
-/// What pairs of output rows read of a picture, for each pair four rows: (d1 + d2), (d2 - d1), (d0 - d2), (d3 - d1),
-/// each as long as a padded row.
+/// The four rows of one pair from a padded picture's row `d` and the three that follow, `from_row` apart; as whole
+/// vectors, which read and write behind a row's end what nothing uses.
+struct make_pair_rows {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const float* LOCKSTEP_RESTRICT d, std::int64_t from_row,
+                                         float* LOCKSTEP_RESTRICT to, std::int64_t to_row) {
+    for (std::int64_t i = 0; i < from_row; i += lanes<V>) {
+      V d0, d1, d2, d3;
+      load(d0, d + i);
+      load(d1, d + from_row + i);
+      load(d2, d + 2 * from_row + i);
+      load(d3, d + 3 * from_row + i);
+      store(to + i, d1 + d2);
+      store(to + to_row + i, d2 - d1);
+      store(to + 2 * to_row + i, d0 - d2);
+      store(to + 3 * to_row + i, d3 - d1);
+    }
+  }
+};
+
+/// What pairs of output rows read of a picture, for each pair four rows: (d1 + d2), (d2 - d1), (d0 - d2), (d3 - d1).
 class winograd_rows {
  public:
-  explicit winograd_rows(std::int64_t pairs, std::int64_t row) : row_(row), values_(pairs * 4 * row) {}
+  /// For padded rows of `row` elements.
+  explicit winograd_rows(std::int64_t pairs, std::int64_t row)
+      : from_(row), row_((row + widest - 1) / widest * widest), values_(pairs * 4 * row_) {}
 
   /// Fills the rows of pair `pair` from the padded picture's row `d` and the three that follow.
-  void load(std::int64_t pair, const float* LOCKSTEP_RESTRICT d) {
-    float* LOCKSTEP_RESTRICT to = values_.data() + pair * 4 * row_;
-    for (std::int64_t i = 0; i < row_; ++i) {
-      to[i] = d[row_ + i] + d[2 * row_ + i];
-      to[row_ + i] = d[2 * row_ + i] - d[row_ + i];
-      to[2 * row_ + i] = d[i] - d[2 * row_ + i];
-      to[3 * row_ + i] = d[3 * row_ + i] - d[row_ + i];
-    }
+  template <class V>
+  void load(std::int64_t pair, const float* d) {
+    run_for<V, make_pair_rows>(d, from_, values_.data() + pair * 4 * row_, row_);
   }
 
   [[nodiscard]] const float* data() const { return values_.data(); }
@@ -51,7 +67,9 @@ class winograd_rows {
   [[nodiscard]] std::int64_t row_step() const { return row_; }
 
  private:
-  std::int64_t row_;
+  static constexpr std::int64_t widest = lanes<float16>;
+
+  std::int64_t from_, row_;
   aligned_buffer<float> values_;
 };
 
@@ -162,7 +180,7 @@ class winograd_forward {
     for (std::int64_t s = 0; s < samples; ++s, x += g_.in_size(), y += g_.out_size()) {
       padded_.load(x);
       for (std::int64_t h = 0; h < out.height; h += 2) {
-        rows_.load(0, padded_.under(h, 0));
+        rows_.load<V>(0, padded_.under(h, 0));
         float* upper = y + h * row;
         float* lower = h + 1 < out.height ? upper + row : unused_.data();
         each_height<most_pair_pixels<V>>(out.width, [&](auto pixels, std::int64_t first, std::int64_t tiles) {
@@ -240,7 +258,7 @@ class winograd_gradient {
   /// All taps and channels for `pairs` pairs of output rows from row h.
   template <class V>
   void strip_product(std::int64_t h, std::int64_t pairs, const float* upper, const float* lower, bool bias) {
-    for (std::int64_t p = 0; p < pairs; ++p) rows_.load(p, padded_.under(h + 2 * p, 0));
+    for (std::int64_t p = 0; p < pairs; ++p) rows_.load<V>(p, padded_.under(h + 2 * p, 0));
     const std::int64_t channels = g_.out_channels;
     const std::int64_t width = g_.out().width;
     const std::int64_t taps = g_.kernel.width * g_.in_channels;
