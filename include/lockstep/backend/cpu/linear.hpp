@@ -7,7 +7,10 @@
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/loop.hpp>
+#include <lockstep/backend/cpu/narrow_backward.hpp>
+#include <lockstep/backend/cpu/narrow_forward.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
+#include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/wide_linear.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>

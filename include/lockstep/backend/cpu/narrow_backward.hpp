@@ -1,0 +1,199 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#include <lockstep/backend/cpu/narrow_linear.hpp>
+#include <lockstep/backend/cpu/simd.hpp>
+#include <lockstep/backend/cpu/tiles.hpp>
+#include <lockstep/backend/geometry.hpp>
+
+/// \file
+/// Both gradients of a narrow layer, whose weights lie as narrow_linear.hpp says, by vectors.
+
+namespace lockstep::cpu_backend::narrow {
+
+/// Inputs from those in work to those that are asked for; see forward_ahead.
+inline constexpr std::int64_t backward_ahead = 128;
+
+/// What becomes of the sums of a run of samples: they start at zero or at `from`, and go to `to`, on top of what it
+/// holds when `add`.
+struct sum_path {
+  const float* from;
+  float* to;
+  bool add;
+
+  [[nodiscard]] sum_path at(std::int64_t offset) const {
+    return {from == nullptr ? nullptr : from + offset, to + offset, add};
+  }
+};
+
+/// Rows of a tile of the weight gradient at most, of two vectors each.
+template <class V>
+inline constexpr std::int64_t most_weight_rows = lanes<V> == 16 ? 12 : 6;
+
+/// Samples of a tile of the input gradient at most, of two vectors each.
+template <class V>
+inline constexpr int most_input_rows = lanes<V> == 16 ? 8 : 4;
+
+/// `Outputs` rows of the weight gradient, `Vectors` vectors of columns: dy^T x over `Samples` samples.
+template <linear_geometry G, class V, int Samples, int Outputs, int Vectors>
+LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, const float* dy, const sum_path& path, std::int64_t width) {
+  V sum[Outputs][Vectors] = {};
+  if (path.from != nullptr)
+#pragma GCC unroll 12
+    for (int o = 0; o < Outputs; ++o)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) load(sum[o][v], path.from + o * width + lanes<V> * v);
+  multiply_add(Samples, dy, 1, G.out, x, G.in, lanes<V>, sum);
+  if (path.add)
+#pragma GCC unroll 12
+    for (int o = 0; o < Outputs; ++o)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) add_from(sum[o][v], path.to + o * width + lanes<V> * v);
+#pragma GCC unroll 12
+  for (int o = 0; o < Outputs; ++o)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) store(path.to + o * width + lanes<V> * v, sum[o][v]);
+}
+
+/// `Vectors` vectors of columns of dx = dy w for `Samples` samples.
+template <linear_geometry G, class V, int Samples, int Vectors>
+LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const float* w, float* dx, std::int64_t width) {
+  V back[Samples][Vectors] = {};
+  multiply_add(G.out, dy, G.out, 1, w, width, lanes<V>, back);
+#pragma GCC unroll 8
+  for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      const std::int64_t at = s * G.in + lanes<V> * v;
+      if constexpr (G.mask_input) {
+        V passed;
+        load(passed, x + at);
+        mask(passed, back[s][v]);
+      }
+      store(dx + at, back[s][v]);
+    }
+}
+
+/// Where the columns lie that backward comes to after those in work.
+struct next_columns {
+  const float *x, *w, *dw;
+
+  [[nodiscard]] next_columns at(std::int64_t i) const { return {x + i, w + i, dw + i}; }
+};
+
+/// Asks for `Columns` columns of `Outputs` weights and gradients to come.
+template <linear_geometry G, std::int64_t Columns, std::int64_t First, std::int64_t Outputs>
+LOCKSTEP_ALWAYS_INLINE void ask_for(const next_columns& next) {
+#pragma GCC unroll 16
+  for (std::int64_t o = First; o < First + Outputs; ++o) {
+    if constexpr (G.input_gradient) prefetch(next.w + o * panel, Columns);
+    if constexpr (G.parameter_gradient) prefetch(next.dw + o * panel, Columns);
+  }
+}
+
+/// The whole vectors of one panel for `Samples` samples.
+template <linear_geometry G, int Samples, class Width>
+struct backward_panel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const float* x, const float* dy, const float* w, float* dx,
+                                         const sum_path& path, Width width, const next_columns& next) {
+    constexpr bool asks = !std::is_same_v<Width, std::int64_t>;  // columns of a narrower panel lie closer
+    constexpr std::int64_t pair = 2 * lanes<V>;
+    const auto back = [&](std::int64_t i) { return G.input_gradient ? dx + i : nullptr; };
+    std::int64_t i = 0;
+    for (; i + pair <= width; i += pair) columns<V, 2, asks>(x + i, dy, w + i, back(i), path.at(i), width, next.at(i));
+    if constexpr (G.in % pair >= lanes<V>)
+      if (i + lanes<V> <= width) columns<V, 1, false>(x + i, dy, w + i, back(i), path.at(i), width, next);
+  }
+
+ private:
+  /// `Vectors` vectors of columns of both gradients. dx, which may be x, is written last.
+  template <class V, int Vectors, bool Ask, std::int64_t Output = 0>
+  static LOCKSTEP_ALWAYS_INLINE void columns(const float* x, const float* dy, const float* w, float* dx,
+                                             const sum_path& path, std::int64_t width, const next_columns& next) {
+    constexpr std::int64_t left = G.out - Output;
+    constexpr std::int64_t count = Vectors * lanes<V>;
+    if constexpr (Ask && Output == 0)
+#pragma GCC unroll 8
+      for (int s = 0; s < Samples; ++s) prefetch(next.x + s * G.in, count);
+    if constexpr (G.parameter_gradient && left > 0) {
+      // Tiles of about equal height keep a low one from waiting for its own sums.
+      constexpr std::int64_t tiles = (left + most_weight_rows<V> - 1) / most_weight_rows<V>;
+      constexpr int now = static_cast<int>((left + tiles - 1) / tiles);
+      if constexpr (Ask) ask_for<G, count, Output, now>(next);
+      weight_tile<G, V, Samples, now, Vectors>(x, dy + Output, path.at(Output * width), width);
+      columns<V, Vectors, Ask, Output + now>(x, dy, w, dx, path, width, next);
+    } else if constexpr (G.input_gradient) {
+      if constexpr (Ask && !G.parameter_gradient) ask_for<G, count, 0, G.out>(next);
+      constexpr int most = std::min(Samples, most_input_rows<V>);
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; s += most)
+        input_tile<G, V, most, Vectors>(x + s * G.in, dy + s * G.out, w, dx + s * G.in, width);
+    }
+  }
+};
+
+/// One column of all samples, for the columns behind the last whole vector.
+template <linear_geometry G>
+void backward_tail(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw,
+                   std::int64_t width, bool accumulate) {
+  if constexpr (G.parameter_gradient)
+    for (std::int64_t o = 0; o < G.out; ++o) {
+      float sum = 0;
+      for (std::int64_t s = 0; s < n; ++s) sum += x[s * G.in] * dy[s * G.out + o];
+      dw[o * width] = accumulate ? dw[o * width] + sum : sum;
+    }
+  if constexpr (G.input_gradient)
+    for (std::int64_t s = 0; s < n; ++s) {
+      float back = 0;
+      for (std::int64_t o = 0; o < G.out; ++o) back += dy[s * G.out + o] * w[o * width];
+      dx[s * G.in] = G.mask_input && x[s * G.in] <= 0.F ? 0.F : back;
+    }
+}
+
+/// dw (+)= dy^T x and dx = dy w (zero where x <= 0 when G.mask_input); dx may be x. Cost: 2 n in out flops for each of
+/// the two.
+template <linear_geometry G, class V>
+void backward(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw, bool accumulate) {
+  // A panel of eight samples fits the first-level cache, of which samples that lie a power of two apart fill one way
+  // each. Sums in progress stay there too; the last samples bring them to dw, so that the sum over all samples is
+  // complete before anything older is added to it.
+  using whole_panel = std::integral_constant<std::int64_t, panel>;
+  float sums[G.out * panel];
+  for (std::int64_t start = 0; start < G.in; start += panel) {
+    const std::int64_t width = std::min(panel, G.in - start);
+    const std::int64_t whole = width / lanes<V> * lanes<V>;
+    const float* wp = w + start * G.out;
+    // Without a gradient of the weights nothing is written here.
+    float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
+    // At the end, where no whole panel follows, nothing is asked for but what is in work.
+    const std::int64_t ahead = start + backward_ahead + panel <= G.in ? backward_ahead : 0;
+    const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
+    std::int64_t s = 0;
+    const auto run = [&]<int Samples>(std::integral_constant<int, Samples>) {
+      for (; s + Samples <= n; s += Samples) {
+        const bool last = s + Samples == n;
+        const std::int64_t at = s * G.in + start;
+        const next_columns next{x + at + ahead, wp + ahead * G.out, dwp + (G.parameter_gradient ? ahead * G.out : 0)};
+        const sum_path path{s == 0 ? nullptr : sums, last ? dwp : sums, last && accumulate};
+        if (G.in % panel == 0 || width == panel)
+          run_for<V, backward_panel<G, Samples, whole_panel>>(x + at, dy + s * G.out, wp, back(at), path, whole_panel{},
+                                                              next);
+        else
+          run_for<V, backward_panel<G, Samples, std::int64_t>>(x + at, dy + s * G.out, wp, back(at), path, width, next);
+      }
+    };
+    run(std::integral_constant<int, 8>{});
+    run(std::integral_constant<int, 4>{});
+    run(std::integral_constant<int, 1>{});
+    if constexpr (G.in % lanes<V> != 0)
+      for (std::int64_t i = whole; i < width; ++i)
+        backward_tail<G>(n, x + start + i, dy, wp + i, back(start + i), dwp + i, width, accumulate);
+  }
+}
+
+}  // namespace lockstep::cpu_backend::narrow

@@ -1,0 +1,158 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#include <lockstep/backend/cpu/narrow_linear.hpp>
+#include <lockstep/backend/cpu/simd.hpp>
+#include <lockstep/backend/cpu/tiles.hpp>
+#include <lockstep/backend/geometry.hpp>
+
+/// \file
+/// The forward product of a narrow layer, whose weights lie as narrow_linear.hpp says, by vectors.
+
+namespace lockstep::cpu_backend::narrow {
+
+/// How many panels are walked before the partial sums are stored.
+inline constexpr std::int64_t panels_per_block = 8;
+
+/// Inputs from those in work to those that are asked for. The runs of a panel are too short for the machine's own
+/// prefetching, and few requests may wait at a time, so that they are spread over the work.
+inline constexpr std::int64_t forward_ahead = 1024;
+
+/// One of `count` parts of some work.
+struct part_of {
+  int index, count;
+
+  /// The part's share of n things: [first(n), first(n) of the next part).
+  [[nodiscard]] constexpr std::int64_t first(std::int64_t n) const { return n * index / count; }
+  [[nodiscard]] constexpr part_of next() const { return {index + 1, count}; }
+};
+
+/// Sums in progress that `forward` keeps for each sample.
+template <linear_geometry G>
+inline constexpr std::int64_t partial_sums = G.out * lanes<float16>;
+
+/// Outputs of a tile of forward at most. Five outputs by two samples are ten sums, two inputs and one weight at a time
+/// in 16 registers; registers of 16 lanes are 32.
+template <class V, int Samples>
+inline constexpr int most_outputs = Samples == 1 ? (lanes<V> == 16 ? 16 : 10) : (lanes<V> == 16 ? 10 : 5);
+
+/// Tiles that the outputs of `Samples` samples are cut into. Tiles of about equal width keep a narrow one from waiting
+/// for its own sums.
+template <linear_geometry G, class V, int Samples>
+inline constexpr int forward_tiles =
+    (static_cast<int>(G.out) + most_outputs<V, Samples> - 1) / most_outputs<V, Samples>;
+
+/// y = x w^T + b for n samples.
+template <linear_geometry G>
+struct forward_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
+                                         const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
+                                         float* LOCKSTEP_RESTRICT y, float* LOCKSTEP_RESTRICT partial) {
+    constexpr std::int64_t row = G.out * lanes<V>;
+    std::fill_n(partial, n * row, 0.F);
+    for (std::int64_t first = 0; first < G.in; first += panel * panels_per_block) {
+      const std::int64_t last = std::min(G.in, first + panel * panels_per_block);
+      const int pairs = static_cast<int>(n) / 2;
+      part_of part{0, pairs * forward_tiles<G, V, 2> + static_cast<int>(n) % 2 * forward_tiles<G, V, 1>};
+      std::int64_t s = 0;
+      for (; s + 2 <= n; s += 2, part.index += forward_tiles<G, V, 2>)
+        rows<V, 2>(first, last, x + s * G.in, w, partial + s * row, part);
+      if (s < n) rows<V, 1>(first, last, x + s * G.in, w, partial + s * row, part);
+    }
+    for (std::int64_t s = 0; s < n; ++s)
+      for (std::int64_t o = 0; o < G.out; ++o) {
+        V sums;
+        load(sums, partial + s * row + o * lanes<V>);
+        const float v = sum_lanes(sums) + (G.bias ? b[o] : 0.F);
+        y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+      }
+  }
+
+ private:
+  /// Tiles [Tile, forward_tiles) of `Samples` samples, whose first outputs are `Output`.
+  template <class V, int Samples, int Tile = 0, int Output = 0>
+  static LOCKSTEP_ALWAYS_INLINE void rows(std::int64_t first, std::int64_t last, const float* x, const float* w,
+                                          float* partial, part_of part) {
+    constexpr int left = forward_tiles<G, V, Samples> - Tile;
+    if constexpr (left > 0) {
+      constexpr int now = (static_cast<int>(G.out) - Output + left - 1) / left;
+      block<V, Samples, now>(first, last, x, w, Output, partial, part);
+      rows<V, Samples, Tile + 1, Output + now>(first, last, x, w, partial, part.next());
+    }
+  }
+
+  /// `Outputs` outputs of `Samples` samples for the inputs [first, last), on top of `partial`. `part` of all such calls
+  /// for these inputs: each asks for its share of the weights to come.
+  template <class V, int Samples, int Outputs>
+  static LOCKSTEP_ALWAYS_INLINE void block(std::int64_t first, std::int64_t last, const float* LOCKSTEP_RESTRICT x,
+                                           const float* LOCKSTEP_RESTRICT w, int o, float* LOCKSTEP_RESTRICT partial,
+                                           part_of part) {
+    V sum[Samples][Outputs];
+#pragma GCC unroll 2
+    for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 16
+      for (int k = 0; k < Outputs; ++k) load(sum[s][k], partial + (s * G.out + o + k) * lanes<V>);
+    constexpr std::int64_t line = 16;
+    const std::int64_t ask = part.first(panel * G.out / line) * line;
+    const std::int64_t asked = part.next().first(panel * G.out / line) * line - ask;
+    for (std::int64_t start = first; start < last; start += panel) {
+      const float* in = x + start;
+      const float* weights = w + start * G.out;
+      if (start + forward_ahead + panel <= G.in) {
+        if (o == 0)
+          for (int s = 0; s < Samples; ++s) prefetch(in + s * G.in + forward_ahead, panel);
+        prefetch(weights + forward_ahead * G.out + ask, asked);
+      }
+      if (const std::int64_t width = G.in - start; G.in % panel == 0 || width >= panel)
+        add_panel(in, weights + o * panel, std::integral_constant<std::int64_t, panel>{}, sum);
+      else
+        add_panel(in, weights + o * width, width, sum);
+    }
+#pragma GCC unroll 2
+    for (int s = 0; s < Samples; ++s)
+#pragma GCC unroll 16
+      for (int k = 0; k < Outputs; ++k) store(partial + (s * G.out + o + k) * lanes<V>, sum[s][k]);
+  }
+
+  /// sum[s][k] += the products of one panel, as many inputs to a sum as there are lanes: `w` holds `width` weights of
+  /// each output.
+  template <class V, int Samples, int Outputs, class Width>
+  static LOCKSTEP_ALWAYS_INLINE void add_panel(const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
+                                               Width width, V (&sum)[Samples][Outputs]) {
+    std::int64_t i = 0;
+    for (; i + lanes<V> <= width; i += lanes<V>) {
+      V values[Samples];
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; ++s) {
+        load(values[s], x + s * G.in + i);
+        LOCKSTEP_IN_REGISTER(values[s]);
+      }
+#pragma GCC unroll 16
+      for (int k = 0; k < Outputs; ++k) {
+        V weight;
+        load(weight, w + k * width + i);
+        if constexpr (Samples > 1) LOCKSTEP_IN_REGISTER(weight);
+#pragma GCC unroll 2
+        for (int s = 0; s < Samples; ++s) sum[s][k] += values[s] * weight;
+      }
+    }
+    if constexpr (G.in % lanes<V> != 0)
+      for (; i < width; ++i)
+        for (int k = 0; k < Outputs; ++k)
+          for (int s = 0; s < Samples; ++s) sum[s][k][0] += x[s * G.in + i] * w[k * width + i];
+  }
+};
+
+/// y = x w^T + b for n samples. `partial` holds n * partial_sums<G> floats of scratch. Cost: 2 n in out flops; x is
+/// read once for every tile of outputs, from the first-level cache after the first time.
+template <linear_geometry G, class V>
+void forward(std::int64_t n, const float* x, const float* w, const float* b, float* y, float* partial) {
+  run_for<V, forward_kernel<G>>(n, x, w, b, y, partial);
+}
+
+}  // namespace lockstep::cpu_backend::narrow
