@@ -2,15 +2,15 @@
 """Measures lockstep and PyTorch side by side on one GPU and writes build/compare/compare_cuda.json.
 
     python compare.py [--rounds 7] [--seconds 0.2] [--cases linear,mlp,cnn,deep] [--modes eager,compile,graph]
-                      [--tf32 off,on] [--data device,pinned] [--channels-last] [--bin PROGRAM] [--out FILE]
+                      [--precision fp32,tf32,bf16] [--data device,pinned] [--channels-last] [--bin PROGRAM] [--out FILE]
 
 The JSON is that of ../compare.py: an array of {"case", "phase", "peer", "variant", "ours_s", "peer_s", "ratio",
 "spread"}, medians over the rounds in seconds a step, ratio = peer_s / ours_s (above 1: lockstep is faster). Each round
 measures everything once, in turn, every second one in reverse order.
 
 In a step of either side the host reads the loss, and the batch lies at the same place: in the device's memory, or in
-pinned memory of the host, from where each step copies it. Both sides are float32, measured without TF32 and with it,
-and like is compared with like. A case may be given with its batch (cnn/64).
+pinned memory of the host, from where each step copies it. Both sides hold float32; products round their factors to
+nothing, to TF32, or to bfloat16 (and convolutions to TF32), and like is compared with like. A case may be given with its batch (cnn/64).
 """
 
 import argparse
@@ -32,7 +32,7 @@ REPLICAS = (1, 2)
 PHASE = "train"
 MODE_NAMES = {"eager": "eager", "compile": "torch.compile max-autotune", "graph": "CUDA graph"}
 DATA_NAMES = {"device": "data on the device", "pinned": "data in pinned memory"}
-TF32 = ("off", "on")
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 def load_cpu_compare():
@@ -48,22 +48,22 @@ CompareError = cpu_compare.CompareError
 
 
 class TorchWorker(cpu_compare.TorchWorker):
-    """A living torch_worker.py for one case, with TF32 or without."""
+    """A living torch_worker.py for one case and one precision."""
 
-    def __init__(self, case, batch, tf32, log, options):
-        self.name = f"PyTorch ({case}, batch {batch}, tf32 {tf32})"
+    def __init__(self, case, batch, precision, log, options):
+        self.name = f"PyTorch ({case}, batch {batch}, {precision})"
         self.log = log
         command = [sys.executable, str(HERE / "torch_worker.py"), "--case", case, "--batch", str(batch)]
         command += ["--device", options.device]
-        command += ["--tf32"] * (tf32 == "on") + ["--channels-last"] * options.channels_last
+        command += ["--precision", precision] + ["--channels-last"] * options.channels_last
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(pathlib.Path(log.name).with_name("inductor"))}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
         )
 
 
-def parse_ours(text, case, batch, tf32, data):
-    """The times in Google Benchmark's JSON: {(replicas, tf32, data): seconds}. Raises ValueError for anything else."""
+def parse_ours(text, case, batch, precision, data):
+    """The times in Google Benchmark's JSON: {(replicas, precision, data): seconds}. Raises ValueError for anything else."""
     times = {}
     for run in json.loads(text)["benchmarks"]:
         if run.get("error_occurred"):
@@ -71,18 +71,18 @@ def parse_ours(text, case, batch, tf32, data):
         name, replicas, rounding, where, samples = run["name"].split("/")[:5]
         if name != case or samples != f"batch:{batch}" or not run["real_time"] > 0:
             raise ValueError(f"unexpected result {run['name']}")
-        key = int(replicas.removeprefix("replicas:")), rounding.removeprefix("tf32:"), where
+        key = int(replicas.removeprefix("replicas:")), rounding.removeprefix("precision:"), where
         times[key] = run["real_time"] * UNIT_S[run["time_unit"]]
-    wanted = set(itertools.product(REPLICAS, tf32, data))
+    wanted = set(itertools.product(REPLICAS, precision, data))
     if times.keys() != wanted:
         raise ValueError(f"expected results for {sorted(wanted)}, got {sorted(times)}")
     return times
 
 
 def measure_ours(options, case, batch):
-    """Returns {(replicas, tf32, data): seconds a step}."""
-    replicas, tf32, where = ("|".join(map(str, each)) for each in (REPLICAS, options.tf32, options.data))
-    names = f"^{case}/replicas:({replicas})/tf32:({tf32})/({where})/batch:{batch}/"
+    """Returns {(replicas, precision, data): seconds a step}."""
+    replicas, precision, where = ("|".join(map(str, each)) for each in (REPLICAS, options.precision, options.data))
+    names = f"^{case}/replicas:({replicas})/precision:({precision})/({where})/batch:{batch}/"
     command = [str(options.bin), f"--benchmark_filter={names}"]
     command += [f"--benchmark_min_time={options.seconds}", "--benchmark_format=json"]
     limit = cpu_compare.ANSWER_LIMIT_S + 10 * options.seconds
@@ -90,13 +90,13 @@ def measure_ours(options, case, batch):
     if result.returncode != 0:
         raise CompareError(f"{' '.join(command)} ended with {result.returncode}: {result.stderr.strip()}")
     try:
-        return parse_ours(result.stdout, case, batch, options.tf32, options.data)
+        return parse_ours(result.stdout, case, batch, options.precision, options.data)
     except (ValueError, KeyError, TypeError) as error:
         raise CompareError(f"{' '.join(command)}: {error}") from None
 
 
 def working_modes(workers, options):
-    """Warms every worker up and returns the (mode, data) that work with and without TF32; eager must."""
+    """Warms every worker up and returns the (mode, data) that work with every precision; eager must."""
     kept = []
     for mode in options.modes:
         failed = False
@@ -114,17 +114,17 @@ def working_modes(workers, options):
 
 
 def run_rounds(workers, variants, case, batch, options):
-    """Returns ({(replicas, tf32, data): [...]}, {(tf32, mode, data): [...]}): a time a round each."""
-    ours = {key: [] for key in itertools.product(REPLICAS, options.tf32, options.data)}
-    peers = {(tf32, *variant): [] for tf32 in workers for variant in variants}
+    """Returns ({(replicas, precision, data): [...]}, {(precision, mode, data): [...]}): a time a round each."""
+    ours = {key: [] for key in itertools.product(REPLICAS, options.precision, options.data)}
+    peers = {(precision, *variant): [] for precision in workers for variant in variants}
 
     def measure(key):
         if key is None:
             for place, seconds in measure_ours(options, case, batch).items():
                 ours[place].append(seconds)
         else:
-            tf32, *variant = key
-            peers[key].append(workers[tf32].measure(variant, PHASE, options.seconds))
+            precision, *variant = key
+            peers[key].append(workers[precision].measure(variant, PHASE, options.seconds))
 
     turns = [None, *peers]
     for index in range(options.rounds):
@@ -135,16 +135,16 @@ def run_rounds(workers, variants, case, batch, options):
 
 def rows_of(ours, peers, case, batch, version):
     rows = []
-    for (tf32, mode, data), peer in peers.items():
+    for (precision, mode, data), peer in peers.items():
         for replicas in REPLICAS:
-            own = ours[replicas, tf32, data]
+            own = ours[replicas, precision, data]
             ours_s, peer_s = statistics.median(own), statistics.median(peer)
             rows.append(
                 {
                     "case": case,
                     "phase": PHASE,
                     "peer": f"pytorch {version}",
-                    "variant": f"batch {batch}, {MODE_NAMES[mode]}, tf32 {tf32}, {DATA_NAMES[data]}; "
+                    "variant": f"batch {batch}, {MODE_NAMES[mode]}, {precision}, {DATA_NAMES[data]}; "
                     f"ours {replicas} replica{'s' if replicas > 1 else ''}",
                     "ours_s": ours_s,
                     "peer_s": peer_s,
@@ -158,9 +158,9 @@ def rows_of(ours, peers, case, batch, version):
 def compare_case(case, batch, log, options):
     with contextlib.ExitStack() as stack:
         workers = {}
-        for tf32 in options.tf32:
-            workers[tf32] = TorchWorker(case, batch, tf32, log, options)
-            stack.callback(workers[tf32].close)
+        for precision in options.precision:
+            workers[precision] = TorchWorker(case, batch, precision, log, options)
+            stack.callback(workers[precision].close)
         versions = [worker.greet() for worker in workers.values()]
         variants = working_modes(workers, options)
         ours, peers = run_rounds(workers, variants, case, batch, options)
@@ -198,7 +198,9 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--modes", type=choice_list(MODE_NAMES), default=list(MODE_NAMES), help="of PyTorch (eager,compile,graph)"
     )
-    parser.add_argument("--tf32", type=choice_list(TF32), default=list(TF32), help="of both sides (off,on)")
+    parser.add_argument(
+        "--precision", type=choice_list(PRECISIONS), default=list(PRECISIONS), help="of both sides (fp32,tf32,bf16)"
+    )
     parser.add_argument(
         "--data", type=choice_list(DATA_NAMES), default=list(DATA_NAMES), help="where batches lie (device,pinned)"
     )

@@ -110,9 +110,9 @@ void with_upload(bool pinned, const F& measure) {
 
 /// make(context) gives the product.
 template <class Make, class F>
-void with_product(bool tf32, const Make& make, const F& measure) {
+void with_product(lockstep::factor_rounding rounding, const Make& make, const F& measure) {
   cuda::context c;
-  c.tf32(tf32);
+  c.rounding(rounding);
   const auto device = c.enter();
   constexpr std::int64_t size = side * side;
   const std::vector<float>& values = random_matrix();
@@ -154,7 +154,8 @@ double measured_rate(const F& with) {
 const ceilings& measured_ceilings() {
   static const ceilings device{
       .bytes_per_s = measured_rate([](const auto& measure) { with_copy(measure); }),
-      .flops_per_s = measured_rate([](const auto& measure) { with_product(false, fastest, measure); }),
+      .flops_per_s =
+          measured_rate([](const auto& measure) { with_product(lockstep::factor_rounding::none, fastest, measure); }),
       .upload_bytes_per_s = measured_rate([](const auto& measure) { with_upload(true, measure); }),
   };
   return device;
@@ -180,9 +181,9 @@ void copy_from_pinned(benchmark::State& state) {
 void copy_from_pageable(benchmark::State& state) {
   run(state, "bytes/s", [](const auto& measure) { with_upload(false, measure); });
 }
-template <const auto& Make, bool Tf32>
+template <const auto& Make, lockstep::factor_rounding Rounding>
 void product(benchmark::State& state) {
-  run(state, "flop/s", [](const auto& measure) { with_product(Tf32, Make, measure); });
+  run(state, "flop/s", [](const auto& measure) { with_product(Rounding, Make, measure); });
 }
 
 /// The time shown is the floor; items are samples, as in cuda_step.
@@ -217,10 +218,16 @@ int main(int argc, char** argv) {
     benchmark::RegisterBenchmark("copy/device", &copy_on_device)->UseManualTime();
     benchmark::RegisterBenchmark("copy/pinned", &copy_from_pinned)->UseManualTime();
     benchmark::RegisterBenchmark("copy/pageable", &copy_from_pageable)->UseManualTime();
-    benchmark::RegisterBenchmark("product/float32", &product<fastest, false>)->UseManualTime();
-    benchmark::RegisterBenchmark("product/tf32", &product<fastest, true>)->UseManualTime();
-    benchmark::RegisterBenchmark("backend_product/float32", &product<of_backend, false>)->UseManualTime();
-    benchmark::RegisterBenchmark("backend_product/tf32", &product<of_backend, true>)->UseManualTime();
+    using lockstep::factor_rounding;
+    const auto register_products = [](const std::string& name, auto* float32, auto* tf32, auto* bf16) {
+      benchmark::RegisterBenchmark((name + "/float32").c_str(), float32)->UseManualTime();
+      benchmark::RegisterBenchmark((name + "/tf32").c_str(), tf32)->UseManualTime();
+      benchmark::RegisterBenchmark((name + "/bf16").c_str(), bf16)->UseManualTime();
+    };
+    register_products("product", &product<fastest, factor_rounding::none>, &product<fastest, factor_rounding::tf32>,
+                      &product<fastest, factor_rounding::bf16>);
+    register_products("backend_product", &product<of_backend, factor_rounding::none>,
+                      &product<of_backend, factor_rounding::tf32>, &product<of_backend, factor_rounding::bf16>);
     register_floor<linear>("linear", {100});
     register_floor<cnn>("cnn", {64, 1024});
     register_floor<mlp>("mlp", {64, 1024});

@@ -16,7 +16,7 @@ class fastest_product {
  public:
   fastest_product(lockstep::cuda_backend::context& c, std::int64_t side) {
     namespace cuda = lockstep::cuda_backend;
-    const auto precision = c.tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    const auto precision = lockstep::cuda_backend::compute_type(c.rounding());
     cuda::check(cublasLtMatmulDescCreate(descriptor_.out(), precision, CUDA_R_32F), "cublasLtMatmulDescCreate");
     const std::int32_t transpose = CUBLAS_OP_T;
     cuda::check(

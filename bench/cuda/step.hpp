@@ -110,13 +110,14 @@ void register_places(const std::string& name, std::initializer_list<std::int64_t
   }
 }
 
-/// `cnn/replicas:1/tf32:off/pinned/batch:64/real_time` and the like.
+/// `cnn/replicas:1/precision:fp32/pinned/batch:64/real_time` and the like.
 template <class Model>
 void register_steps(const std::string& model, std::initializer_list<std::int64_t> batches) {
   const auto with_replicas = [&]<int N>() {
     const std::string name = model + "/replicas:" + std::to_string(N);
-    register_places<Model, N, lockstep::precision::fp32>(name + "/tf32:off", batches);
-    register_places<Model, N, lockstep::precision::tf32>(name + "/tf32:on", batches);
+    register_places<Model, N, lockstep::precision::fp32>(name + "/precision:fp32", batches);
+    register_places<Model, N, lockstep::precision::tf32>(name + "/precision:tf32", batches);
+    register_places<Model, N, lockstep::precision::bf16>(name + "/precision:bf16", batches);
   };
   with_replicas.template operator()<1>();
   with_replicas.template operator()<2>();

@@ -1,7 +1,7 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The PyTorch side of compare.py: one process that holds one case with TF32 allowed or not, and measures on request.
+"""The PyTorch side of compare.py: one process that holds one case and one precision, and measures on request.
 
-    python torch_worker.py --case cnn --batch 64 --device cuda [--tf32] [--channels-last]
+    python torch_worker.py --case cnn --batch 64 --device cuda [--precision fp32] [--channels-last]
 
 Each line on stdin is a request {"mode": [MODE, DATA], "phase": "train", "seconds": S} with MODE eager, compile or graph
 and DATA device or pinned; each line on stdout its answer {"median_s", "steps"} or {"error"}. The first line on stdout
@@ -25,6 +25,7 @@ import torch_reference  # noqa: E402
 
 WARM_UP_STEPS = 3
 DATA = ("device", "pinned")
+MATMUL_PRECISION = {"fp32": "highest", "tf32": "high", "bf16": "medium"}  # of torch.set_float32_matmul_precision
 
 
 def build(torch, case, batch):
@@ -124,8 +125,8 @@ def serve(torch, arguments, answer):
     if arguments.device == "cuda" and not torch.cuda.is_available():
         answer({"error": f"PyTorch {torch.__version__} finds no GPU"})
         return
-    torch.backends.cuda.matmul.allow_tf32 = arguments.tf32
-    torch.backends.cudnn.allow_tf32 = arguments.tf32
+    torch.set_float32_matmul_precision(MATMUL_PRECISION[arguments.precision])
+    torch.backends.cudnn.allow_tf32 = arguments.precision != "fp32"
     torch.backends.cudnn.benchmark = True
     name = torch.cuda.get_device_name() if arguments.device == "cuda" else arguments.device
     answer({"version": torch.__version__.split("+")[0], "device": name})
@@ -149,7 +150,7 @@ def main():
     parser.add_argument("--case", required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--device", required=True)
-    parser.add_argument("--tf32", action="store_true")
+    parser.add_argument("--precision", choices=MATMUL_PRECISION, default="fp32")
     parser.add_argument("--channels-last", action="store_true")
     arguments = parser.parse_args()
     # Answers keep the real stdout; whatever a compiler or PyTorch prints goes to stderr.

@@ -93,10 +93,12 @@ TEST_CASE("replicas on one device train as one does", "[trainer]") {
   });
 }
 
-TEST_CASE("with TF32 a replica on a device trains as on the CPU within its rounding", "[trainer]") {
+TEST_CASE("with TF32 and bfloat16 a replica on a device trains as on the CPU within their rounding", "[trainer]") {
   LOCKSTEP_NEEDS_DEVICE();
-  using rounding = ls::data_parallel<classifier, 1, ls::cuda, ls::precision::tf32>;
-  check_close(train_classifier<rounding>(with_momentum, plain), expected_classifier(with_momentum, plain), 2e-2);
+  using tf32 = ls::data_parallel<classifier, 1, ls::cuda, ls::precision::tf32>;
+  using bf16 = ls::data_parallel<classifier, 1, ls::cuda, ls::precision::bf16>;
+  check_close(train_classifier<tf32>(with_momentum, plain), expected_classifier(with_momentum, plain), 2e-2);
+  check_close(train_classifier<bf16>(with_momentum, plain), expected_classifier(with_momentum, plain), 1e-1);
 }
 
 TEST_CASE("a run on a device has the same bits again", "[trainer]") {

@@ -97,8 +97,8 @@ concept backend =
       { B::forget(c) } -> std::same_as<void>;
     };
 
-/// True for a backend whose contexts heed `replica_place::tf32`, which it tells by `has_tf32`.
+/// True for a backend whose contexts heed `replica_place::rounding`, which it tells by `rounds_factors`.
 template <class B>
-concept offers_tf32 = requires { requires B::has_tf32; };
+concept offers_rounding = requires { requires B::rounds_factors; };
 
 }  // namespace lockstep

@@ -132,11 +132,18 @@ struct update_terms {
   std::int32_t finite = 1;
 };
 
+/// What matrix products and convolutions may round their factors to. Sums stay in the backend's own type.
+enum class factor_rounding : std::uint8_t {
+  none,
+  tf32,  ///< 10 bits of mantissa
+  bf16,  ///< 7 bits of mantissa
+};
+
 /// Where a replica lives.
 struct replica_place {
-  int threads = 1;    ///< of the vendor's library, on a CPU
-  int device = 0;     ///< index of the GPU
-  bool tf32 = false;  ///< products may round their factors to TF32
+  int threads = 1;  ///< of the vendor's library, on a CPU
+  int device = 0;   ///< index of the GPU
+  factor_rounding rounding = factor_rounding::none;
 };
 
 }  // namespace lockstep

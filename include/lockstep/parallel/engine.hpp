@@ -86,7 +86,7 @@ struct trainer_engine {
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) {
       replicas[r] = std::make_unique<replica>(
-          replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .tf32 = kinds::tf32}, loss);
+          replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = kinds::rounding}, loss);
       replicas[r]->executor.skip(skips.flags());
     });
     // Only now, because there they wait for each other.

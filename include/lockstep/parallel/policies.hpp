@@ -56,7 +56,7 @@ struct policies {
   using communicator = typename pick<is_communicator_policy, single_rank, Policies...>::type;
   using hook = typename pick<is_hook_policy, all_reduce_hook, Policies...>::type;
   using arithmetic = typename pick<is_precision_policy, precision::fp32, Policies...>::type;
-  static constexpr bool tf32 = std::is_same_v<arithmetic, precision::tf32>;
+  static constexpr factor_rounding rounding = rounding_of<arithmetic>;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
   static_assert((is_policy<Policies> && ...),
@@ -78,9 +78,10 @@ struct policies {
                 "lockstep: data_parallel: bucket_bytes is given twice; keep one");
   static_assert(policies_of_kind<is_precision_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two precisions are given; keep one");
-  static_assert(!std::is_same_v<arithmetic, precision::tf32> || offers_tf32<backend>,
-                "lockstep: data_parallel: precision::tf32 is for devices that multiply TF32, which this backend has "
-                "not; leave it out, or use ls::cuda");
+  static_assert(
+      rounding == factor_rounding::none || offers_rounding<backend>,
+      "lockstep: data_parallel: precision::tf32 and precision::bf16 are for devices that multiply such numbers "
+      "faster, which this backend has not; leave the policy out, or use ls::cuda");
   static_assert(!std::is_same_v<communicator, single_rank> || policies_of_kind<is_hook_policy, Policies...> == 0,
                 "lockstep: data_parallel: a reduction hook reduces over ranks; give a communicator too");
 

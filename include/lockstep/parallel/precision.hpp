@@ -3,6 +3,8 @@
 
 #include <type_traits>
 
+#include <lockstep/backend/geometry.hpp>
+
 /// \file
 /// How exactly the products of a step are computed: policies of `data_parallel`.
 
@@ -18,13 +20,23 @@ struct fp32 {};
 /// PyTorch with torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32.
 struct tf32 {};
 
+/// Matrix products may round their factors to bfloat16, with 7 bits of mantissa, and convolutions to TF32. Sums,
+/// parameters (the master weights), activations, gradients, their reduction and updates keep the backend's own type. As
+/// in PyTorch with torch.set_float32_matmul_precision("medium") and torch.backends.cudnn.allow_tf32.
+struct bf16 {};
+
 }  // namespace precision
 
 namespace detail {
 
 template <class P>
+inline constexpr factor_rounding rounding_of = std::is_same_v<P, precision::tf32>   ? factor_rounding::tf32
+                                               : std::is_same_v<P, precision::bf16> ? factor_rounding::bf16
+                                                                                    : factor_rounding::none;
+
+template <class P>
 struct is_precision_policy
-    : std::bool_constant<std::is_same_v<P, precision::fp32> || std::is_same_v<P, precision::tf32>> {};
+    : std::bool_constant<std::is_same_v<P, precision::fp32> || rounding_of<P> != factor_rounding::none> {};
 
 }  // namespace detail
 

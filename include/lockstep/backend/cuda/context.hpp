@@ -25,7 +25,7 @@ class context {
  public:
   /// Throws backend_error when no device can be used, value_error when there is none of that number.
   [[gnu::cold]] explicit context(const replica_place& place = {})
-      : device_(checked_device(place.device)), stream_(device_), tf32_(place.tf32) {}
+      : device_(checked_device(place.device)), stream_(device_), rounding_(place.rounding) {}
   context(const context&) = delete;
   context& operator=(const context&) = delete;
   /// Waits for the work that was given to it.
@@ -48,9 +48,9 @@ class context {
   /// Waits for all work. Throws backend_error for what has failed in it.
   void finish() const { stream_.finish(); }
 
-  /// Whether matrix products and convolutions may round their factors to TF32.
-  [[nodiscard]] bool tf32() const noexcept { return tf32_; }
-  void tf32(bool allowed) noexcept { tf32_ = allowed; }
+  /// What matrix products and convolutions may round their factors to.
+  [[nodiscard]] factor_rounding rounding() const noexcept { return rounding_; }
+  void rounding(factor_rounding allowed) noexcept { rounding_ = allowed; }
 
   /// Whether work is being recorded for a graph.
   [[nodiscard]] bool recording() const {
@@ -115,7 +115,7 @@ class context {
   cuda_backend::stream stream_;
   buffer<std::byte> workspace_;
   std::uint64_t workspace_moves_ = 0;
-  bool tf32_ = false;
+  factor_rounding rounding_ = factor_rounding::none;
   std::vector<std::unique_ptr<any_owner>> libraries_;
 };
 

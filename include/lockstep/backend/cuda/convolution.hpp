@@ -109,7 +109,7 @@ class convolution_runner {
     int most = 0;
     check(cudnnGetConvolutionForwardAlgorithmMaxCount(h, &most), "cudnnGetConvolutionForwardAlgorithmMaxCount");
     forward_ = plan_convolution<cudnnConvolutionFwdAlgoPerf_t>(
-        g_, c.tf32(), channels_last_, plain_, most, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
+        g_, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
         [&](const auto& d, auto window, auto... results) {
           return cudnnGetConvolutionForwardAlgorithm_v7(h, d.x.get(), d.w.get(), window, d.y.get(), results...);
         },
@@ -121,7 +121,7 @@ class convolution_runner {
       check(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(h, &most),
             "cudnnGetConvolutionBackwardFilterAlgorithmMaxCount");
       weights_ = plan_convolution<cudnnConvolutionBwdFilterAlgoPerf_t>(
-          g_, c.tf32(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
+          g_, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
           [&](const auto& d, auto window, auto... results) {
             return cudnnGetConvolutionBackwardFilterAlgorithm_v7(h, d.x.get(), d.y.get(), window, d.w.get(),
                                                                  results...);
@@ -136,7 +136,7 @@ class convolution_runner {
       check(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(h, &most),
             "cudnnGetConvolutionBackwardDataAlgorithmMaxCount");
       data_ = plan_convolution<cudnnConvolutionBwdDataAlgoPerf_t>(
-          g_, c.tf32(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
+          g_, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
           [&](const auto& d, auto window, auto... results) {
             return cudnnGetConvolutionBackwardDataAlgorithm_v7(h, d.w.get(), d.y.get(), window, d.x.get(), results...);
           },

@@ -50,7 +50,8 @@ struct convolution_plan {
 /// results)` and `measure(operands, window, algorithm, &bytes)` are cuDNN's functions for this pass. Throws
 /// backend_error when there is no algorithm.
 template <class Result, class Algorithm, class List, class Measure>
-[[nodiscard, gnu::cold]] convolution_plan<Algorithm> plan_convolution(const convolution_geometry& g, bool tf32,
+[[nodiscard, gnu::cold]] convolution_plan<Algorithm> plan_convolution(const convolution_geometry& g,
+                                                                      factor_rounding rounding,
                                                                       const convolution_operands& channels_last,
                                                                       const convolution_operands& plain, int most,
                                                                       Algorithm usual, const List& list,
@@ -70,7 +71,9 @@ template <class Result, class Algorithm, class List, class Measure>
     return status == CUDNN_STATUS_SUCCESS;
   };
 
-  // The default lets tensor cores round float to TF32.
+  // The default lets tensor cores round float to TF32, which is as far as cuDNN goes by itself: factors of bfloat16
+  // would have to be written to memory first.
+  const bool tf32 = rounding != factor_rounding::none;
   const cudnnMathType_t math = tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
   std::vector<Result> results(static_cast<std::size_t>(most));
   for (const convolution_operands* operands : {&channels_last, &plain}) {
@@ -80,8 +83,10 @@ template <class Result, class Algorithm, class List, class Measure>
     if (list(*operands, plan.window.get(), most, &found, results.data()) != CUDNN_STATUS_SUCCESS) found = 0;
     for (std::size_t i = 0; i < static_cast<std::size_t>(found); ++i) {
       const Result& r = results[i];
-      const bool exact = r.mathType == CUDNN_DEFAULT_MATH || r.mathType == CUDNN_FMA_MATH;
-      if (r.status != CUDNN_STATUS_SUCCESS || r.determinism != CUDNN_DETERMINISTIC || (!tf32 && !exact)) continue;
+      // Not the one that converts to half precision.
+      const bool allowed = r.mathType == CUDNN_DEFAULT_MATH || r.mathType == CUDNN_FMA_MATH ||
+                           (tf32 && r.mathType == CUDNN_TENSOR_OP_MATH);
+      if (r.status != CUDNN_STATUS_SUCCESS || r.determinism != CUDNN_DETERMINISTIC || !allowed) continue;
       // An algorithm takes the time and the bytes it says only with the precision that the heuristic saw it with.
       if (take(*operands, r.algo, tf32 ? r.mathType : math) && bytes <= most_bytes) return plan;
     }

@@ -14,6 +14,7 @@
 #include <lockstep/backend/cuda/handle.hpp>
 #include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/error.hpp>
 
 /// \file
@@ -66,6 +67,19 @@ struct matmul_shape {
   bool transpose_b = false;
 };
 
+/// How cuBLASLt computes a product of floats whose factors may be rounded so.
+[[nodiscard]] constexpr cublasComputeType_t compute_type(factor_rounding allowed) {
+  switch (allowed) {
+    case factor_rounding::tf32:
+      return CUBLAS_COMPUTE_32F_FAST_TF32;
+    case factor_rounding::bf16:
+      return CUBLAS_COMPUTE_32F_FAST_16BF;
+    case factor_rounding::none:
+      break;
+  }
+  return CUBLAS_COMPUTE_32F;
+}
+
 /// One matrix product in float32, its algorithm chosen once, for operands at multiples of library_alignment. Not in
 /// place: d is neither a nor b.
 class matmul {
@@ -74,8 +88,7 @@ class matmul {
 
   /// Throws backend_error when cuBLASLt has no algorithm.
   [[gnu::cold]] matmul(context& c, const matmul_shape& s) {
-    const auto precision = c.tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
-    check(cublasLtMatmulDescCreate(descriptor_.out(), precision, CUDA_R_32F),
+    check(cublasLtMatmulDescCreate(descriptor_.out(), compute_type(c.rounding()), CUDA_R_32F),
           "a matrix product (cublasLtMatmulDescCreate)");
     set(CUBLASLT_MATMUL_DESC_TRANSA, operation(s.transpose_a));
     set(CUBLASLT_MATMUL_DESC_TRANSB, operation(s.transpose_b));

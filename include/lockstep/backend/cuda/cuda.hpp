@@ -45,8 +45,8 @@ struct cuda {
 
   static constexpr std::string_view name = "cuda";
   static constexpr element_order picture_order = element_order::channels_last;
-  /// Contexts heed `replica_place::tf32`.
-  static constexpr bool has_tf32 = true;
+  /// Contexts heed `replica_place::rounding`.
+  static constexpr bool rounds_factors = true;
   /// A pass need not fit any cache.
   static constexpr std::int64_t cache_bytes = std::int64_t{1} << 62U;
   static constexpr std::int64_t largest_pass = std::int64_t{1} << 20U;
