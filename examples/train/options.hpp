@@ -15,7 +15,7 @@ struct options {
   std::string model = "cnn";
   std::string data = "synthetic";
   std::string backend = "cpu";
-  std::vector<int> devices{0};  ///< index of the GPU that replicas share, or of one for each
+  std::vector<int> devices{0};  ///< index of the GPU that replicas share, or one for each replica
   int replicas = 1;
   std::int64_t batch = 64;
   std::int64_t epochs = 10;

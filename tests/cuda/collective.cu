@@ -122,6 +122,27 @@ TEST_CASE("sums between devices start in parts, recorded or not, and what comes 
     for (const auto& each : of_replica) CHECK((each == expected));
 }
 
+TEST_CASE("values in memory that replicas share are summed where they lie", "[collective]") {
+  LOCKSTEP_NEEDS_TWO_RANKS();
+  std::array<backend::buffer<float>, 2> shared;  // ends behind the communicators
+  pair both;
+  std::array<std::vector<float>, 2> results;
+  both.on_both([&](std::size_t r, backend::context& c) {
+    auto& values = shared[r];
+    values = both.between.allocate_shared(r, c, size);
+    const std::vector<float> own = values_of(r);
+    backend::copy(c, size, own.data(), values.data());
+    both.between.start_sum(r, c, size - 8, values.data() + 8);
+    both.between.start_sum(r, c, 8, values.data());
+    both.between.await_sums(r, c);
+    results[r].resize(size);
+    backend::copy<float>(c, size, values.data(), results[r].data());
+    both.between.finish(r, c);
+  });
+  WARN("registered with NCCL: " << both.between.has_registered());
+  for (const auto& each : results) CHECK((each == sums()));
+}
+
 TEST_CASE("what is gathered between devices lies in the order of the replicas", "[collective]") {
   LOCKSTEP_NEEDS_TWO_RANKS();
   pair both;

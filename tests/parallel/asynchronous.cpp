@@ -110,21 +110,94 @@ TEST_CASE("replicas on devices of their own train to the bits of those on one", 
       train_reproducibly<classifier, 4, queued, ls::micro_shards<4>>(with_momentum, 0.5, sizes, {0, 1, 2, 3}), one);
 }
 
-TEST_CASE("parameters that are assigned reach every device", "[asynchronous]") {
-  ls::data_parallel<classifier, 2, queued> given(with_momentum, {}, {.devices = {0, 1}});
-  ls::data_parallel<classifier, 2> expected(with_momentum);
-  for (auto&& each : expected.parameters()) {
-    const auto values = draws<float>(900, each.size());
-    each.assign(values);
-    given.parameters().at(each.name()).assign(values);
+TEST_CASE("replicas that share each of several devices train to the bits of those on one", "[asynchronous]") {
+  for (ls::trainer_options options : {ls::trainer_options{}, {.max_norm = 0.5, .non_finite = ls::non_finite::skip}}) {
+    const auto expected = train_mixed<4>(options, with_momentum);
+    options.devices = {0, 0, 1, 1};
+    const int before = queued_detail::replays;
+    // Sums of pairs and then of two homes are the tree of four.
+    check_same_bits(train_mixed<4, queued>(options, with_momentum), expected);
+    CHECK(queued_detail::replays > before);
+
+    options.devices = {};
+    const auto of_six = train_mixed<6>(options, with_momentum);
+    for (const std::vector<int>& devices : {std::vector{2, 2, 2, 0, 0, 0}, std::vector{0, 0, 1, 1, 2, 2}}) {
+      options.devices = devices;
+      const auto given = train_mixed<6, queued>(options, with_momentum);
+      for (std::size_t p = 0; p < of_six.parameters.size(); ++p)
+        CHECK(relative_difference(given.parameters[p], of_six.parameters[p]) <= tolerance<float>);
+      CHECK(given.losses.back() == Approx(of_six.losses.back()).epsilon(1e-5));
+    }
+
+    options.devices = {};
+    const auto reproducible = train_mixed<1, ls::reduce::reproducible>(options, with_momentum);
+    options.devices = {0, 0, 1, 1};
+    check_same_bits(train_mixed<4, queued, ls::reduce::reproducible>(options, with_momentum), reproducible);
+    for (const std::vector<int>& devices : {std::vector{0, 0, 0, 0, 1, 1, 1, 1}, std::vector{0, 0, 1, 1, 2, 2, 3, 3}}) {
+      options.devices = devices;
+      check_same_bits(train_mixed<8, queued, ls::reduce::reproducible>(options, with_momentum), reproducible);
+    }
   }
-  const auto x = draws<float>(1, 9 * classifier::input_dims.size());
-  const auto targets = class_draws(2, 9, 5);
-  const auto a = given.forward(batch<classifier>(x));
-  const auto b = expected.forward(batch<classifier>(x));
-  CHECK(same_bits(std::vector<float>(a.begin(), a.end()), std::vector<float>(b.begin(), b.end())));
-  CHECK(given.step(batch<classifier>(x), targets) == expected.step(batch<classifier>(x), targets));
+}
+
+TEST_CASE("a replica that fails beside others on several devices leaves them all of use", "[asynchronous]") {
+  using model = ls::model<ls::sequential<ls::linear<4>, fuse, ls::linear<2>>, ls::input<3>, ls::mean_squared_error>;
+  ls::data_parallel<model, 4, queued> given({}, {}, {.devices = {0, 0, 1, 1}});
+  ls::data_parallel<model, 4> expected;
+  const auto x = draws<float>(1, 8 * 3);
+  const auto t = draws<float>(2, 8 * 2);
+  for (int i = 0; i < 3; ++i) CHECK(given.step(batch<model>(x), t) == expected.step(batch<model>(x), t));
+  const std::vector<float> less_x(x.begin(), x.begin() + 4 * 3), less_t(t.begin(), t.begin() + 4 * 2);
+  fuse::calls_left = 2;  // in a step that is not replayed
+  CHECK_THROWS_AS(given.step(batch<model>(less_x), less_t), ls::replica_error);
+  fuse::calls_left = 1 << 30;
+  for (int i = 0; i < 3; ++i) CHECK(given.step(batch<model>(x), t) == expected.step(batch<model>(x), t));
   CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
+}
+
+TEST_CASE("a NaN beside others on several devices is told, with its replica where it can be known", "[asynchronous]") {
+  const auto x = draws<float>(3, 8 * 4);
+  const auto t = draws<float>(4, 8 * 3);
+  const auto report_of = [&](std::size_t sample) {
+    ls::data_parallel<regression, 4, queued> trainer({}, {},
+                                                     {.devices = {0, 0, 1, 1}, .non_finite = ls::non_finite::stop});
+    auto broken = t;
+    broken[sample * 3] = std::numeric_limits<float>::infinity();
+    try {
+      trainer.step(batch<regression>(x), broken);
+    } catch (const ls::non_finite_error& e) {
+      return e.report();
+    }
+    FAIL("a step with infinite gradients went through");
+    return ls::non_finite_report{};
+  };
+  CHECK(report_of(7).replica == 3);
+  CHECK(report_of(2).replica == 1);
+  CHECK(report_of(4).replica == -1);  // of a replica that has taken over the sums of others
+  CHECK(report_of(4).parameter == "0.bias");
+}
+
+TEST_CASE("parameters that are assigned reach every device", "[asynchronous]") {
+  const auto check = [](auto& given, auto& expected) {
+    for (auto&& each : expected.parameters()) {
+      const auto values = draws<float>(900, each.size());
+      each.assign(values);
+      given.parameters().at(each.name()).assign(values);
+    }
+    const auto x = draws<float>(1, 9 * classifier::input_dims.size());
+    const auto targets = class_draws(2, 9, 5);
+    const auto a = given.forward(batch<classifier>(x));
+    const auto b = expected.forward(batch<classifier>(x));
+    CHECK(same_bits(std::vector<float>(a.begin(), a.end()), std::vector<float>(b.begin(), b.end())));
+    CHECK(given.step(batch<classifier>(x), targets) == expected.step(batch<classifier>(x), targets));
+    CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
+  };
+  ls::data_parallel<classifier, 2, queued> apart(with_momentum, {}, {.devices = {0, 1}});
+  ls::data_parallel<classifier, 2> two(with_momentum);
+  check(apart, two);
+  ls::data_parallel<classifier, 4, queued> sharing(with_momentum, {}, {.devices = {0, 0, 1, 1}});
+  ls::data_parallel<classifier, 4> four(with_momentum);
+  check(sharing, four);
 }
 
 TEST_CASE("a placement that makes no sense is refused", "[asynchronous]") {
@@ -132,6 +205,12 @@ TEST_CASE("a placement that makes no sense is refused", "[asynchronous]") {
   CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, 1}}), ls::value_error);
   CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, 1, 0}}), ls::value_error);
   CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, -1, 2}}), ls::value_error);
+  CHECK_THROWS_AS(trainer({}, {}, {.devices = {0, 0, 1}}), ls::value_error);
+  using four = ls::data_parallel<regression, 4, queued>;
+  CHECK_THROWS_AS(four({}, {}, {.devices = {0, 0, 0, 1}}), ls::value_error);
+  CHECK_THROWS_AS(four({}, {}, {.devices = {0, 1, 0, 1}}), ls::value_error);
+  CHECK_THROWS_AS(four({}, {}, {.devices = {0, 0, 1, 2}}), ls::value_error);
+  CHECK_THROWS_WITH(four({}, {}, {.devices = {0, 1, 1, 0}}), Catch::Contains("0, 0, 1, 1"));
   CHECK_THROWS_AS((ls::data_parallel<regression, 2>({}, {}, {.devices = {0, 1}})), ls::value_error);
 }
 
@@ -223,10 +302,14 @@ TEST_CASE("gradients leave a device bucket by bucket, and each bucket once in a 
       const auto x = draws<float>(5, samples * 4);
       const auto t = draws<float>(6, samples * 3);
       const int before = queued_detail::started_sums;
+      const int shared = queued_detail::started_shared_sums;
       const int replays = queued_detail::replays;
       CHECK(given.step(batch<model>(x), t) == expected.step(batch<model>(x), t));
       const bool replayed = queued_detail::replays > replays;
       CHECK(queued_detail::started_sums - before == (replayed ? 0 : 2 * buckets.count));
+      // Straight from where backward has written them, unless they have to be measured first.
+      const bool straight = !replayed && options.max_norm > 1;
+      CHECK(queued_detail::started_shared_sums - shared == (straight ? 2 * buckets.count : 0));
     }
     CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
   }

@@ -53,6 +53,8 @@ using job = std::function<void()>;
 inline std::atomic<int> replays{0};
 /// How many sums between replicas were enqueued, by all of them.
 inline std::atomic<int> started_sums{0};
+/// How many of them were of values in memory that the collective had given.
+inline std::atomic<int> started_shared_sums{0};
 /// How many collectives were to end while recordings held work of theirs, where NCCL would wait forever.
 inline std::atomic<int> held_collectives{0};
 
@@ -252,7 +254,19 @@ class collective {
     if (held_.use_count() > 1) ++held_collectives;
   }
 
-  void join(std::size_t r, context&) { sums_[r] = std::make_shared<worker>(); }
+  void join(std::size_t r, context&, std::size_t size) {
+    sums_[r] = std::make_shared<worker>();
+    const std::lock_guard lock(state_->mutex);
+    state_->size = size;
+  }
+
+  /// All replicas have to come, as to NCCL's agreement.
+  [[nodiscard]] buffer<float> allocate_shared(std::size_t r, context& c, std::int64_t n) {
+    state_->meet();
+    buffer<float> own(c, n);
+    shared_[r] = {own.data(), own.data() + n};
+    return own;
+  }
 
   void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
     c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, sums = sums_[r], r, n, values] {
@@ -261,12 +275,13 @@ class collective {
         state->meet();
         std::vector<float> sum(static_cast<std::size_t>(n));
         for (std::size_t i = 0; i < sum.size(); ++i)
-          for (const float* each : state->offered) sum[i] += each[i];
+          for (std::size_t k = 0; k < state->size; ++k) sum[i] += state->offered[k][i];
         state->meet();
         std::copy(sum.begin(), sum.end(), to_host(values));
       });
     });
     ++started_sums;
+    if (shared_[r].first <= values && values + n <= shared_[r].second) ++started_shared_sums;
   }
 
   void await_sums(std::size_t r, context& c) {
@@ -274,14 +289,15 @@ class collective {
   }
 
   [[nodiscard]] std::array<const float*, N> all_gather(std::size_t r, context& c, std::int64_t n, const float* own) {
-    if (gathered_[r].size() < n * static_cast<std::int64_t>(N))
-      gathered_[r] = buffer<float>(c, n * static_cast<std::int64_t>(N));
+    const std::size_t size = state_->size;
+    if (gathered_[r].size() < n * static_cast<std::int64_t>(size))
+      gathered_[r] = buffer<float>(c, n * static_cast<std::int64_t>(size));
     std::array<const float*, N> parts{};
-    for (std::size_t k = 0; k < N; ++k) parts[k] = gathered_[r].data() + static_cast<std::int64_t>(k) * n;
+    for (std::size_t k = 0; k < size; ++k) parts[k] = gathered_[r].data() + static_cast<std::int64_t>(k) * n;
     c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, r, n, own, to = gathered_[r].data()] {
       state->offered[r] = to_host(own);
       state->meet();
-      for (std::size_t k = 0; k < N; ++k)
+      for (std::size_t k = 0; k < state->size; ++k)
         std::copy_n(state->offered[k], n, to_host(to) + static_cast<std::int64_t>(k) * n);
       state->meet();
     });
@@ -303,7 +319,7 @@ class collective {
       std::unique_lock lock(mutex);
       if (aborted) throw std::runtime_error("the collective was aborted");
       const std::uint64_t phase = phases;
-      if (++arrived == N) {
+      if (++arrived == size) {
         arrived = 0;
         ++phases;
         changed.notify_all();
@@ -315,6 +331,7 @@ class collective {
     std::mutex mutex;
     std::condition_variable changed;
     std::array<const float*, N> offered{};
+    std::size_t size = N;  ///< replicas that take part
     std::size_t arrived = 0;
     std::uint64_t phases = 0;
     bool aborted = false;
@@ -323,7 +340,8 @@ class collective {
   std::shared_ptr<shared> state_ = std::make_shared<shared>();
   std::array<buffer<float>, N> gathered_;
   std::array<std::shared_ptr<worker>, N> sums_;
-  std::shared_ptr<int> held_ = std::make_shared<int>();  ///< by what was recorded
+  std::array<std::pair<const float*, const float*>, N> shared_{};  ///< begin and end
+  std::shared_ptr<int> held_ = std::make_shared<int>();            ///< by what was recorded
 };
 
 /// A primitive with state, which lives until its work is done.

@@ -86,11 +86,13 @@ struct trainer_engine {
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) {
       replicas[r] = std::make_unique<replica>(
-          replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = kinds::rounding}, loss);
+          replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = kinds::rounding},
+          loss);
       replicas[r]->executor.skip(skips.flags());
     });
     // Only now, because there they wait for each other.
     on_all([&](std::size_t r) { homes.join(r, replicas[r]->context(), plan.parameter_count, plan.trainable_count); });
+    on_all([&](std::size_t r) { homes.place_gradients(r, replicas[r]->context(), replicas[r]->gradients); });
     for (std::size_t r = 0; r < count; ++r) homes.attach(r, replicas[r]->context());
     prepare();
     initialize(seed{0});
@@ -145,6 +147,16 @@ struct trainer_engine {
     return buffers;
   }
 
+  /// Replica r, behind its backward: where several share each of several homes, they combine their gradients. False
+  /// when that failed.
+  template <class Meet>
+  bool combine(std::size_t r, const Meet& meet) {
+    if (!homes.mixed()) return true;
+    std::array<value_type*, count> buffers{};
+    for (std::size_t k = 0; k < count; ++k) buffers[k] = replicas[k]->gradients.data();
+    return homes.combine(r, replicas[r]->context(), buffers, plan.trainable_count, meet);
+  }
+
   template <class Target>
   double step(const batch<Target>& own, const batch_terms& terms) {
     const bool measured =
@@ -153,6 +165,7 @@ struct trainer_engine {
     const bool sum_first = has_ranks || measured || pending;
     if (sum_first) prepare_sums();
     const auto finish = [&](std::size_t r, const auto& meet) {
+      if (!combine(r, meet)) return;
       auto& c = replicas[r]->context();
       auto& [front, parameters, update] = homes.of(r);
       const std::size_t slice = homes.slice(r);
@@ -197,7 +210,9 @@ struct trainer_engine {
   template <class Target>
   double accumulate(const batch<Target>& own, const batch_terms& terms) {
     prepare_sums();
-    const auto finish = [&](std::size_t r, const auto&) { reduce_home(r, false); };
+    const auto finish = [&](std::size_t r, const auto& meet) {
+      if (combine(r, meet)) reduce_home(r, false);
+    };
     const double result = train<false>(own, terms, finish, true, static_cast<std::uint64_t>(pending) << 1U);
     pending = true;
     pending_samples += terms.samples;
@@ -310,7 +325,7 @@ struct trainer_engine {
       }
       spans.span(waiting, activity::wait);
       if (done) state.attempt(r, close);
-      if constexpr (!backend_type::host_memory) state.attempt(r, [&] { backend_type::finish(self.context()); });
+      if constexpr (!backend_type::host_memory) state.attempt(r, [&] { homes.finish(r, self.context()); });
     });
     if (guard) guard->end();
     homes.level(replicas);
@@ -338,14 +353,17 @@ struct trainer_engine {
   bool meet(step_state<count>& state, std::size_t r, const F& f) {
     if (homes.alone()) return f(), true;
     auto& c = replicas[r]->context();
+    // A replica ahead records the next meeting's fence while another is still about to wait for this one's; were it the
+    // same fence, the slow one would wait for work that may wait for its own.
+    const std::size_t turn = replicas[r]->meetings++ % 2;
     state.attempt(r, [&] {
       f();
-      replicas[r]->done.record(c);
+      replicas[r]->done[turn].record(c);
     });
     team.barrier();
     if (state.failed.load(std::memory_order_relaxed)) return false;
     for (std::size_t k = 0; k < count; ++k)
-      if (k != r) replicas[k]->done.hold(c);
+      if (k != r) replicas[k]->done[turn].hold(c);
     return true;
   }
 

@@ -12,9 +12,9 @@
 
 namespace lockstep::detail {
 
-/// Names the parameter nearest to the loss whose gradient holds a NaN or an infinity, and the first replica that does;
-/// `sums` are the summed gradients, which the first context reaches. Cost: one pass over the gradients, for a step that
-/// has already failed.
+/// Names the parameter nearest to the loss whose gradient holds a NaN or an infinity, and the first replica that does,
+/// of those whose gradients are not null; -1 when it is another one. `sums` are the summed gradients, which the first
+/// context reaches. Cost: one pass over the gradients, for a step that has already failed.
 template <class Model, class B, std::size_t N>
 [[nodiscard]] non_finite_report find_non_finite(const std::array<typename B::context*, N>& contexts, std::int64_t step,
                                                 const std::array<const typename B::value_type*, N>& gradients,
@@ -33,7 +33,7 @@ template <class Model, class B, std::size_t N>
     const plan_parameter& p = plan.parameters[static_cast<std::size_t>(i)];
     if (plan.nodes[static_cast<std::size_t>(p.node)].frozen) continue;
     for (std::size_t r = 0; r < N; ++r) {
-      if (finite(*contexts[r], gradients[r], p)) continue;
+      if (gradients[r] == nullptr || finite(*contexts[r], gradients[r], p)) continue;
       report.replica = static_cast<int>(r);
       report.parameter = Model::template parameter_name<B>(p);
       return report;
@@ -50,8 +50,10 @@ template <class Engine>
 void report_non_finite(Engine& engine) {
   std::array<typename Engine::context*, Engine::count> contexts{};
   for (std::size_t r = 0; r < contexts.size(); ++r) contexts[r] = &engine.replicas[r]->context();
+  auto gradients = engine.gradient_buffers();
+  engine.homes.hide_combined(gradients);
   const auto report = find_non_finite<typename Engine::model_type, typename Engine::backend_type>(
-      contexts, engine.steps, engine.gradient_buffers(), engine.homes.front().update.sums());
+      contexts, engine.steps, gradients, engine.homes.front().update.sums());
   if (engine.options.on_non_finite) engine.options.on_non_finite(report);
   if (engine.options.non_finite == non_finite::stop) throw non_finite_error(report);
 }

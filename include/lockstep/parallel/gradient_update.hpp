@@ -108,6 +108,13 @@ class gradient_update {
       B::template reduce_and_update<Sources, 0>(c, first, last, gradients, sums_.data(), none, assign_rule{});
   }
 
+  /// Slice r of `to`: the sum of the gradients, one of which may lie there.
+  template <std::size_t Sources>
+  void sum_to(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, value* to) const {
+    B::template reduce_and_update<Sources, 0>(c, edge(r), edge(r + 1), gradients, to, std::array<value*, 0>{},
+                                              assign_rule{});
+  }
+
   /// The squares of slice r of the sums, block by block.
   void measure(std::size_t r, context& c) {
     const std::int64_t first = edge(r);

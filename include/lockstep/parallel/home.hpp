@@ -1,14 +1,17 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <lockstep/backend/rule.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
@@ -36,11 +39,13 @@ struct home {
   gradient_update<B, Optimizer, N> update;
 };
 
-/// A backend whose replicas can reduce from home to home, by `collective<N>`: `join(r, c)` on every replica's thread,
-/// then among what each replica enqueues `start_sum(r, c, n, values)`, a sum in place beside which the context goes on
-/// until `await_sums(r, c)`, and `all_gather(r, c, n, own)`, which returns where those of all replicas will lie.
-/// `finish(r, c)` is the backend's, but it throws when a replica has failed and `abort()` was called, after which
-/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more.
+/// A backend whose replicas can reduce from home to home, by `collective<N>`, for N homes at most. The first replica of
+/// each home takes part, as rank h of so many homes: `join(h, c, homes)` on its thread, and `allocate_shared(h, c, n)`
+/// there, which gives zeros that travel best; then among what it enqueues `start_sum(h, c, n, values)`, a sum in place
+/// beside which the context goes on until `await_sums(h, c)`, and `all_gather(h, c, n, own)`, which returns where those
+/// of all homes will lie. `finish(h, c)` is the backend's, but it throws when a replica has failed and `abort()` was
+/// called, after which nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of
+/// no use any more.
 template <class B>
 concept has_collective = requires { typename B::template collective<2>; };
 
@@ -55,32 +60,34 @@ struct collective_of<B, N> {
   using type = typename B::template collective<N>;
 };
 
-/// Devices of N replicas as the options name them: none or one for all, or N different ones. Throws value_error.
+/// Devices of N replicas as the options name them: none or one for all, N different ones, or some that as many
+/// neighbours share each. Throws value_error.
 template <class B>
 [[nodiscard]] std::vector<int> placement(const std::vector<int>& devices, std::size_t replicas) {
   std::vector<int> all = devices.empty() ? std::vector<int>{0} : devices;
   if (all.size() == 1) all.resize(replicas, all[0]);
   const auto refuse = [&](const char* got) {
     throw value_error("data_parallel",
-                      "one device for all replicas, or a different one for each of the " + std::to_string(replicas),
+                      "one device for all replicas, a different one for each of the " + std::to_string(replicas) +
+                          ", or some for as many neighbours each (0, 0, 1, 1)",
                       got);
   };
   if (all.size() != replicas) refuse("another number of devices");
-  bool same = true, different = true;
+  const auto members =
+      static_cast<std::size_t>(std::find_if(all.begin(), all.end(), [&](int d) { return d != all[0]; }) - all.begin());
+  if (replicas % members != 0) refuse("devices with different numbers of replicas");
   for (std::size_t r = 0; r < replicas; ++r)
-    for (std::size_t k = 0; k < r; ++k) {
-      same = same && all[r] == all[k];
-      different = different && all[r] != all[k];
-    }
-  if (!same && !different) refuse("some devices twice");
-  if (!same && !has_collective<B>)
+    for (std::size_t k = 0; k < r; ++k)
+      if ((all[r] == all[k]) != (r / members == k / members)) refuse("devices that are not shared so");
+  if (members < replicas && !has_collective<B>)
     throw value_error("data_parallel", "one device for all replicas", "several",
                       "this build reduces within one device only; for more, build with NCCL");
   return all;
 }
 
-/// The homes of N replicas: one for all, or one for each, between which gradients travel by the backend's collective.
-/// With Reproducible they are gathered and added as a tree, else summed in whatever order the collective takes.
+/// The homes of N replicas: one for all, one for each, or one for as many neighbours each, who `combine` their
+/// gradients before they travel. Between homes gradients travel by the backend's collective. With Reproducible they are
+/// gathered and added as a tree, else summed in whatever order the collective takes.
 template <class B, class Optimizer, std::size_t N, bool Reproducible>
 class home_group {
  public:
@@ -91,18 +98,31 @@ class home_group {
 
   /// Throws value_error for devices that are no placement.
   explicit home_group(const std::vector<int>& devices)
-      : devices_(placement<B>(devices, N)), size_(devices_.front() == devices_.back() ? 1 : N) {}
+      : devices_(placement<B>(devices, N)),
+        members_(static_cast<std::size_t>(std::count(devices_.begin(), devices_.end(), devices_.front()))),
+        size_(N / members_) {}
 
-  /// On replica r's thread, together with all others: makes its home, if it has one of its own.
+  /// On replica r's thread, together with all others: makes its home, if it is the first one there.
   void join(std::size_t r, context& c, std::int64_t parameter_count, std::int64_t trainable_count) {
-    if (r < size_) homes_[r].emplace(c, parameter_count, trainable_count, N / size_);
+    if (!leads(r)) return;
+    homes_[home_of(r)].emplace(c, parameter_count, trainable_count, members_);
     if constexpr (has_collective<B>)
-      if (size_ > 1) across_.join(r, c);
+      if (size_ > 1) across_.join(home_of(r), c, size_);
+  }
+  /// On replica r's thread, together with all others, once all have joined: moves its gradients, which nothing has used
+  /// yet, to where they travel best.
+  void place_gradients(std::size_t r, context& c, typename B::template buffer<value>& gradients) {
+    if constexpr (has_collective<B>)
+      if (size_ > 1 && leads(r)) {
+        const std::int64_t n = gradients.size();
+        gradients = {};  // first, so that there is room
+        gradients = across_.allocate_shared(home_of(r), c, n);
+      }
   }
   /// Replica r, once all have joined.
   void attach(std::size_t r, context& c) {
     of(r).update.attach(slice(r), c);
-    if (r > 0 && r < size_) copies_[r - 1] = {homes_[r]->parameters.data(), &c};
+    if (const std::size_t h = home_of(r); h > 0 && leads(r)) copies_[h - 1] = {homes_[h]->parameters.data(), &c};
   }
 
   [[nodiscard]] int device(std::size_t r) const { return devices_[r]; }
@@ -110,8 +130,8 @@ class home_group {
   [[nodiscard]] home_type& front() noexcept { return *homes_[0]; }
   [[nodiscard]] const home_type& front() const noexcept { return *homes_[0]; }
   /// The memory that replica r works with, and its slice of it.
-  [[nodiscard]] home_type& of(std::size_t r) { return *homes_[size_ == 1 ? 0 : r]; }
-  [[nodiscard]] std::size_t slice(std::size_t r) const { return size_ == 1 ? r : 0; }
+  [[nodiscard]] home_type& of(std::size_t r) { return *homes_[home_of(r)]; }
+  [[nodiscard]] std::size_t slice(std::size_t r) const { return r % members_; }
   /// The parameters in all homes but the first.
   [[nodiscard]] std::span<const parameter_copy<B>> copies() const { return std::span(copies_).first(size_ - 1); }
 
@@ -141,12 +161,29 @@ class home_group {
   }
 
   /// True when no replica waits for another but inside a collective, so that its whole step may be recorded.
-  [[nodiscard]] bool alone() const noexcept { return !B::host_memory && (N == 1 || size_ > 1); }
+  [[nodiscard]] bool alone() const noexcept { return !B::host_memory && members_ == 1; }
+
+  /// True when several replicas share each of several homes: then they `combine` before anything else.
+  static constexpr bool may_mix = has_collective<B> && N > 3;
+  [[nodiscard]] bool mixed() const noexcept { return may_mix && members_ > 1 && size_ > 1; }
+
+  /// Replica r, when `mixed`: leaves the sum of all replicas' gradients with the first replica of each home. meet(f)
+  /// runs f and returns, with true, once all replicas have done so. False when that failed.
+  template <class Meet>
+  bool combine(std::size_t r, context& c, const std::array<value*, N>& all, std::int64_t size, const Meet& meet) {
+    if constexpr (may_mix) {
+      value* const own = all[home_of(r) * members_];
+      return meet([&] { combine_at_home(r, c, all, own); }) && meet([&] {
+               if (leads(r)) combine_homes(home_of(r), c, own, size);
+             });
+    }
+    return true;
+  }
 
   /// True when the gradients of a pass travel in parts, by `send`, while its backward goes on. A tree over all of a
   /// replica's gradients has to wait for them.
   static constexpr bool may_send_parts = has_collective<B> && !Reproducible;
-  [[nodiscard]] bool sends_parts() const noexcept { return may_send_parts && size_ > 1; }
+  [[nodiscard]] bool sends_parts() const noexcept { return may_send_parts && size_ > 1 && members_ == 1; }
 
   /// Replica r: a part of its gradients, to which nothing will be added, leaves for the other homes: straight from
   /// `own`, or from the sums when the update reads these.
@@ -158,7 +195,7 @@ class home_group {
         update.reduce(c, part.first, part.last, std::array<const value*, 1>{own}, accumulate);
         from = update.sums();
       }
-      across_.start_sum(r, c, part.size(), from + part.first);
+      across_.start_sum(home_of(r), c, part.size(), from + part.first);
     }
   }
 
@@ -168,6 +205,8 @@ class home_group {
   void reduce(std::size_t r, context& c, value* own, const buffers& all, std::int64_t size, bool accumulate,
               bool complete) {
     auto& update = of(r).update;
+    if constexpr (may_mix)
+      if (mixed()) return update.reduce(slice(r), c, combined(r, all), accumulate);
     if constexpr (has_collective<B>)
       if (size_ > 1) {
         if constexpr (Reproducible) return update.reduce(0, c, across_.all_gather(r, c, size, own), accumulate);
@@ -181,6 +220,8 @@ class home_group {
   /// replicas'.
   template <class F>
   void with_sources(std::size_t r, context& c, value* own, const buffers& all, std::int64_t size, const F& f) {
+    if constexpr (may_mix)
+      if (mixed()) return f(combined(r, all));
     if constexpr (has_collective<B>)
       if (size_ > 1) {
         if constexpr (Reproducible) return f(across_.all_gather(r, c, size, own));
@@ -193,6 +234,11 @@ class home_group {
   /// What a user adds up to see the gradients of the last pass: those of all replicas; their sums, when `summed`, which
   /// are not yet `complete` after passes that only accumulate.
   [[nodiscard]] buffers visible(buffers all, bool summed, bool complete) const {
+    if (mixed()) {
+      std::fill(all.begin() + 1, all.end(), nullptr);
+      if (summed) all[0] = homes_[0]->update.sums();
+      return all;
+    }
     if (!summed && (size_ == 1 || Reproducible)) return all;
     const bool parts = summed && !complete && size_ > 1 && !Reproducible;
     // Zero from all but the first keeps the bits.
@@ -200,12 +246,18 @@ class home_group {
     return all;
   }
 
+  /// Takes out what is no replica's own gradients any more.
+  void hide_combined(buffers& all) const {
+    if (mixed())
+      for (std::size_t r = 0; r < N; r += members_) all[r] = nullptr;
+  }
+
   /// After a pass of replicas that have homes of their own: when one has to record its work anew, all do, since a
   /// collective may be recorded by all or by none.
   template <class Replicas>
   void level(const Replicas& replicas) {
     if constexpr (has_collective<B>) {
-      if (size_ == 1) return;
+      if (size_ == 1 || mixed()) return;
       const auto moves = [&] {
         std::uint64_t all = 0;
         for (const auto& replica : replicas) all += B::moves(replica->context());
@@ -234,7 +286,7 @@ class home_group {
   /// Waits for replica r's work, in which it may wait for others.
   void finish(std::size_t r, context& c) {
     if constexpr (has_collective<B>)
-      if (size_ > 1) return across_.finish(r, c);
+      if (size_ > 1) return across_.finish(home_of(r), c);
     B::finish(c);
   }
   /// A replica has failed, and others may wait for it in a collective: they fail too.
@@ -244,7 +296,57 @@ class home_group {
   }
 
  private:
+  [[nodiscard]] std::size_t home_of(std::size_t r) const noexcept { return r / members_; }
+  /// Whether replica r is the first of its home.
+  [[nodiscard]] bool leads(std::size_t r) const noexcept { return r % members_ == 0; }
+  /// What all replicas' gradients have been combined to, where replica r reads it.
+  [[nodiscard]] std::array<const value*, 1> combined(std::size_t r, const buffers& all) const {
+    return {all[home_of(r) * members_]};
+  }
+
+  /// f(k) for the k, an integral_constant, that is `count`: one of N's divisors but 1 and N.
+  template <class F>
+  static void with_divisor(std::size_t count, const F& f) {
+    [&]<std::size_t... Less>(std::index_sequence<Less...>) {
+      const auto try_one = [&]<std::size_t K>(std::integral_constant<std::size_t, K> k) {
+        if constexpr (N % K == 0 && K > 1 && K < N)
+          if (K == count) f(k);
+      };
+      (try_one(std::integral_constant<std::size_t, Less + 1>{}), ...);
+    }(std::make_index_sequence<N>{});
+  }
+
+  /// Replica r's slice of `own`, which is one of them: the sum of its home's gradients.
+  void combine_at_home(std::size_t r, context& c, const std::array<value*, N>& all, value* own) {
+    with_divisor(members_, [&]<std::size_t Members>(std::integral_constant<std::size_t, Members>) {
+      std::array<const value*, Members> at_home{};
+      std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(home_of(r) * Members), Members, at_home.begin());
+      of(r).update.sum_to(slice(r), c, at_home, own);
+    });
+  }
+
+  /// Home h's first replica: `own` = the sum of those of all homes. Others fail with it, where they would wait.
+  void combine_homes(std::size_t h, context& c, value* own, std::int64_t size) {
+    try {
+      if constexpr (Reproducible) {
+        const auto gathered = across_.all_gather(h, c, size, own);
+        with_divisor(size_, [&]<std::size_t Homes>(std::integral_constant<std::size_t, Homes>) {
+          std::array<const value*, Homes> parts{};
+          std::copy_n(gathered.begin(), Homes, parts.begin());
+          B::template reduce_and_update<Homes, 0>(c, 0, size, parts, own, std::array<value*, 0>{}, assign_rule{});
+        });
+      } else {
+        across_.start_sum(h, c, size, own);
+        across_.await_sums(h, c);
+      }
+    } catch (...) {
+      give_up();
+      throw;
+    }
+  }
+
   std::vector<int> devices_;
+  std::size_t members_;  ///< of each home
   std::size_t size_;
   std::uint64_t moves_ = 0;  ///< of all contexts
   std::array<std::optional<home_type>, N> homes_;

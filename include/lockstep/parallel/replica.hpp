@@ -132,12 +132,13 @@ class replica {
  public:
   using value = typename B::value_type;
   using context_type = typename B::context;
+  using fence = typename B::fence;
   using loss_type = typename Model::loss_type;
 
   replica(const replica_place& place, const loss_type& loss)
       : executor(place, loss),
         gradients(B::template allocate<value>(context(), plan.trainable_count)),
-        done(context()),
+        done{fence(context()), fence(context())},
         tree_(context(), plan.trainable_count),
         losses_(context()),
         now_(context()) {}
@@ -242,7 +243,8 @@ class replica {
   lockstep::executor<Model, B> executor;
   typename B::template buffer<value> gradients;
   replica_position position;
-  typename B::fence done;  ///< behind the work that others wait for
+  std::array<fence, 2> done;  ///< behind the work that others wait for, of every second meeting each
+  std::uint64_t meetings = 0;
 
  private:
   /// A part of a batch in the backend's memory: where it lies already, or a copy.

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -63,13 +64,15 @@ struct cuda {
   using collective = cuda_backend::collective<N>;
 #endif
 
-  /// Devices for N replicas: the first N, or the first one for all where there are fewer; for
-  /// trainer_options::devices. Throws backend_error when there is none.
+  /// Devices for N replicas: the first N; where there are fewer, the first so many that as many replicas can share
+  /// each; for trainer_options::devices. Throws backend_error when there is none.
   template <int N>
   [[nodiscard]] static std::vector<int> devices() {
-    std::vector<int> all{0};
-    if (cuda_backend::device_count() >= N)
-      for (int device = 1; device < N; ++device) all.push_back(device);
+    const int there = cuda_backend::device_count();
+    int used = LOCKSTEP_HAS_NCCL() ? std::min(N, there) : 1;
+    while (N % used != 0) --used;
+    std::vector<int> all;
+    for (int r = 0; r < N; ++r) all.push_back(r / (N / used));
     return all;
   }
 

@@ -17,6 +17,11 @@
 
 namespace lockstep::cuda_backend {
 
+/// Gives device memory back to where it came from.
+using memory_release = void (*)(void*) noexcept;
+
+inline void release_memory(void* memory) noexcept { static_cast<void>(cudaFree(memory)); }
+
 /// Sole owner of `size` elements in the current device's memory, aligned to 256 bytes and not initialised. An owner
 /// that ends waits until the device is idle.
 template <class T>
@@ -35,13 +40,16 @@ class buffer {
     check_memory(cudaMalloc(&memory, static_cast<std::size_t>(bytes)), "cudaMalloc", bytes);
     data_ = static_cast<T*>(memory);
   }
-  buffer(buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  /// Takes over memory that another allocator than CUDA's has given.
+  buffer(T* data, std::int64_t size, memory_release release) noexcept : data_(data), size_(size), release_(release) {}
+  buffer(buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), release_(other.release_) {}
   buffer& operator=(buffer&& other) noexcept {
     buffer(std::move(other)).swap(*this);  // frees at once, so that a new buffer can have the room
     return *this;
   }
   ~buffer() {
-    if (data_ != nullptr) static_cast<void>(cudaFree(data_));
+    if (data_ != nullptr) release_(data_);
   }
 
   [[nodiscard]] T* data() noexcept { return data_; }
@@ -52,10 +60,12 @@ class buffer {
   void swap(buffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(release_, other.release_);
   }
 
   T* data_ = nullptr;
   std::int64_t size_ = 0;
+  memory_release release_ = &release_memory;
 };
 
 /// Sole owner of one T{} in host memory that a device reaches by itself: copies from and to it do not hold up the host.

@@ -1,8 +1,10 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -45,8 +47,8 @@ inline void check(ncclResult_t status, std::string_view what, ncclComm_t c = nul
     fail(status, what, ncclGetLastError(c));
 }
 
-/// Sums and gathers among N replicas of this process, each on a device of its own, each called from its own thread; all
-/// replicas make the same calls in the same order. Sums are plain ones (an averaging reduction would give up NVLink
+/// Sums and gathers among up to N replicas of this process, each on a device of its own, each called from its own
+/// thread; all make the same calls in the same order. Sums are plain ones (an averaging reduction would give up NVLink
 /// SHARP), in whatever order NCCL finds best, on a stream of their own, while the replica's goes on.
 template <std::size_t N>
 class collective {
@@ -58,22 +60,60 @@ class collective {
   ~collective() {
     for (std::thread& each : closing_)
       if (each.joinable()) each.join();
-    for (ncclComm_t& c : communicators_)
-      if (c != nullptr) static_cast<void>(ncclCommDestroy(c));
+    for (std::size_t r = 0; r < N; ++r)
+      if (ncclComm_t c = communicators_[r]; c != nullptr) {
+        if (registered_[r] != nullptr) static_cast<void>(ncclCommDeregister(c, registered_[r]));
+        static_cast<void>(ncclCommDestroy(c));
+      }
   }
 
-  /// Once on each replica's thread; returns when all N have come. Throws backend_error.
-  [[gnu::cold]] void join(std::size_t r, context& c) {
+  /// Once on the thread of each of `size` replicas, 0 and up; returns when all have come. Throws backend_error.
+  [[gnu::cold]] void join(std::size_t r, context& c, std::size_t size = N) {
     const device_scope here(c.device());
     {
       const std::lock_guard lock(mutex_);
+      if (!meeting_) meeting_.emplace(static_cast<std::ptrdiff_t>(size));
+      size_ = size;
       if (!has_id_) check(ncclGetUniqueId(&id_), "an identity for communicators (ncclGetUniqueId)");
       has_id_ = true;
     }
-    check(ncclCommInitRank(&communicators_[r], static_cast<int>(N), id_, static_cast<int>(r)),
+    check(ncclCommInitRank(&communicators_[r], static_cast<int>(size), id_, static_cast<int>(r)),
           "a communicator between devices (ncclCommInitRank)");
     sums_[r].emplace(c.device());
   }
+
+  /// On each replica's thread, once, after `join`: n zeros for values that are to be summed. They come from NCCL's own
+  /// allocator and are registered, so that NCCL may read and write them where they lie, which asks for equal offsets on
+  /// all replicas; where that fails for one replica, all have plain memory, since NCCL leaves undefined what some alone
+  /// would do. They end after this does. Throws backend_error when there is no memory.
+  [[nodiscard, gnu::cold]] buffer<float> allocate_shared(std::size_t r, context& c, std::int64_t n) {
+    void* memory = nullptr;
+    const auto bytes = static_cast<std::size_t>(n) * sizeof(float);
+    const auto on_device = [&](const auto& attempt) {
+      try {
+        const device_scope here(c.device());
+        return attempt() == ncclSuccess;
+      } catch (const error&) {  // none but a device that has failed, which the plain allocation will tell
+        return false;
+      }
+    };
+    bool shared = agree(r, n > 0 && on_device([&] { return ncclMemAlloc(&memory, bytes); }));
+    if (shared)
+      shared = agree(r, on_device([&] { return ncclCommRegister(communicators_[r], memory, bytes, &registered_[r]); }));
+    if (!shared) {
+      if (registered_[r] != nullptr)
+        static_cast<void>(ncclCommDeregister(communicators_[r], std::exchange(registered_[r], nullptr)));
+      if (memory != nullptr) static_cast<void>(ncclMemFree(memory));
+      return allocate<float>(c, n);
+    }
+    const device_scope here(c.device());
+    buffer<float> own(static_cast<float*>(memory), n, [](void* p) noexcept { static_cast<void>(ncclMemFree(p)); });
+    clear(c, n, own.data());
+    c.finish();
+    return own;
+  }
+  /// Whether what `allocate_shared` gave is registered with NCCL.
+  [[nodiscard]] bool has_registered() const noexcept { return registered_[0] != nullptr; }
 
   /// Enqueues values = the sum of all replicas' values, n of them, behind what `c` has been given. What `c` is given
   /// until `await_sums` may run beside it.
@@ -100,11 +140,12 @@ class collective {
   [[nodiscard]] std::array<const float*, N> all_gather(std::size_t r, context& c, std::int64_t n, const float* own) {
     refuse_after_abort();
     auto& all = gathered_[r];
-    if (all.size() < n * static_cast<std::int64_t>(N)) all = allocate<float>(c, n * static_cast<std::int64_t>(N));
+    const std::int64_t wanted = n * static_cast<std::int64_t>(size_);
+    if (all.size() < wanted) all = allocate<float>(c, wanted);
     check(ncclAllGather(own, all.data(), static_cast<std::size_t>(n), ncclFloat, communicators_[r], c.stream()),
           "a gathering over devices to start (ncclAllGather)", communicators_[r]);
     std::array<const float*, N> parts{};
-    for (std::size_t k = 0; k < N; ++k) parts[k] = all.data() + static_cast<std::int64_t>(k) * n;
+    for (std::size_t k = 0; k < size_; ++k) parts[k] = all.data() + static_cast<std::int64_t>(k) * n;
     return parts;
   }
 
@@ -151,6 +192,16 @@ class collective {
                           "make a new trainer");
   }
 
+  /// True on all replicas when all say so. Waits for all.
+  bool agree(std::size_t r, bool own) {
+    agreed_[r] = own;
+    meeting_->arrive_and_wait();
+    const bool all = std::all_of(agreed_.begin(), agreed_.begin() + static_cast<std::ptrdiff_t>(size_),
+                                 [](bool each) { return each; });
+    meeting_->arrive_and_wait();
+    return all;
+  }
+
   /// Where sums run. Their kernels are few and small, and others wait for them: they go first.
   struct side {
     explicit side(int device) : on(device, urgency::high), begin(device), end(device) {}
@@ -167,6 +218,10 @@ class collective {
   std::array<ncclComm_t, N> communicators_{};
   std::array<std::thread, N> closing_;
   std::array<buffer<float>, N> gathered_;
+  std::array<void*, N> registered_{};  ///< what NCCL knows the shared memory by
+  std::array<bool, N> agreed_{};
+  std::optional<std::barrier<>> meeting_;
+  std::size_t size_ = N;  ///< replicas that take part
   std::array<std::optional<side>, N> sums_;
 };
 
