@@ -111,6 +111,9 @@ void check_vectors() {
 
 constexpr ls::linear_geometry one{.in = 1, .out = 1, .bias = false};
 constexpr ls::linear_geometry short_row{.in = 7, .out = 3, .relu = true};
+constexpr ls::linear_geometry first_layer{.in = 10, .out = 10, .input_gradient = false};
+constexpr ls::linear_geometry first_of_one{.in = 13, .out = 1, .bias = false, .relu = true, .input_gradient = false};
+constexpr ls::linear_geometry first_of_all{.in = 64, .out = 16, .input_gradient = false};
 constexpr ls::linear_geometry one_panel{.in = 64, .out = 10, .mask_input = true};
 constexpr ls::linear_geometry ragged{.in = 130, .out = 16, .relu = true, .mask_input = true};
 constexpr ls::linear_geometry many_panels{.in = 1000, .out = 10, .input_gradient = false};
@@ -131,6 +134,7 @@ TEST_CASE("narrow weights lie in panels without a gap") {
 TEST_CASE("the portable narrow kernels match the oracle") {
   check_portable<one>();
   check_portable<short_row>();
+  check_portable<first_layer>();
   check_portable<one_panel>();
   check_portable<ragged>();
   check_portable<many_panels>();
@@ -141,6 +145,9 @@ TEMPLATE_TEST_CASE("the narrow kernels for vectors match the oracle", "", lockst
   if (!lockstep::cpu_backend::has<TestType>()) LOCKSTEP_SKIP("this machine has no vectors of this width");
   check_vectors<TestType, one>();
   check_vectors<TestType, short_row>();
+  check_vectors<TestType, first_layer>();
+  check_vectors<TestType, first_of_one>();
+  check_vectors<TestType, first_of_all>();
   check_vectors<TestType, one_panel>();
   check_vectors<TestType, ragged>();
   check_vectors<TestType, many_panels>();

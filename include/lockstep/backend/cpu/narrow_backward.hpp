@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <lockstep/backend/cpu/narrow_few_inputs.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
@@ -159,6 +160,8 @@ void backward_tail(std::int64_t n, const float* x, const float* dy, const float*
 /// the two.
 template <linear_geometry G, class V>
 void backward(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw, bool accumulate) {
+  if constexpr (has_few_inputs<G> && G.parameter_gradient && !G.input_gradient)
+    return run_for<V, few_inputs_gradient_kernel<G>>(n, x, dy, dw, accumulate);
   // A panel of eight samples fits the first-level cache, of which samples that lie a power of two apart fill one way
   // each. Sums in progress stay there too; the last samples bring them to dw, so that the sum over all samples is
   // complete before anything older is added to it.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <lockstep/backend/cpu/narrow_few_inputs.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
@@ -152,7 +153,10 @@ struct forward_kernel {
 /// read once for every tile of outputs, from the first-level cache after the first time.
 template <linear_geometry G, class V>
 void forward(std::int64_t n, const float* x, const float* w, const float* b, float* y, float* partial) {
-  run_for<V, forward_kernel<G>>(n, x, w, b, y, partial);
+  if constexpr (has_few_inputs<G>)
+    run_for<V, few_inputs_kernel<G>>(n, x, w, b, y);
+  else
+    run_for<V, forward_kernel<G>>(n, x, w, b, y, partial);
 }
 
 }  // namespace lockstep::cpu_backend::narrow

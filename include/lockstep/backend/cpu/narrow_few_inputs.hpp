@@ -1,0 +1,121 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <lockstep/backend/cpu/narrow_linear.hpp>
+#include <lockstep/backend/cpu/simd.hpp>
+#include <lockstep/backend/cpu/tiles.hpp>
+#include <lockstep/backend/geometry.hpp>
+
+/// \file
+/// A narrow layer of few inputs. Sums over inputs would be short, and adding up their lanes most of the work; so lanes
+/// are outputs here, and the weights, which are few too, are turned on the way.
+
+namespace lockstep::cpu_backend::narrow {
+
+/// True when `few_inputs_kernel` is the faster one: all weights lie in one panel.
+template <linear_geometry G>
+inline constexpr bool has_few_inputs = G.in <= panel;
+
+/// Samples whose outputs lie behind those of one that is read or written as whole vectors, which reach that far.
+template <linear_geometry G, std::int64_t Row>
+inline constexpr std::int64_t samples_reached = (Row - 1) / G.out;
+
+/// y = x w^T + b for n samples. Cost: 2 n in out flops.
+template <linear_geometry G>
+struct few_inputs_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
+                                         const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
+                                         float* LOCKSTEP_RESTRICT y) {
+    constexpr int vectors = static_cast<int>((G.out + lanes<V> - 1) / lanes<V>);
+    constexpr std::int64_t row = vectors * lanes<V>;
+    constexpr int most_rows = vectors == 1 ? 8 : 6;
+    float turned[G.in * row] = {};
+    for (std::int64_t o = 0; o < G.out; ++o)
+      for (std::int64_t i = 0; i < G.in; ++i) turned[i * row + o] = w[weight_offset<G>(o, i)];
+    float bias[row] = {};
+    if constexpr (G.bias) std::copy_n(b, G.out, bias);
+
+    // Whole vectors are stored, and what they write behind a sample's outputs is overwritten by the next sample's; the
+    // last ones have no room for that.
+    std::int64_t s = 0;
+    const std::int64_t with_room = n - samples_reached<G, row>;
+    for (; s + most_rows <= with_room; s += most_rows)
+      tile<V, most_rows, vectors>(x + s * G.in, turned, bias, y + s * G.out);
+    for (; s < n; ++s) {
+      float outputs[row];
+      tile<V, 1, vectors>(x + s * G.in, turned, bias, outputs);
+      std::copy_n(outputs, G.out, y + s * G.out);
+    }
+  }
+
+ private:
+  template <class V, int Rows, int Vectors>
+  static LOCKSTEP_ALWAYS_INLINE void tile(const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT turned,
+                                          const float* LOCKSTEP_RESTRICT bias, float* LOCKSTEP_RESTRICT y) {
+    V sum[Rows][Vectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) load(sum[r][v], bias + lanes<V> * v);
+    multiply_add(G.in, x, G.in, 1, turned, Vectors * lanes<V>, lanes<V>, sum);
+    if constexpr (G.relu)
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v) relu(sum[r][v]);
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) store(y + r * G.out + lanes<V> * v, sum[r][v]);
+  }
+};
+
+/// dw (+)= dy^T x for n samples: the sum over all samples is complete before anything older is added to it. Cost:
+/// 2 n in out flops.
+template <linear_geometry G>
+struct few_inputs_gradient_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
+                                         const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT dw,
+                                         bool accumulate) {
+    constexpr int vectors = static_cast<int>((G.out + lanes<V> - 1) / lanes<V>);
+    constexpr std::int64_t row = vectors * lanes<V>;
+    constexpr int most_rows = vectors == 1 ? 8 : 6;
+    // Whole vectors are read; the last samples have nothing behind them that may be read too.
+    const std::int64_t apart = std::min(n, samples_reached<G, row>);
+    float last[samples_reached<G, row> * G.out + row] = {};
+    std::copy_n(dy + (n - apart) * G.out, apart * G.out, last);
+    float turned[G.in * row];
+    std::int64_t i = 0;
+    for (; i + most_rows <= G.in; i += most_rows)
+      tile<V, most_rows, vectors>(n, apart, x + i, dy, last, turned + i * row);
+    if constexpr (G.in % most_rows != 0)
+      tile<V, G.in % most_rows, vectors>(n, apart, x + i, dy, last, turned + i * row);
+    for (std::int64_t o = 0; o < G.out; ++o)
+      for (i = 0; i < G.in; ++i) {
+        float& to = dw[weight_offset<G>(o, i)];
+        to = accumulate ? to + turned[i * row + o] : turned[i * row + o];
+      }
+  }
+
+ private:
+  /// The gradients of `Rows` inputs. `last` holds the gradients of the outputs of the last `apart` samples.
+  template <class V, int Rows, int Vectors>
+  static LOCKSTEP_ALWAYS_INLINE void tile(std::int64_t n, std::int64_t apart, const float* LOCKSTEP_RESTRICT x,
+                                          const float* LOCKSTEP_RESTRICT dy, const float* LOCKSTEP_RESTRICT last,
+                                          float* LOCKSTEP_RESTRICT turned) {
+    V sum[Rows][Vectors] = {};
+    multiply_add(n - apart, x, 1, G.in, dy, G.out, lanes<V>, sum);
+    multiply_add(apart, x + (n - apart) * G.in, 1, G.in, last, G.out, lanes<V>, sum);
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) store(turned + (r * Vectors + v) * lanes<V>, sum[r][v]);
+  }
+};
+
+}  // namespace lockstep::cpu_backend::narrow
