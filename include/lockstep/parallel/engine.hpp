@@ -147,16 +147,6 @@ struct trainer_engine {
     return buffers;
   }
 
-  /// Replica r, behind its backward: where several share each of several homes, they combine their gradients. False
-  /// when that failed.
-  template <class Meet>
-  bool combine(std::size_t r, const Meet& meet) {
-    if (!homes.mixed()) return true;
-    std::array<value_type*, count> buffers{};
-    for (std::size_t k = 0; k < count; ++k) buffers[k] = replicas[k]->gradients.data();
-    return homes.combine(r, replicas[r]->context(), buffers, plan.trainable_count, meet);
-  }
-
   template <class Target>
   double step(const batch<Target>& own, const batch_terms& terms) {
     const bool measured =
@@ -165,7 +155,7 @@ struct trainer_engine {
     const bool sum_first = has_ranks || measured || pending;
     if (sum_first) prepare_sums();
     const auto finish = [&](std::size_t r, const auto& meet) {
-      if (!combine(r, meet)) return;
+      if (!homes.combine(r, replicas, meet)) return;
       auto& c = replicas[r]->context();
       auto& [front, parameters, update] = homes.of(r);
       const std::size_t slice = homes.slice(r);
@@ -211,7 +201,7 @@ struct trainer_engine {
   double accumulate(const batch<Target>& own, const batch_terms& terms) {
     prepare_sums();
     const auto finish = [&](std::size_t r, const auto& meet) {
-      if (combine(r, meet)) reduce_home(r, false);
+      if (homes.combine(r, replicas, meet)) reduce_home(r, false);
     };
     const double result = train<false>(own, terms, finish, true, static_cast<std::uint64_t>(pending) << 1U);
     pending = true;

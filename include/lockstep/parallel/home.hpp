@@ -167,16 +167,20 @@ class home_group {
   static constexpr bool may_mix = has_collective<B> && N > 3;
   [[nodiscard]] bool mixed() const noexcept { return may_mix && members_ > 1 && size_ > 1; }
 
-  /// Replica r, when `mixed`: leaves the sum of all replicas' gradients with the first replica of each home. meet(f)
-  /// runs f and returns, with true, once all replicas have done so. False when that failed.
-  template <class Meet>
-  bool combine(std::size_t r, context& c, const std::array<value*, N>& all, std::int64_t size, const Meet& meet) {
-    if constexpr (may_mix) {
-      value* const own = all[home_of(r) * members_];
-      return meet([&] { combine_at_home(r, c, all, own); }) && meet([&] {
-               if (leads(r)) combine_homes(home_of(r), c, own, size);
-             });
-    }
+  /// Replica r, behind its backward: when `mixed`, leaves the sum of all replicas' gradients with the first replica of
+  /// each home. meet(f) runs f and returns, with true, once all replicas have done so. False when that failed.
+  template <class Replicas, class Meet>
+  bool combine(std::size_t r, const Replicas& replicas, const Meet& meet) {
+    if constexpr (may_mix)
+      if (mixed()) {
+        auto& c = replicas[r]->context();
+        auto& own = replicas[home_of(r) * members_]->gradients;
+        buffers all{};
+        for (std::size_t k = 0; k < N; ++k) all[k] = replicas[k]->gradients.data();
+        return meet([&] { combine_at_home(r, c, all, own.data()); }) && meet([&] {
+                 if (leads(r)) combine_homes(home_of(r), c, own.data(), own.size());
+               });
+      }
     return true;
   }
 
@@ -317,7 +321,7 @@ class home_group {
   }
 
   /// Replica r's slice of `own`, which is one of them: the sum of its home's gradients.
-  void combine_at_home(std::size_t r, context& c, const std::array<value*, N>& all, value* own) {
+  void combine_at_home(std::size_t r, context& c, const buffers& all, value* own) {
     with_divisor(members_, [&]<std::size_t Members>(std::integral_constant<std::size_t, Members>) {
       std::array<const value*, Members> at_home{};
       std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(home_of(r) * Members), Members, at_home.begin());
