@@ -85,8 +85,8 @@ class linear {
   }
 
  private:
-  /// f(std::type_identity<V>{}) for the vectors of the narrow kernels. Few inputs would leave most lanes of wide ones
-  /// unused.
+  /// f(std::type_identity<V>{}) for the vectors of the narrow kernels. Where lanes are inputs, a few of these that fill
+  /// no wide vector would be left to scalar code.
   template <class F>
   static void with_vectors(const F& f) {
     if constexpr (G.in % lanes<float16> == 0 || G.in >= 256)

@@ -19,9 +19,16 @@ namespace lockstep::cpu_backend::narrow {
 template <linear_geometry G>
 inline constexpr bool has_few_inputs = G.in <= panel;
 
-/// Samples whose outputs lie behind those of one that is read or written as whole vectors, which reach that far.
-template <linear_geometry G, std::int64_t Row>
-inline constexpr std::int64_t samples_reached = (Row - 1) / G.out;
+/// The outputs of a sample as whole vectors.
+template <linear_geometry G, class V>
+struct output_row {
+  static constexpr int vectors = static_cast<int>((G.out + lanes<V> - 1) / lanes<V>);
+  static constexpr std::int64_t size = vectors * lanes<V>;
+  /// Rows of a tile at most: their sums leave registers for the operands.
+  static constexpr int most_rows = vectors == 1 ? 8 : 6;
+  /// Samples behind one that its whole vectors reach into.
+  static constexpr std::int64_t samples_reached = (size - 1) / G.out;
+};
 
 /// y = x w^T + b for n samples. Cost: 2 n in out flops.
 template <linear_geometry G>
@@ -30,9 +37,10 @@ struct few_inputs_kernel {
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
                                          const float* LOCKSTEP_RESTRICT w, const float* LOCKSTEP_RESTRICT b,
                                          float* LOCKSTEP_RESTRICT y) {
-    constexpr int vectors = static_cast<int>((G.out + lanes<V> - 1) / lanes<V>);
-    constexpr std::int64_t row = vectors * lanes<V>;
-    constexpr int most_rows = vectors == 1 ? 8 : 6;
+    using outputs = output_row<G, V>;
+    constexpr int vectors = outputs::vectors;
+    constexpr int most_rows = outputs::most_rows;
+    constexpr std::int64_t row = outputs::size;
     float turned[G.in * row] = {};
     for (std::int64_t o = 0; o < G.out; ++o)
       for (std::int64_t i = 0; i < G.in; ++i) turned[i * row + o] = w[weight_offset<G>(o, i)];
@@ -42,13 +50,13 @@ struct few_inputs_kernel {
     // Whole vectors are stored, and what they write behind a sample's outputs is overwritten by the next sample's; the
     // last ones have no room for that.
     std::int64_t s = 0;
-    const std::int64_t with_room = n - samples_reached<G, row>;
+    const std::int64_t with_room = n - outputs::samples_reached;
     for (; s + most_rows <= with_room; s += most_rows)
       tile<V, most_rows, vectors>(x + s * G.in, turned, bias, y + s * G.out);
     for (; s < n; ++s) {
-      float outputs[row];
-      tile<V, 1, vectors>(x + s * G.in, turned, bias, outputs);
-      std::copy_n(outputs, G.out, y + s * G.out);
+      float last[row];
+      tile<V, 1, vectors>(x + s * G.in, turned, bias, last);
+      std::copy_n(last, G.out, y + s * G.out);
     }
   }
 
@@ -82,12 +90,13 @@ struct few_inputs_gradient_kernel {
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* LOCKSTEP_RESTRICT x,
                                          const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT dw,
                                          bool accumulate) {
-    constexpr int vectors = static_cast<int>((G.out + lanes<V> - 1) / lanes<V>);
-    constexpr std::int64_t row = vectors * lanes<V>;
-    constexpr int most_rows = vectors == 1 ? 8 : 6;
+    using outputs = output_row<G, V>;
+    constexpr int vectors = outputs::vectors;
+    constexpr int most_rows = outputs::most_rows;
+    constexpr std::int64_t row = outputs::size;
     // Whole vectors are read; the last samples have nothing behind them that may be read too.
-    const std::int64_t apart = std::min(n, samples_reached<G, row>);
-    float last[samples_reached<G, row> * G.out + row] = {};
+    const std::int64_t apart = std::min(n, outputs::samples_reached);
+    float last[outputs::samples_reached * G.out + row] = {};
     std::copy_n(dy + (n - apart) * G.out, apart * G.out, last);
     float turned[G.in * row];
     std::int64_t i = 0;

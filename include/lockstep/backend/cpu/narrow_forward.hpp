@@ -32,9 +32,9 @@ struct part_of {
   [[nodiscard]] constexpr part_of next() const { return {index + 1, count}; }
 };
 
-/// Sums in progress that `forward` keeps for each sample.
+/// Sums in progress that `forward` keeps for each sample; few inputs have none.
 template <linear_geometry G>
-inline constexpr std::int64_t partial_sums = G.out * lanes<float16>;
+inline constexpr std::int64_t partial_sums = has_few_inputs<G> ? 0 : G.out * lanes<float16>;
 
 /// Outputs of a tile of forward at most. Five outputs by two samples are ten sums, two inputs and one weight at a time
 /// in 16 registers; registers of 16 lanes are 32.

@@ -60,6 +60,7 @@ LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, std::int64_t from_row,
   }
 }
 
+/// `unpack` by vectors of 8, whatever V is.
 struct unpack_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w,
@@ -75,6 +76,7 @@ struct unpack_kernel {
   }
 };
 
+/// `pack` by vectors of 8, whatever V is.
 struct pack_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const float* LOCKSTEP_RESTRICT plain,
@@ -316,18 +318,16 @@ void backward_input(const linear_geometry& g, std::int64_t n, const float* x, co
 }
 
 /// plain (out x in) = the weights in PyTorch's order.
-template <class V = float8>
-void unpack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, float* LOCKSTEP_RESTRICT plain) {
-  if (has<V>()) return run_for<V, unpack_kernel>(g, w, plain);
+inline void unpack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, float* LOCKSTEP_RESTRICT plain) {
+  if (has_avx2()) return run_for<float8, unpack_kernel>(g, w, plain);
   for (std::int64_t o = 0; o < g.out; ++o)
     for (std::int64_t i = 0; i < g.in; ++i) plain[o * g.in + i] = w[weight_offset(g, o, i)];
 }
 
 /// dw (+)= plain, which lies in PyTorch's order.
-template <class V = float8>
-void pack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT plain, float* LOCKSTEP_RESTRICT dw,
-          bool accumulate) {
-  if (has<V>()) return run_for<V, pack_kernel>(g, plain, dw, accumulate);
+inline void pack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT plain, float* LOCKSTEP_RESTRICT dw,
+                 bool accumulate) {
+  if (has_avx2()) return run_for<float8, pack_kernel>(g, plain, dw, accumulate);
   for (std::int64_t o = 0; o < g.out; ++o)
     for (std::int64_t i = 0; i < g.in; ++i) {
       float& to = dw[weight_offset(g, o, i)];
