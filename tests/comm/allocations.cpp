@@ -3,15 +3,9 @@
 // Counts the allocations of the process while a flag is up, by replacing C++'s allocation functions in this program.
 // The sanitizers replace the same functions, so this file is empty under them.
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LOCKSTEP_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define LOCKSTEP_TEST_SANITIZED 1
-#endif
-#endif
+#include "support/sanitized.hpp"
 
-#if !defined(LOCKSTEP_TEST_SANITIZED)
+#if !LOCKSTEP_TEST_SANITIZED()
 
 #include <atomic>
 #include <cstddef>

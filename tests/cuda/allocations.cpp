@@ -5,7 +5,11 @@
 // so nothing is replaced under them.
 #include "allocations.hpp"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !__has_include(<gnu/libc-version.h>)
+#include "support/sanitized.hpp"
+
+#if LOCKSTEP_TEST_SANITIZED() || !__has_include(<gnu/libc-version.h>)
+
+bool lockstep_test::counts_allocations() { return false; }
 
 lockstep_test::allocation_count lockstep_test::count_allocations(const std::function<void()>& action) {
   action();
@@ -31,6 +35,8 @@ Dl_info place_of(const void* address) {
 }
 
 }  // namespace
+
+bool lockstep_test::counts_allocations() { return true; }
 
 lockstep_test::allocation_count lockstep_test::count_allocations(const std::function<void()>& action) {
   requests.store(0);

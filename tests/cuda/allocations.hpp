@@ -13,7 +13,9 @@ struct allocation_count {
   std::string first;    ///< where the first one of `own` is asked for
 };
 
-/// The allocations of host memory by all threads while `action` runs. Counts none under a sanitizer.
+/// Whether this program can count: not under a sanitizer, and with glibc alone.
+bool counts_allocations();
+/// The allocations of host memory by all threads while `action` runs; none where they cannot be counted.
 allocation_count count_allocations(const std::function<void()>& action);
 
 }  // namespace lockstep_test

@@ -4,19 +4,13 @@
 // this program. Only then do the replacements do anything but pass a request on, so other tests do not notice. The
 // sanitizers replace the same functions, so this file is empty under them.
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LOCKSTEP_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define LOCKSTEP_TEST_SANITIZED 1
-#endif
-#endif
+#include "support/sanitized.hpp"
 
 #if __has_include(<gnu/libc-version.h>)
 #define LOCKSTEP_TEST_GLIBC 1
 #endif
 
-#if !defined(LOCKSTEP_TEST_SANITIZED) && defined(LOCKSTEP_TEST_GLIBC)
+#if !LOCKSTEP_TEST_SANITIZED() && defined(LOCKSTEP_TEST_GLIBC)
 
 #include <algorithm>
 #include <cstddef>
