@@ -154,7 +154,7 @@ class collective {
   void finish(std::size_t r, context& c) {
     for (;;) {
       const cudaError_t status = cudaStreamQuery(c.stream());
-      if (status == cudaSuccess) return;
+      if (status == cudaSuccess) return refuse_after_abort();  // the end of what was aborted looks like success
       if (status != cudaErrorNotReady) {
         abort();
         check(status, "the work on a stream to succeed");
