@@ -10,9 +10,9 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// What follows a matrix product or a convolution: the bias and the relu in one pass, and the gradient of the bias. The
-/// forms that the libraries fuse are not used: a relu of cuBLASLt's turns a NaN into 0, which would hide that a network
-/// has diverged, cuDNN's does not promise better, and both fuse only for some shapes, alignments and algorithms.
+/// What follows a matrix product or a convolution where it is not part of it: the bias and the relu in one pass, and
+/// the gradient of the bias. A relu is never part of it: cuBLASLt's turns a NaN into 0, which would hide that a network
+/// has diverged, and cuDNN's does not promise better.
 
 namespace lockstep::cuda_backend {
 

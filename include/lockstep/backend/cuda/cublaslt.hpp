@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -57,6 +58,13 @@ using matmul_descriptor = handle<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy
 using matrix_layout = handle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using matmul_preference = handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
+/// What a product does beside d, in the same kernel.
+enum class matmul_epilogue {
+  none,
+  add_vector,  ///< adds a vector of m elements to each column of d
+  sums_of_b,   ///< leaves the sums over the inner dimension of op(b), a vector of n elements
+};
+
 /// The shape of d (m x n) = op(a) op(b), an inner dimension of k. Matrices are column-major and packed: a is m x k, or
 /// k x m when transposed; b is k x n, or n x k.
 struct matmul_shape {
@@ -65,6 +73,7 @@ struct matmul_shape {
   std::int64_t k = 1;
   bool transpose_a = false;
   bool transpose_b = false;
+  matmul_epilogue epilogue = matmul_epilogue::none;
 };
 
 /// How cuBLASLt computes a product of floats whose factors may be rounded so.
@@ -80,31 +89,37 @@ struct matmul_shape {
   return CUBLAS_COMPUTE_32F;
 }
 
-/// One matrix product in float32, its algorithm chosen once, for operands at multiples of library_alignment. Not in
-/// place: d is neither a nor b.
+/// One matrix product in float32, its algorithm chosen once, for operands at multiples of library_alignment, the
+/// epilogue's vector among them. Not in place: d is neither a nor b.
 class matmul {
  public:
   matmul() = default;
 
   /// Throws backend_error when cuBLASLt has no algorithm.
-  [[gnu::cold]] matmul(context& c, const matmul_shape& s) {
-    check(cublasLtMatmulDescCreate(descriptor_.out(), compute_type(c.rounding()), CUDA_R_32F),
-          "a matrix product (cublasLtMatmulDescCreate)");
-    set(CUBLASLT_MATMUL_DESC_TRANSA, operation(s.transpose_a));
-    set(CUBLASLT_MATMUL_DESC_TRANSB, operation(s.transpose_b));
-    a_ = layout(s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k);
-    b_ = layout(s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n);
-    d_ = layout(s.m, s.n);
-    choose(c);
+  [[gnu::cold]] matmul(context& c, const matmul_shape& s) : matmul(s, c.rounding()) {
+    if (const cublasStatus_t status = choose(c); status != CUBLAS_STATUS_SUCCESS)
+      fail(status, "an algorithm for a matrix product of floats (cublasLtMatmulAlgoGetHeuristic)");
+  }
+
+  /// The same, or nothing when cuBLASLt has no algorithm: not every epilogue comes with every shape.
+  [[nodiscard, gnu::cold]] static std::optional<matmul> if_offered(context& c, const matmul_shape& s) {
+    matmul made(s, c.rounding());
+    if (made.choose(c) != CUBLAS_STATUS_SUCCESS) return std::nullopt;
+    return made;
   }
 
   /// Bytes that the product works in, at an address that is a multiple of 256.
   [[nodiscard]] std::int64_t workspace_bytes() const noexcept { return workspace_bytes_; }
 
-  /// Enqueues d = op(a) op(b).
-  void operator()(context& c, const float* a, const float* b, float* d, void* workspace) const {
+  /// Enqueues d = op(a) op(b). The epilogue's vector, where there is one, is read or written.
+  void operator()(context& c, const float* a, const float* b, float* d, void* workspace,
+                  const float* vector = nullptr) const {
     const float one = 1;
     const float zero = 0;  // d is not read
+    if (vector != nullptr)
+      check(
+          cublasLtMatmulDescSetAttribute(descriptor_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof(vector)),
+          "the vector of a matrix product (cublasLtMatmulDescSetAttribute)");
     check(cublasLtMatmul(c.template library<cublaslt_library>().handle(), descriptor_.get(), &one, a, a_.get(), b,
                          b_.get(), &zero, d, d_.get(), d, d_.get(), &algorithm_, workspace,
                          static_cast<std::size_t>(workspace_bytes_), c.stream()),
@@ -114,6 +129,20 @@ class matmul {
  private:
   static constexpr std::uint64_t most_workspace = std::uint64_t{32} << 20U;
   static constexpr std::uint32_t alignment = static_cast<std::uint32_t>(library_alignment);
+
+  matmul(const matmul_shape& s, factor_rounding rounding) : epilogue_(s.epilogue) {
+    check(cublasLtMatmulDescCreate(descriptor_.out(), compute_type(rounding), CUDA_R_32F),
+          "a matrix product (cublasLtMatmulDescCreate)");
+    set(CUBLASLT_MATMUL_DESC_TRANSA, operation(s.transpose_a));
+    set(CUBLASLT_MATMUL_DESC_TRANSB, operation(s.transpose_b));
+    a_ = layout(s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k);
+    b_ = layout(s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n);
+    d_ = layout(s.m, s.n);
+    if (s.epilogue == matmul_epilogue::add_vector)
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, std::int32_t{CUBLASLT_EPILOGUE_BIAS});
+    if (s.epilogue == matmul_epilogue::sums_of_b)
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, std::int32_t{CUBLASLT_EPILOGUE_BGRADB});
+  }
 
   static std::int32_t operation(bool transpose) { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; }
 
@@ -136,15 +165,18 @@ class matmul {
           "a preference among algorithms (cublasLtMatmulPreferenceSetAttribute)");
   }
 
-  /// The first that cuBLASLt's heuristic names. Either a dot product is summed in one sequence, or its parts are
-  /// written to the workspace and summed by a second step in a fixed order (COMPUTE_TYPE); not the scheme that adds the
-  /// parts to the result as they come (INPLACE). So the bits are the same in every run on one kind of device.
-  [[gnu::cold]] void choose(context& c) {
+  /// The first that cuBLASLt's heuristic names; a status when there is none. Either a dot product is summed in one
+  /// sequence, or its parts are written to the workspace and summed by a second step in a fixed order (COMPUTE_TYPE);
+  /// not the scheme that adds the parts to the result as they come (INPLACE). So the bits are the same in every run on
+  /// one kind of device. Of sums of columns the manual does not say how they would be split: they are not.
+  [[nodiscard, gnu::cold]] cublasStatus_t choose(context& c) {
+    const auto scheme = epilogue_ == matmul_epilogue::sums_of_b
+                            ? CUBLASLT_REDUCTION_SCHEME_NONE
+                            : CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     matmul_preference p;
     check(cublasLtMatmulPreferenceCreate(p.out()), "a choice of algorithm (cublasLtMatmulPreferenceCreate)");
     prefer(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
-    prefer(p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-           static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    prefer(p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<std::uint32_t>(scheme));
     prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment);
     prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment);
     prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment);
@@ -152,21 +184,22 @@ class matmul {
 
     std::array<cublasLtMatmulHeuristicResult_t, 8> found{};
     int count = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(c.template library<cublaslt_library>().handle(), descriptor_.get(), a_.get(),
-                                         b_.get(), d_.get(), d_.get(), p.get(), static_cast<int>(found.size()),
-                                         found.data(), &count),
-          "an algorithm for a matrix product (cublasLtMatmulAlgoGetHeuristic)");
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+        c.template library<cublaslt_library>().handle(), descriptor_.get(), a_.get(), b_.get(), d_.get(), d_.get(),
+        p.get(), static_cast<int>(found.size()), found.data(), &count);
+    if (status != CUBLAS_STATUS_SUCCESS) return status;
     for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
       if (found[i].state == CUBLAS_STATUS_SUCCESS && found[i].workspaceSize <= most_workspace) {
         algorithm_ = found[i].algo;
         workspace_bytes_ = static_cast<std::int64_t>(found[i].workspaceSize);
-        return;
+        return CUBLAS_STATUS_SUCCESS;
       }
-    fail(CUBLAS_STATUS_NOT_SUPPORTED, "an algorithm for a matrix product of floats (cublasLtMatmulAlgoGetHeuristic)");
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   }
 
   matmul_descriptor descriptor_;
   matrix_layout a_, b_, d_;
+  matmul_epilogue epilogue_ = matmul_epilogue::none;
   cublasLtMatmulAlgo_t algorithm_{};
   std::int64_t workspace_bytes_ = 0;
 };
