@@ -10,6 +10,7 @@
 
 #include "data/temporary_folder.hpp"
 #include "parallel/predictor_support.hpp"
+#include "support/queued_backend.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -102,6 +103,14 @@ TEST_CASE("a predictor gives the outputs of one device, for a batch of any size"
   check_any_size<ls::cpu, 1>();
   check_any_size<ls::cpu, 3>();
   check_any_size<ls::reference<double>, 2>();
+}
+
+TEST_CASE("a predictor serves from memory that the host cannot read, and replays what it has run", "[predictor]") {
+  const int before = queued_detail::replays;
+  check_any_size<queued, 1>();
+  check_any_size<queued, 3>();
+  check_many_threads<queued, 2>();
+  CHECK(queued_detail::replays > before);
 }
 
 TEST_CASE("a predictor answers many threads, and joins their requests", "[predictor]") {
@@ -247,4 +256,6 @@ TEST_CASE("a predictor's options out of their domain are refused", "[predictor]"
   CHECK_THROWS_AS(server({.latency = microseconds::max()}), ls::value_error);
   CHECK_THROWS_AS(server({.max_pending = 0}), ls::value_error);
   CHECK_THROWS_AS(server({.threads_per_replica = 0}), ls::value_error);
+  CHECK_THROWS_AS(server({.devices = {-1}}), ls::value_error);
+  CHECK_THROWS_AS(server({.devices = std::vector<int>(server::replicas + 1)}), ls::value_error);
 }

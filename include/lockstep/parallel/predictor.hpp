@@ -20,12 +20,11 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/core/error.hpp>
-#include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
-#include <lockstep/model/initialize.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/predictor_options.hpp>
+#include <lockstep/parallel/predictor_parameters.hpp>
 #include <lockstep/parallel/predictor_queue.hpp>
 #include <lockstep/parallel/predictor_replica.hpp>
 
@@ -54,9 +53,9 @@ concept parameter_holder = requires(const T& holder) {
 /// those of data_parallel::forward up to rounding: a backend may sum in another order in another batch size, and the
 /// batch that a request becomes a part of depends on what others ask.
 ///
-/// A replica is one thread with one executor, whose activations take the smaller plan of inference; all of them read
-/// one copy of the parameters, and there are no gradients and no optimizer state. After the first batches lockstep
-/// allocates nothing for a request of `predict`.
+/// A replica is one thread with one executor, whose activations take the smaller plan of inference; all of them on one
+/// device read one copy of the parameters, and there are no gradients and no optimizer state. After the first batches
+/// lockstep allocates nothing for a request of `predict`.
 ///
 /// Once `max_pending` samples wait, requests are refused with a value_error, so that the queue cannot grow without
 /// bound; a request of any size is taken while fewer wait. What a replica throws reaches, as a replica_error, the
@@ -83,12 +82,11 @@ class predictor {
   /// The static plan: nodes, parameters, arena.
   static constexpr const auto& plan = Model::template plan<Backend>;
 
-  /// Starts N threads. Parameters are those that a trainer begins with, until they are assigned: through `parameters`,
-  /// as load_safetensors does, before the first request. Throws value_error for options out of their domain,
-  /// replica_error for what a replica threw while it warmed up.
+  /// Starts N threads, on the devices that the options name. Parameters are those that a trainer begins with, until
+  /// they are assigned: through `parameters`, as load_safetensors does, before the first request. Throws value_error
+  /// for options out of their domain, replica_error for what a replica threw while it warmed up.
   explicit predictor(predictor_options options = {})
-      : queue_((options.check(), options), N), parameters_(plan.parameter_count) {
-    initialize_parameters<Model, Backend>(parameters_.data(), seed{0});
+      : queue_((options.check(), options), N), devices_(options.placement(N)), parameters_(devices_) {
     start(options);
   }
 
@@ -145,8 +143,12 @@ class predictor {
 
   /// The learnable tensors by PyTorch's names, readable and writable. Not to be written while requests are served: that
   /// is what `update` is for.
-  [[nodiscard]] auto parameters() { return named_values_range<Model, Backend, 1, true>({parameters_.data()}); }
-  [[nodiscard]] auto parameters() const { return named_values_range<Model, Backend, 1, false>({parameters_.data()}); }
+  [[nodiscard]] auto parameters() {
+    return named_values_range<Model, Backend, 1, true>({parameters_.data()}, parameters_.front(), parameters_.copies());
+  }
+  [[nodiscard]] auto parameters() const {
+    return named_values_range<Model, Backend, 1, false>({parameters_.data()}, parameters_.front());
+  }
 
   /// Calls f(*this) while no replica works, so that it may write the parameters: every request sees them either as they
   /// were before or as f leaves them. Requests that come meanwhile wait; f must neither make any nor update. Callable
@@ -227,8 +229,9 @@ class predictor {
           try {
             parts.reserve(static_cast<std::size_t>(options.max_batch));
             // Made here, so that its pages lie near its processor.
-            own = std::make_unique<replica>(options.threads_per_replica, options.max_batch);
-            if (options.warm_up) own->warm_up(parameters_.data());
+            own = std::make_unique<replica>(
+                replica_place{.threads = options.threads_per_replica, .device = devices_[r]}, options.max_batch);
+            if (options.warm_up) own->warm_up(parameters_.on(devices_[r]));
           } catch (...) {
             failed[r] = std::current_exception();
             own.reset();
@@ -253,9 +256,10 @@ class predictor {
   using replica = detail::predictor_replica<Model, Backend>;
 
   void serve(std::size_t r, replica& own, std::vector<detail::prediction_part>& parts) {
+    const value_type* const parameters = parameters_.on(devices_[r]);
     while (queue_.take(parts)) {
       try {
-        own.run(parameters_.data(), parts);
+        own.run(parameters, parts);
       } catch (...) {
         const auto original = std::current_exception();
         for (auto& part : parts) part.error = named(r, original);
@@ -277,7 +281,8 @@ class predictor {
   }
 
   detail::prediction_queue queue_;
-  aligned_buffer<value_type> parameters_;
+  std::vector<int> devices_;  ///< of each replica
+  detail::predictor_parameters<Model, Backend> parameters_;
   std::latch ready_{N};  // counts the replicas that have been made
   std::array<std::thread, static_cast<std::size_t>(N)> threads_;
 };

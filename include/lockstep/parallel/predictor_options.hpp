@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <lockstep/core/error.hpp>
 
@@ -20,6 +22,9 @@ struct predictor_options {
   std::int64_t max_pending = 1024;
   /// Threads of the vendor library inside one replica.
   int threads_per_replica = 1;
+  /// GPUs by index, for a backend that runs on them: one for all replicas (none: the first), or one for each replica;
+  /// several may share one.
+  std::vector<int> devices{};
   /// Whether the constructor runs each replica on zeros in every batch size that it will use, so that no request pays
   /// for a first run.
   bool warm_up = true;
@@ -37,6 +42,19 @@ struct predictor_options {
       throw value_error("predictor", "a max_pending of one sample or more", std::to_string(max_pending));
     if (threads_per_replica < 1)
       throw value_error("predictor", "one thread or more for each replica", std::to_string(threads_per_replica));
+    for (const int device : devices)
+      if (device < 0) throw value_error("predictor", "devices of index zero or more", std::to_string(device));
+  }
+
+  /// The device of each of `replicas` replicas. Throws value_error when `devices` names another number of them.
+  [[nodiscard]] std::vector<int> placement(int replicas) const {
+    const auto count = static_cast<std::size_t>(replicas);
+    if (devices.empty()) return std::vector<int>(count, 0);
+    if (devices.size() == 1) return std::vector<int>(count, devices.front());
+    if (devices.size() != count)
+      throw value_error("predictor", "one device for all replicas, or one for each of the " + std::to_string(replicas),
+                        std::to_string(devices.size()) + " devices");
+    return devices;
   }
 };
 

@@ -9,6 +9,7 @@
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/parallel/predictor_queue.hpp>
+#include <lockstep/parallel/replica.hpp>
 
 namespace lockstep::detail {
 
@@ -28,23 +29,32 @@ struct tensor_prediction : prediction {
 }
 
 /// One replica of a predictor: an executor that only runs forward, and room to join the samples of several requests.
+/// Where the host cannot read the backend's memory, samples and outputs are copied, and what lies between is replayed.
 template <class Model, class B>
 class predictor_replica {
-  static_assert(B::host_memory, "lockstep: predictor: it serves from memory of the host; use the cpu backend");
   static constexpr const auto& plan = Model::template plan<B>;
 
  public:
   using value = typename B::value_type;
 
-  predictor_replica(int threads, std::int64_t max_batch)
-      : executor_(replica_place{.threads = threads}),
+  predictor_replica(const replica_place& where, std::int64_t max_batch)
+      : executor_(where),
         largest_(prediction_rows(max_batch, std::min(micro_shard<Model, B>, most_rows))),
-        joined_(largest_ * plan.input.size()) {}
+        joined_(largest_ * plan.input.size()) {
+    if constexpr (!B::host_memory) {
+      auto& c = executor_.context();
+      [[maybe_unused]] const auto entered = device_of<B>(c);
+      samples_ = B::template allocate<value>(c, largest_ * plan.input.size());
+      results_ = B::template allocate<value>(c, largest_ * plan.output.size());
+      outputs_ = aligned_buffer<value>(largest_ * plan.output.size());
+    }
+  }
 
-  /// Runs every batch size once, on zeros.
+  /// Runs every batch size on zeros, until no request pays for a first run.
   void warm_up(const value* parameters) {
+    constexpr int runs = B::host_memory ? 1 : 2;  // the second is recorded
     for (std::int64_t rows = largest_; rows > 0; rows /= 2)
-      executor_.infer(parameters, joined_.data(), rows, [](std::int64_t, std::int64_t, const value*) {});
+      for (int i = 0; i < runs; ++i) infer(parameters, joined_.data(), rows, [](const value*) {});
   }
 
   /// Writes the outputs of a batch's samples to where their requests want them.
@@ -56,8 +66,7 @@ class predictor_replica {
     while (left > 0) {
       const std::int64_t rows = prediction_rows(left, largest_);
       const std::int64_t samples = std::min(rows, left);
-      executor_.infer(parameters, gather(in, rows, samples), rows,
-                      [&](std::int64_t, std::int64_t, const value* y) { scatter(out, samples, y); });
+      infer(parameters, gather(in, rows, samples), rows, [&](const value* y) { scatter(out, samples, y); });
       left -= samples;
     }
   }
@@ -67,6 +76,23 @@ class predictor_replica {
 
   /// Powers of two up to this one are as many sizes as an executor keeps ops for.
   static constexpr std::int64_t most_rows = 128;
+
+  /// Calls f(outputs) for `rows` samples, of a batch size that there are ops for; both in the host's memory.
+  template <class F>
+  void infer(const value* parameters, const value* x, std::int64_t rows, const F& f) {
+    if constexpr (B::host_memory) {
+      executor_.infer(parameters, x, rows, [&](std::int64_t, std::int64_t, const value* y) { f(y); });
+    } else {
+      auto& c = executor_.context();
+      [[maybe_unused]] const auto entered = device_of<B>(c);
+      B::template copy_in<value>(c, rows * plan.input.size(), x, samples_.data());
+      B::replay(c, static_cast<std::uint64_t>(rows),
+                [&] { executor_.forward(parameters, samples_.data(), rows, results_.data()); });
+      B::template copy_out<value>(c, rows * plan.output.size(), results_.data(), outputs_.data());
+      B::finish(c);
+      f(outputs_.data());
+    }
+  }
 
   /// How far a batch has been read or written: `done` samples of the first of the remaining parts.
   struct place {
@@ -117,6 +143,8 @@ class predictor_replica {
   executor<Model, B> executor_;
   std::int64_t largest_;
   aligned_buffer<value> joined_;
+  typename B::template buffer<value> samples_, results_;  ///< in the backend's memory
+  aligned_buffer<value> outputs_;                         ///< in the host's
 };
 
 }  // namespace lockstep::detail
