@@ -13,3 +13,8 @@
     const std::string no_device = lockstep::cuda_backend::why_no_device(); \
     if (!no_device.empty()) LOCKSTEP_SKIP(no_device);                      \
   } while (false)
+
+/// The same for test cases that take n of them.
+#define LOCKSTEP_NEEDS_DEVICES(n) \
+  LOCKSTEP_NEEDS_DEVICE();        \
+  if (lockstep::cuda_backend::device_count() < n) LOCKSTEP_SKIP("there are fewer than " #n " devices")

@@ -7,6 +7,7 @@
 
 #include <lockstep/backend/cuda/cuda.hpp>
 #include <lockstep/backend/cuda/device.hpp>
+#include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 
@@ -67,9 +68,9 @@ void check_skipping() {
 }
 
 template <int N>
-void check_stopping() {
+void check_stopping(const std::vector<int>& devices = {}) {
   INFO(N << " replicas");
-  trainer_of<N> trainer(with_momentum, {}, {.non_finite = ls::non_finite::stop});
+  trainer_of<N> trainer(with_momentum, {}, {.devices = devices, .non_finite = ls::non_finite::stop});
   const samples good;
   for (int i = 0; i < rounds; ++i) {
     static_cast<void>(step(trainer, good));
@@ -140,6 +141,16 @@ TEST_CASE("a step whose gradients are not finite stops training on a device, and
   check_stopping<1>();
   check_stopping<4>();
 }
+
+#if LOCKSTEP_HAS_NCCL()
+
+TEST_CASE("a step whose gradients are not finite stops training on several devices", "[guards]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  check_stopping<4>({0, 0, 1, 1});
+  check_stopping<4>({1, 1, 0, 0});
+}
+
+#endif
 
 TEST_CASE("a batch that does not fit changes nothing on a device", "[guards]") {
   LOCKSTEP_NEEDS_DEVICE();

@@ -77,8 +77,7 @@ TEST_CASE("a predictor serves requests of any size from a device", "[predictor]"
 }
 
 TEST_CASE("a predictor serves from several devices", "[predictor]") {
-  LOCKSTEP_NEEDS_DEVICE();
-  if (ls::cuda_backend::device_count() < 2) LOCKSTEP_SKIP("there are fewer than 2 devices");
+  LOCKSTEP_NEEDS_DEVICES(2);
   check_any_size<2>({0, 1});
   check_any_size<3>({1, 0, 1});
 }

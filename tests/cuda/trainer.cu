@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 
 #include <lockstep/backend/cuda/cuda.hpp>
+#include <lockstep/core/config.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 
 #include "allocations.hpp"
@@ -37,6 +38,12 @@ void each_kind_of_step(const F& f) {
       INFO("kind " << kind++);
       f(optimizer, options);
     }
+}
+
+template <int N>
+trained train_on(const std::vector<int>& devices, const ls::sgd& optimizer, ls::trainer_options options) {
+  options.devices = devices;
+  return train_classifier<trainer_of<N>>(optimizer, options);
 }
 
 /// Free memory of the current device.
@@ -93,6 +100,38 @@ TEST_CASE("replicas on one device train as one does", "[trainer]") {
   });
 }
 
+#if LOCKSTEP_HAS_NCCL()
+
+TEST_CASE("replicas on two devices train as one does", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  each_kind_of_step([](const ls::sgd& optimizer, const ls::trainer_options& options) {
+    const trained one = train_on<1>({0}, optimizer, options);
+    REQUIRE(std::isfinite(one.losses.back()));
+    check_close(train_on<2>({0, 1}, optimizer, options), one, 1e-5);
+    check_close(train_on<2>({1, 0}, optimizer, options), one, 1e-5);
+    check_close(train_on<4>({0, 0, 1, 1}, optimizer, options), one, 1e-5);
+  });
+}
+
+TEST_CASE("replicas on four devices train as one does", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICES(4);
+  for (const ls::trainer_options& options : {plain, guarded})
+    check_close(train_on<4>({2, 0, 3, 1}, with_momentum, options), train_on<1>({0}, with_momentum, options), 1e-5);
+}
+
+TEST_CASE("the first devices are shared evenly by replicas that are more", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  CHECK(ls::cuda::devices<1>() == std::vector<int>{0});
+  CHECK(ls::cuda::devices<2>() == std::vector<int>{0, 1});
+  const std::vector<int> eight = ls::cuda::devices<8>();
+  REQUIRE(eight.size() == 8);
+  CHECK(eight.front() == 0);
+  CHECK(eight.back() < ls::cuda_backend::device_count());
+  check_close(train_on<4>(ls::cuda::devices<4>(), with_momentum, plain), train_on<1>({}, with_momentum, plain), 1e-5);
+}
+
+#endif
+
 TEST_CASE("with TF32 and bfloat16 a replica on a device trains as on the CPU within their rounding", "[trainer]") {
   LOCKSTEP_NEEDS_DEVICE();
   using tf32 = ls::data_parallel<classifier, 1, ls::cuda, ls::precision::tf32>;
@@ -130,6 +169,24 @@ TEST_CASE("steps of sizes met before allocate nothing, neither on the device nor
   check_steady_steps<1>(with_momentum, guarded);
   check_steady_steps<2>(with_momentum, plain);
   check_steady_steps<4>(with_momentum, guarded);
+}
+
+TEST_CASE("images may lie in a device's memory", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  const floats x = draws(1, 12 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 12, 5);
+  ls::cuda_backend::context c;
+  auto there = ls::cuda_backend::allocate<float>(c, static_cast<std::int64_t>(x.size()));
+  ls::cuda_backend::copy(c, there.size(), x.data(), there.data());
+  c.finish();
+  const typename trainer_of<2>::input_view images(there.data(), 12);
+  trainer_of<2> trainer(with_momentum);
+  trainer_of<2> from_host(with_momentum);
+  for (int i = 0; i < 4; ++i) CHECK(trainer.step(images, targets) == from_host.step(batch<classifier>(x), targets));
+  CHECK(same_bits(all_values(trainer.parameters()), all_values(from_host.parameters())));
+  const auto y = trainer.forward(images);
+  const auto expected = from_host.forward(batch<classifier>(x));
+  CHECK(same_bits(floats(y.begin(), y.end()), floats(expected.begin(), expected.end())));
 }
 
 // That their order is PyTorch's too follows from the runs above: what is assigned there is what the CPU's trainer gets.
