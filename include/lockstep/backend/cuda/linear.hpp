@@ -26,7 +26,7 @@ class linear_runner {
     if (g_.bias && !g_.relu)
       forward_with_bias_ = matmul::if_offered(
           c, {.m = g.out, .n = samples, .k = g.in, .transpose_a = true, .epilogue = matmul_epilogue::add_vector});
-    if (g_.bias && g_.parameter_gradient)
+    if (g_.bias && g_.parameter_gradient && g_.in * g_.out * samples <= most_for_both)
       both_gradients_ = matmul::if_offered(
           c, {.m = g.in, .n = g.out, .k = samples, .transpose_b = true, .epilogue = matmul_epilogue::sums_of_b});
     if (g_.parameter_gradient) weight_gradient_ = matmul(c, {.m = g.in, .n = g.out, .k = samples, .transpose_b = true});
@@ -62,6 +62,10 @@ class linear_runner {
   }
 
  private:
+  /// Multiplications up to which both gradients come of one product: beyond, a launch saved is nothing beside it, and
+  /// the sums in its epilogue have been seen to slow it down (github.com/NVIDIA/CUDALibrarySamples/issues/90).
+  static constexpr std::int64_t most_for_both = std::int64_t{1} << 26U;
+
   /// dw (+)= its gradient, and db with it where cuBLASLt gives both. With `accumulate` complete gradients are made
   /// apart, by the same product, and then added.
   void backward_parameters(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) const {
