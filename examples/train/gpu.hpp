@@ -13,8 +13,9 @@ namespace lockstep_train {
 struct gpu_support {
   /// The network that o.model and the data's format ask for.
   network (*pick)(const options& o, sample_format format);
-  /// Throws usage_error when there is no GPU, or none of one of these indices.
-  void (*require)(const std::vector<int>& devices);
+  /// The GPU of each replica: as o.devices says, or spread over those that there are. Throws usage_error when there is
+  /// none, or none of one of these indices.
+  std::vector<int> (*place)(const options& o);
 };
 
 /// From with_cuda.cu; null, from without_cuda.cpp, in a program that was built without.

@@ -4,10 +4,14 @@
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <fmt/core.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <lockstep/core/error.hpp>
@@ -41,7 +45,15 @@ void print_shape(const lockstep::dims& shape) {
   fmt::print("output shape ({})\n", text);
 }
 
-void train(const options& o) {
+/// Says where replicas run when they share GPUs, since that is slower than a GPU for each.
+void print_sharing(const std::vector<int>& devices) {
+  const std::set<int> used(devices.begin(), devices.end());
+  if (used.size() == devices.size()) return;
+  fmt::print("{} replicas share {} GPU{}: {}\n", devices.size(), used.size(), used.size() == 1 ? "" : "s",
+             fmt::join(devices, ", "));
+}
+
+void train(options o) {
   const sample_format format = format_of(o);
   const bool on_gpu = o.backend == "cuda";
   const network net = on_gpu ? gpu()->pick(o, format) : pick_network<lockstep::cpu>(o, format);
@@ -52,13 +64,14 @@ void train(const options& o) {
   }
   for (const std::string* file : {&o.save, &o.trace, &o.report})
     if (!file->empty()) require_writable_folder(*file);
-  if (on_gpu) gpu()->require(o.devices);
+  if (on_gpu) o.devices = gpu()->place(o);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
   data_set data = open_data(o, format);
   if (!o.quiet) {
     fmt::print("{}: {} parameters, {} replica{}, batch {}, {} training samples ({})\n", o.model, net.parameters,
                o.replicas, o.replicas == 1 ? "" : "s", o.batch, data.train->samples(), data.description);
+    if (on_gpu) print_sharing(o.devices);
     if (format == sample_format::rows) print_shape(t->output_shape(std::min(o.batch, data.train->samples())));
     std::fflush(stdout);
   }
@@ -79,7 +92,7 @@ int complain(std::string_view message, int code) {
 
 int main(int argc, char** argv) {
   try {
-    if (const auto o = parse(argc, argv)) train(*o);
+    if (auto o = parse(argc, argv)) train(std::move(*o));
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain("the output cannot be written", failure);
     return 0;
   } catch (const usage_error& error) {

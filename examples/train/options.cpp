@@ -119,10 +119,9 @@ std::optional<options> parse(int argc, const char* const* argv) {
   if (with_gpu)
     device = app.add_option("--device", o.devices,
                             "With --backend cuda: index of the GPU that replicas share, or as many as there are "
-                            "replicas, with commas between them")
+                            "replicas, with commas between them [as many as there are]")
                  ->delimiter(',')
-                 ->check(check_device)
-                 ->capture_default_str();
+                 ->check(check_device);
   app.add_option("--replicas", o.replicas, "Copies of the network that train in lockstep")
       ->check(CLI::IsMember(replicas_built<lockstep::cpu>::automatic::counts()))
       ->capture_default_str();
@@ -176,7 +175,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
   o.reproducible = reduce == "reproducible";
   if (o.backend == "cuda") {
     require_replicas<lockstep::cuda>(o);
-    if (o.devices.size() != 1 && o.devices.size() != static_cast<std::size_t>(o.replicas))
+    if (o.devices.size() > 1 && o.devices.size() != static_cast<std::size_t>(o.replicas))
       throw usage_error(fmt::format("--device: expected one GPU, or one for each of the {} replicas, got {}",
                                     o.replicas, o.devices.size()));
   } else {

@@ -15,7 +15,7 @@ struct options {
   std::string model = "cnn";
   std::string data = "synthetic";
   std::string backend = "cpu";
-  std::vector<int> devices{0};  ///< index of the GPU that replicas share, or one for each replica
+  std::vector<int> devices;  ///< indices of GPUs: one that replicas share, or one for each; none: as many as there are
   int replicas = 1;
   std::int64_t batch = 64;
   std::int64_t epochs = 10;

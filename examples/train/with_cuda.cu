@@ -1,7 +1,9 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cstddef>
 #include <string>
 #include <vector>
 
+#include <lockstep/backend/cuda/cuda.hpp>
 #include <lockstep/backend/cuda/device.hpp>
 
 #include "gpu.hpp"
@@ -11,18 +13,21 @@ namespace lockstep_train {
 
 namespace {
 
-void require(const std::vector<int>& devices) {
+std::vector<int> place(const options& o) {
   namespace cuda = lockstep::cuda_backend;
   if (const std::string why = cuda::why_no_device(); !why.empty())
     throw usage_error("--backend cuda: " + why + "; " + cuda::advice(cudaErrorNoDevice));
   const int count = cuda::device_count();
-  for (const int device : devices)
+  for (const int device : o.devices)
     if (device >= count)
       throw usage_error("--device: expected an index from 0 to " + std::to_string(count - 1) + ", got " +
                         std::to_string(device) + "; CUDA_VISIBLE_DEVICES decides which GPUs a process sees");
+  std::vector<int> all = o.devices;
+  if (all.size() == 1) all.resize(static_cast<std::size_t>(o.replicas), all[0]);
+  return all.empty() ? lockstep::cuda::devices(o.replicas) : all;
 }
 
-constexpr gpu_support support{.pick = &pick_network<lockstep::cuda>, .require = &require};
+constexpr gpu_support support{.pick = &pick_network<lockstep::cuda>, .place = &place};
 
 }  // namespace
 

@@ -68,11 +68,15 @@ struct cuda {
   /// each; for trainer_options::devices. Throws backend_error when there is none.
   template <int N>
   [[nodiscard]] static std::vector<int> devices() {
+    return devices(N);
+  }
+  /// The same for a number that is known when it runs, 1 or more.
+  [[nodiscard]] static std::vector<int> devices(int replicas) {
     const int there = cuda_backend::device_count();
-    int used = LOCKSTEP_HAS_NCCL() ? std::min(N, there) : 1;
-    while (N % used != 0) --used;
+    int used = LOCKSTEP_HAS_NCCL() ? std::min(replicas, there) : 1;
+    while (replicas % used != 0) --used;
     std::vector<int> all;
-    for (int r = 0; r < N; ++r) all.push_back(r / (N / used));
+    for (int r = 0; r < replicas; ++r) all.push_back(r / (replicas / used));
     return all;
   }
 
