@@ -12,6 +12,7 @@
 #include <lockstep/backend/cuda/cuda.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
+#include <lockstep/parallel/timeline.hpp>
 
 #include "allocations.hpp"
 #include "device.hpp"
@@ -169,6 +170,25 @@ TEST_CASE("steps of sizes met before allocate nothing, neither on the device nor
   check_steady_steps<1>(with_momentum, guarded);
   check_steady_steps<2>(with_momentum, plain);
   check_steady_steps<4>(with_momentum, guarded);
+}
+
+TEST_CASE("a timeline of steps on a device holds every layer, and changes no bit", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  const floats x = draws(1, 12 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 12, 5);
+  trainer_of<2> trainer(with_momentum);
+  trainer_of<2> recorded(with_momentum);
+  ls::timeline spans(2, 1000);
+  for (int i = 0; i < 6; ++i) {
+    recorded.record(i % 3 == 0 ? nullptr : &spans);  // from replayed work to plain streams and back
+    CHECK(recorded.step(batch<classifier>(x), targets) == trainer.step(batch<classifier>(x), targets));
+  }
+  CHECK(same_bits(all_values(recorded.parameters()), all_values(trainer.parameters())));
+  for (int r = 0; r < 2; ++r) {
+    int forward = 0;
+    for (const auto& span : spans.events(r)) forward += span.what == ls::activity::forward ? 1 : 0;
+    CHECK(forward >= 4 * 6);
+  }
 }
 
 TEST_CASE("images may lie in a device's memory", "[trainer]") {

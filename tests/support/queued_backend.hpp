@@ -207,6 +207,22 @@ class mirrored {
   buffer<T> device_;
 };
 
+/// Read when the work runs, as a device reads pinned memory.
+class packet {
+ public:
+  packet(context& c, std::int64_t size) : host_(size), device_(c, size) {}
+
+  [[nodiscard]] std::byte* host() noexcept { return host_.data(); }
+  [[nodiscard]] const std::byte* get() const noexcept { return device_.data(); }
+  void send(context& c, std::int64_t n) {
+    c.submit([from = host_.data(), to = device_.data(), n] { std::copy_n(from, n, to_host(to)); });
+  }
+
+ private:
+  ls::aligned_buffer<std::byte> host_;
+  buffer<std::byte> device_;
+};
+
 class fence {
  public:
   explicit fence(context&) {}
@@ -388,6 +404,7 @@ struct queued {
   using buffer = queued_detail::buffer<T>;
   template <class T>
   using mirrored = queued_detail::mirrored<T>;
+  using packet = queued_detail::packet;
   using fence = queued_detail::fence;
   template <std::size_t N>
   using collective = queued_detail::collective<N>;
@@ -426,6 +443,9 @@ struct queued {
   template <class T>
   static void clear(context& c, std::int64_t n, T* to) {
     c.submit([=] { std::fill_n(host(to), n, T{}); });
+  }
+  [[nodiscard]] static bool host_reads(const void* p) {
+    return reinterpret_cast<std::uintptr_t>(p) < queued_detail::distance;
   }
   static void finish(context& c) { c.queue()->finish(); }
   static void forget(context& c) {

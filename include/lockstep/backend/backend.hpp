@@ -49,6 +49,9 @@ struct cpu;
 /// - `allocate<T>(c, n)`: a `buffer<T>` of n zeros. `copy_in`, `copy_out`: from and to the host; `copy`, `clear`.
 /// - `mirrored<T>`: one T on both sides, T{} at first; `send` brings host() to get(), `fetch` the other way. Work that
 ///   comes behind a `send` sees the value of then, even when host() is changed afterwards.
+/// - `packet(c, n)`, unless the host reads the backend's memory: n bytes on both sides; `send(c, k)` brings the first k
+///   of host() to get(), whose values then are not to change until the work is done. `host_reads(p)`: whether the host
+///   can read what lies at p.
 /// - `fence`: what a context is given after `hold(c)` waits for what another was given before `record`, if anything.
 /// - `finish(c)`: returns when all work is done, and throws what has gone wrong in it.
 /// - `replay(c, key, f)`: what f enqueues, which the backend may record and, for an equal key, run again without f.

@@ -281,10 +281,10 @@ struct trainer_engine {
       // A replica alone may have its whole step recorded; among several, all up to where they meet.
       const bool alone = homes.alone();
       const auto body = [&] {
-        self.prepare(pass, member * leaves_per_replica, leaves);
+        const std::uint64_t places = self.prepare(pass, member * leaves_per_replica, leaves);
         const std::uint64_t rule = homes.of(r).update.set_rule(homes.slice(r), self.context(), optimizer, steps);
-        const std::uint64_t work_key =
-            mix(mix(static_cast<std::uint64_t>(own.samples), skips.key()), alone ? mix(rule, variant) : 0);
+        const std::uint64_t work_key = mix(mix(static_cast<std::uint64_t>(own.samples) << 2U | places, skips.key()),
+                                           alone ? mix(rule, variant) : 0);
         const auto all = [&] {
           work();
           if (alone) close();

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -77,9 +78,15 @@ class gradient_update {
         using rule_type = std::remove_cvref_t<decltype(rule)>;
         static_assert(sizeof(rule_type) <= sizeof(rule_storage) && std::is_trivially_copyable_v<rule_type>,
                       "lockstep: optimizer: a rule is trivially copyable and at most 64 bytes large");
-        std::construct_at(reinterpret_cast<rule_type*>(&rules_[r]->host()), rule);
-        rules_[r]->send(c);
         kind = reinterpret_cast<std::uintptr_t>(&tag_of<rule_type>);
+        rule_storage fresh{};
+        std::construct_at(reinterpret_cast<rule_type*>(&fresh), rule);
+        sent_rule& sent = sent_[r];
+        if (sent.kind == kind && std::memcmp(&sent.rule, &fresh, sizeof(fresh)) == 0) return;  // it is there
+        sent.kind = 0;
+        rules_[r]->host() = fresh;
+        rules_[r]->send(c);
+        sent = {.rule = fresh, .kind = kind};
       });
     return kind;
   }
@@ -167,6 +174,10 @@ class gradient_update {
   };
   template <class Rule>
   static constexpr char tag_of = 0;
+  struct sent_rule {
+    rule_storage rule{};
+    std::uint64_t kind = 0;  ///< none
+  };
 
   [[nodiscard]] std::int64_t blocks() const { return (size_ + block - 1) / block; }
   [[nodiscard]] std::int64_t edge(std::size_t k) const {
@@ -216,6 +227,7 @@ class gradient_update {
   typename B::template buffer<double> squares_;
   std::array<std::optional<typename B::template mirrored<update_terms>>, N> terms_;
   std::array<std::optional<typename B::template mirrored<rule_storage>>, B::host_memory ? 0 : N> rules_;
+  std::array<sent_rule, B::host_memory ? 0 : N> sent_;  ///< what was brought there last
 };
 
 }  // namespace lockstep::detail

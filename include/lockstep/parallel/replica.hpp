@@ -17,6 +17,7 @@
 #include <lockstep/parallel/naming.hpp>
 #include <lockstep/parallel/ranges.hpp>
 #include <lockstep/parallel/shard.hpp>
+#include <lockstep/parallel/shard_stage.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
@@ -141,7 +142,7 @@ class replica {
         done{fence(context()), fence(context())},
         tree_(context(), plan.trainable_count),
         losses_(context()),
-        now_(context()) {}
+        stage_(context()) {}
 
   [[nodiscard]] context_type& context() noexcept { return executor.context(); }
 
@@ -152,20 +153,22 @@ class replica {
     return {.first = begin, .count = last.first + last.count - begin};
   }
 
-  /// Before `train`: brings what the replica needs of the batch to where its work is done.
+  /// Before `train`: takes over what the replica needs of the batch. Returns what tells apart works that read it from
+  /// different places.
   template <class Pass>
-  void prepare(const Pass& batch, int first, int all) {
-    now_.host() = batch.now;
-    now_.send(context());
+  std::uint64_t prepare(const Pass& batch, int first, int all) {
     const shard_range own = range(batch.samples, first, all);
-    images_.bring(context(), batch.images, own, plan.input.size());
-    targets_.bring(context(), batch.targets, own, loss_type::target_size(plan.output));
+    const std::int64_t target_size = loss_type::target_size(plan.output);
+    return stage_.prepare(context(), batch.now, part(batch.images, own, plan.input.size()),
+                          own.count * plan.input.size(), part(batch.targets, own, target_size),
+                          own.count * target_size);
   }
 
   /// The outputs for the samples `own` of a batch, to their place in `out`; both in the host's memory.
   void forward(const value* parameters, const value* images, const shard_range& own, value* out) {
     [[maybe_unused]] const auto device = device_of<B>(context());
-    const value* x = images_.bring(context(), images, own, plan.input.size());
+    const value* x =
+        stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
     executor.infer(parameters, x, own.count, [&](std::int64_t first, std::int64_t count, const value* y) {
       B::copy_out(context(), count * plan.output.size(), y, out + (own.first + first) * plan.output.size());
     });
@@ -177,12 +180,14 @@ class replica {
   [[nodiscard]] evaluation evaluate(const value* parameters, const loss_type& loss, const value* images,
                                     const Target* targets, const shard_range& own) {
     [[maybe_unused]] const auto device = device_of<B>(context());
-    evaluation part;
+    evaluation result;
     double* sum = losses_.get()->data();
     B::clear(context(), 1, sum);
     const std::int64_t target_size = loss_type::target_size(plan.output);
-    const value* x = images_.bring(context(), images, own, plan.input.size());
-    const Target* own_targets = targets_.bring(context(), targets, own, target_size);
+    const value* x =
+        stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
+    const Target* own_targets =
+        stage_.bring_targets(context(), part(targets, own, target_size), own.count * target_size);
     executor.infer(parameters, x, own.count, [&](std::int64_t first, std::int64_t count, const value* y) {
       executor.loss().forward_backward(context(), count, plan.output, y, own_targets + first * target_size, nullptr,
                                        nullptr, sum);
@@ -194,13 +199,13 @@ class replica {
         outputs = outputs_.data();
       }
       const Target* wanted = targets + (own.first + first) * target_size;
-      part.correct += loss.correct(count, plan.output, outputs, wanted);
-      part.counted += loss.counted(count, wanted);
+      result.correct += loss.correct(count, plan.output, outputs, wanted);
+      result.counted += loss.counted(count, wanted);
     });
     losses_.fetch(context());
     B::finish(context());
-    part.loss_sum = losses_.host()[0];
-    return part;
+    result.loss_sum = losses_.host()[0];
+    return result;
   }
 
   /// Forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their gradients
@@ -218,6 +223,7 @@ class replica {
     const auto completed = [&](int node) {
       on_complete(node, [&](std::int64_t from) { tree_.complete_from(from, add); });
     };
+    stage_.send(context());
     const auto part_of = [&](int i) { return shard_of(samples, all, first + i); };
     const std::int64_t begin = part_of(0).first;
     double* losses = losses_.get()->data();
@@ -225,11 +231,11 @@ class replica {
     tree_.sum(
         context(), gradients.data(),
         [&](int i, value* to, bool accumulate) {
-          const shard_range part = part_of(i);
-          const std::int64_t offset = part.first - begin;
+          const shard_range leaf = part_of(i);
+          const std::int64_t offset = leaf.first - begin;
           executor.train(
-              parameters, to, images_.data() + offset * plan.input.size(),
-              targets_.data() + offset * loss_type::target_size(plan.output), part.count, now_.get(), part.first,
+              parameters, to, stage_.images() + offset * plan.input.size(),
+              stage_.targets() + offset * loss_type::target_size(plan.output), leaf.count, stage_.now(), leaf.first,
               losses + i, accumulate,
               replica_observer<Model, B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
         },
@@ -247,39 +253,17 @@ class replica {
   std::uint64_t meetings = 0;
 
  private:
-  /// A part of a batch in the backend's memory: where it lies already, or a copy.
+  /// Where the samples `own` of a batch begin, of `size` elements each.
   template <class T>
-  class staged {
-   public:
-    const T* bring(context_type& c, const T* all, const shard_range& own, std::int64_t size) {
-      const T* from = own.count == 0 ? all : all + own.first * size;
-      if constexpr (B::host_memory) {
-        data_ = from;
-      } else {
-        if (copy_.size() < own.count * size) {
-          B::forget(c);
-          copy_ = {};
-          copy_ = B::template allocate<T>(c, own.count * size);
-        }
-        B::copy_in(c, own.count * size, from, copy_.data());
-        data_ = copy_.data();
-      }
-      return data_;
-    }
-    [[nodiscard]] const T* data() const noexcept { return data_; }
-
-   private:
-    const T* data_ = nullptr;
-    typename B::template buffer<T> copy_;
-  };
+  static const T* part(const T* all, const shard_range& own, std::int64_t size) {
+    return own.count == 0 ? all : all + own.first * size;
+  }
 
   using target = typename target_of<loss_type, value>::type;
 
   gradient_tree<B, Leaves> tree_;
   typename B::template mirrored<std::array<double, static_cast<std::size_t>(Leaves)>> losses_;
-  typename B::template mirrored<step_values> now_;
-  staged<value> images_;
-  staged<target> targets_;
+  shard_stage<B, value, target> stage_;
   std::vector<value> outputs_;  ///< a copy for the host, of an evaluation
 };
 

@@ -198,6 +198,11 @@ void shuffle(void* value, std::size_t size, int lane) {
   warp_barrier();
 }
 
+std::uint64_t given_work() {
+  const lock held(machine::get().mutex);
+  return machine::get().given;
+}
+
 void* room_for_arguments(std::size_t size) {
   void* room = std::malloc(size);
   if (room == nullptr) give_up("no memory for a kernel's arguments");  // and so that the call is seen to be this one's

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <tuple>
@@ -46,6 +47,9 @@ struct kernel_call {
 };
 [[nodiscard]] void* room_for_arguments(std::size_t size);
 [[nodiscard]] cudaError_t launch(const cudaLaunchConfig_t& config, const kernel_call& call);
+
+/// Pieces of work that all streams have been given until now, a graph being one.
+[[nodiscard]] std::uint64_t given_work();
 
 template <class... Parameters, class... Arguments>
 [[nodiscard]] cudaError_t launch_kernel(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),

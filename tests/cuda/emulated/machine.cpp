@@ -77,6 +77,7 @@ cudaError_t enqueue(cudaStream_t stream, work_ptr what) {
   queue& q = *stream->work;
   if (!q.capture) {
     q.give(std::move(what));
+    ++m.given;
     m.changed.notify_all();
     return cudaSuccess;
   }

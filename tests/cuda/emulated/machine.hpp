@@ -103,6 +103,7 @@ struct machine {
   std::vector<std::weak_ptr<queue>> queues;
   std::map<std::uintptr_t, block> memory;
   std::vector<std::size_t> used;  ///< bytes of each device
+  std::uint64_t given = 0;        ///< pieces of work, to all streams
 
   [[nodiscard]] static machine& get();
   [[nodiscard]] int devices() const { return static_cast<int>(used.size()); }

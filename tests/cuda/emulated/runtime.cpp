@@ -130,6 +130,16 @@ cudaError_t cudaFreeHost(void* p) {
   return noted(machine::get().release(p));
 }
 
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* to, const void* p) {
+  const lock held(machine::get().mutex);
+  const block* found = machine::get().find(p);
+  *to = {};
+  to->type = found == nullptr    ? cudaMemoryTypeUnregistered
+             : found->device < 0 ? cudaMemoryTypeHost
+                                 : cudaMemoryTypeDevice;
+  return cudaSuccess;
+}
+
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t size, cudaMemcpyKind kind, cudaStream_t stream) {
   const lock held(machine::get().mutex);
   if (kind != cudaMemcpyDefault) return noted(cudaErrorInvalidMemcpyDirection);

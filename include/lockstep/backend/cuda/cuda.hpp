@@ -57,6 +57,7 @@ struct cuda {
   using buffer = cuda_backend::buffer<T>;
   template <class T>
   using mirrored = cuda_backend::mirrored<T>;
+  using packet = cuda_backend::packet;
   using fence = cuda_backend::fence;
   using range = cuda_backend::range;
 #if LOCKSTEP_HAS_NCCL()
@@ -100,6 +101,7 @@ struct cuda {
   static void clear(context& c, std::int64_t n, T* to) {
     cuda_backend::clear(c, n, to);
   }
+  [[nodiscard]] static bool host_reads(const void* p) { return cuda_backend::host_reads(p); }
   static void finish(context& c) { c.finish(); }
   template <class F>
   static void replay(context& c, std::uint64_t key, F&& f) {

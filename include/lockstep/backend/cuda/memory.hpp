@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -68,18 +68,20 @@ class buffer {
   memory_release release_ = &release_memory;
 };
 
-/// Sole owner of one T{} in host memory that a device reaches by itself: copies from and to it do not hold up the host.
-/// An owner that ends waits until the device is idle.
+/// Sole owner of `size` times T{} in host memory that a device reaches by itself: copies from and to it do not hold up
+/// the host. An owner that ends waits until the device is idle.
 template <class T>
 class pinned {
   static_assert(std::is_trivially_copyable_v<T>, "lockstep: cuda: what is copied to a device is trivially copyable");
 
  public:
-  explicit pinned(int device) {
+  explicit pinned(int device, std::int64_t size = 1) {
     const device_scope here(device);
+    const std::int64_t bytes = checked_multiply(size, sizeof(T));
     void* memory = nullptr;
-    check_memory(cudaMallocHost(&memory, sizeof(T)), "cudaMallocHost", sizeof(T));
-    value_ = ::new (memory) T{};
+    check_memory(cudaMallocHost(&memory, static_cast<std::size_t>(bytes)), "cudaMallocHost", bytes);
+    value_ = static_cast<T*>(memory);
+    std::uninitialized_value_construct_n(value_, size);
   }
   pinned(pinned&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}
   pinned& operator=(pinned&& other) noexcept {

@@ -84,6 +84,31 @@ class mirrored {
   bool under_way_ = false;
 };
 
+/// Bytes on both sides, zero at first, at addresses that are multiples of 256; sent to the device by one copy. What was
+/// sent is not waited for: the host's side is written again once the context has finished.
+class packet {
+ public:
+  packet(context& c, std::int64_t size) : host_(c.device(), size), device_(allocate<std::byte>(c, size)) {}
+
+  [[nodiscard]] std::byte* host() noexcept { return host_.get(); }
+  [[nodiscard]] const std::byte* get() const noexcept { return device_.data(); }
+
+  /// The first n bytes.
+  void send(context& c, std::int64_t n) { copy<std::byte>(c, n, host_.get(), device_.data()); }
+
+ private:
+  pinned<std::byte> host_;
+  buffer<std::byte> device_;
+};
+
+/// Whether the host can read what lies at p, by itself.
+[[nodiscard]] inline bool host_reads(const void* p) {
+  if (p == nullptr) return true;
+  cudaPointerAttributes where{};
+  check(cudaPointerGetAttributes(&where, p), "where an address lies (cudaPointerGetAttributes)");
+  return where.type != cudaMemoryTypeDevice;
+}
+
 /// Order between the work of two contexts. In a recording, a fence takes part only when both contexts record together.
 class fence {
  public:

@@ -1,0 +1,125 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include <lockstep/backend/geometry.hpp>
+
+namespace lockstep::detail {
+
+/// Elements of a batch in the backend's memory: where they lie already, or a copy.
+template <class B, class T>
+class staged_elements {
+ public:
+  const T* bring(typename B::context& c, const T* from, std::int64_t n) {
+    if constexpr (B::host_memory) return from;
+    if (copy_.size() < n) {
+      B::forget(c);
+      copy_ = {};
+      copy_ = B::template allocate<T>(c, n);
+    }
+    B::copy_in(c, n, from, copy_.data());
+    return copy_.data();
+  }
+
+ private:
+  typename B::template buffer<T> copy_;
+};
+
+/// Stands where the backend reads the host's memory.
+struct no_packet {
+  template <class Context>
+  no_packet(Context&, std::int64_t) {}
+};
+template <class B>
+struct packet_of {
+  using type = no_packet;
+};
+template <class B>
+  requires(!B::host_memory)
+struct packet_of<B> {
+  using type = typename B::packet;
+};
+
+/// What a replica's work reads of a batch: its shard, and the values of the step.
+///
+/// For a backend with memory of its own, small parts are put together in one packet when they are prepared, which the
+/// work then sends: a step that is replayed makes no call for them. Larger ones, and images that lie in a device's
+/// memory, are copied by themselves, from where they lie.
+template <class B, class Value, class Target>
+class shard_stage {
+  using context = typename B::context;
+
+ public:
+  // As large as it may become: to make another, a replica would free memory while others wait for it, and freeing may
+  // wait for them.
+  explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
+
+  /// Before the work: takes over the values, and `images` and `targets` of those lengths in the host's memory, images
+  /// perhaps in a device's. Returns what tells apart works that read from different places.
+  std::uint64_t prepare(context& c, const step_values& now, const Value* images, std::int64_t image_values,
+                        const Target* targets, std::int64_t target_values) {
+    if constexpr (B::host_memory) {
+      now_ = now;
+      images_ = images;
+      targets_ = targets;
+      return 0;
+    } else {
+      const std::int64_t image_bytes = image_values * std::int64_t{sizeof(Value)};
+      const std::int64_t target_bytes = target_values * std::int64_t{sizeof(Target)};
+      const bool with_images = image_bytes <= most_packed && B::host_reads(images);
+      const bool with_targets = target_bytes <= most_packed;
+      const std::int64_t images_end = values_end + (with_images ? rounded(image_bytes) : 0);
+      used_ = images_end + (with_targets ? rounded(target_bytes) : 0);
+      std::byte* const host = packet_.host();
+      const auto pack = [&](std::int64_t at, const void* from, std::int64_t bytes) {
+        if (bytes > 0) std::memcpy(host + at, from, static_cast<std::size_t>(bytes));
+        return packet_.get() + at;
+      };
+      pack(0, &now, sizeof(now));
+      images_ = with_images ? reinterpret_cast<const Value*>(pack(values_end, images, image_bytes))
+                            : bring_images(c, images, image_values);
+      targets_ = with_targets ? reinterpret_cast<const Target*>(pack(images_end, targets, target_bytes))
+                              : bring_targets(c, targets, target_values);
+      return static_cast<std::uint64_t>(with_images) << 1U | static_cast<std::uint64_t>(with_targets);
+    }
+  }
+
+  /// First in the work.
+  void send([[maybe_unused]] context& c) {
+    if constexpr (!B::host_memory) packet_.send(c, used_);
+  }
+
+  [[nodiscard]] const step_values* now() const {
+    if constexpr (B::host_memory)
+      return &now_;
+    else
+      return reinterpret_cast<const step_values*>(packet_.get());
+  }
+  [[nodiscard]] const Value* images() const { return images_; }
+  [[nodiscard]] const Target* targets() const { return targets_; }
+
+  /// For work that is not replayed: where the elements lie for the backend.
+  const Value* bring_images(context& c, const Value* from, std::int64_t n) { return large_images_.bring(c, from, n); }
+  const Target* bring_targets(context& c, const Target* from, std::int64_t n) {
+    return large_targets_.bring(c, from, n);
+  }
+
+ private:
+  static constexpr std::int64_t rounded(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
+  static constexpr std::int64_t values_end = rounded(sizeof(step_values));
+  /// Bytes that the host copies in about the time of a call to copy them.
+  static constexpr std::int64_t most_packed = std::int64_t{64} << 10U;
+
+  step_values now_{};
+  const Value* images_ = nullptr;
+  const Target* targets_ = nullptr;
+  std::int64_t used_ = values_end;
+  [[no_unique_address]] typename packet_of<B>::type packet_;
+  staged_elements<B, Value> large_images_;
+  staged_elements<B, Target> large_targets_;
+};
+
+}  // namespace lockstep::detail
