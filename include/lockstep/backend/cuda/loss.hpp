@@ -75,10 +75,12 @@ __global__ void __launch_bounds__(Threads)
   if (threadIdx.x == 0) sums[blockIdx.x] = total;
 }
 
-/// Every block leaves the sum of its elements' squared differences. `now` is read when there is a `dy`.
+/// Every block leaves the sum of its elements' squared differences in `sums`; a block that is alone adds it to *sum.
+/// `now` is read when there is a `dy`.
 template <int Threads>
-__global__ void __launch_bounds__(Threads) squared_error_kernel(std::int64_t n, const float* y, const float* t,
-                                                                float* dy, const step_values* now, double* sums) {
+__global__ void __launch_bounds__(Threads)
+    squared_error_kernel(std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
+                         double* sums, double* sum) {
   __shared__ team_sums<Threads, Threads> shared;
   const float factor = dy == nullptr ? 0.F : static_cast<float>(2 * now->scale);
   double total = 0;
@@ -89,7 +91,11 @@ __global__ void __launch_bounds__(Threads) squared_error_kernel(std::int64_t n, 
     if (dy != nullptr) dy[i] = factor * difference;
   }
   total = shared.sum(total);
-  if (threadIdx.x == 0) sums[blockIdx.x] = total;
+  if (threadIdx.x != 0) return;
+  if (gridDim.x == 1)
+    *sum += total;
+  else
+    sums[blockIdx.x] = total;
 }
 
 /// *sum += the losses of `rows` rows, and dlogits = their gradient times now->scale unless dlogits is null: as
@@ -116,9 +122,9 @@ inline void squared_error(context& c, std::int64_t n, const float* y, const floa
   if (n == 0) return;
   constexpr std::string_view what = "a squared error";
   const std::int64_t blocks = blocks_for(n, std::int64_t{4} * block_threads, most_loss_blocks);
-  auto* sums = static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
-  launch(c, what, squared_error_kernel<block_threads>, blocks, block_threads, n, y, t, dy, now, sums);
-  add_sum(c, what, blocks, sums, sum);
+  auto* sums = blocks == 1 ? nullptr : static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
+  launch(c, what, squared_error_kernel<block_threads>, blocks, block_threads, n, y, t, dy, now, sums, sum);
+  if (blocks > 1) add_sum(c, what, blocks, sums, sum);
 }
 
 }  // namespace lockstep::cuda_backend
