@@ -293,7 +293,7 @@ struct trainer_engine {
           backend_type::replay(self.context(), work_key, all);
         else
           all();
-        if (alone) homes.finish(r, self.context());
+        if (alone) finish_step(r);
       };
       state.attempt(r, body);
       if (alone) {
@@ -315,7 +315,7 @@ struct trainer_engine {
       }
       spans.span(waiting, activity::wait);
       if (done) state.attempt(r, close);
-      if constexpr (!backend_type::host_memory) state.attempt(r, [&] { homes.finish(r, self.context()); });
+      if constexpr (!backend_type::host_memory) state.attempt(r, [&] { finish_step(r); });
     });
     if (guard) guard->end();
     homes.level(replicas);
@@ -355,6 +355,12 @@ struct trainer_engine {
     for (std::size_t k = 0; k < count; ++k)
       if (k != r) replicas[k]->done[turn].hold(c);
     return true;
+  }
+
+  /// Waits for replica r's work.
+  void finish_step(std::size_t r) {
+    homes.finish(r, replicas[r]->context());
+    replicas[r]->finished();
   }
 
   void drop_pending() {

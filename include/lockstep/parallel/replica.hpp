@@ -208,6 +208,9 @@ class replica {
     return result;
   }
 
+  /// All work that reads what `prepare` took over is done.
+  void finished() { stage_.finished(); }
+
   /// Forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their gradients
   /// in `gradients`, and the sums of their losses in `losses()`. `on_complete(node, complete_from)` is called, in
   /// backward order, when the gradients of a node are complete but for what complete_from(first element) does.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include <lockstep/backend/geometry.hpp>
 
@@ -67,6 +68,7 @@ class shard_stage {
       targets_ = targets;
       return 0;
     } else {
+      if (std::exchange(in_use_, true)) B::finish(c);  // a step that failed may have left work that reads the packet
       const std::int64_t image_bytes = image_values * std::int64_t{sizeof(Value)};
       const std::int64_t target_bytes = target_values * std::int64_t{sizeof(Target)};
       const bool with_images = image_bytes <= most_packed && B::host_reads(images);
@@ -91,6 +93,9 @@ class shard_stage {
   void send([[maybe_unused]] context& c) {
     if constexpr (!B::host_memory) packet_.send(c, used_);
   }
+
+  /// Behind the work: the packet may be filled again.
+  void finished() noexcept { in_use_ = false; }
 
   [[nodiscard]] const step_values* now() const {
     if constexpr (B::host_memory)
@@ -117,6 +122,7 @@ class shard_stage {
   const Value* images_ = nullptr;
   const Target* targets_ = nullptr;
   std::int64_t used_ = values_end;
+  bool in_use_ = false;
   [[no_unique_address]] typename packet_of<B>::type packet_;
   staged_elements<B, Value> large_images_;
   staged_elements<B, Target> large_targets_;
