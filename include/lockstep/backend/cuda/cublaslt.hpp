@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -101,22 +100,27 @@ class matmul {
       fail(status, "an algorithm for a matrix product of floats (cublasLtMatmulAlgoGetHeuristic)");
   }
 
-  /// The same, or nothing when cuBLASLt has no algorithm: not every epilogue comes with every shape.
-  [[nodiscard, gnu::cold]] static std::optional<matmul> if_offered(context& c, const matmul_shape& s) {
-    matmul made(s, c.rounding());
-    if (made.choose(c) != CUBLAS_STATUS_SUCCESS) return std::nullopt;
-    return made;
+  /// The same with an epilogue, where cuBLASLt has an algorithm with it; else without: not every epilogue comes with
+  /// every shape.
+  [[nodiscard, gnu::cold]] static matmul with_epilogue_if_offered(context& c, const matmul_shape& s,
+                                                                  matmul_epilogue wanted) {
+    matmul_shape with = s;
+    with.epilogue = wanted;
+    matmul made(with, c.rounding());
+    if (made.choose(c) == CUBLAS_STATUS_SUCCESS) return made;
+    return {c, s};
   }
 
+  [[nodiscard]] matmul_epilogue epilogue() const noexcept { return epilogue_; }
   /// Bytes that the product works in, at an address that is a multiple of 256.
   [[nodiscard]] std::int64_t workspace_bytes() const noexcept { return workspace_bytes_; }
 
-  /// Enqueues d = op(a) op(b). The epilogue's vector, where there is one, is read or written.
-  void operator()(context& c, const float* a, const float* b, float* d, void* workspace,
-                  const float* vector = nullptr) const {
+  /// Enqueues d = op(a) op(b); the epilogue adds the vector `added` to it, or leaves its sums in `sums`.
+  void operator()(context& c, const float* a, const float* b, float* d, void* workspace, const float* added = nullptr,
+                  float* sums = nullptr) const {
     const float one = 1;
     const float zero = 0;  // d is not read
-    if (vector != nullptr)
+    if (const float* const vector = epilogue_ == matmul_epilogue::sums_of_b ? sums : added; vector != nullptr)
       check(
           cublasLtMatmulDescSetAttribute(descriptor_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof(vector)),
           "the vector of a matrix product (cublasLtMatmulDescSetAttribute)");

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include <lockstep/backend/cuda/bias.hpp>
 #include <lockstep/backend/cuda/context.hpp>
@@ -20,31 +19,30 @@ namespace lockstep::cuda_backend {
 /// computed as y^T = w x^T, dw = dy^T x as dw^T = x^T dy, and dx = dy w as dx^T = w^T dy^T.
 class linear_runner {
  public:
-  [[gnu::cold]] linear_runner(context& c, const linear_geometry& g, std::int64_t samples)
-      : g_(g), samples_(samples), forward_(c, {.m = g.out, .n = samples, .k = g.in, .transpose_a = true}) {
+  [[gnu::cold]] linear_runner(context& c, const linear_geometry& g, std::int64_t samples) : g_(g), samples_(samples) {
+    const auto product = [&](const matmul_shape& shape, matmul_epilogue epilogue, bool wanted) {
+      return wanted ? matmul::with_epilogue_if_offered(c, shape, epilogue) : matmul(c, shape);
+    };
     // Behind a relu the bias comes with it in one pass, see bias.hpp.
-    if (g_.bias && !g_.relu)
-      forward_with_bias_ = matmul::if_offered(
-          c, {.m = g.out, .n = samples, .k = g.in, .transpose_a = true, .epilogue = matmul_epilogue::add_vector});
-    if (g_.bias && g_.parameter_gradient && g_.in * g_.out * samples <= most_for_both)
-      both_gradients_ = matmul::if_offered(
-          c, {.m = g.in, .n = g.out, .k = samples, .transpose_b = true, .epilogue = matmul_epilogue::sums_of_b});
-    if (g_.parameter_gradient) weight_gradient_ = matmul(c, {.m = g.in, .n = g.out, .k = samples, .transpose_b = true});
-    if (g_.input_gradient) input_gradient_ = matmul(c, {.m = g.in, .n = samples, .k = g.out});
+    forward_ = product({.m = g.out, .n = samples, .k = g.in, .transpose_a = true}, matmul_epilogue::add_vector,
+                       g.bias && !g.relu);
+    if (g.parameter_gradient)
+      weight_gradient_ = product({.m = g.in, .n = g.out, .k = samples, .transpose_b = true}, matmul_epilogue::sums_of_b,
+                                 g.bias && g.in * g.out * samples <= most_for_both);
+    if (g.input_gradient) input_gradient_ = matmul(c, {.m = g.in, .n = samples, .k = g.out});
   }
 
   /// y (n x out) = x (n x in) w^T + b, then relu if g.relu.
   void forward(context& c, const float* x, const float* w, const float* b, float* y) const {
-    const bool fused = forward_with_bias_.has_value();
-    const matmul& product = fused ? *forward_with_bias_ : forward_;
-    staging s(product.workspace_bytes());
+    const bool fused = forward_.epilogue() != matmul_epilogue::none;
+    staging s(forward_.workspace_bytes());
     const auto x_room = s.room(x, inputs());
     const auto w_room = s.room(w, weights());
     const auto y_room = s.room(y, outputs());
     const auto b_room = fused ? s.room(b, g_.out) : staging::no_room;
     s.open(c);
     const float* const bias = fused ? s.load(c, b_room, g_.out, b) : nullptr;
-    product(c, s.load(c, w_room, weights(), w), s.load(c, x_room, inputs(), x), s.place(y_room, y), s.library(), bias);
+    forward_(c, s.load(c, w_room, weights(), w), s.load(c, x_room, inputs(), x), s.place(y_room, y), s.library(), bias);
     s.store(c, y_room, outputs(), y);
     if (fused) return;
     add_bias_and_relu(c, samples_, g_.out, g_.bias ? b : nullptr, g_.relu, y);
@@ -55,7 +53,7 @@ class linear_runner {
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) const {
     if (g_.parameter_gradient) {
-      if (g_.bias && !both_gradients_) column_sums(c, samples_, g_.out, dy, db, accumulate);
+      if (g_.bias && !gives_both_gradients()) column_sums(c, samples_, g_.out, dy, db, accumulate);
       backward_parameters(c, x, dy, dw, db, accumulate);
     }
     if (g_.input_gradient) backward_input(c, x, dy, w, dx);
@@ -66,12 +64,15 @@ class linear_runner {
   /// the sums in its epilogue have been seen to slow it down (github.com/NVIDIA/CUDALibrarySamples/issues/90).
   static constexpr std::int64_t most_for_both = std::int64_t{1} << 26U;
 
+  [[nodiscard]] bool gives_both_gradients() const noexcept {
+    return weight_gradient_.epilogue() != matmul_epilogue::none;
+  }
+
   /// dw (+)= its gradient, and db with it where cuBLASLt gives both. With `accumulate` complete gradients are made
   /// apart, by the same product, and then added.
   void backward_parameters(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) const {
-    const bool both = both_gradients_.has_value();
-    const matmul& gradient = both ? *both_gradients_ : weight_gradient_;
-    staging s(gradient.workspace_bytes());
+    const bool both = gives_both_gradients();
+    staging s(weight_gradient_.workspace_bytes());
     const auto x_room = s.room(x, inputs());
     const auto dy_room = s.room(dy, outputs());
     const auto dw_room = s.room(dw, weights(), accumulate);
@@ -79,8 +80,8 @@ class linear_runner {
     s.open(c);
     float* const fresh_w = s.place(dw_room, dw);
     float* const fresh_b = s.place(db_room, db);
-    gradient(c, s.load(c, x_room, inputs(), x), s.load(c, dy_room, outputs(), dy), fresh_w, s.library(),
-             both ? fresh_b : nullptr);
+    weight_gradient_(c, s.load(c, x_room, inputs(), x), s.load(c, dy_room, outputs(), dy), fresh_w, s.library(),
+                     nullptr, both ? fresh_b : nullptr);
     const auto deliver = [&](std::int64_t room, std::int64_t n, const float* fresh, float* to) {
       if (accumulate)
         add(c, n, fresh, to);
@@ -112,8 +113,7 @@ class linear_runner {
 
   linear_geometry g_;
   std::int64_t samples_;
-  matmul forward_, weight_gradient_, input_gradient_;
-  std::optional<matmul> forward_with_bias_, both_gradients_;  ///< where cuBLASLt offers them
+  matmul forward_, weight_gradient_, input_gradient_;  ///< the first two with the bias, where cuBLASLt offers that
 };
 
 /// Fully connected products for a fixed number of samples; weights in PyTorch's order.
