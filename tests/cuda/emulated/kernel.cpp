@@ -34,6 +34,15 @@ constexpr unsigned most_threads = 1024;
   std::abort();
 }
 
+/// Whether blocks and threads run last first.
+bool last_first() {
+  static const bool reverse = [] {
+    const char* order = std::getenv("EMULATED_CUDA_ORDER");
+    return order != nullptr && std::string_view(order) == "reverse";
+  }();
+  return reverse;
+}
+
 using boost::context::fiber;
 
 /// The threads of one block.
@@ -130,7 +139,7 @@ class block_runner {
     for (;;) {
       while (begun_ < threads_) {
         own.idle = false;
-        own.thread = reverse_ ? threads_ - 1 - begun_ : begun_;
+        own.thread = last_first() ? threads_ - 1 - begun_ : begun_;
         ++begun_;
         threadIdx = {own.thread, 0, 0};
         call_->run(call_->arguments);
@@ -142,7 +151,6 @@ class block_runner {
     }
   }
 
-  const bool reverse_ = reverse_order();
   const kernel_call* call_ = nullptr;
   unsigned threads_ = 0;
   unsigned begun_ = 0;
@@ -153,12 +161,6 @@ class block_runner {
   std::byte exchanged_[most_threads][8] = {};
   std::vector<std::unique_ptr<runner>> runners_;
   runner* running_ = nullptr;
-
- public:
-  [[nodiscard]] static bool reverse_order() {
-    const char* order = std::getenv("EMULATED_CUDA_ORDER");
-    return order != nullptr && std::string_view(order) == "reverse";
-  }
 };
 
 struct kernel_work final : work {
@@ -169,9 +171,8 @@ struct kernel_work final : work {
   }
 
   bool run(std::int64_t&) override {
-    static const bool reverse = block_runner::reverse_order();
     for (unsigned b = 0; b < blocks.x; ++b) {
-      blockIdx = {reverse ? blocks.x - 1 - b : b, 0, 0};
+      blockIdx = {last_first() ? blocks.x - 1 - b : b, 0, 0};
       blockDim = threads;
       gridDim = blocks;
       block_runner::get().run(call);
