@@ -7,49 +7,13 @@
 #include <vector>
 
 #include <lockstep/backend/cuda/bias.hpp>
-#include <lockstep/backend/cuda/transfer.hpp>
 
 #include "device.hpp"
+#include "device_array.hpp"
 #include "support/catch.hpp"
 
-namespace {
-
+using namespace lockstep_test;
 namespace backend = lockstep::cuda_backend;
-using floats = std::vector<float>;
-
-floats wave(std::int64_t n, double step) {
-  floats all(static_cast<std::size_t>(n));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<float>(std::sin(static_cast<double>(i) * step));
-  return all;
-}
-
-/// Elements on the device, `shift` of them behind an aligned address.
-class array {
- public:
-  array(backend::context& c, const floats& values, std::int64_t shift = 0)
-      : size_(static_cast<std::int64_t>(values.size())),
-        shift_(shift),
-        buffer_(backend::allocate<float>(c, size_ + shift)) {
-    backend::copy(c, size_, values.data(), data());
-    c.finish();
-  }
-
-  [[nodiscard]] float* data() { return buffer_.data() + shift_; }
-
-  [[nodiscard]] floats read(backend::context& c) {
-    floats values(static_cast<std::size_t>(size_));
-    backend::copy<float>(c, size_, data(), values.data());
-    c.finish();
-    return values;
-  }
-
- private:
-  std::int64_t size_;
-  std::int64_t shift_;
-  backend::buffer<float> buffer_;
-};
-
-}  // namespace
 
 TEST_CASE("bias and relu in one pass", "[bias]") {
   LOCKSTEP_NEEDS_DEVICE();
@@ -61,11 +25,11 @@ TEST_CASE("bias and relu in one pass", "[bias]") {
         for (const bool has_bias : {false, true})
           for (const bool relu : {false, true}) {
             CAPTURE(rows, columns, shift, has_bias, relu);
-            floats want = wave(rows * columns, 0.37);
+            floats want = wave_of(rows * columns, 0.37);
             want.back() = std::numeric_limits<float>::quiet_NaN();
-            array y(c, want, shift);
-            const floats b = wave(columns, 0.61);
-            array bias(c, b, 1);
+            device_array y(c, want, shift);
+            const floats b = wave_of(columns, 0.61);
+            device_array bias(c, b, 1);
             backend::add_bias_and_relu(c, rows, columns, has_bias ? bias.data() : nullptr, relu, y.data());
             for (std::size_t i = 0; i < want.size(); ++i) {
               if (has_bias) want[i] += b[i % b.size()];
@@ -84,12 +48,12 @@ TEST_CASE("sums of columns, of any number of rows", "[bias]") {
   for (const std::int64_t columns : {1, 10, 33, 128})
     for (const std::int64_t rows : {0, 1, 256, 257, 70000}) {
       CAPTURE(rows, columns);
-      const floats x = wave(rows * columns, 0.53);
+      const floats x = wave_of(rows * columns, 0.53);
       std::vector<double> want(static_cast<std::size_t>(columns));
       for (std::size_t i = 0; i < x.size(); ++i) want[i % want.size()] += double{x[i]};
-      array px(c, x, 1);
-      array fresh(c, floats(want.size(), 7.F), 1);
-      array added(c, floats(want.size(), 0.3F), 1);
+      device_array px(c, x, 1);
+      device_array fresh(c, floats(want.size(), 7.F), 1);
+      device_array added(c, floats(want.size(), 0.3F), 1);
       backend::column_sums(c, rows, columns, px.data(), fresh.data(), false);
       backend::column_sums(c, rows, columns, px.data(), added.data(), true);
       const floats sums = fresh.read(c);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/float_packet.hpp>
 #include <lockstep/backend/cuda/launch.hpp>
 #include <lockstep/core/config.hpp>
 
@@ -15,12 +16,6 @@
 /// has diverged, and cuDNN's does not promise better.
 
 namespace lockstep::cuda_backend {
-
-/// Width floats that are loaded and stored at once.
-template <int Width>
-struct alignas(Width * sizeof(float)) float_packet {
-  float values[Width];
-};
 
 /// Every thread keeps to one packet of columns: the stride is a multiple of the packets in a row.
 template <int Width, bool Bias, bool Relu>
@@ -80,7 +75,7 @@ void launch_bias_relu(context& c, std::int64_t rows, std::int64_t columns, const
 
 template <bool Bias, bool Relu>
 void choose_bias_relu(context& c, std::int64_t rows, std::int64_t columns, const float* bias, float* y) {
-  if (columns % 4 == 0 && reinterpret_cast<std::uintptr_t>(y) % 16 == 0)
+  if (fits_packets<4>(columns, y))
     launch_bias_relu<4, Bias, Relu>(c, rows, columns, bias, y);
   else
     launch_bias_relu<1, Bias, Relu>(c, rows, columns, bias, y);

@@ -7,6 +7,7 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/cublaslt.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
+#include <lockstep/backend/cuda/masked_gradient.hpp>
 #include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/geometry.hpp>
 
@@ -29,7 +30,7 @@ class linear_runner {
     if (g.parameter_gradient)
       weight_gradient_ = product({.m = g.in, .n = g.out, .k = samples, .transpose_b = true}, matmul_epilogue::sums_of_b,
                                  g.bias && g.in * g.out * samples <= most_for_both);
-    if (g.input_gradient) input_gradient_ = matmul(c, {.m = g.in, .n = samples, .k = g.out});
+    if (g.input_gradient && !masks_in_one_pass()) input_gradient_ = matmul(c, {.m = g.in, .n = samples, .k = g.out});
   }
 
   /// y (n x out) = x (n x in) w^T + b, then relu if g.relu.
@@ -92,7 +93,10 @@ class linear_runner {
     if (both) deliver(db_room, g_.out, fresh_b, db);
   }
 
+  [[nodiscard]] bool masks_in_one_pass() const noexcept { return g_.mask_input && g_.out <= most_masked_outputs; }
+
   void backward_input(context& c, const float* x, const float* dy, const float* w, float* dx) const {
+    if (masks_in_one_pass()) return masked_input_gradient(c, samples_, g_.in, g_.out, dy, w, x, dx);
     staging s(input_gradient_.workspace_bytes());
     const auto dy_room = s.room(dy, outputs());
     const auto w_room = s.room(w, weights());

@@ -1,0 +1,88 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+#include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/elementwise.hpp>
+#include <lockstep/backend/cuda/float_packet.hpp>
+#include <lockstep/backend/cuda/launch.hpp>
+#include <lockstep/core/config.hpp>
+
+/// \file
+/// The gradient of a linear layer's input behind a relu, in one pass over it. A product and a mask apart move every
+/// element four times: the product writes it, and the mask reads it, reads the relu's output and writes it again; here
+/// it is read and written once. With so few outputs the product itself is next to nothing.
+
+namespace lockstep::cuda_backend {
+
+/// Outputs up to which a layer's products take less time than its input takes to be moved.
+inline constexpr std::int64_t most_masked_outputs = 32;
+
+/// Samples that share what a thread has loaded of the weights.
+inline constexpr int gradient_samples = 8;
+
+/// A thread takes a packet of columns of `gradient_samples` samples, and asks for all it needs of x before it computes:
+/// many reads then are under way. Consecutive blocks have the same columns, whose weights then are in the cache. An
+/// element's products are added in the order of the outputs, by fused multiplications, so that its bits depend neither
+/// on Width nor on the number of samples.
+template <int Threads, int Width>
+__global__ void __launch_bounds__(Threads)
+    masked_gradient_kernel(std::int64_t samples, std::int64_t packets_in_row, std::int64_t out, std::uint32_t groups,
+                           const float* LOCKSTEP_RESTRICT dy, const float_packet<Width>* LOCKSTEP_RESTRICT w,
+                           const float_packet<Width>* x, float_packet<Width>* dx) {
+  const std::int64_t column = std::int64_t{blockIdx.x / groups} * Threads + threadIdx.x;
+  if (column >= packets_in_row) return;
+  const std::int64_t first = std::int64_t{blockIdx.x % groups} * gradient_samples;
+  const int last = static_cast<int>(min(samples - first, std::int64_t{gradient_samples})) - 1;
+  const std::int64_t begin = first * packets_in_row + column;
+
+  float_packet<Width> values[gradient_samples];  // past the last sample its own once more, which are not used
+#pragma unroll
+  for (int s = 0; s < gradient_samples; ++s) values[s] = x[begin + min(s, last) * packets_in_row];
+  float sums[gradient_samples][Width] = {};
+  for (std::int64_t o = 0; o < out; ++o) {
+    const float_packet<Width> weights = w[o * packets_in_row + column];
+#pragma unroll
+    for (int s = 0; s < gradient_samples; ++s) {
+      const float gradient = dy[(first + min(s, last)) * out + o];
+#pragma unroll
+      for (int k = 0; k < Width; ++k) sums[s][k] = fmaf(gradient, weights.values[k], sums[s][k]);
+    }
+  }
+#pragma unroll
+  for (int s = 0; s < gradient_samples; ++s) {
+    if (s > last) return;
+    float_packet<Width> masked;
+#pragma unroll
+    for (int k = 0; k < Width; ++k) masked.values[k] = relu_gradient{}(values[s].values[k], sums[s][k]);
+    dx[begin + s * packets_in_row] = masked;
+  }
+}
+
+namespace detail {
+
+template <int Width>
+void launch_masked_gradient(context& c, std::int64_t samples, std::int64_t in, std::int64_t out, const float* dy,
+                            const float* w, const float* x, float* dx) {
+  using packet_type = float_packet<Width>;
+  constexpr int threads = 128;
+  const std::int64_t groups = blocks_for(samples, gradient_samples);
+  launch(c, "an input's gradient", masked_gradient_kernel<threads, Width>, groups * blocks_for(in / Width, threads),
+         threads, samples, in / Width, out, static_cast<std::uint32_t>(groups), dy,
+         reinterpret_cast<const packet_type*>(w), reinterpret_cast<const packet_type*>(x),
+         reinterpret_cast<packet_type*>(dx));
+}
+
+}  // namespace detail
+
+/// dx (samples x in) = dy (samples x out) w (out x in), but 0 where x <= 0. dx may be x.
+inline void masked_input_gradient(context& c, std::int64_t samples, std::int64_t in, std::int64_t out, const float* dy,
+                                  const float* w, const float* x, float* dx) {
+  if (fits_packets<4>(in, w, x, dx))
+    detail::launch_masked_gradient<4>(c, samples, in, out, dy, w, x, dx);
+  else
+    detail::launch_masked_gradient<1>(c, samples, in, out, dy, w, x, dx);
+}
+
+}  // namespace lockstep::cuda_backend
