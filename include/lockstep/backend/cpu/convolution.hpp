@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/narrow_convolution.hpp>
 #include <lockstep/backend/cpu/winograd.hpp>
 #include <lockstep/backend/geometry.hpp>
@@ -40,6 +41,8 @@ class convolution_runner {
     dst_.bind(y);
     forward_(c.stream());
     dst_.store(c.stream());
+    // oneDNN's own would turn a NaN into 0.
+    if (g_.relu) relu_forward(c, samples_ * g_.out_size(), y, y);
   }
 
   /// dw, db (+)= their gradients when g_.parameter_gradient, and dx when g_.input_gradient. dy is the gradient behind
@@ -103,7 +106,7 @@ class convolution_runner {
 
   [[nodiscard, gnu::cold]] dnnl_status_t create(onednn::primitive_desc& made, dnnl_engine_t engine, onednn::pass which,
                                                 const layouts& d, bool any, dnnl_primitive_desc_t forward) const {
-    const auto attr = onednn::make_attributes(g_.relu && which == onednn::pass::forward);
+    const auto attr = onednn::make_attributes();
     return onednn::create_convolution(made, engine, which, any ? d.any_x.view() : d.x.view(), d.weights.view(),
                                       g_.bias ? d.bias.view() : nullptr, any ? d.any_y.view() : d.y.view(),
                                       onednn::window(g_), forward, attr.get());

@@ -65,7 +65,6 @@ using memory_handle = handle<dnnl_memory_t, dnnl_memory_destroy>;
 using primitive_handle = handle<dnnl_primitive_t, dnnl_primitive_destroy>;
 using primitive_desc = handle<dnnl_primitive_desc_t, dnnl_primitive_desc_destroy>;
 using attributes = handle<dnnl_primitive_attr_t, dnnl_primitive_attr_destroy>;
-using post_ops = handle<dnnl_post_ops_t, dnnl_post_ops_destroy>;
 
 /// Number of OpenMP threads that oneDNN uses in the calling thread, set for a scope and then restored. A no-op with a
 /// oneDNN that does not run on OpenMP.
@@ -165,10 +164,6 @@ using desc_storage = handle<dnnl_memory_desc_t, dnnl_memory_desc_destroy>;
                                                     w.kernel, w.gaps, w.padding, w.padding, attr);
 }
 
-[[nodiscard]] inline dnnl_status_t append_relu(const post_ops& post) {
-  return dnnl_post_ops_append_eltwise(post.get(), dnnl_eltwise_relu, 0.F, 0.F);
-}
-
 #else
 
 using desc_view = const dnnl_memory_desc_t*;
@@ -218,10 +213,6 @@ using desc_storage = dnnl_memory_desc_t;
   return status != dnnl_success ? status : dnnl_primitive_desc_create(made.out(), &op, attr, engine, forward);
 }
 
-[[nodiscard]] inline dnnl_status_t append_relu(const post_ops& post) {
-  return dnnl_post_ops_append_eltwise(post.get(), 1.F, dnnl_eltwise_relu, 0.F, 0.F);
-}
-
 #endif
 
 /// Extents and order of a float32 tensor; `dnnl_format_tag_any` leaves the order to the primitive.
@@ -250,18 +241,12 @@ class memory_desc {
           any ? dnnl_format_tag_any : dnnl_goihw};
 }
 
-/// Working memory comes from us; `relu` is applied to the result.
-[[nodiscard, gnu::cold]] inline attributes make_attributes(bool relu) {
+/// Working memory comes from us.
+[[nodiscard, gnu::cold]] inline attributes make_attributes() {
   constexpr auto what = "the attributes of a primitive";
   attributes attr;
   check(dnnl_primitive_attr_create(attr.out()), what);
   check(dnnl_primitive_attr_set_scratchpad_mode(attr.get(), dnnl_scratchpad_mode_user), what);
-  if (relu) {
-    post_ops post;
-    check(dnnl_post_ops_create(post.out()), what);
-    check(append_relu(post), what);
-    check(dnnl_primitive_attr_set_post_ops(attr.get(), post.get()), what);
-  }
   return attr;
 }
 

@@ -71,7 +71,7 @@ class pooling_runner {
   [[nodiscard, gnu::cold]] onednn::primitive_desc describe(dnnl_engine_t engine, const onednn::memory_desc& x,
                                                            const onednn::memory_desc& y,
                                                            dnnl_primitive_desc_t forward) const {
-    const auto attr = onednn::make_attributes(false);
+    const auto attr = onednn::make_attributes();
     onednn::primitive_desc made;
     onednn::check(onednn::create_pooling(made, engine, algorithm(g_.kind), x.view(), y.view(), onednn::window(g_),
                                          forward, attr.get()),
