@@ -46,6 +46,15 @@ doubles with_ties(std::int64_t n) {
   return x;
 }
 
+/// A NaN among them, of which PyTorch lets every window see, before any number; and infinities.
+doubles with_specials(std::int64_t n) {
+  doubles x = uniform(n, 4);
+  x[x.size() / 2] = poison;
+  x[x.size() / 3] = infinity;
+  x[x.size() / 5] = -infinity;
+  return x;
+}
+
 template <class B, ls::pooling_geometry... G>
 void check_all() {
   entered<B> e;
@@ -53,6 +62,7 @@ void check_all() {
     (check_pooling<B, G>(e.context, n, uniform(n * G.in_size(), 1)), ...);
     (check_pooling<B, G>(e.context, n, uniform(n * G.in_size(), 1, -3, -2)), ...);
     (check_pooling<B, G>(e.context, n, with_ties(n * G.in_size())), ...);
+    (check_pooling<B, G>(e.context, n, with_specials(n * G.in_size())), ...);
   }
 }
 

@@ -3,7 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
+#include <lockstep/backend/cpu/all_finite.hpp>
+#include <lockstep/backend/cpu/careful_max_pooling.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>
@@ -11,10 +14,12 @@
 namespace lockstep::cpu_backend {
 
 /// Pooling by oneDNN for a fixed number of samples, activations channels-last. Maximum pooling remembers the winning
-/// positions between forward and backward.
+/// positions between forward and backward. oneDNN's skips a NaN, so that one behind a window would be gone, and with it
+/// the sign that a network has diverged: so pictures that are not finite are pooled by the definition.
 class pooling_runner {
  public:
-  [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples) : g_(geometry) {
+  [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples)
+      : g_(geometry), in_size_(samples * geometry.in_size()) {
     dnnl_engine_t engine = c.engine();
     const auto x = onednn::pictures(samples, g_.channels, g_.in, false);
     const auto y = onednn::pictures(samples, g_.channels, g_.out(), false);
@@ -38,10 +43,13 @@ class pooling_runner {
       workspace_ = onednn::make_memory(winners, engine, winners_.data());
       forward_.add(DNNL_ARG_WORKSPACE, workspace_.get());
       backward_.add(DNNL_ARG_WORKSPACE, workspace_.get());
+      careful_.emplace(g_, samples);
     }
   }
 
   void forward(context& c, const float* x, float* y) {
+    is_careful_ = careful_ && !all_finite(in_size_, x);
+    if (is_careful_) return careful_->forward(x, y);
     src_.load(c.stream(), x);
     dst_.bind(y);
     forward_(c.stream());
@@ -49,6 +57,7 @@ class pooling_runner {
 
   /// dx = the gradient of the input; every element is written.
   void backward(context& c, const float* dy, float* dx) {
+    if (is_careful_) return careful_->backward(dy, dx);
     dst_gradient_.load(c.stream(), dy);
     src_gradient_.bind(dx);
     backward_(c.stream());
@@ -80,6 +89,9 @@ class pooling_runner {
   }
 
   pooling_geometry g_;
+  std::int64_t in_size_;
+  std::optional<careful_max_pooling> careful_;
+  bool is_careful_ = false;  ///< in this pass
   onednn::operand src_, dst_, src_gradient_, dst_gradient_;
   onednn::memory_handle workspace_;
   aligned_buffer<std::byte> winners_;
