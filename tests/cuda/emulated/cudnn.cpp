@@ -2,10 +2,12 @@
 //
 // cuDNN's functions, as far as the library uses them: convolutions by their definition. As its manuals allow, groups
 // and dilations are not had in channels-last order, and the heuristic names an algorithm first that is not
-// deterministic.
+// deterministic. Of the convolutions with a bias and a relu some are not to be had, and some make a NaN 0, whatever
+// they were asked for.
 #include <cudnn.h>
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -30,6 +32,11 @@ struct cudnnTensorStruct {
   [[nodiscard]] std::int64_t size() const { return extents[0] * extents[1] * extents[2] * extents[3]; }
 };
 struct cudnnFilterStruct : cudnnTensorStruct {};
+
+struct cudnnActivationStruct {
+  cudnnActivationMode_t mode{};
+  bool keeps_nan = false;
+};
 
 struct cudnnConvolutionStruct {
   std::array<int, 2> padding{};
@@ -79,10 +86,15 @@ void each_product(const operands& o, const F& f) {
       }
 }
 
-/// What is behind all three passes: sums of products in double, then one store of each.
-template <class Pass>
+/// What becomes of a sum before it is stored.
+struct as_it_is {
+  float operator()(std::int64_t, double sum) const { return static_cast<float>(sum); }
+};
+
+/// What is behind all passes: sums of products in double, then one store of each.
+template <class Pass, class Finish = as_it_is>
 cudnnStatus_t enqueue_pass(cudnnHandle_t handle, const void* alpha, const void* beta, void* workspace, std::size_t size,
-                           bool any_alignment, std::int64_t results, void* to, Pass pass) {
+                           bool any_alignment, std::int64_t results, void* to, Pass pass, Finish finish = {}) {
   const lock held(machine::get().mutex);
   if (*static_cast<const float*>(alpha) != 1 || *static_cast<const float*>(beta) != 0 || size < workspace_bytes ||
       workspace == nullptr || !any_alignment || handle->stream == nullptr ||
@@ -93,7 +105,7 @@ cudnnStatus_t enqueue_pass(cudnnHandle_t handle, const void* alpha, const void* 
                                 std::vector<double> sums(static_cast<std::size_t>(results));
                                 pass(sums.data());
                                 for (std::int64_t i = 0; i < results; ++i)
-                                  static_cast<float*>(to)[i] = static_cast<float>(sums[static_cast<std::size_t>(i)]);
+                                  static_cast<float*>(to)[i] = finish(i, sums[static_cast<std::size_t>(i)]);
                               }));
   return status == cudaSuccess ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
 }
@@ -200,6 +212,14 @@ cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t c, cudnnM
   return CUDNN_STATUS_SUCCESS;
 }
 
+cudnnStatus_t cudnnCreateActivationDescriptor(cudnnActivationDescriptor_t* to) { return make(to); }
+cudnnStatus_t cudnnDestroyActivationDescriptor(cudnnActivationDescriptor_t a) { return end(a); }
+cudnnStatus_t cudnnSetActivationDescriptor(cudnnActivationDescriptor_t a, cudnnActivationMode_t mode,
+                                           cudnnNanPropagation_t nan, double) {
+  *a = {mode, nan == CUDNN_PROPAGATE_NAN};
+  return CUDNN_STATUS_SUCCESS;
+}
+
 cudnnStatus_t cudnnGetConvolutionForwardAlgorithmMaxCount(cudnnHandle_t, int* count) {
   *count = 2;
   return CUDNN_STATUS_SUCCESS;
@@ -270,6 +290,40 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, c
       sums[at_y] += double{in[at_x]} * double{weights[at_w]};
     });
   });
+}
+cudnnStatus_t cudnnConvolutionBiasActivationForward(
+    cudnnHandle_t handle, const void* alpha, const cudnnTensorDescriptor_t x_of, const void* x,
+    const cudnnFilterDescriptor_t w_of, const void* w, const cudnnConvolutionDescriptor_t c,
+    cudnnConvolutionFwdAlgo_t algorithm, void* workspace, std::size_t size, const void* beta,
+    const cudnnTensorDescriptor_t z_of, const void*, const cudnnTensorDescriptor_t b_of, const void* b,
+    const cudnnActivationDescriptor_t a, const cudnnTensorDescriptor_t y_of, void* y) {
+  const operands o{*x_of, *y_of, *w_of, *c};
+  const std::int64_t channels = o.y.extents[1];
+  const bool fits = z_of->extents == o.y.extents && z_of->order == o.y.order &&
+                    b_of->extents == std::array<std::int64_t, 4>{1, channels, 1, 1} && aligned(b, y, y);
+  if (!fits) return CUDNN_STATUS_BAD_PARAM;
+  if (a->mode != CUDNN_ACTIVATION_RELU &&
+      (a->mode != CUDNN_ACTIVATION_IDENTITY || algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM))
+    return CUDNN_STATUS_NOT_SUPPORTED;
+  if (channels % 4 == 2) return CUDNN_STATUS_NOT_SUPPORTED;
+  const bool relu = a->mode == CUDNN_ACTIVATION_RELU;
+  const bool keeps_nan = a->keeps_nan && channels % 4 != 1;
+  const auto* in = static_cast<const float*>(x);
+  const auto* weights = static_cast<const float*>(w);
+  const auto* bias = static_cast<const float*>(b);
+  const std::int64_t stride = o.y.strides()[1];
+  return enqueue_pass(
+      handle, alpha, beta, workspace, size, aligned(x, w, y), o.y.size(), y,
+      [=](double* sums) {
+        each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
+          sums[at_y] += double{in[at_x]} * double{weights[at_w]};
+        });
+      },
+      [=](std::int64_t i, double sum) {
+        const float value = static_cast<float>(sum) + bias[i / stride % channels];
+        if (!relu || value > 0 || (keeps_nan && std::isnan(value))) return value;
+        return 0.F;
+      });
 }
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha,
                                              const cudnnTensorDescriptor_t x_of, const void* x,

@@ -12,8 +12,8 @@
 
 /// \file
 /// What follows a matrix product or a convolution where it is not part of it: the bias and the relu in one pass, and
-/// the gradient of the bias. A relu is never part of it: cuBLASLt's turns a NaN into 0, which would hide that a network
-/// has diverged, and cuDNN's does not promise better.
+/// the gradient of the bias. A relu is never part of a product: cuBLASLt's turns a NaN into 0, which would hide that a
+/// network has diverged.
 
 namespace lockstep::cuda_backend {
 

@@ -1,8 +1,13 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
 
 #include <cudnn.h>
 
@@ -11,6 +16,7 @@
 #include <lockstep/backend/cuda/convolution_plan.hpp>
 #include <lockstep/backend/cuda/cudnn.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
+#include <lockstep/backend/cuda/transfer.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/shape.hpp>
 
@@ -27,26 +33,21 @@ class convolution_runner {
         y_{samples, dims{g.out_channels, g.out().height, g.out().width}},
         w_{g.out_channels, dims{g.in_channels / g.groups, g.kernel.height, g.kernel.width}},
         channels_last_(describe(CUDNN_TENSOR_NHWC)),
-        plain_(describe(CUDNN_TENSOR_NCHW)) {
+        plain_(describe(CUDNN_TENSOR_NCHW)),
+        activation_(activation(g.relu)) {
     build(c);
     reserve(c);
   }
   convolution_runner(const convolution_runner&) = delete;  // plans point to the descriptors here
   convolution_runner& operator=(const convolution_runner&) = delete;
 
-  /// y = relu_if(x * w + b).
-  void forward(context& c, const float* x, const float* w, const float* b, float* y) const {
-    convolution_staging s(forward_);
-    const auto x_room = s.room(x_, x);
-    const auto w_room = s.room(w_, w);
-    const auto y_room = s.room(y_, y);
-    s.open(c);
-    const auto& d = *forward_.operands;
-    check(cudnnConvolutionForward(handle(c), &one, d.x.get(), s.load(c, x_room, x_, x), d.w.get(),
-                                  s.load(c, w_room, w_, w), forward_.window.get(), forward_.algorithm, s.library(),
-                                  static_cast<std::size_t>(forward_.bytes), &zero, d.y.get(), s.place(y_room, y)),
-          "a convolution to start (cudnnConvolutionForward)");
-    s.store(c, y_room, y_, y);
+  /// y = relu_if(x * w + b). The first call waits.
+  void forward(context& c, const float* x, const float* w, const float* b, float* y) {
+    if (!fuses_.has_value()) fuses_ = tries_to_fuse(c, x, w, y);
+    if (*fuses_)
+      return check(product(c, x, w, b, y),
+                   "a convolution with its bias to start (cudnnConvolutionBiasActivationForward)");
+    check(product(c, x, w, nullptr, y), "a convolution to start (cudnnConvolutionForward)");
     add_bias_and_relu(c, out_pixels(), g_.out_channels, g_.bias ? b : nullptr, g_.relu, y);
   }
 
@@ -65,6 +66,46 @@ class convolution_runner {
   // cuDNN reads both from the host when it is called, as float for tensors of float.
   static constexpr float one = 1;
   static constexpr float zero = 0;  ///< the result's memory is not read
+
+  /// y = x * w; with b, all in one call, y = relu_if(x * w + b). A bias may lie in the host's memory.
+  [[nodiscard]] cudnnStatus_t product(context& c, const float* x, const float* w, const float* b, float* y,
+                                      bool bias_on_host = false) const {
+    convolution_staging s(forward_);
+    const auto x_room = s.room(x_, x);
+    const auto w_room = s.room(w_, w);
+    const auto y_room = s.room(y_, y);
+    const auto b_room = b == nullptr ? convolution_staging::no_room : s.room(b, g_.out_channels, bias_on_host);
+    s.open(c);
+    const auto& d = *forward_.operands;
+    const float* const from = s.load(c, x_room, x_, x);
+    const float* const weights = s.load(c, w_room, w_, w);
+    float* const to = s.place(y_room, y);
+    const auto bytes = static_cast<std::size_t>(forward_.bytes);
+    const cudnnStatus_t status =
+        b == nullptr
+            ? cudnnConvolutionForward(handle(c), &one, d.x.get(), from, d.w.get(), weights, forward_.window.get(),
+                                      forward_.algorithm, s.library(), bytes, &zero, d.y.get(), to)
+            : cudnnConvolutionBiasActivationForward(
+                  handle(c), &one, d.x.get(), from, d.w.get(), weights, forward_.window.get(), forward_.algorithm,
+                  s.library(), bytes, &zero, d.y.get(), to, d.bias.get(), s.load(c, b_room, g_.out_channels, b),
+                  activation_.get(), d.y.get(), to);
+    if (status == CUDNN_STATUS_SUCCESS) s.store(c, y_room, y_, y);
+    return status;
+  }
+
+  /// Whether cuDNN does the bias and the relu in the convolution itself, and a NaN stays one, which its manuals do not
+  /// promise of the call: with a bias of NaN all of y must be that. Without it such a NaN would be 0 behind the relu,
+  /// and hide that a network has diverged. Overwrites y.
+  [[nodiscard, gnu::cold]] bool tries_to_fuse(context& c, const float* x, const float* w, float* y) const {
+    // Without a relu it is this algorithm's alone.
+    const bool may = g_.bias && (g_.relu || forward_.algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
+    if (!may) return false;
+    std::vector<float> values(static_cast<std::size_t>(g_.out_channels), std::numeric_limits<float>::quiet_NaN());
+    if (product(c, x, w, values.data(), y, true) != CUDNN_STATUS_SUCCESS) return false;
+    copy<float>(c, g_.out_channels, y, values.data());
+    c.finish();
+    return std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+  }
 
   void backward_weights(context& c, const float* x, const float* dy, float* dw, bool accumulate) const {
     convolution_staging s(weights_);
@@ -101,7 +142,7 @@ class convolution_runner {
 
   [[nodiscard, gnu::cold]] convolution_operands describe(cudnnTensorFormat_t order) const {
     return {pictures(x_.count, x_.picture, order), pictures(y_.count, y_.picture, order),
-            filters(w_.count, w_.picture, order)};
+            pictures(1, dims{g_.out_channels, 1, 1}, order), filters(w_.count, w_.picture, order)};
   }
 
   [[gnu::cold, gnu::noinline]] void build(context& c) {
@@ -150,15 +191,16 @@ class convolution_runner {
   /// Makes the workspace large enough for every pass over aligned activations, because it cannot grow while work is
   /// recorded.
   [[gnu::cold]] void reserve(context& c) const {
-    const auto room_for = [&](const auto& plan) {
+    const auto room_for = [&](const auto& plan, std::int64_t vector = 0) {
       convolution_staging s(plan);
       static_cast<void>(s.room(x_, nullptr));
       static_cast<void>(s.room(y_, nullptr));
       static_cast<void>(s.room(w_));
       if (plan.plain) static_cast<void>(s.room(w_));
+      static_cast<void>(s.room(nullptr, vector, true));
       s.open(c);
     };
-    room_for(forward_);
+    room_for(forward_, g_.out_channels);
     room_for(weights_);
     room_for(data_);
     if (g_.bias && g_.parameter_gradient)
@@ -171,6 +213,8 @@ class convolution_runner {
   convolution_geometry g_;
   convolution_operand x_, y_, w_;
   convolution_operands channels_last_, plain_;
+  activation_descriptor activation_;
+  std::optional<bool> fuses_;  ///< the bias and the relu; nothing before the first forward
   convolution_plan<cudnnConvolutionFwdAlgo_t> forward_;
   convolution_plan<cudnnConvolutionBwdFilterAlgo_t> weights_;
   convolution_plan<cudnnConvolutionBwdDataAlgo_t> data_;

@@ -30,7 +30,7 @@ struct convolution_operand {
 
 /// The operands as cuDNN sees them, all channels-last or all in plain order.
 struct convolution_operands {
-  tensor_descriptor x, y;
+  tensor_descriptor x, y, bias;
   filter_descriptor w;
 };
 
@@ -109,6 +109,7 @@ class convolution_staging : public staging {
     return staging::room(p, o.size(), plain_);
   }
   [[nodiscard]] std::int64_t room(const convolution_operand& o) { return staging::room(nullptr, o.size(), true); }
+  using staging::room;  // for a vector, which has no order
 
   /// The operand where and as cuDNN can read it.
   [[nodiscard]] const float* load(context& c, std::int64_t room, const convolution_operand& o, const float* p) const {
@@ -117,6 +118,8 @@ class convolution_staging : public staging {
     to_plain(c, o.count, o.picture, p, to);
     return to;
   }
+
+  using staging::load;
 
   /// Brings what cuDNN has written to where it belongs.
   void store(context& c, std::int64_t room, const convolution_operand& o, float* p) const {

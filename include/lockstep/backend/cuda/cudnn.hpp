@@ -59,6 +59,7 @@ class cudnn_library {
 
 using tensor_descriptor = handle<cudnnTensorDescriptor_t, cudnnDestroyTensorDescriptor>;
 using filter_descriptor = handle<cudnnFilterDescriptor_t, cudnnDestroyFilterDescriptor>;
+using activation_descriptor = handle<cudnnActivationDescriptor_t, cudnnDestroyActivationDescriptor>;
 using convolution_descriptor = handle<cudnnConvolutionDescriptor_t, cudnnDestroyConvolutionDescriptor>;
 
 /// An extent as cuDNN takes it. Throws value_error when it is too large.
@@ -87,6 +88,16 @@ using convolution_descriptor = handle<cudnnConvolutionDescriptor_t, cudnnDestroy
   check(cudnnSetFilter4dDescriptor(made.get(), CUDNN_DATA_FLOAT, order, cudnn_extent(count), cudnn_extent(d[0]),
                                    cudnn_extent(d[1]), cudnn_extent(d[2])),
         "filters (cudnnSetFilter4dDescriptor)");
+  return made;
+}
+
+/// What follows a convolution in the same call: a relu that is asked to let a NaN through, or nothing.
+[[nodiscard, gnu::cold]] inline activation_descriptor activation(bool relu) {
+  activation_descriptor made;
+  check(cudnnCreateActivationDescriptor(made.out()), "an activation (cudnnCreateActivationDescriptor)");
+  check(cudnnSetActivationDescriptor(made.get(), relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
+                                     CUDNN_PROPAGATE_NAN, 0),
+        "an activation (cudnnSetActivationDescriptor)");
   return made;
 }
 
