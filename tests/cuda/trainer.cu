@@ -139,6 +139,13 @@ TEST_CASE("with TF32 and bfloat16 a replica on a device trains as on the CPU wit
   using bf16 = ls::data_parallel<classifier, 1, ls::cuda, ls::precision::bf16>;
   check_close(train_classifier<tf32>(with_momentum, plain), expected_classifier(with_momentum, plain), 2e-2);
   check_close(train_classifier<bf16>(with_momentum, plain), expected_classifier(with_momentum, plain), 1e-1);
+  ls::trainer_options rounded = plain;
+  rounded.rounding = ls::factor_rounding::bf16;
+  check_same_bits(train_classifier<trainer_of<1>>(with_momentum, rounded),
+                  train_classifier<bf16>(with_momentum, plain));
+  rounded.rounding = ls::factor_rounding::none;
+  check_same_bits(train_classifier<tf32>(with_momentum, rounded),
+                  train_classifier<trainer_of<1>>(with_momentum, plain));
 }
 
 TEST_CASE("a run on a device has the same bits again", "[trainer]") {

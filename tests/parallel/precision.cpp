@@ -2,6 +2,8 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <optional>
+#include <string>
 
 #include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/nn/linear.hpp>
@@ -9,6 +11,7 @@
 #include <lockstep/nn/sequential.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 #include <lockstep/parallel/precision.hpp>
+#include <lockstep/parallel/predictor.hpp>
 
 #include "support/catch.hpp"
 
@@ -33,9 +36,9 @@ struct counting : ls::cpu {
 
 /// Contexts of each kind that a trainer with this precision makes.
 template <class Precision>
-std::array<int, 3> made() {
+std::array<int, 3> made(std::optional<ls::factor_rounding> chosen = {}) {
   for (auto& each : seen) each = 0;
-  const ls::data_parallel<regression, 3, Precision, counting> trainer;
+  const ls::data_parallel<regression, 3, Precision, counting> trainer({}, {}, {.rounding = chosen});
   return {seen[0], seen[1], seen[2]};
 }
 
@@ -47,4 +50,29 @@ TEST_CASE("a precision reaches every replica's context", "[data_parallel]") {
   CHECK(made<ls::precision::fp32>() == std::array{3, 0, 0});
   CHECK(made<ls::precision::tf32>() == std::array{0, 3, 0});
   CHECK(made<ls::precision::bf16>() == std::array{0, 0, 3});
+}
+
+TEST_CASE("a rounding that is chosen when the program runs takes the place of the policy's", "[data_parallel]") {
+  using enum ls::factor_rounding;
+  CHECK(made<ls::precision::fp32>(bf16) == std::array{0, 0, 3});
+  CHECK(made<ls::precision::bf16>(tf32) == std::array{0, 3, 0});
+  CHECK(made<ls::precision::tf32>(none) == std::array{3, 0, 0});
+}
+
+TEST_CASE("a predictor's replicas round as it is told", "[predictor]") {
+  for (auto& each : seen) each = 0;
+  const ls::predictor<regression, 2, counting> server({.rounding = ls::factor_rounding::tf32});
+  CHECK(seen[1] == 2);
+}
+
+TEST_CASE("a backend that rounds no factors refuses to", "[data_parallel][predictor]") {
+  using trainer = ls::data_parallel<regression, 1>;
+  using server = ls::predictor<regression, 1>;
+  const std::string refusal =
+      "expected no rounding of factors on the cpu backend, which has none, got bf16; leave options.rounding out, or "
+      "use "
+      "ls::cuda";
+  CHECK_THROWS_WITH(trainer({}, {}, {.rounding = ls::factor_rounding::bf16}), Catch::Contains(refusal));
+  CHECK_THROWS_WITH(server({.rounding = ls::factor_rounding::bf16}), Catch::Contains(refusal));
+  CHECK_NOTHROW(trainer({}, {}, {.rounding = ls::factor_rounding::none}));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include <lockstep/core/shape.hpp>
 
@@ -138,6 +139,18 @@ enum class factor_rounding : std::uint8_t {
   tf32,  ///< 10 bits of mantissa
   bf16,  ///< 7 bits of mantissa
 };
+
+[[nodiscard]] constexpr std::string_view to_string(factor_rounding rounding) {
+  switch (rounding) {
+    case factor_rounding::tf32:
+      return "tf32";
+    case factor_rounding::bf16:
+      return "bf16";
+    case factor_rounding::none:
+      break;
+  }
+  return "none";
+}
 
 /// Where a replica lives.
 struct replica_place {

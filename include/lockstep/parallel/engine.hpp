@@ -21,6 +21,7 @@
 #include <lockstep/parallel/home.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/policies.hpp>
+#include <lockstep/parallel/precision.hpp>
 #include <lockstep/parallel/ranges.hpp>
 #include <lockstep/parallel/ranks.hpp>
 #include <lockstep/parallel/replica.hpp>
@@ -83,11 +84,11 @@ struct trainer_engine {
         team(options.pin) {
     options.check();
     if constexpr (Model::has_loss) loss.check_options(Model::output_dims);
+    const auto rounding = rounding_on<backend_type>("data_parallel", options.rounding, kinds::rounding);
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) {
       replicas[r] = std::make_unique<replica>(
-          replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = kinds::rounding},
-          loss);
+          replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = rounding}, loss);
       replicas[r]->executor.skip(skips.flags());
     });
     // Only now, because there they wait for each other.

@@ -1,12 +1,17 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <optional>
+#include <string>
 #include <type_traits>
 
+#include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/error.hpp>
 
 /// \file
-/// How exactly the products of a step are computed: policies of `data_parallel`.
+/// How exactly the products of a step are computed: policies of `data_parallel`. What is known only when a program runs
+/// is given as trainer_options::rounding instead.
 
 namespace lockstep {
 
@@ -37,6 +42,18 @@ inline constexpr factor_rounding rounding_of = std::is_same_v<P, precision::tf32
 template <class P>
 struct is_precision_policy
     : std::bool_constant<std::is_same_v<P, precision::fp32> || rounding_of<P> != factor_rounding::none> {};
+
+/// What a backend may round factors to: `chosen`, when that is given, else what a policy says. Throws value_error when
+/// the backend rounds none.
+template <class B>
+[[nodiscard]] factor_rounding rounding_on(const char* who, std::optional<factor_rounding> chosen,
+                                          factor_rounding of_policy = factor_rounding::none) {
+  const factor_rounding rounding = chosen.value_or(of_policy);
+  if (rounding != factor_rounding::none && !offers_rounding<B>)
+    throw value_error(who, "no rounding of factors on the " + std::string(B::name) + " backend, which has none",
+                      to_string(rounding), "leave options.rounding out, or use ls::cuda");
+  return rounding;
+}
 
 }  // namespace detail
 

@@ -23,6 +23,7 @@
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/parameters.hpp>
+#include <lockstep/parallel/precision.hpp>
 #include <lockstep/parallel/predictor_options.hpp>
 #include <lockstep/parallel/predictor_parameters.hpp>
 #include <lockstep/parallel/predictor_queue.hpp>
@@ -220,17 +221,19 @@ class predictor {
   }
 
   void start(const predictor_options& options) {
+    const auto rounding = detail::rounding_on<Backend>("predictor", options.rounding);
     errors failed{};
     try {
       for (std::size_t r = 0; r < threads_.size(); ++r)
-        threads_[r] = std::thread([this, r, &options, &failed] {
+        threads_[r] = std::thread([this, r, rounding, &options, &failed] {
           std::unique_ptr<replica> own;
           std::vector<detail::prediction_part> parts;
           try {
             parts.reserve(static_cast<std::size_t>(options.max_batch));
             // Made here, so that its pages lie near its processor.
             own = std::make_unique<replica>(
-                replica_place{.threads = options.threads_per_replica, .device = devices_[r]}, options.max_batch);
+                replica_place{.threads = options.threads_per_replica, .device = devices_[r], .rounding = rounding},
+                options.max_batch);
             if (options.warm_up) own->warm_up(parameters_.on(devices_[r]));
           } catch (...) {
             failed[r] = std::current_exception();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/error.hpp>
 
 namespace lockstep {
@@ -25,6 +26,8 @@ struct predictor_options {
   /// GPUs by index, for a backend that runs on them: one for all replicas (none: the first), or one for each replica;
   /// several may share one.
   std::vector<int> devices{};
+  /// What matrix products and convolutions may round their factors to, on backends that offer it.
+  factor_rounding rounding = factor_rounding::none;
   /// Whether the constructor runs each replica on zeros in every batch size that it will use, so that no request pays
   /// for a first run.
   bool warm_up = true;

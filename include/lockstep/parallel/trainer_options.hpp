@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/error.hpp>
 
 namespace lockstep {
@@ -69,6 +71,9 @@ struct trainer_options {
   /// GPUs by index, for a backend that runs on them: one for all replicas (none: the first), or one for each replica,
   /// as device_ids of torch.nn.DataParallel; or some that as many neighbours share each, as {0, 0, 1, 1}.
   std::vector<int> devices{};
+  /// What matrix products and convolutions may round their factors to, instead of what the precision policy says; on
+  /// backends that offer it.
+  std::optional<factor_rounding> rounding{};
   /// Gradients are scaled down so that the norm of all of them together is at most this, as
   /// torch.nn.utils.clip_grad_norm_.
   double max_norm = std::numeric_limits<double>::infinity();
