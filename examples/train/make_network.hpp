@@ -28,7 +28,7 @@ class model_trainer : public trainer {
   explicit model_trainer(const options& o)
       : parallel_(
             lockstep::sgd{.learning_rate = o.learning_rate, .momentum = o.momentum, .weight_decay = o.weight_decay}, {},
-            {.devices = o.devices, .max_norm = o.max_norm}) {
+            {.devices = o.devices, .rounding = o.rounding, .max_norm = o.max_norm}) {
     parallel_.initialize(lockstep::seed{o.seed});
   }
 

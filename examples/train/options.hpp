@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <lockstep/backend/geometry.hpp>
+
 namespace lockstep_train {
 
 /// What the command line says.
@@ -31,7 +33,8 @@ struct options {
   std::string log;
   std::string trace;
   std::string report;
-  bool reproducible = false;  ///< --reduce
+  bool reproducible = false;                                             ///< --reduce
+  lockstep::factor_rounding rounding = lockstep::factor_rounding::none;  ///< --precision
   bool plan = false;
   bool quiet = false;
 };

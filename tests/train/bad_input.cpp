@@ -56,10 +56,19 @@ TEST_CASE("what this version does not have is refused like any other unknown val
                                  "--precision bf16", "--reduce fastest", "--checkpoint here", "--resume"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
-  for (const std::string word : {"resnet20", "gpt", "lstm", "adamw", "bf16", "tf32", "--checkpoint", "--resume"}) {
+  for (const std::string word : {"resnet20", "gpt", "lstm", "adamw", "--checkpoint", "--resume"}) {
     INFO(word);
     CHECK(help.find(word) == std::string::npos);
   }
+}
+
+TEST_CASE("a precision that the CPU does not have is refused for it, and not shown where there is no other backend") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  check_refused(place, "--precision tf32", "tf32");
+  check_refused(place, "--precision int8 --backend cpu", "int8");
+  const bool shown = place.run("--help").out.find("bf16") != std::string::npos;
+  CHECK(shown == LOCKSTEP_TRAIN_HAS_CUDA);
 }
 
 TEST_CASE("a backend that is not built in is refused, and what to do about it said") {
