@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "memory.hpp"
 #include "models.hpp"
@@ -67,24 +68,28 @@ class placed_batch {
 /// times: so one stays until another is asked for. main drops the last.
 inline std::shared_ptr<void> kept_trainer;
 inline const void* kept_type = nullptr;
+inline lockstep::factor_rounding kept_rounding = lockstep::factor_rounding::none;
 
 template <class Trainer>
-[[nodiscard]] Trainer& trainer_of() {
+[[nodiscard]] Trainer& trainer_with(lockstep::factor_rounding rounding) {
   static constexpr char type = 0;
-  if (kept_type != &type) {
+  if (kept_type != &type || kept_rounding != rounding) {
     kept_trainer.reset();
     kept_type = nullptr;
-    kept_trainer = std::make_shared<Trainer>(lockstep::sgd{.learning_rate = 1e-3F});
+    const typename Trainer::loss_type loss{};
+    kept_trainer = std::make_shared<Trainer>(lockstep::sgd{.learning_rate = 1e-3F}, loss,
+                                             lockstep::trainer_options{.rounding = rounding});
     kept_type = &type;
+    kept_rounding = rounding;
   }
   return *static_cast<Trainer*>(kept_trainer.get());
 }
 
 /// state.range(0): samples a step.
-template <class Model, int N, class Precision, placement Where>
-void step(benchmark::State& state) try {
-  auto& trainer = trainer_of<lockstep::data_parallel<Model, N, lockstep::cuda, Precision>>();
-  const placed_batch<Model> batch(state.range(0), Where);
+template <class Model, int N>
+void step(benchmark::State& state, lockstep::factor_rounding rounding, placement where) try {
+  auto& trainer = trainer_with<lockstep::data_parallel<Model, N, lockstep::cuda>>(rounding);
+  const placed_batch<Model> batch(state.range(0), where);
   // Libraries get ready in the first step, the second is recorded, the third is the first one like all others.
   for (int i = 0; i < 3; ++i) trainer.step(batch.images(), batch.targets());
   for (auto _ : state) benchmark::DoNotOptimize(trainer.step(batch.images(), batch.targets()));
@@ -93,31 +98,24 @@ void step(benchmark::State& state) try {
   state.SkipWithError(error.what());
 }
 
-template <class Model, int N, class Precision, placement Where>
-void register_step(const std::string& name, std::int64_t samples) {
-  benchmark::RegisterBenchmark(name.c_str(), &step<Model, N, Precision, Where>)
-      ->ArgName("batch")
-      ->Arg(samples)
-      ->UseRealTime();
-}
-
-template <class Model, int N, class Precision>
-void register_places(const std::string& name, std::initializer_list<std::int64_t> batches) {
-  for (const std::int64_t samples : batches) {
-    register_step<Model, N, Precision, placement::pageable>(name + "/pageable", samples);
-    register_step<Model, N, Precision, placement::pinned>(name + "/pinned", samples);
-    register_step<Model, N, Precision, placement::device>(name + "/device", samples);
-  }
-}
-
 /// `cnn/replicas:1/precision:fp32/pinned/batch:64/real_time` and the like.
 template <class Model>
 void register_steps(const std::string& model, std::initializer_list<std::int64_t> batches) {
+  using lockstep::factor_rounding;
   const auto with_replicas = [&]<int N>() {
-    const std::string name = model + "/replicas:" + std::to_string(N);
-    register_places<Model, N, lockstep::precision::fp32>(name + "/precision:fp32", batches);
-    register_places<Model, N, lockstep::precision::tf32>(name + "/precision:tf32", batches);
-    register_places<Model, N, lockstep::precision::bf16>(name + "/precision:bf16", batches);
+    for (const auto rounding : {factor_rounding::none, factor_rounding::tf32, factor_rounding::bf16})
+      for (const std::int64_t samples : batches)
+        for (const auto& [where, place] :
+             {std::pair("pageable", placement::pageable), std::pair("pinned", placement::pinned),
+              std::pair("device", placement::device)}) {
+          const bool rounds = rounding != factor_rounding::none;
+          const std::string name = model + "/replicas:" + std::to_string(N) +
+                                   "/precision:" + (rounds ? std::string(to_string(rounding)) : "fp32") + "/" + where;
+          benchmark::RegisterBenchmark(name.c_str(), &step<Model, N>, rounding, place)
+              ->ArgName("batch")
+              ->Arg(samples)
+              ->UseRealTime();
+        }
   };
   with_replicas.template operator()<1>();
   with_replicas.template operator()<2>();
