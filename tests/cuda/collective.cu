@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -21,7 +22,7 @@
 #include "device.hpp"
 
 /// \file
-/// What replicas on devices of their own add up. It takes two devices, or one that two ranks of NCCL may share (from
+/// What replicas on devices of their own add up. It takes as many devices, or some that ranks of NCCL may share (from
 /// NCCL 2.30 on, with NCCL_MULTI_RANK_GPU_ENABLE=1 and few CTAs, as NCCL_MAX_CTAS=4).
 
 namespace {
@@ -36,19 +37,21 @@ bool may_share() {
          version >= NCCL_VERSION(2, 30, 0);
 }
 
-/// Two replicas that have joined. Contexts go first, and what they have recorded with them.
-struct pair {
-  pair() {
-    const int second = backend::device_count() > 1 ? 1 : 0;
-    for (std::size_t r = 0; r < 2; ++r)
-      contexts[r] = std::make_unique<backend::context>(ls::replica_place{.device = r == 0 ? 0 : second});
-    on_both([&](std::size_t r, backend::context& c) { between.join(r, c); });
+/// N replicas that have joined, each on a device of its own where there are so many. Contexts go first, and what they
+/// have recorded with them.
+template <std::size_t N>
+struct team {
+  team() {
+    const int count = backend::device_count();
+    for (std::size_t r = 0; r < N; ++r)
+      contexts[r] = std::make_unique<backend::context>(ls::replica_place{.device = static_cast<int>(r) % count});
+    on_all([&](std::size_t r, backend::context& c) { between.join(r, c); });
   }
 
   /// Runs f(r, context) in a thread for each replica, and throws what the first of them threw.
   template <class F>
-  void on_both(const F& f) {
-    std::array<std::exception_ptr, 2> errors;
+  void on_all(const F& f) {
+    std::array<std::exception_ptr, N> errors;
     const auto run = [&](std::size_t r) {
       try {
         const auto entered = contexts[r]->enter();
@@ -57,15 +60,16 @@ struct pair {
         errors[r] = std::current_exception();
       }
     };
-    std::thread other(run, 1);
+    std::vector<std::thread> others;
+    for (std::size_t r = 1; r < N; ++r) others.emplace_back(run, r);
     run(0);
-    other.join();
+    for (std::thread& other : others) other.join();
     for (const std::exception_ptr& error : errors)
       if (error) std::rethrow_exception(error);
   }
 
-  backend::collective<2> between;
-  std::array<std::unique_ptr<backend::context>, 2> contexts;
+  backend::collective<N> between;
+  std::array<std::unique_ptr<backend::context>, N> contexts;
 };
 
 constexpr std::int64_t size = 5000;
@@ -86,16 +90,16 @@ std::vector<float> sums() {
 
 }  // namespace
 
-#define LOCKSTEP_NEEDS_TWO_RANKS()                 \
+#define LOCKSTEP_NEEDS_RANKS(n)                    \
   LOCKSTEP_NEEDS_DEVICE();                         \
-  if (backend::device_count() < 2 && !may_share()) \
-  LOCKSTEP_SKIP("one device, which NCCL may not share; set NCCL_MULTI_RANK_GPU_ENABLE=1 (NCCL 2.30)")
+  if (backend::device_count() < n && !may_share()) \
+  LOCKSTEP_SKIP("too few devices, which NCCL may not share; set NCCL_MULTI_RANK_GPU_ENABLE=1 (NCCL 2.30)")
 
 TEST_CASE("sums between devices start in parts, recorded or not, and what comes behind them waits", "[collective]") {
-  LOCKSTEP_NEEDS_TWO_RANKS();
-  pair both;
+  LOCKSTEP_NEEDS_RANKS(2);
+  team<2> both;
   std::array<std::array<std::vector<float>, 4>, 2> results;
-  both.on_both([&](std::size_t r, backend::context& c) {
+  both.on_all([&](std::size_t r, backend::context& c) {
     const std::vector<float> own = values_of(r);
     auto from = backend::allocate<float>(c, size);
     auto values = backend::allocate<float>(c, size);
@@ -123,11 +127,11 @@ TEST_CASE("sums between devices start in parts, recorded or not, and what comes 
 }
 
 TEST_CASE("values in memory that replicas share are summed where they lie", "[collective]") {
-  LOCKSTEP_NEEDS_TWO_RANKS();
+  LOCKSTEP_NEEDS_RANKS(2);
   std::array<backend::buffer<float>, 2> shared;  // ends behind the communicators
-  pair both;
+  team<2> both;
   std::array<std::vector<float>, 2> results;
-  both.on_both([&](std::size_t r, backend::context& c) {
+  both.on_all([&](std::size_t r, backend::context& c) {
     auto& values = shared[r];
     values = both.between.allocate_shared(r, c, size);
     const std::vector<float> own = values_of(r);
@@ -143,31 +147,78 @@ TEST_CASE("values in memory that replicas share are summed where they lie", "[co
   for (const auto& each : results) CHECK((each == sums()));
 }
 
-TEST_CASE("what is gathered between devices lies in the order of the replicas", "[collective]") {
-  LOCKSTEP_NEEDS_TWO_RANKS();
-  pair both;
-  std::array<std::array<std::vector<float>, 2>, 2> results;
-  both.on_both([&](std::size_t r, backend::context& c) {
-    const std::vector<float> own = values_of(r);
-    auto from = backend::allocate<float>(c, size);
-    backend::copy(c, size, own.data(), from.data());
-    const auto parts = both.between.all_gather(r, c, size, from.data());
-    for (std::size_t k = 0; k < 2; ++k) {
-      results[r][k].resize(size);
-      backend::copy(c, size, parts[k], results[r][k].data());
+namespace {
+
+/// Numbers of many magnitudes, whose sums depend on the order.
+std::vector<float> mixed_values(std::size_t r, std::int64_t n) {
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] =
+        static_cast<float>(std::ldexp(std::sin(static_cast<double>(i * 7 + r)), static_cast<int>((i + r) % 12)));
+  return values;
+}
+
+/// Few values, of which all are gathered, and many, which are exchanged, recorded and not.
+template <std::size_t N, class Tree>
+void check_ordered_sums(const Tree& tree) {
+  constexpr std::array<std::int64_t, 4> counts{1, 5000, 16385, 70001};
+  team<N> all;
+  std::array<std::array<std::vector<std::vector<float>>, counts.size()>, N> results;
+  all.on_all([&](std::size_t r, backend::context& c) {
+    all.between.reserve_ordered(r, c, counts.back());
+    auto from = backend::allocate<float>(c, counts.back());
+    auto values = backend::allocate<float>(c, counts.back());
+    for (std::size_t k = 0; k < counts.size(); ++k) {
+      const std::int64_t n = counts[k];
+      const std::vector<float> own = mixed_values(r, n);
+      backend::copy(c, n, own.data(), from.data());
+      for (int i = 0; i < 3; ++i) {
+        backend::replay(c, k + 1, [&] {
+          backend::copy<float>(c, n, from.data(), values.data());
+          all.between.start_ordered_sum(r, c, n, values.data());
+          all.between.await_sums(r, c);
+        });
+        auto& result = results[r][k].emplace_back(static_cast<std::size_t>(n));
+        backend::copy<float>(c, n, values.data(), result.data());
+        all.between.finish(r, c);
+      }
     }
-    both.between.finish(r, c);
+    backend::forget(c);
   });
-  for (const auto& of_replica : results)
-    for (std::size_t k = 0; k < 2; ++k) CHECK((of_replica[k] == values_of(k)));
+  for (std::size_t k = 0; k < counts.size(); ++k) {
+    std::array<std::vector<float>, N> own;
+    for (std::size_t r = 0; r < N; ++r) own[r] = mixed_values(r, counts[k]);
+    std::vector<float> expected(own[0].size());
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      std::array<float, N> each{};
+      for (std::size_t r = 0; r < N; ++r) each[r] = own[r][i];
+      expected[i] = tree(each);
+    }
+    CAPTURE(N, counts[k]);
+    for (const auto& of_replica : results)
+      for (const auto& result : of_replica[k]) CHECK((result == expected));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("sums in order between devices are the tree's, to the bit", "[collective]") {
+  LOCKSTEP_NEEDS_RANKS(2);
+  check_ordered_sums<2>([](const std::array<float, 2>& v) { return v[0] + v[1]; });
+}
+
+TEST_CASE("sums in order between four devices are the tree's, to the bit", "[collective]") {
+  LOCKSTEP_NEEDS_RANKS(4);
+  check_ordered_sums<3>([](const std::array<float, 3>& v) { return (v[0] + v[1]) + v[2]; });
+  check_ordered_sums<4>([](const std::array<float, 4>& v) { return (v[0] + v[1]) + (v[2] + v[3]); });
 }
 
 TEST_CASE("a replica that waits for one that will not come is told, and nothing hangs", "[collective]") {
-  LOCKSTEP_NEEDS_TWO_RANKS();
+  LOCKSTEP_NEEDS_RANKS(2);
   const bool recorded = GENERATE(false, true);
-  pair both;
+  team<2> both;
   std::array<bool, 2> threw{};
-  both.on_both([&](std::size_t r, backend::context& c) {
+  both.on_all([&](std::size_t r, backend::context& c) {
     auto values = backend::allocate<float>(c, size);
     const auto sum = [&] {
       both.between.start_sum(r, c, size, values.data());

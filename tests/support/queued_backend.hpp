@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -53,6 +54,8 @@ using job = std::function<void()>;
 inline std::atomic<int> replays{0};
 /// How many sums between replicas were enqueued, by all of them.
 inline std::atomic<int> started_sums{0};
+/// Those of them in a fixed order.
+inline std::atomic<int> started_ordered_sums{0};
 /// How many of them were of values in memory that the collective had given.
 inline std::atomic<int> started_shared_sums{0};
 /// How many collectives were to end while recordings held work of theirs, where NCCL would wait forever.
@@ -285,39 +288,23 @@ class collective {
   }
 
   void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
-    c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, sums = sums_[r], r, n, values] {
-      sums->submit([=] {
-        state->offered[r] = to_host(values);
-        state->meet();
-        std::vector<float> sum(static_cast<std::size_t>(n));
-        for (std::size_t i = 0; i < sum.size(); ++i)
-          for (std::size_t k = 0; k < state->size; ++k) sum[i] += state->offered[k][i];
-        state->meet();
-        std::copy(sum.begin(), sum.end(), to_host(values));
-      });
+    start(r, c, n, values, [](const shared& of, std::size_t i) {
+      float sum = 0;
+      for (std::size_t k = 0; k < of.size; ++k) sum += of.offered[k][i];
+      return sum;
     });
-    ++started_sums;
-    if (shared_[r].first <= values && values + n <= shared_[r].second) ++started_shared_sums;
+  }
+
+  void reserve_ordered(std::size_t r, context&, std::int64_t n) { room_[r] = n; }
+
+  void start_ordered_sum(std::size_t r, context& c, std::int64_t n, float* values) {
+    if (n > room_[r]) throw std::runtime_error("more values than there is room for");
+    start(r, c, n, values, [](const shared& of, std::size_t i) { return tree_of(of, i, 0, of.size); });
+    ++started_ordered_sums;
   }
 
   void await_sums(std::size_t r, context& c) {
     c.submit([sums = sums_[r]] { sums->finish(); });
-  }
-
-  [[nodiscard]] std::array<const float*, N> all_gather(std::size_t r, context& c, std::int64_t n, const float* own) {
-    const std::size_t size = state_->size;
-    if (gathered_[r].size() < n * static_cast<std::int64_t>(size))
-      gathered_[r] = buffer<float>(c, n * static_cast<std::int64_t>(size));
-    std::array<const float*, N> parts{};
-    for (std::size_t k = 0; k < size; ++k) parts[k] = gathered_[r].data() + static_cast<std::int64_t>(k) * n;
-    c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, r, n, own, to = gathered_[r].data()] {
-      state->offered[r] = to_host(own);
-      state->meet();
-      for (std::size_t k = 0; k < state->size; ++k)
-        std::copy_n(state->offered[k], n, to_host(to) + static_cast<std::int64_t>(k) * n);
-      state->meet();
-    });
-    return parts;
   }
 
   void finish(std::size_t, context& c) { c.queue()->finish(); }
@@ -353,8 +340,31 @@ class collective {
     bool aborted = false;
   };
 
+  /// In place: each element becomes what sum(what all offer, its index) gives.
+  template <class Sum>
+  void start(std::size_t r, context& c, std::int64_t n, float* values, Sum sum) {
+    c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, sums = sums_[r], r, n, values, sum] {
+      sums->submit([=] {
+        state->offered[r] = to_host(values);
+        state->meet();
+        std::vector<float> all(static_cast<std::size_t>(n));
+        for (std::size_t i = 0; i < all.size(); ++i) all[i] = sum(*state, i);
+        state->meet();
+        std::copy(all.begin(), all.end(), to_host(values));
+      });
+    });
+    ++started_sums;
+    if (shared_[r].first <= values && values + n <= shared_[r].second) ++started_shared_sums;
+  }
+
+  static float tree_of(const shared& of, std::size_t i, std::size_t first, std::size_t count) {
+    if (count == 1) return of.offered[first][i];
+    const std::size_t left = std::bit_floor(count - 1);
+    return tree_of(of, i, first, left) + tree_of(of, i, first + left, count - left);
+  }
+
   std::shared_ptr<shared> state_ = std::make_shared<shared>();
-  std::array<buffer<float>, N> gathered_;
+  std::array<std::int64_t, N> room_{};
   std::array<std::shared_ptr<worker>, N> sums_;
   std::array<std::pair<const float*, const float*>, N> shared_{};  ///< begin and end
   std::shared_ptr<int> held_ = std::make_shared<int>();            ///< by what was recorded

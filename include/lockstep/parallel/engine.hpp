@@ -161,10 +161,9 @@ struct trainer_engine {
       auto& [front, parameters, update] = homes.of(r);
       const std::size_t slice = homes.slice(r);
       if (!sum_first)
-        return homes.with_sources(
-            r, c, replicas[r]->gradients.data(), gradient_buffers(), plan.trainable_count, [&](const auto& gradients) {
-              update.fused(slice, c, gradients, parameters.data(), optimizer, steps, skips.active());
-            });
+        return homes.with_sources(r, c, replicas[r]->gradients.data(), gradient_buffers(), [&](const auto& gradients) {
+          update.fused(slice, c, gradients, parameters.data(), optimizer, steps, skips.active());
+        });
       const auto reduce = [&] {
         if constexpr (!has_ranks) reduce_home(r, true);
       };
@@ -178,11 +177,12 @@ struct trainer_engine {
     };
     const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(pending) << 1U;
     const double result = train<true>(own, terms, finish, sum_first, 1 | variant << 1U);
+    const bool accumulated = pending;
     drop_pending();
     summed = sum_first;
     if (measured) norm = homes.front().update.terms(0).norm;
     if (finite_only && homes.front().update.terms(0).finite == 0)
-      report_non_finite(*this);
+      report_non_finite(*this, accumulated);
     else
       ++steps;
     if constexpr (has_ranks)

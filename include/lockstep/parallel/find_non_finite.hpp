@@ -45,13 +45,13 @@ template <class Model, class B, std::size_t N>
 }
 
 /// After a step of an engine that was not done because gradients are not finite: finds out where that is, and calls or
-/// throws as the options say.
+/// throws as the options say. `accumulated`: its gradients were added to those of passes before.
 template <class Engine>
-void report_non_finite(Engine& engine) {
+void report_non_finite(Engine& engine, bool accumulated) {
   std::array<typename Engine::context*, Engine::count> contexts{};
   for (std::size_t r = 0; r < contexts.size(); ++r) contexts[r] = &engine.replicas[r]->context();
   auto gradients = engine.gradient_buffers();
-  engine.homes.hide_combined(gradients);
+  engine.homes.hide_combined(gradients, accumulated);
   const auto report = find_non_finite<typename Engine::model_type, typename Engine::backend_type>(
       contexts, engine.steps, gradients, engine.homes.front().update.sums());
   if (engine.options.on_non_finite) engine.options.on_non_finite(report);

@@ -15,6 +15,7 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/core/with_divisor.hpp>
 #include <lockstep/model/initialize.hpp>
 #include <lockstep/parallel/bucket.hpp>
 #include <lockstep/parallel/gradient_update.hpp>
@@ -39,13 +40,13 @@ struct home {
   gradient_update<B, Optimizer, N> update;
 };
 
-/// A backend whose replicas can reduce from home to home, by `collective<N>`, for N homes at most. The first replica of
-/// each home takes part, as rank h of so many homes: `join(h, c, homes)` on its thread, and `allocate_shared(h, c, n)`
-/// there, which gives zeros that travel best; then among what it enqueues `start_sum(h, c, n, values)`, a sum in place
-/// beside which the context goes on until `await_sums(h, c)`, and `all_gather(h, c, n, own)`, which returns where those
-/// of all homes will lie. `finish(h, c)` is the backend's, but it throws when a replica has failed and `abort()` was
-/// called, after which nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of
-/// no use any more.
+/// A backend whose replicas can reduce from home to home, by `collective<N>`, for a number of homes that divides N. The
+/// first replica of each home takes part, as rank h of so many homes: `join(h, c, homes)` on its thread, and there
+/// `allocate_shared(h, c, n)`, which gives zeros that travel best, and `reserve_ordered(h, c, n)`, if there are to be
+/// ordered sums, of n values at most; then among what it enqueues `start_sum(h, c, n, values)`, a sum in place beside
+/// which the context goes on until `await_sums(h, c)`, or `start_ordered_sum`, the same by tree_sum over the homes.
+/// `finish(h, c)` is the backend's, but it throws when a replica has failed and `abort()` was called, after which
+/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more.
 template <class B>
 concept has_collective = requires { typename B::template collective<2>; };
 
@@ -117,6 +118,7 @@ class home_group {
         const std::int64_t n = gradients.size();
         gradients = {};  // first, so that there is room
         gradients = across_.allocate_shared(home_of(r), c, n);
+        if constexpr (Reproducible) across_.reserve_ordered(home_of(r), c, n);
       }
   }
   /// Replica r, once all have joined.
@@ -184,28 +186,28 @@ class home_group {
     return true;
   }
 
-  /// True when the gradients of a pass travel in parts, by `send`, while its backward goes on. A tree over all of a
-  /// replica's gradients has to wait for them.
-  static constexpr bool may_send_parts = has_collective<B> && !Reproducible;
+  /// True when the gradients of a pass travel in parts, by `send`, while its backward goes on.
+  static constexpr bool may_send_parts = has_collective<B>;
   [[nodiscard]] bool sends_parts() const noexcept { return may_send_parts && size_ > 1 && members_ == 1; }
 
   /// Replica r: a part of its gradients, to which nothing will be added, leaves for the other homes: straight from
-  /// `own`, or from the sums when the update reads these.
+  /// `own`, or from the sums when the update reads these. With Reproducible those of a pass that is added to others
+  /// travel by themselves, and are added behind that, in the order of one home.
   void send(std::size_t r, context& c, value* own, const bucket& part, bool to_sums, bool accumulate) {
     if constexpr (has_collective<B>) {
       value* from = own;
-      if (to_sums) {
+      if (to_sums && !adds_behind(accumulate)) {
         auto& update = of(r).update;
         update.reduce(c, part.first, part.last, std::array<const value*, 1>{own}, accumulate);
         from = update.sums();
       }
-      across_.start_sum(home_of(r), c, part.size(), from + part.first);
+      start_sum(home_of(r), c, part.size(), from + part.first);
     }
   }
 
   /// Replica r: brings the gradients of all, which lie in `all` where they have one home, to its slice of the sums, or
   /// adds them. When they are not `complete`, because more is to be added before anyone uses them, they may stay at
-  /// home; when they are, and travel in parts, all parts have been sent.
+  /// home; when they are, and travel in parts, all parts have been sent, and from now on are no replica's own.
   void reduce(std::size_t r, context& c, value* own, const buffers& all, std::int64_t size, bool accumulate,
               bool complete) {
     auto& update = of(r).update;
@@ -213,8 +215,11 @@ class home_group {
       if (mixed()) return update.reduce(slice(r), c, combined(r, all), accumulate);
     if constexpr (has_collective<B>)
       if (size_ > 1) {
-        if constexpr (Reproducible) return update.reduce(0, c, across_.all_gather(r, c, size, own), accumulate);
-        if (complete) return across_.await_sums(r, c);
+        if (complete && !adds_behind(accumulate)) return across_.await_sums(r, c);
+        if constexpr (Reproducible) {
+          if (!complete) start_sum(r, c, size, own);
+          across_.await_sums(r, c);
+        }
         return update.reduce(0, c, std::array<const value*, 1>{own}, accumulate);
       }
     update.reduce(r, c, all, accumulate);
@@ -223,12 +228,11 @@ class home_group {
   /// The same in one pass with the update, for complete gradients: calls f with what adds up to the sum of all
   /// replicas'.
   template <class F>
-  void with_sources(std::size_t r, context& c, value* own, const buffers& all, std::int64_t size, const F& f) {
+  void with_sources(std::size_t r, context& c, value* own, const buffers& all, const F& f) {
     if constexpr (may_mix)
       if (mixed()) return f(combined(r, all));
     if constexpr (has_collective<B>)
       if (size_ > 1) {
-        if constexpr (Reproducible) return f(across_.all_gather(r, c, size, own));
         across_.await_sums(r, c);
         return f(std::array<const value*, 1>{own});
       }
@@ -243,17 +247,19 @@ class home_group {
       if (summed) all[0] = homes_[0]->update.sums();
       return all;
     }
-    if (!summed && (size_ == 1 || Reproducible)) return all;
+    if (!summed && size_ == 1) return all;
     const bool parts = summed && !complete && size_ > 1 && !Reproducible;
     // Zero from all but the first keeps the bits.
     for (std::size_t r = 0; r < N; ++r) all[r] = r > 0 && !parts ? nullptr : summed ? homes_[r]->update.sums() : all[r];
     return all;
   }
 
-  /// Takes out what is no replica's own gradients any more.
-  void hide_combined(buffers& all) const {
+  /// Takes out what is no replica's own gradients any more, behind a pass that was added to others or not.
+  void hide_combined(buffers& all, bool accumulated) const {
     if (mixed())
       for (std::size_t r = 0; r < N; r += members_) all[r] = nullptr;
+    else if (size_ > 1 && adds_behind(accumulated))
+      all.fill(nullptr);
   }
 
   /// After a pass of replicas that have homes of their own: when one has to record its work anew, all do, since a
@@ -308,41 +314,30 @@ class home_group {
     return {all[home_of(r) * members_]};
   }
 
-  /// f(k) for the k, an integral_constant, that is `count`: one of N's divisors but 1 and N.
-  template <class F>
-  static void with_divisor(std::size_t count, const F& f) {
-    [&]<std::size_t... Less>(std::index_sequence<Less...>) {
-      const auto try_one = [&]<std::size_t K>(std::integral_constant<std::size_t, K> k) {
-        if constexpr (N % K == 0 && K > 1 && K < N)
-          if (K == count) f(k);
-      };
-      (try_one(std::integral_constant<std::size_t, Less + 1>{}), ...);
-    }(std::make_index_sequence<N>{});
-  }
-
   /// Replica r's slice of `own`, which is one of them: the sum of its home's gradients.
   void combine_at_home(std::size_t r, context& c, const buffers& all, value* own) {
-    with_divisor(members_, [&]<std::size_t Members>(std::integral_constant<std::size_t, Members>) {
+    with_divisor<N>(members_, [&]<std::size_t Members>(std::integral_constant<std::size_t, Members>) {
       std::array<const value*, Members> at_home{};
       std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(home_of(r) * Members), Members, at_home.begin());
       of(r).update.sum_to(slice(r), c, at_home, own);
     });
   }
 
+  /// Whether the gradients of a pass are summed over the homes before they are added to those of others.
+  [[nodiscard]] static constexpr bool adds_behind(bool accumulate) noexcept { return Reproducible && accumulate; }
+
+  void start_sum(std::size_t h, context& c, std::int64_t n, value* values) {
+    if constexpr (Reproducible)
+      across_.start_ordered_sum(h, c, n, values);
+    else
+      across_.start_sum(h, c, n, values);
+  }
+
   /// Home h's first replica: `own` = the sum of those of all homes. Others fail with it, where they would wait.
   void combine_homes(std::size_t h, context& c, value* own, std::int64_t size) {
     try {
-      if constexpr (Reproducible) {
-        const auto gathered = across_.all_gather(h, c, size, own);
-        with_divisor(size_, [&]<std::size_t Homes>(std::integral_constant<std::size_t, Homes>) {
-          std::array<const value*, Homes> parts{};
-          std::copy_n(gathered.begin(), Homes, parts.begin());
-          B::template reduce_and_update<Homes, 0>(c, 0, size, parts, own, std::array<value*, 0>{}, assign_rule{});
-        });
-      } else {
-        across_.start_sum(h, c, size, own);
-        across_.await_sums(h, c);
-      }
+      start_sum(h, c, size, own);
+      across_.await_sums(h, c);
     } catch (...) {
       give_up();
       throw;

@@ -9,7 +9,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "machine.hpp"
 
@@ -17,7 +20,7 @@ namespace {
 
 using namespace emulated;
 
-enum class operation { all_reduce, all_gather };
+enum class operation { all_reduce, all_gather, exchange };
 
 /// What one rank brings to a call.
 struct part {
@@ -25,6 +28,14 @@ struct part {
   const float* from = nullptr;
   float* to = nullptr;
   std::size_t count = 0;
+
+  /// Of an exchange: what goes to another rank, and what comes from it.
+  struct message {
+    const float* from = nullptr;
+    float* to = nullptr;
+    std::size_t sent = 0, received = 0;
+  };
+  std::map<std::size_t, message> messages{};
 };
 
 /// One call of all ranks.
@@ -52,14 +63,34 @@ std::set<void*>& own_memory() {
   return *all;
 }
 
+[[noreturn]] void differ() {
+  static_cast<void>(std::fprintf(stderr, "emulated NCCL: ranks whose calls do not fit together\n"));
+  std::abort();
+}
+
 void finish(const call& c) {
   const part& first = c.parts.front();
   for (const part& each : c.parts)
-    if (each.what != first.what || each.count != first.count) {
-      static_cast<void>(std::fprintf(stderr, "emulated NCCL: ranks whose calls differ\n"));
-      std::abort();
-    }
-  if (first.what == operation::all_reduce) {
+    if (each.what != first.what || each.count != first.count) differ();
+  if (first.what == operation::exchange) {
+    // All is read before anything is written, but what a rank sends must not lie where it receives.
+    std::map<std::pair<std::size_t, std::size_t>, std::vector<float>> under_way;
+    for (std::size_t r = 0; r < c.parts.size(); ++r)
+      for (const auto& [to, m] : c.parts[r].messages) {
+        const auto& theirs = c.parts.at(to).messages;
+        const auto expected = theirs.find(r);
+        if (m.sent != (expected == theirs.end() ? 0 : expected->second.received)) differ();
+        under_way[{r, to}].assign(m.from, m.from + m.sent);
+        for (const auto& [other, n] : c.parts[r].messages)
+          if (m.from < n.to + n.received && n.to < m.from + m.sent) differ();
+      }
+    for (std::size_t r = 0; r < c.parts.size(); ++r)
+      for (const auto& [from, m] : c.parts[r].messages) {
+        const auto& values = under_way[{from, r}];
+        if (m.received != values.size()) differ();
+        std::copy(values.begin(), values.end(), m.to);
+      }
+  } else if (first.what == operation::all_reduce) {
     std::vector<float> sums(first.count);
     for (const part& each : c.parts)
       for (std::size_t i = 0; i < first.count; ++i) sums[i] += each.from[i];
@@ -127,6 +158,27 @@ ncclResult_t give(ncclComm_t c, cudaStream_t stream, const part& own) {
     return ncclUnhandledCudaError;
   if (capture) capture->last_of[c] = capture->nodes.size() - 1;
   return ncclSuccess;
+}
+
+/// What a thread has called since ncclGroupStart.
+struct open_group {
+  bool open = false;
+  ncclComm_t of = nullptr;
+  cudaStream_t stream = nullptr;
+  part own{.what = operation::exchange};
+};
+thread_local open_group grouped;
+
+/// A part of the thread's group, which is of one communicator and one stream.
+part::message* message_with(ncclDataType_t type, int peer, ncclComm_t c, cudaStream_t stream) {
+  const bool fits = type == ncclFloat && grouped.open && peer >= 0 &&
+                    static_cast<std::size_t>(peer) < c->of->posted.size() &&
+                    static_cast<std::size_t>(peer) != c->rank && (grouped.of == nullptr || grouped.of == c) &&
+                    (grouped.stream == nullptr || grouped.stream == stream);
+  if (!fits) return nullptr;
+  grouped.of = c;
+  grouped.stream = stream;
+  return &grouped.own.messages[static_cast<std::size_t>(peer)];
 }
 
 ncclResult_t close(ncclComm_t c, bool abort) {
@@ -223,4 +275,32 @@ ncclResult_t ncclAllGather(const void* from, void* to, std::size_t count, ncclDa
                            cudaStream_t stream) {
   if (type != ncclFloat) return ncclInvalidArgument;
   return give(c, stream, {operation::all_gather, static_cast<const float*>(from), static_cast<float*>(to), count});
+}
+
+ncclResult_t ncclGroupStart() {
+  if (grouped.open) return ncclInvalidUsage;
+  grouped = {};
+  grouped.open = true;
+  return ncclSuccess;
+}
+ncclResult_t ncclGroupEnd() {
+  if (!grouped.open) return ncclInvalidUsage;
+  const open_group all = std::move(grouped);
+  grouped = {};
+  return all.of == nullptr ? ncclSuccess : give(all.of, all.stream, all.own);
+}
+ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer, ncclComm_t c,
+                      cudaStream_t stream) {
+  part::message* const m = message_with(type, peer, c, stream);
+  if (m == nullptr || m->sent > 0) return ncclInvalidArgument;
+  m->from = static_cast<const float*>(from);
+  m->sent = count;
+  return ncclSuccess;
+}
+ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t c, cudaStream_t stream) {
+  part::message* const m = message_with(type, peer, c, stream);
+  if (m == nullptr || m->received > 0) return ncclInvalidArgument;
+  m->to = static_cast<float*>(to);
+  m->received = count;
+  return ncclSuccess;
 }

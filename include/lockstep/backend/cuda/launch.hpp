@@ -24,17 +24,23 @@ inline constexpr int block_threads = 256;
   return std::min((n + each - 1) / each, most);
 }
 
-/// Enqueues a kernel on the context's stream; nothing when `blocks` is 0. Throws backend_error when it cannot be
-/// started.
+/// Enqueues a kernel on a stream; nothing when `blocks` is 0. Throws backend_error when it cannot be started.
 template <class... Parameters, class... Arguments>
-void launch(context& c, std::string_view what, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
+void launch(cudaStream_t on, std::string_view what, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
             Arguments&&... arguments) {
   if (blocks == 0) return;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = c.stream();
+  config.stream = on;
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), what);
+}
+
+/// The same on the context's stream.
+template <class... Parameters, class... Arguments>
+void launch(context& c, std::string_view what, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
+            Arguments&&... arguments) {
+  launch(c.stream(), what, kernel, blocks, threads, std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace lockstep::cuda_backend

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include <cuda_runtime_api.h>
@@ -23,7 +24,10 @@
 #include <lockstep/backend/cuda/status.hpp>
 #include <lockstep/backend/cuda/stream.hpp>
 #include <lockstep/backend/cuda/transfer.hpp>
+#include <lockstep/backend/cuda/update.hpp>
+#include <lockstep/backend/rule.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/with_divisor.hpp>
 
 /// \file
 /// Everything that touches NCCL's own types.
@@ -47,9 +51,9 @@ inline void check(ncclResult_t status, std::string_view what, ncclComm_t c = nul
     fail(status, what, ncclGetLastError(c));
 }
 
-/// Sums and gathers among up to N replicas of this process, each on a device of its own, each called from its own
-/// thread; all make the same calls in the same order. Sums are plain ones (an averaging reduction would give up NVLink
-/// SHARP), in whatever order NCCL finds best, on a stream of their own, while the replica's goes on.
+/// Sums among up to N replicas of this process, each on a device of its own, each called from its own thread; all make
+/// the same calls in the same order. Sums are plain ones (an averaging reduction would give up NVLink SHARP), on a
+/// stream of their own, while the replica's goes on: in whatever order NCCL finds best, or in a fixed one.
 template <std::size_t N>
 class collective {
  public:
@@ -118,11 +122,7 @@ class collective {
   /// Enqueues values = the sum of all replicas' values, n of them, behind what `c` has been given. What `c` is given
   /// until `await_sums` may run beside it.
   void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
-    refuse_after_abort();
-    side& sums = *sums_[r];
-    check(cudaEventRecord(sums.begin.get(), c.stream()), "the begin of a sum over devices (cudaEventRecord)");
-    check(cudaStreamWaitEvent(sums.on.get(), sums.begin.get(), 0), "a sum over devices (cudaStreamWaitEvent)");
-    sums.under_way = true;
+    side& sums = begin_sum(r, c);
     check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, communicators_[r],
                         sums.on.get()),
           "a sum over devices to start (ncclAllReduce)", communicators_[r]);
@@ -136,17 +136,48 @@ class collective {
     check(cudaStreamWaitEvent(c.stream(), sums.end.get(), 0), "sums over devices (cudaStreamWaitEvent)");
   }
 
-  /// Enqueues the gathering of all replicas' values, n of each; returns where those of replica 0, 1, ... will lie.
-  [[nodiscard]] std::array<const float*, N> all_gather(std::size_t r, context& c, std::int64_t n, const float* own) {
-    refuse_after_abort();
-    auto& all = gathered_[r];
-    const std::int64_t wanted = n * static_cast<std::int64_t>(size_);
-    if (all.size() < wanted) all = allocate<float>(c, wanted);
-    check(ncclAllGather(own, all.data(), static_cast<std::size_t>(n), ncclFloat, communicators_[r], c.stream()),
-          "a gathering over devices to start (ncclAllGather)", communicators_[r]);
-    std::array<const float*, N> parts{};
-    for (std::size_t k = 0; k < size_; ++k) parts[k] = all.data() + static_cast<std::int64_t>(k) * n;
-    return parts;
+  /// On each replica's thread, once, after `join`: makes room for `start_ordered_sum` of n values at most.
+  [[gnu::cold]] void reserve_ordered(std::size_t r, context& c, std::int64_t n) {
+    others_[r] = allocate<float>(c, std::max(std::min(n, most_gathered), slice_of(n)) * ranks());
+  }
+
+  /// The same as `start_sum`, each sum by tree_sum over the replicas in their order, whatever NCCL finds best. Each
+  /// replica adds up one slice of all and hands on its sums, so that as much travels as for an all_reduce; of few
+  /// values each adds up all, since a second exchange would take longer than that.
+  void start_ordered_sum(std::size_t r, context& c, std::int64_t n, float* values) {
+    if (n == 0) return;
+    side& sums = begin_sum(r, c);
+    const cudaStream_t on = sums.on.get();
+    float* const others = others_[r].data();
+    const bool gathers = n <= most_gathered;
+    const std::int64_t slice = gathers ? n : slice_of(n);
+    const auto own = static_cast<std::int64_t>(r);
+    if (gathers) {
+      check(ncclAllGather(values, others, static_cast<std::size_t>(n), ncclFloat, communicators_[r], on),
+            "a gathering over devices to start (ncclAllGather)", communicators_[r]);
+      return add_in_order(
+          on, n, [&](std::int64_t k) { return others + k * n; }, values);
+    }
+    const auto length = [&](std::int64_t k) { return std::clamp<std::int64_t>(n - k * slice, 0, slice); };
+    exchange(
+        r, on,
+        [&](std::int64_t k) {
+          return message{values + k * slice, length(k)};
+        },
+        [&](std::int64_t k) {
+          return message{others + k * slice, length(own)};
+        });
+    add_in_order(
+        on, length(own), [&](std::int64_t k) { return k == own ? values + own * slice : others + k * slice; },
+        values + own * slice);
+    exchange(
+        r, on,
+        [&](std::int64_t) {
+          return message{values + own * slice, length(own)};
+        },
+        [&](std::int64_t k) {
+          return message{values + k * slice, length(k)};
+        });
   }
 
   /// Waits for the replica's work. Throws backend_error for what has failed in it or in NCCL, on any replica: then the
@@ -186,10 +217,75 @@ class collective {
   }
 
  private:
+  /// Where sums run. Their kernels are few and small, and others wait for them: they go first.
+  struct side {
+    explicit side(int device) : on(device, urgency::high), begin(device), end(device) {}
+
+    stream on;
+    event begin, end;
+    bool under_way = false;
+  };
+
   void refuse_after_abort() const {
     if (aborted_.load())
       throw backend_error("NCCL", "replicas that all take part", "communicators that were closed after one had failed",
                           "make a new trainer");
+  }
+
+  /// Values that one replica sends to another, or gets from it.
+  struct message {
+    float* values;
+    std::int64_t size;
+  };
+
+  /// Values of which all replicas' are gathered: 64 KiB of each travel in less time than it takes to start an exchange.
+  static constexpr std::int64_t most_gathered = std::int64_t{1} << 14U;
+
+  [[nodiscard]] std::int64_t ranks() const noexcept { return static_cast<std::int64_t>(size_); }
+
+  /// Each replica's slice of n values; the last one's may be shorter. It begins where NCCL's copies are fast.
+  [[nodiscard]] std::int64_t slice_of(std::int64_t n) const noexcept {
+    constexpr std::int64_t unit = 256;
+    return (n + ranks() * unit - 1) / (ranks() * unit) * unit;
+  }
+
+  /// Where sums run, behind what `c` has been given.
+  [[nodiscard]] side& begin_sum(std::size_t r, context& c) {
+    refuse_after_abort();
+    side& sums = *sums_[r];
+    check(cudaEventRecord(sums.begin.get(), c.stream()), "the begin of a sum over devices (cudaEventRecord)");
+    check(cudaStreamWaitEvent(sums.on.get(), sums.begin.get(), 0), "a sum over devices (cudaStreamWaitEvent)");
+    sums.under_way = true;
+    return sums;
+  }
+
+  /// Sends to_send(k) to each other replica k, and gets to_get(k) from it, all at once.
+  template <class ToSend, class ToGet>
+  void exchange(std::size_t r, cudaStream_t on, const ToSend& to_send, const ToGet& to_get) {
+    ncclComm_t const c = communicators_[r];
+    ncclResult_t status = ncclGroupStart();
+    for (int k = 0; k < static_cast<int>(size_); ++k) {
+      if (k == static_cast<int>(r)) continue;
+      const message away = to_send(k);
+      const message here = to_get(k);
+      if (status == ncclSuccess && away.size > 0)
+        status = ncclSend(away.values, static_cast<std::size_t>(away.size), ncclFloat, k, c, on);
+      if (status == ncclSuccess && here.size > 0)
+        status = ncclRecv(here.values, static_cast<std::size_t>(here.size), ncclFloat, k, c, on);
+    }
+    const ncclResult_t started = ncclGroupEnd();
+    check(status, "an exchange between devices (ncclSend, ncclRecv)", c);
+    check(started, "an exchange between devices to start (ncclGroupEnd)", c);
+  }
+
+  /// to = tree_sum of the n values at part(0), part(1), ... of all replicas.
+  template <class Part>
+  void add_in_order(cudaStream_t on, std::int64_t n, const Part& part, float* to) const {
+    with_divisor<N>(size_, [&]<std::size_t Ranks>(std::integral_constant<std::size_t, Ranks>) {
+      std::array<const float*, Ranks> parts{};
+      for (std::size_t k = 0; k < Ranks; ++k) parts[k] = part(static_cast<std::int64_t>(k));
+      reduce_and_update(on, 0, n, parts, to, std::array<float*, 0>{}, assign_rule{});
+    });
   }
 
   /// True on all replicas when all say so. Waits for all.
@@ -202,23 +298,14 @@ class collective {
     return all;
   }
 
-  /// Where sums run. Their kernels are few and small, and others wait for them: they go first.
-  struct side {
-    explicit side(int device) : on(device, urgency::high), begin(device), end(device) {}
-
-    stream on;
-    event begin, end;
-    bool under_way = false;
-  };
-
   std::mutex mutex_;
   ncclUniqueId id_{};
   bool has_id_ = false;
   std::atomic<bool> aborted_{false};
   std::array<ncclComm_t, N> communicators_{};
   std::array<std::thread, N> closing_;
-  std::array<buffer<float>, N> gathered_;
-  std::array<void*, N> registered_{};  ///< what NCCL knows the shared memory by
+  std::array<buffer<float>, N> others_;  ///< what the others send of ordered sums
+  std::array<void*, N> registered_{};    ///< what NCCL knows the shared memory by
   std::array<bool, N> agreed_{};
   std::optional<std::barrier<>> meeting_;
   std::size_t size_ = N;  ///< replicas that take part

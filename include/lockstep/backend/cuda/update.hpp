@@ -140,14 +140,22 @@ __global__ void __launch_bounds__(Threads)
 /// what it has `loaded()` in a thread, is called as rule(float g, float& parameter, float& state0, ...) with States
 /// states. It is trivially copyable, and what is called of it is LOCKSTEP_HOST_DEVICE.
 template <std::size_t N, std::size_t States, class Rule>
-void reduce_and_update(context& c, std::int64_t first, std::int64_t last, const std::array<const float*, N>& gradients,
-                       float* parameters, const std::array<float*, States>& states, const Rule& rule) {
+void reduce_and_update(cudaStream_t on, std::int64_t first, std::int64_t last,
+                       const std::array<const float*, N>& gradients, float* parameters,
+                       const std::array<float*, States>& states, const Rule& rule) {
   static_assert(std::is_trivially_copyable_v<Rule>, "lockstep: cuda: a rule is copied to the device");
   constexpr int elements = 4;
   if (first >= last) return;
-  launch(c, "an update", reduce_and_update_kernel<block_threads, elements, N, States, Rule>,
+  launch(on, "an update", reduce_and_update_kernel<block_threads, elements, N, States, Rule>,
          blocks_for(last - first, std::int64_t{elements} * block_threads), block_threads, first, last, gradients,
          parameters, states, rule);
+}
+
+/// The same on the context's stream.
+template <std::size_t N, std::size_t States, class Rule>
+void reduce_and_update(context& c, std::int64_t first, std::int64_t last, const std::array<const float*, N>& gradients,
+                       float* parameters, const std::array<float*, States>& states, const Rule& rule) {
+  reduce_and_update(c.stream(), first, last, gradients, parameters, states, rule);
 }
 
 }  // namespace lockstep::cuda_backend
