@@ -8,6 +8,7 @@
 #include <lockstep/backend/cuda/cublaslt.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
 #include <lockstep/backend/cuda/masked_gradient.hpp>
+#include <lockstep/backend/cuda/narrow_backward.hpp>
 #include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/geometry.hpp>
 
@@ -27,7 +28,7 @@ class linear_runner {
     // Behind a relu the bias comes with it in one pass, see bias.hpp.
     forward_ = product({.m = g.out, .n = samples, .k = g.in, .transpose_a = true}, matmul_epilogue::add_vector,
                        g.bias && !g.relu);
-    if (g.parameter_gradient)
+    if (g.parameter_gradient && !backward_in_one_pass())
       weight_gradient_ = product({.m = g.in, .n = g.out, .k = samples, .transpose_b = true}, matmul_epilogue::sums_of_b,
                                  g.bias && g.in * g.out * samples <= most_for_both);
     if (g.input_gradient && !masks_in_one_pass()) input_gradient_ = matmul(c, {.m = g.in, .n = samples, .k = g.out});
@@ -53,6 +54,10 @@ class linear_runner {
   /// may be x.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) const {
+    if (backward_in_one_pass()) {
+      if (g_.bias) column_sums(c, samples_, g_.out, dy, db, accumulate);
+      return narrow_backward(c, samples_, g_.in, g_.out, dy, w, x, dx, dw, accumulate);
+    }
     if (g_.parameter_gradient) {
       if (g_.bias && !gives_both_gradients()) column_sums(c, samples_, g_.out, dy, db, accumulate);
       backward_parameters(c, x, dy, dw, db, accumulate);
@@ -64,6 +69,8 @@ class linear_runner {
   /// Multiplications up to which both gradients come of one product: beyond, a launch saved is nothing beside it, and
   /// the sums in its epilogue have been seen to slow it down (github.com/NVIDIA/CUDALibrarySamples/issues/90).
   static constexpr std::int64_t most_for_both = std::int64_t{1} << 26U;
+
+  [[nodiscard]] bool backward_in_one_pass() const noexcept { return takes_narrow_backward(g_, samples_); }
 
   [[nodiscard]] bool gives_both_gradients() const noexcept {
     return weight_gradient_.epilogue() != matmul_epilogue::none;
