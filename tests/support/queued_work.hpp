@@ -186,8 +186,9 @@ class mirrored {
   void send(context& c) {
     c.submit([from = host_.get(), to = get()] { std::memcpy(to_host(to), from, sizeof(T)); });
   }
-  void fetch(context& c) {
-    c.submit([from = get(), to = host_.get()] { std::memcpy(to, to_host(from), sizeof(T)); });
+  void fetch(context& c) { fetch_from(c, get()); }
+  void fetch_from(context& c, const T* from) {
+    c.submit([from, to = host_.get()] { std::memcpy(to, to_host(from), sizeof(T)); });
   }
 
  private:
@@ -201,6 +202,7 @@ class packet {
   packet(context& c, std::int64_t size) : host_(size), device_(c, size) {}
 
   [[nodiscard]] std::byte* host() noexcept { return host_.data(); }
+  [[nodiscard]] std::byte* get() noexcept { return device_.data(); }
   [[nodiscard]] const std::byte* get() const noexcept { return device_.data(); }
   void send(context& c, std::int64_t n) {
     c.submit([from = host_.data(), to = device_.data(), n] { std::copy_n(from, n, to_host(to)); });

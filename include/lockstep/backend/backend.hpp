@@ -48,7 +48,8 @@ struct cpu;
 /// And of memory and order:
 /// - `allocate<T>(c, n)`: a `buffer<T>` of n zeros. `copy_in`, `copy_out`: from and to the host; `copy`, `clear`.
 /// - `mirrored<T>`: one T on both sides, T{} at first; `send` brings host() to get(), `fetch` the other way. Work that
-///   comes behind a `send` sees the value of then, even when host() is changed afterwards.
+///   comes behind a `send` sees the value of then, even when host() is changed afterwards. Unless the host reads the
+///   backend's memory, `fetch_from(c, p)` brings another T of that memory to host().
 /// - `packet(c, n)`, unless the host reads the backend's memory: n bytes on both sides; `send(c, k)` brings the first k
 ///   of host() to get(), whose values then are not to change until the work is done. `host_reads(p)`: whether the host
 ///   can read what lies at p.

@@ -229,8 +229,14 @@ class replica {
     stage_.send(context());
     const auto part_of = [&](int i) { return shard_of(samples, all, first + i); };
     const std::int64_t begin = part_of(0).first;
-    double* losses = losses_.get()->data();
-    B::clear(context(), Leaves, losses);
+    loss_sums* sums = nullptr;
+    if constexpr (B::host_memory) {
+      sums = losses_.get();
+      B::clear(context(), Leaves, sums->data());
+    } else {
+      sums = stage_.sums();
+    }
+    double* const losses = sums->data();
     tree_.sum(
         context(), gradients.data(),
         [&](int i, value* to, bool accumulate) {
@@ -243,7 +249,7 @@ class replica {
               replica_observer<Model, B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
         },
         [&](int i) { return executor.in_one_piece(part_of(i).count); }, add);
-    losses_.fetch(context());
+    if constexpr (!B::host_memory) losses_.fetch_from(context(), sums);
   }
 
   /// The sum of the losses of each leaf, once the work of `train` is done.
@@ -263,10 +269,11 @@ class replica {
   }
 
   using target = typename target_of<loss_type, value>::type;
+  using loss_sums = std::array<double, static_cast<std::size_t>(Leaves)>;
 
   gradient_tree<B, Leaves> tree_;
-  typename B::template mirrored<std::array<double, static_cast<std::size_t>(Leaves)>> losses_;
-  shard_stage<B, value, target> stage_;
+  typename B::template mirrored<loss_sums> losses_;
+  shard_stage<B, value, target, Leaves> stage_;
   std::vector<value> outputs_;  ///< a copy for the host, of an evaluation
 };
 

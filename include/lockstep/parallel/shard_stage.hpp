@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -44,12 +45,12 @@ struct packet_of<B> {
   using type = typename B::packet;
 };
 
-/// What a replica's work reads of a batch: its shard, and the values of the step.
+/// What a replica's work reads of a batch: its shard, and the values of the step; and `Sums` sums that begin with zero.
 ///
 /// For a backend with memory of its own, small parts are put together in one packet when they are prepared, which the
 /// work then sends: a step that is replayed makes no call for them. Larger ones, and images that lie in a device's
 /// memory, are copied by themselves, from where they lie.
-template <class B, class Value, class Target>
+template <class B, class Value, class Target, int Sums>
 class shard_stage {
   using context = typename B::context;
 
@@ -103,6 +104,10 @@ class shard_stage {
     else
       return reinterpret_cast<const step_values*>(packet_.get());
   }
+  /// For a backend with memory of its own: zeros behind `send`, which come with the values.
+  [[nodiscard]] std::array<double, static_cast<std::size_t>(Sums)>* sums() {
+    return reinterpret_cast<std::array<double, static_cast<std::size_t>(Sums)>*>(packet_.get() + sums_at);
+  }
   [[nodiscard]] const Value* images() const { return images_; }
   [[nodiscard]] const Target* targets() const { return targets_; }
 
@@ -114,7 +119,8 @@ class shard_stage {
 
  private:
   static constexpr std::int64_t rounded(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
-  static constexpr std::int64_t values_end = rounded(sizeof(step_values));
+  static constexpr std::int64_t sums_at = (sizeof(step_values) + sizeof(double) - 1) / sizeof(double) * sizeof(double);
+  static constexpr std::int64_t values_end = rounded(sums_at + Sums * std::int64_t{sizeof(double)});
   /// Bytes that the host copies in about the time of a call to copy them.
   static constexpr std::int64_t most_packed = std::int64_t{64} << 10U;
 

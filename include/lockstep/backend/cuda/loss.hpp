@@ -15,12 +15,21 @@ namespace lockstep::cuda_backend {
 /// Blocks of a loss kernel at most: the sum over rows then has an order that does not depend on the device.
 inline constexpr std::int64_t most_loss_blocks = 1024;
 
-/// The rows of a softmax cross entropy, Team threads a row; every block leaves the sum of its rows' losses. `now` is
-/// read when there is a `dlogits`. Host counterpart: host::softmax_cross_entropy.
+/// The first thread of each block leaves what it has summed up in `sums`; one that is alone adds it to *sum.
+inline __device__ void leave_sum(double total, double* sums, double* sum) {
+  if (threadIdx.x != 0) return;
+  if (gridDim.x == 1)
+    *sum += total;
+  else
+    sums[blockIdx.x] = total;
+}
+
+/// The rows of a softmax cross entropy, Team threads a row, and `leave_sum` of their losses. `now` is read when there
+/// is a `dlogits`. Host counterpart: host::softmax_cross_entropy.
 template <int Threads, int Team>
 __global__ void __launch_bounds__(Threads)
     cross_entropy_kernel(std::int64_t rows, cross_entropy_arguments a, const float* logits, const std::int64_t* targets,
-                         float* dlogits, const step_values* now, double* sums) {
+                         float* dlogits, const step_values* now, double* sums, double* sum) {
   constexpr int teams = Threads / Team;
   __shared__ team_sums<Threads, Team> shared;
   const int lane = static_cast<int>(threadIdx.x) % Team;
@@ -51,10 +60,10 @@ __global__ void __launch_bounds__(Threads)
     float top = -INFINITY;
     for (std::int64_t k = lane; k < classes; k += Team) top = z[k] > top ? z[k] : top;
     top = shared.largest(top);
-    double sum = 0;
-    for (std::int64_t k = lane; k < classes; k += Team) sum += double{expf(z[k] - top)};
-    sum = shared.sum(sum);
-    const double log_sum = double{top} + log(sum);
+    double exponentials = 0;
+    for (std::int64_t k = lane; k < classes; k += Team) exponentials += double{expf(z[k] - top)};
+    exponentials = shared.sum(exponentials);
+    const double log_sum = double{top} + log(exponentials);
     const double target_weight = weight(target);
     double loss = sharp * target_weight * (log_sum - double{z[target]});
     if (smoothed) {
@@ -65,18 +74,16 @@ __global__ void __launch_bounds__(Threads)
     total += loss;
     if (out == nullptr) continue;
     // d/dz_c of sum_k q_k (log_sum - z_k), with q the smoothed and weighted target: p_c * sum(q) - q_c.
-    const double inverse = (sharp * target_weight + smooth * weight_sum) * scale / sum;
+    const double inverse = (sharp * target_weight + smooth * weight_sum) * scale / exponentials;
     for (std::int64_t k = lane; k < classes; k += Team) {
       const double q = (k == target ? sharp * target_weight : 0.0) + (smoothed ? smooth * weight(k) : 0.0);
       out[k] = static_cast<float>(double{expf(z[k] - top)} * inverse - q * scale);
     }
   }
-  total = shared.sum_of_teams(total);
-  if (threadIdx.x == 0) sums[blockIdx.x] = total;
+  leave_sum(shared.sum_of_teams(total), sums, sum);
 }
 
-/// Every block leaves the sum of its elements' squared differences in `sums`; a block that is alone adds it to *sum.
-/// `now` is read when there is a `dy`.
+/// Squared differences, and `leave_sum` of them. `now` is read when there is a `dy`.
 template <int Threads>
 __global__ void __launch_bounds__(Threads)
     squared_error_kernel(std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
@@ -90,12 +97,15 @@ __global__ void __launch_bounds__(Threads)
     total += double{difference} * double{difference};
     if (dy != nullptr) dy[i] = factor * difference;
   }
-  total = shared.sum(total);
-  if (threadIdx.x != 0) return;
-  if (gridDim.x == 1)
-    *sum += total;
-  else
-    sums[blockIdx.x] = total;
+  leave_sum(shared.sum(total), sums, sum);
+}
+
+/// Enqueues f(where the blocks leave their sums, of which one that is alone needs none), and the sum of these.
+template <class F>
+void launch_loss(context& c, std::string_view what, std::int64_t blocks, double* sum, const F& f) {
+  auto* sums = blocks == 1 ? nullptr : static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
+  f(sums);
+  if (blocks > 1) add_sum(c, what, blocks, sums, sum);
 }
 
 /// *sum += the losses of `rows` rows, and dlogits = their gradient times now->scale unless dlogits is null: as
@@ -106,13 +116,21 @@ inline void softmax_cross_entropy(context& c, std::int64_t rows, const cross_ent
   if (rows == 0) return;
   constexpr std::string_view what = "a softmax cross entropy";
   constexpr int warp = 32;
-  const bool narrow = a.classes <= 1024;
-  const std::int64_t blocks = blocks_for(rows, narrow ? block_threads / warp : 1, most_loss_blocks);
-  auto* sums = static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
-  launch(c, what,
-         narrow ? cross_entropy_kernel<block_threads, warp> : cross_entropy_kernel<block_threads, block_threads>,
-         blocks, block_threads, rows, a, logits, targets, dlogits, now, sums);
-  add_sum(c, what, blocks, sums, sum);
+  const auto run = [&](auto* kernel, int threads, std::int64_t blocks) {
+    launch_loss(c, what, blocks, sum, [&](double* sums) {
+      launch(c, what, kernel, blocks, threads, rows, a, logits, targets, dlogits, now, sums, sum);
+    });
+  };
+  // So few rows take a large block less time than a second kernel would, for the sum over several blocks.
+  constexpr int large_block = 1024;
+  constexpr std::int64_t few_rows = 2 * large_block / warp;
+  if (a.classes > 1024)
+    run(cross_entropy_kernel<block_threads, block_threads>, block_threads, blocks_for(rows, 1, most_loss_blocks));
+  else if (rows <= few_rows)
+    run(cross_entropy_kernel<large_block, warp>, large_block, 1);
+  else
+    run(cross_entropy_kernel<block_threads, warp>, block_threads,
+        blocks_for(rows, block_threads / warp, most_loss_blocks));
 }
 
 /// *sum += the sum of (y - t)^2 over n elements, and dy = 2 (y - t) now->scale unless dy is null: as
@@ -122,9 +140,9 @@ inline void squared_error(context& c, std::int64_t n, const float* y, const floa
   if (n == 0) return;
   constexpr std::string_view what = "a squared error";
   const std::int64_t blocks = blocks_for(n, std::int64_t{4} * block_threads, most_loss_blocks);
-  auto* sums = blocks == 1 ? nullptr : static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
-  launch(c, what, squared_error_kernel<block_threads>, blocks, block_threads, n, y, t, dy, now, sums, sum);
-  if (blocks > 1) add_sum(c, what, blocks, sums, sum);
+  launch_loss(c, what, blocks, sum, [&](double* sums) {
+    launch(c, what, squared_error_kernel<block_threads>, blocks, block_threads, n, y, t, dy, now, sums, sum);
+  });
 }
 
 }  // namespace lockstep::cuda_backend

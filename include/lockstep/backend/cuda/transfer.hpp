@@ -68,7 +68,9 @@ class mirrored {
   /// From the host to the device.
   void send(context& c) { move(c, host_value_.get(), device_value_.data()); }
   /// From the device to the host.
-  void fetch(context& c) { move(c, device_value_.data(), host_value_.get()); }
+  void fetch(context& c) { fetch_from(c, device_value_.data()); }
+  /// The same from elsewhere on the device.
+  void fetch_from(context& c, const T* from) { move(c, from, host_value_.get()); }
 
  private:
   void move(context& c, const T* from, T* to) {
@@ -91,6 +93,7 @@ class packet {
   packet(context& c, std::int64_t size) : host_(c.device(), size), device_(allocate<std::byte>(c, size)) {}
 
   [[nodiscard]] std::byte* host() noexcept { return host_.get(); }
+  [[nodiscard]] std::byte* get() noexcept { return device_.data(); }
   [[nodiscard]] const std::byte* get() const noexcept { return device_.data(); }
 
   /// The first n bytes.
