@@ -19,6 +19,7 @@
 #include <lockstep/parallel/inference.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/train_step.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep {
@@ -108,7 +109,7 @@ class data_parallel {
         "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
     const batch own{images.data_handle(), targets, images.extent(0)};
-    return engine_.step(own, detail::agree(engine_, detail::rank_call::step, own, denominator));
+    return detail::train_step(engine_, own, detail::agree(engine_, detail::rank_call::step, own, denominator));
   }
 
   /// From now on skips a layer that is inside `skippable`, or runs it again: it then hands on what arrives, in every
@@ -137,7 +138,8 @@ class data_parallel {
                   "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
     const batch own{images.data_handle(), targets, images.extent(0)};
-    return engine_.accumulate(own, detail::agree(engine_, detail::rank_call::accumulate, own, denominator));
+    return detail::accumulate_step(engine_, own,
+                                   detail::agree(engine_, detail::rank_call::accumulate, own, denominator));
   }
 
   /// Of a rank that has no more batches: takes part in the steps of those that have, with empty batches, until every
@@ -151,9 +153,9 @@ class data_parallel {
       const detail::batch_terms terms = detail::agree(engine_, detail::rank_call::join, none, {});
       if (terms.all_joined) return;
       if (terms.steps)
-        engine_.step(none, terms);
+        detail::train_step(engine_, none, terms);
       else
-        engine_.accumulate(none, terms);
+        detail::accumulate_step(engine_, none, terms);
     }
   }
 

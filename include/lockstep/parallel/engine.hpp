@@ -17,7 +17,6 @@
 #include <lockstep/parallel/batch.hpp>
 #include <lockstep/parallel/bucket_walk.hpp>
 #include <lockstep/parallel/entrance.hpp>
-#include <lockstep/parallel/find_non_finite.hpp>
 #include <lockstep/parallel/home.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/policies.hpp>
@@ -37,8 +36,8 @@
 
 namespace lockstep::detail {
 
-/// What data_parallel is made of: the replicas, what they share, and the course of a step. Members are open to
-/// data_parallel, which is all that holds one.
+/// What data_parallel is made of: the replicas, what they share, and the course of a pass over a batch. Members are
+/// open to data_parallel, which is all that holds one, and to what is said of it in other files.
 template <class Model, int N, class... Policies>
 struct trainer_engine {
   using kinds = policies<Policies...>;
@@ -148,68 +147,12 @@ struct trainer_engine {
     return buffers;
   }
 
-  template <class Target>
-  double step(const batch<Target>& own, const batch_terms& terms) {
-    const bool measured =
-        options.max_norm < std::numeric_limits<double>::infinity() || options.non_finite != non_finite::ignore;
-    const bool finite_only = options.non_finite != non_finite::ignore;
-    const bool sum_first = has_ranks || measured || pending;
-    if (sum_first) prepare_sums();
-    const auto finish = [&](std::size_t r, const auto& meet) {
-      if (!homes.combine(r, replicas, meet)) return;
-      auto& c = replicas[r]->context();
-      auto& [front, parameters, update] = homes.of(r);
-      const std::size_t slice = homes.slice(r);
-      if (!sum_first)
-        return homes.with_sources(r, c, replicas[r]->gradients.data(), gradient_buffers(), [&](const auto& gradients) {
-          update.fused(slice, c, gradients, parameters.data(), optimizer, steps, skips.active());
-        });
-      const auto reduce = [&] {
-        if constexpr (!has_ranks) reduce_home(r, true);
-      };
-      if (measured) {
-        if (!meet([&] { reduce(), update.measure(slice, c); })) return;
-        update.judge(slice, c, options.max_norm);
-      } else {
-        reduce();
-      }
-      update.apply(slice, c, parameters.data(), optimizer, steps, skips.active(), measured, finite_only);
-    };
-    const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(pending) << 1U;
-    const double result = train<true>(own, terms, finish, sum_first, 1 | variant << 1U);
-    const bool accumulated = pending;
-    drop_pending();
-    summed = sum_first;
-    if (measured) norm = homes.front().update.terms(0).norm;
-    if (finite_only && homes.front().update.terms(0).finite == 0)
-      report_non_finite(*this, accumulated);
-    else
-      ++steps;
-    if constexpr (has_ranks)
-      if (options.verify_every > 0 && steps % options.verify_every == 0) verify();
-    return result;
-  }
-
   void prepare_sums() {
     homes.each([](home_type& home) { home.update.prepare_sums(*home.front); });
   }
   void reduce_home(std::size_t r, bool complete) {
     homes.reduce(r, replicas[r]->context(), replicas[r]->gradients.data(), gradient_buffers(), plan.trainable_count,
                  pending, complete);
-  }
-
-  template <class Target>
-  double accumulate(const batch<Target>& own, const batch_terms& terms) {
-    prepare_sums();
-    const auto finish = [&](std::size_t r, const auto& meet) {
-      if (homes.combine(r, replicas, meet)) reduce_home(r, false);
-    };
-    const double result = train<false>(own, terms, finish, true, static_cast<std::uint64_t>(pending) << 1U);
-    pending = true;
-    pending_samples += terms.samples;
-    skips.keep();
-    summed = true;
-    return result;
   }
 
   /// Forward, loss and backward on all replicas, with the reduction over ranks and homes when the gradients are

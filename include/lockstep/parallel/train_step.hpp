@@ -1,0 +1,78 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include <lockstep/parallel/find_non_finite.hpp>
+#include <lockstep/parallel/ranks.hpp>
+#include <lockstep/parallel/trainer_options.hpp>
+
+/// \file
+/// What an engine's passes over a batch are for: a step of the optimizer, or gradients that a later step adds to its
+/// own.
+
+namespace lockstep::detail {
+
+/// Forward, loss and backward of an engine's part of a batch, and the update with all gradients since the last one.
+/// Returns the loss.
+template <class Engine, class Batch>
+double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
+  const bool finite_only = e.options.non_finite != non_finite::ignore;
+  const bool measured = finite_only || e.options.max_norm < std::numeric_limits<double>::infinity();
+  const bool accumulated = e.pending;
+  const bool sum_first = Engine::has_ranks || measured || accumulated;
+  if (sum_first) e.prepare_sums();
+  const auto finish = [&](std::size_t r, const auto& meet) {
+    if (!e.homes.combine(r, e.replicas, meet)) return;
+    auto& c = e.replicas[r]->context();
+    auto& [front, parameters, update] = e.homes.of(r);
+    const std::size_t slice = e.homes.slice(r);
+    if (!sum_first)
+      return e.homes.with_sources(
+          r, c, e.replicas[r]->gradients.data(), e.gradient_buffers(), [&](const auto& gradients) {
+            update.fused(slice, c, gradients, parameters.data(), e.optimizer, e.steps, e.skips.active());
+          });
+    const auto reduce = [&] {
+      if constexpr (!Engine::has_ranks) e.reduce_home(r, true);
+    };
+    if (measured) {
+      if (!meet([&] { reduce(), update.measure(slice, c); })) return;
+      update.judge(slice, c, e.options.max_norm);
+    } else {
+      reduce();
+    }
+    update.apply(slice, c, parameters.data(), e.optimizer, e.steps, e.skips.active(), measured, finite_only);
+  };
+  const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(accumulated) << 1U;
+  const double loss = e.template train<true>(own, terms, finish, sum_first, 1 | variant << 1U);
+  e.drop_pending();
+  e.summed = sum_first;
+  if (measured) e.norm = e.homes.front().update.terms(0).norm;
+  if (finite_only && e.homes.front().update.terms(0).finite == 0)
+    report_non_finite(e, accumulated);
+  else
+    ++e.steps;
+  if constexpr (Engine::has_ranks)
+    if (e.options.verify_every > 0 && e.steps % e.options.verify_every == 0) e.verify();
+  return loss;
+}
+
+/// Forward, loss and backward of an engine's part of a batch, whose gradients the next step adds to its own. Returns
+/// the loss.
+template <class Engine, class Batch>
+double accumulate_step(Engine& e, const Batch& own, const batch_terms& terms) {
+  e.prepare_sums();
+  const auto finish = [&](std::size_t r, const auto& meet) {
+    if (e.homes.combine(r, e.replicas, meet)) e.reduce_home(r, false);
+  };
+  const double loss = e.template train<false>(own, terms, finish, true, static_cast<std::uint64_t>(e.pending) << 1U);
+  e.pending = true;
+  e.pending_samples += terms.samples;
+  e.skips.keep();
+  e.summed = true;
+  return loss;
+}
+
+}  // namespace lockstep::detail
