@@ -101,7 +101,8 @@ TEMPLATE_LIST_TEST_CASE("cross entropy with every option", "[loss]", backends) {
 // A backend may give a row to a group of threads, or several rows to one.
 TEMPLATE_LIST_TEST_CASE("cross entropy of many rows and of many classes", "[loss]", backends) {
   entered<TestType> e;
-  for (const auto& [rows, classes] : {std::pair<std::int64_t, std::int64_t>{3000, 10}, {700, 33}, {5, 2500}})
+  for (const auto& [rows, classes] :
+       {std::pair<std::int64_t, std::int64_t>{3000, 10}, {64, 10}, {65, 10}, {700, 33}, {5, 2500}})
     check_cross_entropy<TestType>(e.context, {.classes = classes, .label_smoothing = 0.1F}, 0.5,
                                   uniform(rows * classes, 1, -4, 4), targets(rows, classes, -100));
 }
