@@ -52,11 +52,10 @@ __global__ void __launch_bounds__(Threads)
   }
 #pragma unroll
   for (int s = 0; s < gradient_samples; ++s) {
-    if (s > last) return;
     float_packet<Width> masked;
 #pragma unroll
     for (int k = 0; k < Width; ++k) masked.values[k] = relu_gradient{}(values[s].values[k], sums[s][k]);
-    dx[begin + s * packets_in_row] = masked;
+    if (s <= last) dx[begin + s * packets_in_row] = masked;
   }
 }
 

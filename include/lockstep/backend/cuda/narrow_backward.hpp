@@ -72,21 +72,22 @@ __global__ void __launch_bounds__(Threads)
     for (int s = 0; s < ahead; ++s) values[s] = x[min(first + s, end - 1) * packets_in_row + column];
 #pragma unroll
     for (int s = 0; s < ahead; ++s) {
-      if (first + s >= end) break;
-      float_packet<Width> gradient{};
+      if (first + s < end) {
+        float_packet<Width> gradient{};
 #pragma unroll
-      for (int o = 0; o < Outputs; ++o) {
-        const float d = o < out ? dy[(first + s) * out + o] : 0.F;
+        for (int o = 0; o < Outputs; ++o) {
+          const float d = o < out ? dy[(first + s) * out + o] : 0.F;
 #pragma unroll
-        for (int k = 0; k < Width; ++k) {
-          gradient.values[k] = fmaf(d, weights[o].values[k], gradient.values[k]);
-          sums[o].values[k] = fmaf(d, values[s].values[k], sums[o].values[k]);
+          for (int k = 0; k < Width; ++k) {
+            gradient.values[k] = fmaf(d, weights[o].values[k], gradient.values[k]);
+            sums[o].values[k] = fmaf(d, values[s].values[k], sums[o].values[k]);
+          }
         }
-      }
-      float_packet<Width> masked;
+        float_packet<Width> masked;
 #pragma unroll
-      for (int k = 0; k < Width; ++k) masked.values[k] = relu_gradient{}(values[s].values[k], gradient.values[k]);
-      dx[(first + s) * packets_in_row + column] = masked;
+        for (int k = 0; k < Width; ++k) masked.values[k] = relu_gradient{}(values[s].values[k], gradient.values[k]);
+        dx[(first + s) * packets_in_row + column] = masked;
+      }
     }
   }
 #pragma unroll
