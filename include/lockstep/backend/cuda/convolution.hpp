@@ -101,10 +101,10 @@ class convolution_runner {
     const bool may = g_.bias && (g_.relu || forward_.algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
     if (!may) return false;
     std::vector<float> values(static_cast<std::size_t>(g_.out_channels), std::numeric_limits<float>::quiet_NaN());
-    if (product(c, x, w, values.data(), y, true) != CUDNN_STATUS_SUCCESS) return false;
-    copy<float>(c, g_.out_channels, y, values.data());
-    c.finish();
-    return std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+    const bool offered = product(c, x, w, values.data(), y, true) == CUDNN_STATUS_SUCCESS;
+    if (offered) copy<float>(c, g_.out_channels, y, values.data());
+    c.finish();  // which reads and writes `values`
+    return offered && std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
   }
 
   void backward_weights(context& c, const float* x, const float* dy, float* dw, bool accumulate) const {
