@@ -103,7 +103,7 @@ class convolution_runner {
     std::vector<float> values(static_cast<std::size_t>(g_.out_channels), std::numeric_limits<float>::quiet_NaN());
     const bool offered = product(c, x, w, values.data(), y, true) == CUDNN_STATUS_SUCCESS;
     if (offered) copy<float>(c, g_.out_channels, y, values.data());
-    c.finish();  // which reads and writes `values`
+    c.finish();  // the work reads and writes `values`
     return offered && std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
   }
 

@@ -149,15 +149,14 @@ class collective {
     side& sums = begin_sum(r, c);
     const cudaStream_t on = sums.on.get();
     float* const others = others_[r].data();
-    const bool gathers = n <= most_gathered;
-    const std::int64_t slice = gathers ? n : slice_of(n);
-    const auto own = static_cast<std::int64_t>(r);
-    if (gathers) {
+    if (n <= most_gathered) {
       check(ncclAllGather(values, others, static_cast<std::size_t>(n), ncclFloat, communicators_[r], on),
             "a gathering over devices to start (ncclAllGather)", communicators_[r]);
       return add_in_order(
           on, n, [&](std::int64_t k) { return others + k * n; }, values);
     }
+    const auto own = static_cast<std::int64_t>(r);
+    const std::int64_t slice = slice_of(n);
     const auto length = [&](std::int64_t k) { return std::clamp<std::int64_t>(n - k * slice, 0, slice); };
     exchange(
         r, on,
