@@ -21,6 +21,13 @@ inline floats wave_of(std::int64_t n, double step) {
   return all;
 }
 
+/// Numbers of either sign and a zero: what a relu's mask tells apart.
+inline floats around_zero(std::int64_t n) {
+  floats x = wave_of(n, 0.71);
+  x[static_cast<std::size_t>(n / 2)] = 0;
+  return x;
+}
+
 /// Elements on the device, `shift` of them behind an aligned address.
 class device_array {
  public:

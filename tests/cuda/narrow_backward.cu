@@ -17,13 +17,6 @@ namespace backend = ls::cuda_backend;
 
 namespace {
 
-/// Some zeros and negative numbers.
-floats behind_relu(std::int64_t n) {
-  floats x = wave_of(n, 0.71);
-  x[static_cast<std::size_t>(n / 2)] = 0;
-  return x;
-}
-
 /// How far the two gradients are from their definition, at most.
 struct distance {
   double input = 0;
@@ -67,7 +60,7 @@ TEST_CASE("both gradients of a narrow layer in one pass", "[narrow_backward]") {
         for (const std::int64_t shift : {0, 1})
           for (const bool accumulate : {false, true}) {
             CAPTURE(in, out, samples, shift, accumulate);
-            const floats x = behind_relu(samples * in);
+            const floats x = around_zero(samples * in);
             const floats dy = wave_of(samples * out, 0.37);
             const floats w = wave_of(out * in, 0.53);
             const floats before = accumulate ? wave_of(out * in, 0.91) : floats(w.size());
@@ -98,7 +91,7 @@ TEST_CASE("a layer with a large input takes both gradients in one pass, to the s
   STATIC_REQUIRE_FALSE(backend::takes_narrow_backward(large, samples - 1));
   backend::context c;
   const auto entered = c.enter();
-  const floats x = behind_relu(samples * large.in);
+  const floats x = around_zero(samples * large.in);
   const floats dy = wave_of(samples * large.out, 0.37);
   const floats w = wave_of(large.out * large.in, 0.53);
   ls::cuda::linear<large> layer(c, samples);
