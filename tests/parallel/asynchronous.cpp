@@ -286,80 +286,77 @@ TEST_CASE("replicas on devices of their own give up a step that takes too long",
   CHECK_THROWS_AS(trainer.step(batch<model>(x), t), ls::backend_error);
 }
 
-namespace {
-
-/// Two replicas on devices of their own, and what they are compared with: the replicas of one device.
-template <class Reduction, int OnOne>
-void check_buckets(bool ordered) {
-  using model = ls::model<ls::sequential<ls::linear<8>, ls::relu, ls::linear<4>, ls::frozen<ls::linear<3>>>,
-                          ls::input<4>, ls::mean_squared_error>;
-  using trainer_type = ls::data_parallel<model, 2, queued, Reduction, ls::bucket_bytes<64, 64>>;
-  constexpr auto buckets = ls::plan_buckets<ls::bucket_bytes<64, 64>>(model::plan<queued>, sizeof(float));
-  STATIC_REQUIRE(buckets.count == 2);
-  for (const ls::trainer_options& options : {ls::trainer_options{}, {.max_norm = 0.5}}) {
-    ls::trainer_options apart = options;
-    apart.devices = {0, 1};
-    trainer_type given(with_momentum, {}, apart);
-    ls::data_parallel<model, OnOne, Reduction> expected(with_momentum, {}, options);
-    // Two samples, then one, which leaves a replica without any.
-    for (const std::int64_t samples : {5, 5, 5, 1, 1, 1}) {
-      const auto x = draws<float>(5, samples * 4);
-      const auto t = draws<float>(6, samples * 3);
-      const int before = queued_detail::started_sums;
-      const int in_order = queued_detail::started_ordered_sums;
-      const int shared = queued_detail::started_shared_sums;
-      const int replays = queued_detail::replays;
-      CHECK(given.step(batch<model>(x), t) == expected.step(batch<model>(x), t));
-      const bool replayed = queued_detail::replays > replays;
-      const int wanted = replayed ? 0 : 2 * buckets.count;
-      CHECK(queued_detail::started_sums - before == wanted);
-      CHECK(queued_detail::started_ordered_sums - in_order == (ordered ? wanted : 0));
-      // Straight from where backward has written them, unless they have to be measured first.
-      const bool straight = options.max_norm > 1;
-      CHECK(queued_detail::started_shared_sums - shared == (straight ? wanted : 0));
-    }
-    CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
+TEST_CASE("parameters of an asynchronous backend are read and written in PyTorch's order", "[asynchronous]") {
+  ls::data_parallel<classifier, 2, queued> given(with_momentum);
+  ls::data_parallel<classifier, 2> expected(with_momentum);
+  for (auto&& each : expected.parameters()) {
+    const auto values = draws<float>(900, each.size());
+    each.assign(values);
+    given.parameters().at(each.name()).assign(values);
+    CHECK(given.parameters().at(each.name()).values() == values);
   }
-  CHECK(queued_detail::held_collectives == 0);
+  const auto x = draws<float>(1, 9 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 9, 5);
+  CHECK(given.step(batch<classifier>(x), targets) == expected.step(batch<classifier>(x), targets));
+  const auto a = given.forward(batch<classifier>(x));
+  const auto b = expected.forward(batch<classifier>(x));
+  CHECK(same_bits(std::vector<float>(a.begin(), a.end()), std::vector<float>(b.begin(), b.end())));
+  const auto e = given.evaluate(batch<classifier>(x), targets);
+  const auto f = expected.evaluate(batch<classifier>(x), targets);
+  CHECK(e.loss_sum == f.loss_sum);
+  CHECK(e.correct == f.correct);
 }
 
-}  // namespace
-
-TEST_CASE("gradients leave a device bucket by bucket, and each bucket once in a step", "[asynchronous]") {
-  check_buckets<ls::reduce::automatic, 2>(false);
+TEST_CASE("frozen layers, few samples and a regression on an asynchronous backend", "[asynchronous]") {
+  ls::data_parallel<regression, 4, queued> given(with_momentum);
+  ls::data_parallel<regression, 4> expected(with_momentum);
+  for (const std::int64_t samples : {2, 9, 2, 2, 1, 1, 9, 9}) {
+    const auto x = draws<float>(3, samples * 4);
+    const auto t = draws<float>(4, samples * 3);
+    CHECK(given.step(batch<regression>(x), t) == expected.step(batch<regression>(x), t));
+  }
+  CHECK(same_bits(all_values(given.parameters()), all_values(expected.parameters())));
 }
 
-TEST_CASE("gradients that are added in order leave a device bucket by bucket too", "[asynchronous]") {
-  check_buckets<ls::reduce::reproducible, 1>(true);
-  check_buckets<ls::reduce::reproducible, 4>(true);
-}
+TEST_CASE("a step whose gradients are not finite is skipped where its work is done", "[asynchronous]") {
+  ls::data_parallel<regression, 2, queued> trainer(with_momentum, {}, {.non_finite = ls::non_finite::skip});
+  std::vector<ls::non_finite_report> reports;
+  const auto x = draws<float>(3, 6 * 4);
+  const auto t = draws<float>(4, 6 * 3);
+  for (int i = 0; i < 3; ++i) trainer.step(batch<regression>(x), t);
+  const auto before = all_values(trainer.parameters());
+  auto broken = t;
+  broken.back() = std::numeric_limits<float>::infinity();
+  trainer.step(batch<regression>(x), broken);
+  CHECK(same_bits(all_values(trainer.parameters()), before));
+  CHECK(trainer.steps() == 3);
+  CHECK_FALSE(std::isfinite(trainer.gradient_norm()));
+  trainer.step(batch<regression>(x), t);
+  CHECK(trainer.steps() == 4);
+  CHECK_FALSE(same_bits(all_values(trainer.parameters()), before));
 
-namespace {
-
-/// The replica that a step is said to have failed on, whose last sample has an infinite loss; behind a pass whose
-/// gradients it adds up with, when `accumulated`.
-template <class Reduction>
-int replica_not_finite(bool accumulated) {
-  ls::data_parallel<regression, 2, queued, Reduction> trainer(with_momentum, {},
-                                                              {.devices = {0, 1}, .non_finite = ls::non_finite::stop});
-  const auto x = draws<float>(1, 8 * regression::input_dims.size());
-  auto t = draws<float>(2, 8 * regression::output_dims.size());
-  if (accumulated) trainer.accumulate(batch<regression>(x), t);
-  t.back() = std::numeric_limits<float>::infinity();
+  ls::data_parallel<regression, 2, queued> stopping({}, {}, {.non_finite = ls::non_finite::stop});
   try {
-    trainer.step(batch<regression>(x), t);
+    stopping.step(batch<regression>(x), broken);
+    FAIL("a step with infinite gradients went through");
   } catch (const ls::non_finite_error& e) {
-    return e.report().replica;
+    CHECK(e.report().replica == 1);
+    CHECK(e.report().parameter == "0.bias");
   }
-  return -2;
 }
 
-}  // namespace
-
-TEST_CASE("what is not finite is found on the replica that has it", "[asynchronous]") {
-  CHECK(replica_not_finite<ls::reduce::automatic>(false) == 1);
-  CHECK(replica_not_finite<ls::reduce::automatic>(true) == 1);
-  CHECK(replica_not_finite<ls::reduce::reproducible>(false) == 1);
-  // Here the sum over the devices has taken the place of each one's own.
-  CHECK(replica_not_finite<ls::reduce::reproducible>(true) == -1);
+TEST_CASE("a recorded timeline of an asynchronous backend holds every layer", "[asynchronous]") {
+  ls::data_parallel<classifier, 2, queued> trainer;
+  ls::timeline spans(2, 1000);
+  const auto x = draws<float>(1, 8 * classifier::input_dims.size());
+  const auto targets = class_draws(2, 8, 5);
+  for (int i = 0; i < 3; ++i) trainer.step(batch<classifier>(x), targets);
+  trainer.record(&spans);
+  trainer.step(batch<classifier>(x), targets);
+  trainer.record(nullptr);
+  for (int r = 0; r < 2; ++r) {
+    int forward = 0;
+    for (const auto& span : spans.events(r)) forward += span.what == ls::activity::forward ? 1 : 0;
+    CHECK(forward >= 6);
+  }
 }
