@@ -10,5 +10,7 @@ namespace lockstep_test {
 /// The backends under test. A program that tests others puts a folder with a `backend/backends.hpp` of its own before
 /// this one.
 using backends = std::tuple<lockstep::cpu>;
+/// The same, and those that differ from one of them in what a pass computes in.
+using pass_backends = backends;
 
 }  // namespace lockstep_test

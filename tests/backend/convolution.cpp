@@ -16,7 +16,7 @@ void check_all() {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("convolution with kernels of 1, 3 and 5", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("convolution with kernels of 1, 3 and 5", "[convolution]", pass_backends) {
   check_all<TestType,
             ls::convolution_geometry{.in_channels = 1,
                                      .in = {6, 5},
@@ -58,7 +58,7 @@ TEMPLATE_LIST_TEST_CASE("convolution with kernels of 1, 3 and 5", "[convolution]
                                      .dilation = {1}}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("convolution with windows that are not square", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("convolution with windows that are not square", "[convolution]", pass_backends) {
   check_all<TestType,
             ls::convolution_geometry{.in_channels = 5,
                                      .in = {7, 9},
@@ -93,7 +93,7 @@ TEMPLATE_LIST_TEST_CASE("convolution with windows that are not square", "[convol
                                      .dilation = {1}}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("convolution in groups", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("convolution in groups", "[convolution]", pass_backends) {
   check_all<TestType,
             ls::convolution_geometry{.in_channels = 8,
                                      .in = {6},
@@ -124,7 +124,7 @@ TEMPLATE_LIST_TEST_CASE("convolution in groups", "[convolution]", backends) {
 }
 
 // A backend may have code of its own for pictures of few channels: several rows and blocks of channels at once.
-TEMPLATE_LIST_TEST_CASE("convolution of few channels into many", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("convolution of few channels into many", "[convolution]", pass_backends) {
   check_all<TestType,
             ls::convolution_geometry{.in_channels = 3,
                                      .in = {14, 12},
@@ -156,7 +156,7 @@ TEMPLATE_LIST_TEST_CASE("convolution of few channels into many", "[convolution]"
 
 // Where the kernel has three rows, output rows may be made in pairs: an odd number of them, one alone, several
 // strips of pairs, taps that do not come in threes, no padding and much of it.
-TEMPLATE_LIST_TEST_CASE("convolution of few channels by kernels of three rows", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("convolution of few channels by kernels of three rows", "[convolution]", pass_backends) {
   check_all<TestType,
             ls::convolution_geometry{.in_channels = 3,
                                      .in = {9, 20},
@@ -178,7 +178,7 @@ TEMPLATE_LIST_TEST_CASE("convolution of few channels by kernels of three rows", 
                 .in_channels = 2, .in = {12, 40}, .out_channels = 96, .kernel = {3, 1}, .input_gradient = false}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("convolution without gradients of its parameters", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("convolution without gradients of its parameters", "[convolution]", pass_backends) {
   check_all<TestType,
             ls::convolution_geometry{.in_channels = 3,
                                      .in = {8, 7},

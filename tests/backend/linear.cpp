@@ -16,7 +16,7 @@ void check_all() {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("linear with a narrow output", "[linear]", backends) {
+TEMPLATE_LIST_TEST_CASE("linear with a narrow output", "[linear]", pass_backends) {
   check_all<TestType, ls::linear_geometry{.in = 1, .out = 1},
             ls::linear_geometry{.in = 130, .out = 1, .relu = true, .mask_input = true},
             ls::linear_geometry{.in = 7, .out = 3, .bias = false},
@@ -28,7 +28,7 @@ TEMPLATE_LIST_TEST_CASE("linear with a narrow output", "[linear]", backends) {
             ls::linear_geometry{.in = 130, .out = 16, .relu = true, .input_gradient = false}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("linear with a wide output", "[linear]", backends) {
+TEMPLATE_LIST_TEST_CASE("linear with a wide output", "[linear]", pass_backends) {
   check_all<TestType, ls::linear_geometry{.in = 1, .out = 17},
             ls::linear_geometry{.in = 65, .out = 17, .bias = false, .mask_input = true},
             ls::linear_geometry{.in = 130, .out = 17, .relu = true},
@@ -37,7 +37,7 @@ TEMPLATE_LIST_TEST_CASE("linear with a wide output", "[linear]", backends) {
             ls::linear_geometry{.in = 64, .out = 64}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("linear with whole vectors of outputs", "[linear]", backends) {
+TEMPLATE_LIST_TEST_CASE("linear with whole vectors of outputs", "[linear]", pass_backends) {
   check_all<TestType, ls::linear_geometry{.in = 1, .out = 24},
             ls::linear_geometry{.in = 70, .out = 40, .relu = true, .mask_input = true},
             ls::linear_geometry{.in = 23, .out = 48, .bias = false, .mask_input = true},
@@ -45,7 +45,7 @@ TEMPLATE_LIST_TEST_CASE("linear with whole vectors of outputs", "[linear]", back
             ls::linear_geometry{.in = 2053, .out = 24, .bias = false, .relu = true}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("linear without gradients of its parameters", "[linear]", backends) {
+TEMPLATE_LIST_TEST_CASE("linear without gradients of its parameters", "[linear]", pass_backends) {
   check_all<TestType, ls::linear_geometry{.in = 65, .out = 10, .mask_input = true, .parameter_gradient = false},
             ls::linear_geometry{.in = 63, .out = 17, .parameter_gradient = false},
             ls::linear_geometry{.in = 63, .out = 32, .mask_input = true, .parameter_gradient = false},

@@ -34,10 +34,10 @@ void check_linear(typename B::context& c, std::int64_t n, bool accumulate) {
   using value = typename B::value_type;
   CAPTURE(B::name, G.in, G.out, G.bias, G.relu, G.input_gradient, G.mask_input, G.parameter_gradient, n, accumulate);
 
-  const doubles x = G.mask_input ? rectified(n * G.in, 1) : uniform(n * G.in, 1);
-  const doubles w = uniform(G.out * G.in, 2);
-  const doubles b = uniform(G.out, 3);
-  const doubles dy = uniform(n * G.out, 4);
+  const doubles x = held<B>(G.mask_input ? rectified(n * G.in, 1) : uniform(n * G.in, 1));
+  const doubles w = held<B>(uniform(G.out * G.in, 2));
+  const doubles b = held<B>(uniform(G.out, 3));
+  const doubles dy = held<B>(uniform(n * G.out, 4));
   const doubles dw = accumulate ? uniform(G.out * G.in, 5) : filled(G.out * G.in, poison);
   const doubles db = accumulate ? uniform(G.out, 6) : filled(G.out, infinity);
 
@@ -59,12 +59,13 @@ void check_linear(typename B::context& c, std::int64_t n, bool accumulate) {
   array<B> py(filled(n * G.out, poison));
   array<B> pdy(dy);
   array<B> pdx(filled(n * G.in, poison));
-  array<B> pdw(to_physical<tested>(dw, G), 7);
-  array<B> pdb(db, 1);
+  array<B, value> pdw(to_physical<tested>(dw, G), 7);
+  array<B, value> pdb(db, 1);
   tested op(c, n);
   op.forward(c, px.data(), pw.data(), G.bias ? pb.data() : nullptr, py.data());
-  check_close(py.read(), want_y, tolerance<value>(G.in));
-  const auto backward = [&](value* dx, value* weights, value* biases) {
+  // The product may be rounded before the bias, a number in [-1, 1], comes to it.
+  check_close(py.read(), want_y, tolerance<value>(G.in) + rounding<B>, 2 * rounding<B>);
+  const auto backward = [&](typename B::activation_type* dx, value* weights, value* biases) {
     op.backward(c, px.data(), pdy.data(), pw.data(), G.input_gradient ? dx : nullptr,
                 G.parameter_gradient ? weights : nullptr, G.parameter_gradient && G.bias ? biases : nullptr,
                 accumulate);
@@ -72,15 +73,15 @@ void check_linear(typename B::context& c, std::int64_t n, bool accumulate) {
   backward(pdx.data(), pdw.data(), pdb.data());
   if (G.parameter_gradient) check_close(from_physical<tested>(pdw.read(), G), want_dw, tolerance<value>(n));
   if (G.parameter_gradient && G.bias) check_close(pdb.read(), want_db, tolerance<value>(n));
-  if (G.input_gradient) check_close(pdx.read(), want_dx, tolerance<value>(G.out));
+  if (G.input_gradient) check_close(pdx.read(), want_dx, tolerance<value>(G.out), rounding<B>);
   // What is only read stays as it was.
   check_close(px.read(), x, 0);
   check_close(pw.read(), own_w, 0);
   check_close(pdy.read(), dy, 0);
 
   if (G.input_gradient) {
-    array<B> scratch_dw(filled(G.out * G.in, 0));
-    array<B> scratch_db(filled(G.out, 0));
+    array<B, value> scratch_dw(filled(G.out * G.in, 0));
+    array<B, value> scratch_db(filled(G.out, 0));
     backward(px.data(), scratch_dw.data(), scratch_db.data());  // the gradient takes the input's place
     check_close(px.read(), pdx.read(), 0);
   }

@@ -32,7 +32,7 @@ template <class B, ls::linear_geometry G>
 void check_linear_nan(typename B::context& c, std::int64_t n) {
   CAPTURE(B::name, G.in, G.out, G.bias, G.relu, n);
   using tested = typename B::template linear<G>;
-  const doubles w = uniform(G.out * G.in, 2);
+  const doubles w = held<B>(uniform(G.out * G.in, 2));
   oracle::context oc;
   oracle::linear<G> exact(oc, n);
   tested op(c, n);
@@ -56,7 +56,7 @@ void check_convolution_nan(typename B::context& c, std::int64_t n) {
   constexpr ls::dims out{G.out_channels, G.out().height, G.out().width};
   CAPTURE(B::name, ls::to_string(in), ls::to_string(out), G.kernel.height, G.groups, G.bias, G.relu, n);
   using tested = typename B::template convolution<G>;
-  const doubles w = uniform(G.weight_size(), 2);
+  const doubles w = held<B>(uniform(G.weight_size(), 2));
   oracle::context oc;
   oracle::convolution<G> exact(oc, n);
   tested op(c, n);
@@ -88,7 +88,7 @@ void check_convolutions(std::int64_t n) {
 
 }  // namespace
 
-TEMPLATE_LIST_TEST_CASE("a NaN leaves a linear layer with a relu", "[linear][nan]", backends) {
+TEMPLATE_LIST_TEST_CASE("a NaN leaves a linear layer with a relu", "[linear][nan]", pass_backends) {
   check_linears<TestType, ls::linear_geometry{.in = 10, .out = 10, .relu = true},
                 ls::linear_geometry{.in = 130, .out = 3, .bias = false, .relu = true},
                 ls::linear_geometry{.in = 1000, .out = 16, .relu = true},
@@ -96,7 +96,7 @@ TEMPLATE_LIST_TEST_CASE("a NaN leaves a linear layer with a relu", "[linear][nan
                 ls::linear_geometry{.in = 70, .out = 64, .relu = true}>(5);
 }
 
-TEMPLATE_LIST_TEST_CASE("a NaN leaves a convolution with a relu", "[convolution][nan]", backends) {
+TEMPLATE_LIST_TEST_CASE("a NaN leaves a convolution with a relu", "[convolution][nan]", pass_backends) {
   check_convolutions<
       TestType,
       ls::convolution_geometry{

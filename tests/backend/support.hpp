@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,27 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
 template <class T>
 constexpr double tolerance(std::int64_t terms) {
   return static_cast<double>(std::numeric_limits<T>::epsilon()) * (4.0 + static_cast<double>(terms));
+}
+
+/// How far an element that a pass writes may lie from its exact value for being rounded to the pass' elements, as a
+/// part of it, beside what `tolerance` allows for its computation: half of the step between two numbers of 8 bits.
+template <class B>
+inline constexpr double rounding = sizeof(typename B::activation_type) == 2 ? 0x1p-8 : 0;
+
+/// Any element as a double. Those of libraries convert to float alone.
+template <class T>
+double to_double(T value) {
+  if constexpr (std::is_arithmetic_v<T>)
+    return static_cast<double>(value);
+  else
+    return static_cast<double>(static_cast<float>(value));
+}
+
+/// Numbers as a pass of B has them.
+template <class B>
+doubles held(doubles values) {
+  for (double& v : values) v = to_double(static_cast<typename B::activation_type>(static_cast<float>(v)));
+  return values;
 }
 
 /// n draws of U(low, high), each exactly representable as float; different `key`s give different draws.
@@ -74,7 +96,7 @@ struct entered {
 
 /// Elements in a backend's memory between two guards, which tell of writes outside the range. `shift` elements
 /// before it place the range off the buffer's alignment, as the ranges of a flat parameter buffer are.
-template <class B, class T = typename B::value_type>
+template <class B, class T = typename B::activation_type>
 class array {
  public:
   explicit array(const doubles& values, std::int64_t shift = 0)
@@ -105,12 +127,14 @@ class array {
     const auto is_sentinel = [](T v) { return v == sentinel; };
     const bool intact = std::all_of(all.begin(), first, is_sentinel) && std::all_of(last, all.end(), is_sentinel);
     CHECK(intact);
-    return doubles(first, last);
+    doubles values(static_cast<std::size_t>(size_));
+    std::transform(first, last, values.begin(), [](T v) { return to_double(v); });
+    return values;
   }
 
  private:
   static constexpr std::int64_t guard = 16;
-  static constexpr T sentinel = T{-12345};
+  inline static const T sentinel = static_cast<T>(-12352);  // a number of 8 bits
 
   void put(const doubles& values) {
     std::vector<T> own(values.size());
@@ -166,8 +190,9 @@ double added_loss(const Run& run) {
   return loss;
 }
 
-/// Fails unless the two have the same size and differ nowhere by more than `allowed`. A NaN equals only a NaN.
-inline void check_close(const doubles& got, const doubles& want, double allowed) {
+/// Fails unless the two have the same size and differ nowhere by more than `allowed`, and `relative` of what is wanted.
+/// A NaN equals only a NaN.
+inline void check_close(const doubles& got, const doubles& want, double allowed, double relative = 0) {
   REQUIRE(got.size() == want.size());
   double worst = 0;
   std::size_t at = 0;
@@ -175,6 +200,7 @@ inline void check_close(const doubles& got, const doubles& want, double allowed)
     double difference = std::abs(got[i] - want[i]);
     if (std::isnan(got[i]) && std::isnan(want[i])) difference = 0;
     if (std::isnan(difference)) difference = got[i] == want[i] ? 0 : infinity;
+    if (std::isfinite(difference)) difference = std::max(0.0, difference - relative * std::abs(want[i]));
     if (difference > worst) {
       worst = difference;
       at = i;

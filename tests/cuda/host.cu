@@ -58,7 +58,7 @@ TEST_CASE("an extent that cuDNN cannot take is refused", "[host]") {
 
 TEST_CASE("weights of a convolution lie channels-last, each once", "[host]") {
   constexpr ls::convolution_geometry g{.in_channels = 6, .in = 9, .out_channels = 4, .kernel = {3, 2}, .groups = 2};
-  using op = backend::convolution<g>;
+  using op = backend::convolution<float, g>;
   std::set<std::int64_t> places;
   for (std::int64_t o = 0; o < 4; ++o)
     for (std::int64_t i = 0; i < 3; ++i)

@@ -1,5 +1,5 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes the golden values of this folder: what PyTorch computes in float64 on the CPU.
+"""Writes the golden values of this folder: what PyTorch computes in float64 on the CPU, and under autocast in bfloat16.
 
     python generate.py [--out DIR]         needs torch, numpy and safetensors
 
@@ -27,6 +27,7 @@ PARAMETER_STREAM = 100  # + index of the parameter in the model
 PROJECTION_STREAM = 1000  # + index of the projection
 
 BATCHES = (1, 2, 63, 64, 100)
+AUTOCAST_BATCHES = (64,)
 CLASSES = 10
 STEPS = 20
 FULL_LIMIT = 2048  # gradients with more elements are stored as sample, projection and norm
@@ -173,8 +174,8 @@ def gradient_values(prefix, gradient):
     }
 
 
-def run_model(name, batches=BATCHES, dtype=torch.float64):
-    """Returns (tensors, description) of one model."""
+def run_model(name, batches=BATCHES, dtype=torch.float64, autocast=False):
+    """Returns (tensors, description) of one model; with `autocast`, its forward and loss run so in bfloat16."""
     spec = MODELS[name]
     tensors = {}
     for batch in batches:
@@ -193,8 +194,9 @@ def run_model(name, batches=BATCHES, dtype=torch.float64):
         losses = []
         for step in range(STEPS):
             optimizer.zero_grad()
-            output = model(x)
-            loss = criterion(output, y)
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                output = model(x)
+                loss = criterion(output, y)
             loss.backward()
             losses.append(loss.item())
             if step == 0:
@@ -203,7 +205,7 @@ def run_model(name, batches=BATCHES, dtype=torch.float64):
                     tensors |= gradient_values(f"{prefix}/grad/{parameter_name}", parameter.grad)
             optimizer.step()
         tensors[f"{prefix}/losses"] = np.array(losses)
-    description = {
+    description = ({"autocast": "bfloat16"} if autocast else {}) | {
         "model": name,
         "input": spec["input"],
         "loss": spec["loss"],
@@ -438,6 +440,10 @@ def main():
     check_philox()
     for name in MODELS:
         save(arguments.out / f"{name}.safetensors", *run_model(name))
+        save(
+            arguments.out / f"{name}_bf16.safetensors",
+            *run_model(name, AUTOCAST_BATCHES, torch.float32, autocast=True),
+        )
     save(arguments.out / "layers.safetensors", *run_layers())
     save(arguments.out / "streams.safetensors", *run_streams())
 

@@ -88,7 +88,36 @@ void check_backends_agree() {
   }
 }
 
+/// Passes in float between parameters and gradients in double, against passes in double.
+template <class Model>
+void check_conversion() {
+  for (const std::int64_t samples : {1, 3, 300}) {
+    INFO(samples << " samples");
+    const auto given = run<Model, ls::reference<double, float>>(samples);
+    const auto expected = run<Model, ls::reference<double>>(samples);
+    CHECK(given.loss == Approx(expected.loss).epsilon(1e-5));
+    // The outputs are those of float, not of double.
+    const auto is_float = [](double v) { return v == double{static_cast<float>(v)}; };
+    CHECK(std::all_of(given.output.begin(), given.output.end(), is_float));
+    CHECK(difference(given.output, expected.output) <= 1e-5);
+    REQUIRE(given.gradients.size() == expected.gradients.size());
+    for (std::size_t p = 0; p < given.gradients.size(); ++p) {
+      INFO("parameter " << p);
+      CHECK(difference(given.gradients[p], expected.gradients[p]) <= 1e-5);
+    }
+  }
+}
+
 }  // namespace
+
+TEST_CASE("passes may compute in other elements than parameters are kept in", "[executor]") {
+  SECTION("deep") { check_conversion<deep>(); }
+  SECTION("picture output") { check_conversion<picture_output>(); }
+  SECTION("flat pictures") { check_conversion<flat_pictures>(); }
+  SECTION("relu first") { check_conversion<relu_first>(); }
+  SECTION("one layer") { check_conversion<one_layer>(); }
+  SECTION("no layer") { check_conversion<only_flatten>(); }
+}
 
 TEST_CASE("the CPU backend computes what the definitions say", "[executor]") {
   SECTION("deep") { check_backends_agree<deep>(); }

@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <lockstep/backend/reference/reference.hpp>
 #include <lockstep/observe/report.hpp>
 
 #include <cmath>
@@ -369,6 +370,13 @@ TEST_CASE("the memory of a run is counted by category") {
   // 64 samples at once: the arena of a sample is far below what would cut a shard of 32.
   CHECK(data.memory[3].bytes == 4 * 64 * small::plan<ls::cpu>.arena_size);
   CHECK(data.memory[4].bytes == 3 << 20);
+  // Each replica has a copy of the parameters in the elements of its passes.
+  using narrow = ls::reference<double, float>;
+  const auto converted = ls::make_report_data<small, narrow>(good_timeline(), {.replicas = 2, .batch = 64}).memory;
+  REQUIRE(converted.size() == 6);
+  CHECK(converted[0].bytes == 2 * parameters);
+  CHECK(converted[1].bytes == 2 * parameters);
+  CHECK(converted[4].bytes == 4 * 64 * small::plan<narrow>.arena_size);
   CHECK_THROWS_AS((ls::make_report_data<small, ls::cpu>(good_timeline(), {.replicas = 0})), ls::value_error);
   CHECK_THROWS_AS((ls::make_report_data<small, ls::cpu>(good_timeline(), {.replicas = 4})), ls::value_error);
 }

@@ -258,7 +258,7 @@ struct slow : same_extents {
       B::copy(c, count_, x, y);
       if (calls_left.fetch_sub(1) == 1) c.submit([] { std::this_thread::sleep_for(std::chrono::seconds(1)); });
     }
-    void backward(context& c, const ls::pass&, const ls::backward_arguments<value>& a) {
+    void backward(context& c, const ls::pass&, const ls::backward_arguments<B>& a) {
       if constexpr (T.input_gradient) B::copy(c, count_, static_cast<const value*>(a.dy), a.dx);
     }
 

@@ -34,7 +34,7 @@ struct slow : same_extents {
    public:
     op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
     void forward(context&, const ls::pass&, const value* x, const value*, value* y) { std::copy_n(x, count_, y); }
-    void backward(context&, const ls::pass&, const ls::backward_arguments<value>& a) {
+    void backward(context&, const ls::pass&, const ls::backward_arguments<B>& a) {
       if (std::any_of(a.x, a.x + count_, [](value v) { return std::abs(v) > value{500}; })) {
         slow_begun.store(true);
         slow_begun.notify_all();

@@ -43,7 +43,7 @@ struct broken : same_extents {
    public:
     op(context&, std::int64_t) {}
     void forward(context&, const ls::pass&, const value*, const value*, value*) { throw std::domain_error("broken"); }
-    void backward(context&, const ls::pass&, const ls::backward_arguments<value>&) {}
+    void backward(context&, const ls::pass&, const ls::backward_arguments<B>&) {}
   };
 };
 using broken_model = ls::model<ls::sequential<broken, ls::linear<3>>, ls::input<4>>;

@@ -37,7 +37,7 @@ struct trap : same_extents {
       if (Where == pass_kind::forward) look(x);
       std::copy_n(x, count_, y);
     }
-    void backward(context&, const ls::pass&, const ls::backward_arguments<value>& a) {
+    void backward(context&, const ls::pass&, const ls::backward_arguments<B>& a) {
       if (Where == pass_kind::backward) look(a.x);
       std::copy_n(a.dy, count_, a.dx);
     }

@@ -26,7 +26,7 @@ struct fuse : same_extents {
       if (calls_left.fetch_sub(1) == 1) throw std::domain_error("blown");
       B::copy(c, count_, x, y);
     }
-    void backward(context& c, const lockstep::pass&, const lockstep::backward_arguments<value>& a) {
+    void backward(context& c, const lockstep::pass&, const lockstep::backward_arguments<B>& a) {
       if constexpr (T.input_gradient) B::copy(c, count_, static_cast<const value*>(a.dy), a.dx);
     }
 

@@ -36,7 +36,7 @@ struct gate : same_extents {
       held.fetch_sub(1);
       std::copy_n(x, count_, y);
     }
-    void backward(context&, const lockstep::pass&, const lockstep::backward_arguments<value>&) {}
+    void backward(context&, const lockstep::pass&, const lockstep::backward_arguments<B>&) {}
 
    private:
     std::int64_t count_;

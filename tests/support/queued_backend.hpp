@@ -66,6 +66,7 @@ class prepared {
 
 struct queued {
   using value_type = float;
+  using activation_type = float;
   using context = queued_detail::context;
   template <class T>
   using buffer = queued_detail::buffer<T>;

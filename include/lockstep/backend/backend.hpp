@@ -21,6 +21,12 @@ struct cpu;
 /// A backend may work asynchronously: a primitive enqueues work behind what its `context` was given before, and what
 /// it reads and writes lies in the backend's memory, which the host may touch only when `host_memory` says so.
 ///
+/// `value_type` is that of images, outputs, parameters, their gradients and what the optimizer keeps.
+/// `activation_type` is that of a pass: of the parameters as its layers read them, of what a layer hands on, and of the
+/// gradient of that. Where the two differ, gradients of parameters are nevertheless written and added as values, and:
+/// - `convert(c, n, from, to)`: n elements of either type, each to the nearest of the other. `to_channels_last` takes
+///   values also, and writes activations.
+///
 /// Stateless primitives are static functions whose first argument is the replica's `context`. Those that a library
 /// prepares for a shape (`linear`, `convolution`, `pooling`) are class templates over a geometry, constructed once for
 /// a number of samples and then run any number of times. A backend knows no layer; a layer knows no backend.
@@ -60,9 +66,11 @@ struct cpu;
 template <class B>
 concept backend =
     requires(typename B::context& c, std::int64_t n, typename B::value_type* y, const typename B::value_type* x,
-             const dims& d, const dropout_key& key, const cross_entropy_arguments& a, const std::int64_t* targets,
-             double* sums, const step_values* now, update_terms* terms, const typename B::fence& other) {
+             typename B::activation_type* q, const typename B::activation_type* p, const dims& d,
+             const dropout_key& key, const cross_entropy_arguments& a, const std::int64_t* targets, double* sums,
+             const step_values* now, update_terms* terms, const typename B::fence& other) {
       typename B::value_type;
+      typename B::activation_type;
       { B::name } -> std::convertible_to<std::string_view>;
       { B::picture_order } -> std::convertible_to<element_order>;
       { B::cache_bytes } -> std::convertible_to<std::int64_t>;
@@ -76,13 +84,13 @@ concept backend =
       typename B::template pooling<pooling_geometry{}>;
       { B::template linear<linear_geometry{}>::weight_offset(n, n) } -> std::same_as<std::int64_t>;
       { B::template convolution<convolution_geometry{}>::weight_offset(n, n, n, n) } -> std::same_as<std::int64_t>;
-      { B::relu_forward(c, n, x, y) } -> std::same_as<void>;
-      { B::relu_backward(c, n, x, x, y) } -> std::same_as<void>;
-      { B::dropout(c, n, n, d, 0.5F, key, x, y) } -> std::same_as<void>;
-      { B::to_channels_last(c, n, d, x, y) } -> std::same_as<void>;
-      { B::to_plain(c, n, d, x, y) } -> std::same_as<void>;
-      { B::softmax_cross_entropy(c, n, a, x, targets, y, now, sums) } -> std::same_as<void>;
-      { B::squared_error(c, n, x, x, y, now, sums) } -> std::same_as<void>;
+      { B::relu_forward(c, n, p, q) } -> std::same_as<void>;
+      { B::relu_backward(c, n, p, p, q) } -> std::same_as<void>;
+      { B::dropout(c, n, n, d, 0.5F, key, p, q) } -> std::same_as<void>;
+      { B::to_channels_last(c, n, d, p, q) } -> std::same_as<void>;
+      { B::to_plain(c, n, d, p, q) } -> std::same_as<void>;
+      { B::softmax_cross_entropy(c, n, a, p, targets, q, now, sums) } -> std::same_as<void>;
+      { B::squared_error(c, n, p, x, q, now, sums) } -> std::same_as<void>;
       { B::add(c, n, x, y) } -> std::same_as<void>;
       { B::square_sums(c, n, n, x, sums) } -> std::same_as<void>;
       { B::gradient_norm(c, n, sums, 1.0, terms) } -> std::same_as<void>;
@@ -100,6 +108,10 @@ concept backend =
       { B::finish(c) } -> std::same_as<void>;
       { B::forget(c) } -> std::same_as<void>;
     };
+
+/// True for a backend that computes passes in another type than parameters are kept in.
+template <class B>
+inline constexpr bool converts_values = !std::same_as<typename B::value_type, typename B::activation_type>;
 
 /// True for a backend whose contexts heed `replica_place::rounding`, which it tells by `rounds_factors`.
 template <class B>

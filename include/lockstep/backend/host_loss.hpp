@@ -61,14 +61,14 @@ double softmax_cross_entropy(std::int64_t rows, const cross_entropy_arguments& a
 }
 
 /// Sum of (y - t)^2 over n elements; dy = 2 (y - t) scale (null: no gradient). As torch.nn.MSELoss(reduction="sum").
-template <class T>
-double squared_error(std::int64_t n, const T* y, const T* t, T* dy, double scale) {
+template <class A, class T>
+double squared_error(std::int64_t n, const A* y, const T* t, A* dy, double scale) {
   const T factor = static_cast<T>(2 * scale);
   double total = 0;
   for (std::int64_t i = 0; i < n; ++i) {
-    const T difference = y[i] - t[i];
+    const T difference = T{y[i]} - t[i];
     total += static_cast<double>(difference) * static_cast<double>(difference);
-    if (dy != nullptr) dy[i] = factor * difference;
+    if (dy != nullptr) dy[i] = static_cast<A>(factor * difference);
   }
   return total;
 }

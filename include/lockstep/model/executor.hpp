@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/model/pipeline.hpp>
 
@@ -16,7 +17,7 @@ namespace lockstep {
 template <class Model, class B>
 inline constexpr std::int64_t micro_shard = [] {
   const std::int64_t bytes =
-      Model::template plan<B>.arena_size * static_cast<std::int64_t>(sizeof(typename B::value_type));
+      Model::template plan<B>.arena_size * static_cast<std::int64_t>(sizeof(typename B::activation_type));
   std::int64_t samples = 1;
   while (samples < B::largest_pass && 2 * samples * bytes <= B::cache_bytes) samples *= 2;
   return samples;
@@ -32,24 +33,40 @@ class executor {
 
  public:
   using value = typename B::value_type;
+  using activation = typename B::activation_type;
   using context_type = typename B::context;
   using loss_type = typename Model::loss_type;
   using loss_op = typename loss_type::template op<B>;
 
   explicit executor(const replica_place& place = {}, const loss_type& loss = {})
-      : context_(place), loss_(context_, loss) {}
+      : context_(place),
+        loss_(context_, loss),
+        converted_(B::template allocate<activation>(context_, converts_values<B> ? plan.parameter_count : 0)) {}
 
   /// From now on the layers are skipped whose flag is set; `flags` has one for each layer, or is null, and outlives its
   /// use.
   void skip(const bool* flags) noexcept { skipped_ = flags; }
 
+  /// The parameters as a pass reads them: where they lie, or, where it computes in other elements, a copy in those as
+  /// they are now, which the next call overwrites.
+  [[nodiscard]] const activation* load(const value* parameters) {
+    if constexpr (!converts_values<B>) {
+      return parameters;
+    } else {
+      [[maybe_unused]] const auto entered = context_.enter();
+      B::convert(context_, plan.parameter_count, parameters, converted_.data());
+      return converted_.data();
+    }
+  }
+
   /// Forward, loss and backward of `samples` samples, of which the first has index `first_sample` in the batch.
   /// Adds the samples' losses to *sum. Gradients, those of `trainable_count` parameters, are written (or added, when
   /// `accumulate`), times now->scale: 1 / the global denominator.
-  /// With no samples the gradients become zero unless they accumulate.
+  /// With no samples the gradients become zero unless they accumulate. `parameters` are what `load` has returned.
   template <class Target, pass_observer Observer>
-  void train(const value* parameters, value* gradients, const value* x, const Target* targets, std::int64_t samples,
-             const step_values* now, std::int64_t first_sample, double* sum, bool accumulate, Observer&& observer) {
+  void train(const activation* parameters, value* gradients, const value* x, const Target* targets,
+             std::int64_t samples, const step_values* now, std::int64_t first_sample, double* sum, bool accumulate,
+             Observer&& observer) {
     if (samples == 0) {
       if (!accumulate) B::clear(context_, plan.trainable_count, gradients);
       return;
@@ -60,8 +77,8 @@ class executor {
           .training = true, .key = {.now = now, .layer = 0, .first_sample = first_sample + first}, .skipped = skipped_};
       observer.micro_shard(first + p.samples() == samples);
       const value* in = x + first * plan.input.size();
-      value* arena = reserve(p.samples() * plan.arena_size);
-      const value* y = p.forward(context_, through, parameters, in, arena, observer);
+      activation* arena = reserve<activation>(arena_, p.samples() * plan.arena_size);
+      const activation* y = p.forward(context_, through, parameters, in, arena, observer);
       observer.begin(pass_part::loss, -1);
       loss_.forward_backward(context_, p.samples(), plan.output, y,
                              targets + first * loss_type::target_size(plan.output), p.output_gradient(arena), now, sum);
@@ -77,7 +94,7 @@ class executor {
     requires(B::host_memory)
   {
     double sum = 0;
-    train(parameters, gradients, x, targets, samples, &now, 0, &sum, accumulate, no_observer{});
+    train(load(parameters), gradients, x, targets, samples, &now, 0, &sum, accumulate, no_observer{});
     return sum;
   }
 
@@ -86,21 +103,38 @@ class executor {
 
   /// The outputs of `samples` samples, in order, to `y`.
   void forward(const value* parameters, const value* x, std::int64_t samples, value* y) {
-    infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const value* out) {
-      B::copy(context_, count * plan.output.size(), out, y + first * plan.output.size());
+    infer(load(parameters), x, samples, [&](std::int64_t first, std::int64_t count, const activation* out) {
+      value* to = y + first * plan.output.size();
+      if constexpr (converts_values<B>)
+        B::convert(context_, count * plan.output.size(), out, to);
+      else
+        B::copy(context_, count * plan.output.size(), out, to);
     });
   }
 
-  /// Calls f(first sample, count, outputs) for consecutive pieces of a forward pass; nothing is copied.
+  /// Calls f(first sample, count, outputs) for consecutive pieces of a forward pass; nothing is copied. `parameters`
+  /// are what `load` has returned.
   template <class F>
-  void infer(const value* parameters, const value* x, std::int64_t samples, const F& f) {
+  void infer(const activation* parameters, const value* x, std::int64_t samples, const F& f) {
     [[maybe_unused]] const auto entered = context_.enter();
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
       const pass through{.training = false, .key = {}, .skipped = skipped_};
       no_observer observer;
-      value* arena = reserve(p.samples() * plan.inference_arena_size);
+      activation* arena = reserve<activation>(arena_, p.samples() * plan.inference_arena_size);
       f(first, p.samples(), p.forward(context_, through, parameters, x + first * plan.input.size(), arena, observer));
     });
+  }
+
+  /// n elements of a pass as values: where they lie, or a copy which the next call overwrites.
+  [[nodiscard]] const value* as_values([[maybe_unused]] std::int64_t n, const activation* y) {
+    if constexpr (!converts_values<B>) {
+      return y;
+    } else {
+      [[maybe_unused]] const auto entered = context_.enter();
+      value* to = reserve<value>(outputs_, n);
+      B::convert(context_, n, y, to);
+      return to;
+    }
   }
 
   [[nodiscard]] context_type& context() noexcept { return context_; }
@@ -139,19 +173,22 @@ class executor {
     return *pipelines_.front();
   }
 
-  value* reserve(std::int64_t size) {
-    if (arena_.size() < size) {
+  template <class T>
+  T* reserve(typename B::template buffer<T>& buffer, std::int64_t size) {
+    if (buffer.size() < size) {
       B::forget(context_);
-      arena_ = {};  // first, so that both need not be there at once
-      arena_ = B::template allocate<value>(context_, size);
+      buffer = {};  // first, so that both need not be there at once
+      buffer = B::template allocate<T>(context_, size);
     }
-    return arena_.data();
+    return buffer.data();
   }
 
   context_type context_;
   loss_op loss_;
   std::vector<std::unique_ptr<pipeline>> pipelines_;
-  typename B::template buffer<value> arena_;
+  typename B::template buffer<activation> arena_;
+  typename B::template buffer<activation> converted_;  ///< parameters
+  typename B::template buffer<value> outputs_;
   const bool* skipped_ = nullptr;
 };
 

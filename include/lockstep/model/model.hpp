@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <lockstep/backend/backend.hpp>
 #include <lockstep/model/leaves.hpp>
 #include <lockstep/model/plan.hpp>
 #include <lockstep/nn/loss.hpp>
@@ -105,10 +106,11 @@ struct model {
   template <std::size_t Index>
   using leaf = typename detail::at<Index, leaf_list>::type;
 
-  /// The plan for a backend: only its order of pictures matters.
+  /// The plan for a backend: only its order of pictures matters, and whether passes compute in other elements.
   template <class Backend>
   static constexpr network_plan<leaf_count> plan =
-      make_plan(leaf_list{}, input_dims, Backend::picture_order, detail::frozen_leaves<Network, leaf_count>());
+      make_plan(leaf_list{}, input_dims, Backend::picture_order, detail::frozen_leaves<Network, leaf_count>(),
+                converts_values<Backend>);
 
   /// Sum of the sizes of all parameters, frozen or not.
   static constexpr std::int64_t parameter_count = detail::parameter_total(leaf_list{}, arriving, {});

@@ -7,26 +7,30 @@
 #include <cstdint>
 #include <utility>
 
+#include <lockstep/backend/backend.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/observer.hpp>
 
 namespace lockstep::detail {
 
-/// A change of order as a node's op.
+/// A change of order or of elements as a node's op.
 template <class B, node_traits T, node_kind Kind>
 class order_op {
-  using value = typename B::value_type;
+  using activation = typename B::activation_type;
 
  public:
   order_op(typename B::context&, std::int64_t samples) : samples_(samples) {}
 
-  void forward(typename B::context& c, const pass&, const value* x, const value*, value* y) {
-    if constexpr (Kind == node_kind::to_channels_last)
+  template <class Element>
+  void forward(typename B::context& c, const pass&, const Element* x, const activation*, activation* y) {
+    if constexpr (Kind == node_kind::to_activation)
+      B::convert(c, samples_ * T.in.size(), x, y);
+    else if constexpr (Kind == node_kind::to_channels_last)
       B::to_channels_last(c, samples_, T.in, x, y);
     else
       B::to_plain(c, samples_, T.in, x, y);
   }
-  void backward(typename B::context& c, const pass&, const backward_arguments<value>& a) {
+  void backward(typename B::context& c, const pass&, const backward_arguments<B>& a) {
     if constexpr (!T.input_gradient) return;
     if constexpr (Kind == node_kind::to_channels_last)
       B::to_plain(c, samples_, T.in, a.dy, a.dx);
@@ -90,6 +94,7 @@ class pipeline {
 
  public:
   using value = typename B::value_type;
+  using activation = typename B::activation_type;
   using context = typename B::context;
 
   pipeline(context& c, std::int64_t samples)
@@ -99,10 +104,11 @@ class pipeline {
 
   /// Runs every node. Returns the output, inside the arena (or the input itself for a network that only renames it).
   template <pass_observer Observer>
-  const value* forward(context& c, pass p, const value* parameters, const value* x, value* arena, Observer& observer) {
-    const value* now = x;
+  const activation* forward(context& c, pass p, const activation* parameters, const value* x, activation* arena,
+                            Observer& observer) {
+    const activation* now = unconverted(x);
     [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      (forward_node<Index>(c, p, parameters, now, arena, observer), ...);
+      (forward_node<Index>(c, p, parameters, x, now, arena, observer), ...);
     }(indices{});
     return now;
   }
@@ -110,15 +116,15 @@ class pipeline {
   /// Runs every node's backward from the last to the first, given that the gradient of the output lies at
   /// `output_gradient(arena)`.
   template <pass_observer Observer>
-  void backward(context& c, pass p, const value* parameters, const value* x, value* arena, value* gradients,
+  void backward(context& c, pass p, const activation* parameters, const value* x, activation* arena, value* gradients,
                 bool accumulate, Observer& observer) {
     [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      (backward_node<count - 1 - Index>(c, p, parameters, x, arena, gradients, accumulate, observer), ...);
+      (backward_node<count - 1 - Index>(c, p, parameters, unconverted(x), arena, gradients, accumulate, observer), ...);
     }(indices{});
   }
 
   /// Where the loss writes its gradient; null when the model learns nothing.
-  [[nodiscard]] value* output_gradient(value* arena) const {
+  [[nodiscard]] activation* output_gradient(activation* arena) const {
     constexpr std::int64_t offset = plan.nodes[count - 1].gradient_buffer;
     if constexpr (offset == no_buffer)
       return nullptr;
@@ -144,32 +150,45 @@ class pipeline {
     return static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op;
   }
 
+  /// The user's elements where a pass computes in those; else null: the first node converts them, and nothing else
+  /// reads them.
+  static const activation* unconverted([[maybe_unused]] const value* x) {
+    if constexpr (converts_values<B>)
+      return nullptr;
+    else
+      return x;
+  }
+
   template <std::size_t Index, class Observer>
-  void forward_node(context& c, pass& p, const value* parameters, const value*& now, value* arena, Observer& observer) {
+  void forward_node(context& c, pass& p, const activation* parameters, const value* x, const activation*& now,
+                    activation* arena, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias) {
-      value* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
+      activation* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
       observer.begin(pass_part::forward, static_cast<int>(Index));
-      op<Index>().forward(c, p, now, parameters + node.parameter_offset, y);
+      if constexpr (node.converts)
+        op<Index>().forward(c, p, x, parameters, y);
+      else
+        op<Index>().forward(c, p, now, parameters + node.parameter_offset, y);
       observer.end(pass_part::forward, static_cast<int>(Index));
       now = y;
     }
   }
 
   template <std::size_t Index, class Observer>
-  void backward_node(context& c, pass& p, const value* parameters, const value* x, value* arena, value* gradients,
-                     bool accumulate, Observer& observer) {
+  void backward_node(context& c, pass& p, const activation* parameters, const activation* x, activation* arena,
+                     value* gradients, bool accumulate, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias && node.runs_backward) {
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
-      const backward_arguments<value> arguments{.x = output_of<Index>(x, arena, 1),
-                                                .y = output_of<Index>(x, arena, 0),
-                                                .dy = arena + node.gradient_buffer * samples_,
-                                                .parameters = parameters + node.parameter_offset,
-                                                .dx = input_gradient<Index>(arena),
-                                                .gradients = gradients_of<Index>(gradients),
-                                                .accumulate = accumulate && !node.frozen};
+      const backward_arguments<B> arguments{.x = output_of<Index>(x, arena, 1),
+                                            .y = output_of<Index>(x, arena, 0),
+                                            .dy = arena + node.gradient_buffer * samples_,
+                                            .parameters = parameters + node.parameter_offset,
+                                            .dx = input_gradient<Index>(arena),
+                                            .gradients = gradients_of<Index>(gradients),
+                                            .accumulate = accumulate && !node.frozen};
       observer.begin(pass_part::backward, static_cast<int>(Index));
       op<Index>().backward(c, p, arguments);
       observer.end(pass_part::backward, static_cast<int>(Index));
@@ -178,7 +197,7 @@ class pipeline {
 
   /// The output of node Index (back = 0) or of the node before it (back = 1).
   template <std::size_t Index>
-  const value* output_of(const value* x, value* arena, std::size_t back) const {
+  const activation* output_of(const activation* x, activation* arena, std::size_t back) const {
     if (Index < back) return x;
     const std::int64_t offset = plan.nodes[Index - back].output_buffer;
     return offset == no_buffer ? x : arena + offset * samples_;
@@ -194,7 +213,7 @@ class pipeline {
   }
 
   template <std::size_t Index>
-  value* input_gradient(value* arena) const {
+  activation* input_gradient(activation* arena) const {
     if constexpr (Index == 0)
       return nullptr;
     else if constexpr (!plan.nodes[Index].input_gradient)

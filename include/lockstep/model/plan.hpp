@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <lockstep/model/leaves.hpp>
 #include <lockstep/nn/layer.hpp>
@@ -20,6 +21,7 @@ enum class node_kind : std::uint8_t {
   alias,             ///< flatten: a new name for the same elements
   to_channels_last,  ///< the user's order to the backend's
   to_plain,          ///< and back
+  to_activation,     ///< the user's elements to those that a pass computes in
 };
 
 /// Marks "no buffer": the user's input, or a gradient that nobody needs.
@@ -28,13 +30,14 @@ inline constexpr std::int64_t no_buffer = -1;
 /// One executed step of the network. Offsets and sizes of activations count elements of one sample.
 struct plan_node {
   node_kind kind = node_kind::layer;
-  int leaf = -1;        ///< index of the layer in the flat list; -1 for a change of order
+  int leaf = -1;        ///< index of the layer in the flat list; -1 for a change of order or of elements
   int fused_leaf = -1;  ///< index of the relu that this node applies too
   dims in;
   dims out;
   element_order order_in = element_order::plain;
   element_order order_out = element_order::plain;
-  dims picture;  ///< extents behind a flattened channels-last input
+  dims picture;           ///< extents behind a flattened channels-last input
+  bool converts = false;  ///< reads the user's elements where a pass computes in others
   bool output_gradient_masked = false;
   bool mask_input = false;
   bool runs_backward = false;
@@ -167,10 +170,11 @@ namespace detail {
 
 constexpr bool order_matters(const dims& d) { return d.rank == 3 && d[0] > 1 && d[1] * d[2] > 1; }
 
-/// Builds the nodes: order changes, fusion of relu into the layer before it, offsets of parameters (what learns first,
-/// so that gradients and all that works on them are one range).
+/// Builds the nodes: changes of order and of elements, fusion of relu into the layer before it, offsets of parameters
+/// (what learns first, so that gradients and all that works on them are one range).
 template <std::size_t N>
-constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>& leaves, element_order picture_order) {
+constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>& leaves, element_order picture_order,
+                           bool converts) {
   dims now = plan.input;
   element_order order = element_order::plain;
   dims picture;  // extents behind a flattened channels-last sample
@@ -183,6 +187,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     node.in = node.out = picture.rank == 3 ? picture : now;
     node.order_in = order;
     node.order_out = to;
+    node.converts = std::exchange(converts, false);
     node.backward_reads_input = false;
     push(node);
     order = to;
@@ -203,6 +208,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     }
     if (leaf.traits.needs_picture_order && order != picture_order && order_matters(now))
       change(node_kind::to_channels_last, picture_order);
+    if (converts && !leaf.traits.is_flatten) change(node_kind::to_activation, order);
 
     plan_node node;
     node.kind = leaf.traits.is_flatten ? node_kind::alias : node_kind::layer;
@@ -241,6 +247,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     push(node);
     now = node.out;
   }
+  if (converts) change(node_kind::to_activation, order);
   if (order != element_order::plain) {
     change(node_kind::to_plain, element_order::plain);
     plan.nodes[static_cast<std::size_t>(plan.node_count - 1)].out = now;
@@ -369,16 +376,18 @@ constexpr void build_arena(network_plan<N>& plan) {
 
 }  // namespace detail
 
-/// The plan of a flat list of layers for samples of `input` and a backend that keeps pictures in `picture_order`;
-/// `frozen` says of each layer whether its parameters stay as they are.
+/// The plan of a flat list of layers for samples of `input` and a backend that keeps pictures in `picture_order`, and
+/// whose passes compute in other elements than the user's where it `converts`; `frozen` says of each layer whether its
+/// parameters stay as they are.
 template <class... Leaves>
 consteval network_plan<sizeof...(Leaves)> make_plan(detail::type_list<Leaves...> list, const dims& input,
                                                     element_order picture_order,
-                                                    const std::array<bool, sizeof...(Leaves)>& frozen = {}) {
+                                                    const std::array<bool, sizeof...(Leaves)>& frozen = {},
+                                                    bool converts = false) {
   network_plan<sizeof...(Leaves)> plan;
   plan.input = input;
   const auto leaves = detail::gather(list, frozen);
-  detail::build_nodes(plan, leaves, picture_order);
+  detail::build_nodes(plan, leaves, picture_order, converts);
   detail::build_backward(plan, leaves);
   detail::build_arena(plan);
   return plan;

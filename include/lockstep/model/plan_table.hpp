@@ -81,6 +81,7 @@ template <class Model>
 [[nodiscard]] std::pair<std::string, std::string> node_title(const plan_node& node) {
   if (node.kind == node_kind::to_channels_last) return {"", "to channels-last"};
   if (node.kind == node_kind::to_plain) return {"", "to plain order"};
+  if (node.kind == node_kind::to_activation) return {"", "to activations"};
   const auto leaf = static_cast<std::size_t>(node.leaf);
   std::string kind(leaf_kinds<Model>[leaf]);
   if (node.fused_leaf >= 0) kind.append("+").append(leaf_kinds<Model>[static_cast<std::size_t>(node.fused_leaf)]);
@@ -102,6 +103,7 @@ template <class Model, class Backend>
   if (batch < 1) throw value_error("plan_table", "a batch of one sample or more", std::to_string(batch));
   constexpr const auto& plan = Model::template plan<Backend>;
   constexpr auto element = static_cast<std::int64_t>(sizeof(typename Backend::value_type));
+  constexpr auto activation = static_cast<std::int64_t>(sizeof(typename Backend::activation_type));
   using detail::grouped;
 
   detail::table_writer nodes(4, {"node", "layer", "kind", "sample", "parameters", "flops", "output at", "gradient at"});
@@ -125,13 +127,17 @@ template <class Model, class Backend>
   // A replica's arena holds one micro-shard, or all of a shorter shard.
   const std::int64_t samples = std::min(micro_shard<Model, Backend>, shard_of(batch, replicas, 0).count);
   const auto bytes = [&](std::int64_t elements) { return grouped(checked_multiply(elements, element)); };
-  const auto arena = [&](std::int64_t elements) { return bytes(checked_multiply(samples, elements)); };
+  const auto arena = [&](std::int64_t elements) {
+    return grouped(checked_multiply(checked_multiply(samples, elements), activation));
+  };
   const std::int64_t gradients = checked_multiply(plan.trainable_count, replicas);
 
   detail::table_writer totals(1, {"total", "value"});
   totals.add({"parameters", grouped(plan.parameter_count)});
   if (plan.trainable_count != plan.parameter_count) totals.add({"trainable parameters", grouped(plan.trainable_count)});
   totals.add({"parameter bytes", bytes(plan.parameter_count)});
+  if (converts_values<Backend>)
+    totals.add({"converted parameter bytes a replica", grouped(checked_multiply(plan.parameter_count, activation))});
   totals.add({"gradient bytes a replica", bytes(plan.trainable_count)});
   totals.add({"gradient bytes", bytes(gradients)});
   totals.add({"samples a micro-shard", grouped(samples)});

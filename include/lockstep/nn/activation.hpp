@@ -20,14 +20,16 @@ struct relu {
 
   template <class B, node_traits T>
   class op {
-    using value = typename B::value_type;
+    using activation = typename B::activation_type;
     using context = typename B::context;
 
    public:
     op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
 
-    void forward(context& c, const pass&, const value* x, const value*, value* y) { B::relu_forward(c, count_, x, y); }
-    void backward(context& c, const pass&, const backward_arguments<value>& a) {
+    void forward(context& c, const pass&, const activation* x, const activation*, activation* y) {
+      B::relu_forward(c, count_, x, y);
+    }
+    void backward(context& c, const pass&, const backward_arguments<B>& a) {
       if constexpr (T.input_gradient) B::relu_backward(c, count_, a.y, a.dy, a.dx);
     }
 

@@ -69,7 +69,7 @@ struct conv2d {
 
   template <class B, node_traits T>
   class op {
-    using value = typename B::value_type;
+    using activation = typename B::activation_type;
     using context = typename B::context;
 
     static constexpr convolution_geometry g = [] {
@@ -83,11 +83,11 @@ struct conv2d {
    public:
     op(context& c, std::int64_t samples) : samples_(samples), convolution_(c, samples) {}
 
-    void forward(context& c, const pass&, const value* x, const value* parameters, value* y) {
+    void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
       convolution_.forward(c, x, parameters, parameters + g.weight_size(), y);
     }
 
-    void backward(context& c, const pass&, const backward_arguments<value>& a) {
+    void backward(context& c, const pass&, const backward_arguments<B>& a) {
       if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * T.out.size(), a.y, a.dy, a.dy);
       convolution_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients,
                             T.parameter_gradient ? a.gradients + g.weight_size() : nullptr, a.accumulate);

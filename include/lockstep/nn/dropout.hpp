@@ -45,19 +45,19 @@ struct dropout {
 
   template <class B, node_traits T>
   class op {
-    using value = typename B::value_type;
+    using activation = typename B::activation_type;
     using context = typename B::context;
 
    public:
     op(context&, std::int64_t samples) : samples_(samples) {}
 
-    void forward(context& c, const pass& p, const value* x, const value*, value* y) {
+    void forward(context& c, const pass& p, const activation* x, const activation*, activation* y) {
       if (p.training)
         B::dropout(c, samples_, T.in.size(), T.picture, P.value(), p.key, x, y);
       else
         B::copy(c, samples_ * T.in.size(), x, y);
     }
-    void backward(context& c, const pass& p, const backward_arguments<value>& a) {
+    void backward(context& c, const pass& p, const backward_arguments<B>& a) {
       if constexpr (T.input_gradient) B::dropout(c, samples_, T.in.size(), T.picture, P.value(), p.key, a.dy, a.dx);
     }
 

@@ -76,22 +76,26 @@ struct pass {
   [[nodiscard]] bool skips() const { return skipped != nullptr && skipped[key.layer]; }
 };
 
-/// The tensors of one layer's backward pass. Ranges hold `samples` times the traits' extents.
-template <class T>
+/// The tensors of one layer's backward pass on a backend. Ranges hold `samples` times the traits' extents.
+template <class B>
 struct backward_arguments {
-  const T* x;           ///< the input
-  const T* y;           ///< the output
-  T* dy;                ///< gradient of the output; may be overwritten
-  const T* parameters;  ///< the layer's flat range
-  T* dx;                ///< gradient of the input; null unless traits.input_gradient. See layer_traits on aliasing
-  T* gradients;         ///< the layer's flat range; of a frozen layer, memory that nobody reads
-  bool accumulate;      ///< add the complete gradient of these samples to `gradients` instead of overwriting
+  using activation = typename B::activation_type;
+  using value = typename B::value_type;
+
+  const activation* x;           ///< the input
+  const activation* y;           ///< the output
+  activation* dy;                ///< gradient of the output; may be overwritten
+  const activation* parameters;  ///< the layer's flat range
+  activation* dx;    ///< gradient of the input; null unless traits.input_gradient. See layer_traits on aliasing
+  value* gradients;  ///< the layer's flat range; of a frozen layer, memory that nobody reads
+  bool accumulate;   ///< add the complete gradient of these samples to `gradients` instead of overwriting
 };
 
 /// A layer: a shape rule, a parameter list and, for a backend, an `op` that runs it.
 ///
 /// `op<Backend, node_traits>` is constructed from (context, samples) and has
-/// `forward(context, pass, x, parameters, y)` and `backward(context, pass, backward_arguments)`.
+/// `forward(context, pass, x, parameters, y)`, all of `Backend::activation_type`, and
+/// `backward(context, pass, backward_arguments<Backend>)`.
 /// A layer with parameters whose elements do not lie in PyTorch's order has
 /// `op::physical(parameter, index)`, the place of an element in its range.
 template <class L>

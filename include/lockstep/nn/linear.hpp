@@ -39,7 +39,7 @@ struct basic_linear {
 
   template <class B, node_traits T>
   class op {
-    using value = typename B::value_type;
+    using activation = typename B::activation_type;
     using context = typename B::context;
     using product = typename B::template linear<linear_geometry{.in = T.in.size(),
                                                                 .out = Out,
@@ -53,11 +53,11 @@ struct basic_linear {
    public:
     op(context& c, std::int64_t samples) : samples_(samples), product_(c, samples) {}
 
-    void forward(context& c, const pass&, const value* x, const value* parameters, value* y) {
+    void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
       product_.forward(c, x, parameters, parameters + weights, y);
     }
 
-    void backward(context& c, const pass&, const backward_arguments<value>& a) {
+    void backward(context& c, const pass&, const backward_arguments<B>& a) {
       if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * Out, a.y, a.dy, a.dy);
       product_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients,
                         T.parameter_gradient ? a.gradients + weights : nullptr, a.accumulate);

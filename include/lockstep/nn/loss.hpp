@@ -77,7 +77,7 @@ struct cross_entropy {
   /// The loss on one replica of a backend, with its own copy of the options.
   template <class B>
   class op {
-    using value = typename B::value_type;
+    using activation = typename B::activation_type;
     using context = typename B::context;
 
    public:
@@ -89,8 +89,8 @@ struct cross_entropy {
     }
 
     /// *sum += the losses of `samples` rows; dy = their gradient times now->scale (null: none).
-    void forward_backward(context& c, std::int64_t samples, const dims& output, const value* y,
-                          const std::int64_t* targets, value* dy, const step_values* now, double* sum) const {
+    void forward_backward(context& c, std::int64_t samples, const dims& output, const activation* y,
+                          const std::int64_t* targets, activation* dy, const step_values* now, double* sum) const {
       const cross_entropy_arguments arguments{.classes = output.size(),
                                               .class_weights = weights_.data(),
                                               .label_smoothing = smoothing_,
@@ -142,6 +142,7 @@ struct mean_squared_error {
   /// The loss on one replica of a backend.
   template <class B>
   class op {
+    using activation = typename B::activation_type;
     using value = typename B::value_type;
     using context = typename B::context;
 
@@ -149,8 +150,8 @@ struct mean_squared_error {
     op(context&, const mean_squared_error&) {}
 
     /// *sum += the losses of `samples` rows; dy = their gradient times now->scale (null: none).
-    void forward_backward(context& c, std::int64_t samples, const dims& output, const value* y, const value* targets,
-                          value* dy, const step_values* now, double* sum) const {
+    void forward_backward(context& c, std::int64_t samples, const dims& output, const activation* y,
+                          const value* targets, activation* dy, const step_values* now, double* sum) const {
       B::squared_error(c, samples * output.size(), y, targets, dy, now, sum);
     }
   };

@@ -58,15 +58,17 @@ struct pool2d {
 
   template <class B, node_traits T>
   class op {
-    using value = typename B::value_type;
+    using activation = typename B::activation_type;
     using context = typename B::context;
 
    public:
     op(context& c, std::int64_t samples) : pooling_(c, samples) {}
 
-    void forward(context& c, const pass&, const value* x, const value*, value* y) { pooling_.forward(c, x, y); }
+    void forward(context& c, const pass&, const activation* x, const activation*, activation* y) {
+      pooling_.forward(c, x, y);
+    }
 
-    void backward(context& c, const pass&, const backward_arguments<value>& a) {
+    void backward(context& c, const pass&, const backward_arguments<B>& a) {
       if constexpr (T.input_gradient) pooling_.backward(c, a.dy, a.dx);
     }
 

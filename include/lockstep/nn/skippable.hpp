@@ -36,14 +36,14 @@ struct skippable {
 
   template <class B, node_traits T>
   class op {
-    using value = typename B::value_type;
+    using activation = typename B::activation_type;
     using context = typename B::context;
     using inner_op = typename Layer::template op<B, T>;
 
    public:
     op(context& c, std::int64_t samples) : samples_(samples), inner_(c, samples) {}
 
-    void forward(context& c, const pass& p, const value* x, const value* parameters, value* y) {
+    void forward(context& c, const pass& p, const activation* x, const activation* parameters, activation* y) {
       if (!p.skips())
         inner_.forward(c, p, x, parameters, y);
       else if constexpr (reorders)
@@ -52,12 +52,12 @@ struct skippable {
         B::copy(c, samples_ * T.in.size(), x, y);
     }
 
-    void backward(context& c, const pass& p, const backward_arguments<value>& a) {
+    void backward(context& c, const pass& p, const backward_arguments<B>& a) {
       if (!p.skips()) return inner_.backward(c, p, a);
       if constexpr (T.input_gradient && reorders)
         B::to_channels_last(c, samples_, T.picture, a.dy, a.dx);
       else if constexpr (T.input_gradient)
-        B::copy(c, samples_ * T.in.size(), static_cast<const value*>(a.dy), a.dx);
+        B::copy(c, samples_ * T.in.size(), static_cast<const activation*>(a.dy), a.dx);
       if constexpr (T.parameter_gradient && parameter_size > 0)
         if (!a.accumulate) B::clear(c, parameter_size, a.gradients);
     }

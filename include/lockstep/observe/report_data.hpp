@@ -58,15 +58,22 @@ template <class Model, class Backend>
 [[nodiscard]] std::vector<memory_item> memory_items(const report_run& run) {
   constexpr const auto& plan = Model::template plan<Backend>;
   constexpr auto element = static_cast<std::int64_t>(sizeof(typename Backend::value_type));
+  constexpr auto activation = static_cast<std::int64_t>(sizeof(typename Backend::activation_type));
   const std::int64_t gradients = checked_multiply(plan.trainable_count, element);
   std::int64_t samples = 0;  // at once, of all replicas
   for (int r = 0; r < run.replicas; ++r)
     samples += std::min(micro_shard<Model, Backend>, shard_of(run.batch, run.replicas, r).count);
-  return {{"parameters", checked_multiply(plan.parameter_count, element)},
-          {"gradients", checked_multiply(gradients, run.replicas)},
-          {"optimizer state", checked_multiply(gradients, run.optimizer_states)},
-          {"activations", checked_multiply(checked_multiply(plan.arena_size, element), samples)},
-          {"data", run.data_bytes}};
+  std::vector<memory_item> items{
+      {"parameters", checked_multiply(plan.parameter_count, element)},
+      {"gradients", checked_multiply(gradients, run.replicas)},
+      {"optimizer state", checked_multiply(gradients, run.optimizer_states)},
+      {"activations", checked_multiply(checked_multiply(plan.arena_size, activation), samples)},
+      {"data", run.data_bytes}};
+  if (converts_values<Backend>)
+    items.insert(
+        items.begin() + 1,
+        {"converted parameters", checked_multiply(checked_multiply(plan.parameter_count, activation), run.replicas)});
+  return items;
 }
 
 /// The parts of a report that come from the plan and from a timeline: replicas, batch, parameters, plan, memory, times.

@@ -40,6 +40,7 @@ template <class Model, class Backend>
 [[nodiscard]] std::vector<plan_row> plan_rows() {
   constexpr const auto& plan = Model::template plan<Backend>;
   constexpr auto element = static_cast<std::int64_t>(sizeof(typename Backend::value_type));
+  constexpr auto activation = static_cast<std::int64_t>(sizeof(typename Backend::activation_type));
   std::vector<plan_row> rows;
   for (int i = 0; i < plan.node_count; ++i) {
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
@@ -50,7 +51,7 @@ template <class Model, class Backend>
                     .sample = to_string(node.in) + " -> " + to_string(node.out),
                     .parameters = node.parameter_size,
                     .parameter_bytes = checked_multiply(node.parameter_size, element),
-                    .output_bytes = checked_multiply(node.out.size(), element),
+                    .output_bytes = checked_multiply(node.out.size(), activation),
                     .forward_flops = node.flops,
                     .backward_flops = checked_multiply(node.flops, products)});
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include <lockstep/model/plan.hpp>
 #include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep::detail {
@@ -17,11 +18,15 @@ namespace lockstep::detail {
   return names[static_cast<std::size_t>(what)];
 }
 
-/// The layer of a node of the plan: its path, in which unnamed layers go by their position; or a change of order.
+/// The layer of a node of the plan: its path, in which unnamed layers go by their position; or what is changed
+/// before one.
 template <class Model, class B>
 [[nodiscard]] constexpr std::string_view words_for_node(int node) {
-  const int leaf = Model::template plan<B>.nodes[static_cast<std::size_t>(node)].leaf;
-  return leaf < 0 ? std::string_view("a change of order") : Model::paths[static_cast<std::size_t>(leaf)].view();
+  const plan_node& of = Model::template plan<B>.nodes[static_cast<std::size_t>(node)];
+  const int leaf = of.leaf;
+  return of.kind == node_kind::to_activation ? std::string_view("a change of elements")
+         : leaf < 0                          ? std::string_view("a change of order")
+                                             : Model::paths[static_cast<std::size_t>(leaf)].view();
 }
 
 /// `backward of conv2`; without a node `the update`.

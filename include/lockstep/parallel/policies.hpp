@@ -49,13 +49,14 @@ inline constexpr bool is_policy =
 template <class... Policies>
 struct policies {
   // First: a compiler may drop the members behind a check that fails, and then complain of their absence.
-  using backend = typename pick<is_backend_policy, cpu, Policies...>::type;
+  using named_backend = typename pick<is_backend_policy, cpu, Policies...>::type;
   using optimizer = typename pick<is_optimizer_policy, sgd, Policies...>::type;
   using reduction = typename pick<is_reduction_policy, reduce::automatic, Policies...>::type;
   using shards = typename pick<is_micro_shards_policy, micro_shards<8>, Policies...>::type;
   using communicator = typename pick<is_communicator_policy, single_rank, Policies...>::type;
   using hook = typename pick<is_hook_policy, all_reduce_hook, Policies...>::type;
   using arithmetic = typename pick<is_precision_policy, precision::fp32, Policies...>::type;
+  using backend = typename backend_in<named_backend, arithmetic>::type;
   static constexpr factor_rounding rounding = rounding_of<arithmetic>;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
@@ -79,7 +80,7 @@ struct policies {
   static_assert(policies_of_kind<is_precision_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two precisions are given; keep one");
   static_assert(
-      rounding == factor_rounding::none || offers_rounding<backend>,
+      (rounding == factor_rounding::none || offers_rounding<backend>)&&backend_in<named_backend, arithmetic>::exists,
       "lockstep: data_parallel: precision::tf32 and precision::bf16 are for devices that multiply such numbers "
       "faster, which this backend has not; leave the policy out, or use ls::cuda");
   static_assert(!std::is_same_v<communicator, single_rank> || policies_of_kind<is_hook_policy, Policies...> == 0,

@@ -25,9 +25,10 @@ struct fp32 {};
 /// PyTorch with torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32.
 struct tf32 {};
 
-/// Matrix products may round their factors to bfloat16, with 7 bits of mantissa, and convolutions to TF32. Sums,
-/// parameters (the master weights), activations, gradients, their reduction and updates keep the backend's own type. As
-/// in PyTorch with torch.set_float32_matmul_precision("medium") and torch.backends.cudnn.allow_tf32.
+/// Passes compute in bfloat16, with 7 bits of mantissa: the parameters as layers read them, activations, and their
+/// gradients. Parameters (the master weights), their gradients, the reduction and updates keep the backend's own type,
+/// and sums inside a layer are taken in float32. As in PyTorch under torch.autocast with torch.bfloat16; here every
+/// layer is, not only products. For backends that have an `in_bf16`, the backend that a trainer then runs on.
 struct bf16 {};
 
 }  // namespace precision
@@ -35,13 +36,26 @@ struct bf16 {};
 namespace detail {
 
 template <class P>
-inline constexpr factor_rounding rounding_of = std::is_same_v<P, precision::tf32>   ? factor_rounding::tf32
-                                               : std::is_same_v<P, precision::bf16> ? factor_rounding::bf16
-                                                                                    : factor_rounding::none;
+inline constexpr factor_rounding rounding_of =
+    std::is_same_v<P, precision::tf32> ? factor_rounding::tf32 : factor_rounding::none;
 
 template <class P>
 struct is_precision_policy
-    : std::bool_constant<std::is_same_v<P, precision::fp32> || rounding_of<P> != factor_rounding::none> {};
+    : std::bool_constant<std::is_same_v<P, precision::fp32> || std::is_same_v<P, precision::tf32> ||
+                         std::is_same_v<P, precision::bf16>> {};
+
+/// The backend that computes with a precision: `type`, and whether there is one.
+template <class B, class P>
+struct backend_in {
+  using type = B;
+  static constexpr bool exists = !std::is_same_v<P, precision::bf16>;
+};
+template <class B>
+  requires requires { typename B::in_bf16; }
+struct backend_in<B, precision::bf16> {
+  using type = typename B::in_bf16;
+  static constexpr bool exists = true;
+};
 
 /// What a backend may round factors to: `chosen`, when that is given, else what a policy says. Throws value_error when
 /// the backend rounds none.

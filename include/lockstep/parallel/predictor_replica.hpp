@@ -81,7 +81,9 @@ class predictor_replica {
   template <class F>
   void infer(const value* parameters, const value* x, std::int64_t rows, const F& f) {
     if constexpr (B::host_memory) {
-      executor_.infer(parameters, x, rows, [&](std::int64_t, std::int64_t, const value* y) { f(y); });
+      executor_.infer(executor_.load(parameters), x, rows, [&](std::int64_t, std::int64_t count, const auto* y) {
+        f(executor_.as_values(count * plan.output.size(), y));
+      });
     } else {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);

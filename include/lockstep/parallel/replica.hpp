@@ -132,6 +132,7 @@ class replica {
 
  public:
   using value = typename B::value_type;
+  using activation = typename B::activation_type;
   using context_type = typename B::context;
   using fence = typename B::fence;
   using loss_type = typename Model::loss_type;
@@ -169,9 +170,11 @@ class replica {
     [[maybe_unused]] const auto device = device_of<B>(context());
     const value* x =
         stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
-    executor.infer(parameters, x, own.count, [&](std::int64_t first, std::int64_t count, const value* y) {
-      B::copy_out(context(), count * plan.output.size(), y, out + (own.first + first) * plan.output.size());
-    });
+    executor.infer(
+        executor.load(parameters), x, own.count, [&](std::int64_t first, std::int64_t count, const activation* y) {
+          const std::int64_t n = count * plan.output.size();
+          B::copy_out(context(), n, executor.as_values(n, y), out + (own.first + first) * plan.output.size());
+        });
     B::finish(context());
   }
 
@@ -188,13 +191,14 @@ class replica {
         stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
     const Target* own_targets =
         stage_.bring_targets(context(), part(targets, own, target_size), own.count * target_size);
-    executor.infer(parameters, x, own.count, [&](std::int64_t first, std::int64_t count, const value* y) {
+    const activation* loaded = executor.load(parameters);
+    executor.infer(loaded, x, own.count, [&](std::int64_t first, std::int64_t count, const activation* y) {
       executor.loss().forward_backward(context(), count, plan.output, y, own_targets + first * target_size, nullptr,
                                        nullptr, sum);
-      const value* outputs = y;
+      const value* outputs = executor.as_values(count * plan.output.size(), y);
       if constexpr (!B::host_memory) {
         outputs_.resize(static_cast<std::size_t>(count * plan.output.size()));
-        B::copy_out(context(), count * plan.output.size(), y, outputs_.data());
+        B::copy_out(context(), count * plan.output.size(), outputs, outputs_.data());
         B::finish(context());
         outputs = outputs_.data();
       }
@@ -237,13 +241,14 @@ class replica {
       sums = stage_.sums();
     }
     double* const losses = sums->data();
+    const activation* const loaded = executor.load(parameters);
     tree_.sum(
         context(), gradients.data(),
         [&](int i, value* to, bool accumulate) {
           const shard_range leaf = part_of(i);
           const std::int64_t offset = leaf.first - begin;
           executor.train(
-              parameters, to, stage_.images() + offset * plan.input.size(),
+              loaded, to, stage_.images() + offset * plan.input.size(),
               stage_.targets() + offset * loss_type::target_size(plan.output), leaf.count, stage_.now(), leaf.first,
               losses + i, accumulate,
               replica_observer<Model, B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));

@@ -1,7 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // cuBLASLt's functions, as far as the library uses them: products of floats, column by column, whose factors are
-// rounded as the compute type says. What a workspace holds is spoilt, and what is promised of alignment is asked for.
+// rounded as the compute type says, or of bfloat16, with a result of either. What a workspace holds is spoilt, and what
+// is promised of alignment is asked for.
 #include <cublasLt.h>
 
 #include <array>
@@ -31,9 +32,10 @@ struct product {
   std::int32_t transpose_a = CUBLAS_OP_N;
   std::int32_t transpose_b = CUBLAS_OP_N;
   std::int32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  float* vector = nullptr;
+  void* vector = nullptr;  ///< of the result's type
 };
 struct layout {
+  bool bfloat16;
   std::int64_t rows;
   std::int64_t columns;
   std::int64_t stride;
@@ -59,7 +61,7 @@ const T& as(const void* p) {
 }
 
 /// `m` as rows that are read one after the other: op(m), or its transpose.
-std::vector<float> lines(const float* p, const layout& m, bool by_columns, cublasComputeType_t compute) {
+std::vector<float> lines(const elements& p, const layout& m, bool by_columns, cublasComputeType_t compute) {
   std::vector<float> all;
   all.reserve(static_cast<std::size_t>(m.rows * m.columns));
   for (std::int64_t i = 0; i < (by_columns ? m.columns : m.rows); ++i)
@@ -68,11 +70,12 @@ std::vector<float> lines(const float* p, const layout& m, bool by_columns, cubla
   return all;
 }
 
-void multiply(const product& p, const layout& a_layout, const layout& b_layout, const layout& d_layout, const float* a,
-              const float* b, float* d) {
+void multiply(const product& p, const layout& a_layout, const layout& b_layout, const layout& d_layout,
+              const elements& a, const elements& b, const elements& d) {
   const bool ta = p.transpose_a == CUBLAS_OP_T;
   const bool tb = p.transpose_b == CUBLAS_OP_T;
   const std::int64_t k = ta ? a_layout.rows : a_layout.columns;
+  const elements vector{p.vector, d_layout.bfloat16};
   const auto left = lines(a, a_layout, ta, p.compute);    // m lines of k
   const auto right = lines(b, b_layout, !tb, p.compute);  // n lines of k
   for (std::int64_t n = 0; n < d_layout.columns; ++n)
@@ -85,12 +88,12 @@ void multiply(const product& p, const layout& a_layout, const layout& b_layout, 
         for (std::size_t lane = 0; lane < 8; ++lane)
           sums[lane] += double{l[i + static_cast<std::int64_t>(lane)]} * double{r[i + static_cast<std::int64_t>(lane)]};
       for (; i < k; ++i) sums[0] += double{l[i]} * double{r[i]};
-      const double bias = p.epilogue == CUBLASLT_EPILOGUE_BIAS ? double{p.vector[m]} : 0;
-      d[n * d_layout.stride + m] = static_cast<float>(std::accumulate(sums.begin(), sums.end(), bias));
+      const double bias = p.epilogue == CUBLASLT_EPILOGUE_BIAS ? double{vector[m]} : 0;
+      d.put(n * d_layout.stride + m, static_cast<float>(std::accumulate(sums.begin(), sums.end(), bias)));
     }
   if (p.epilogue != CUBLASLT_EPILOGUE_BGRADB) return;
   for (std::int64_t n = 0; n < d_layout.columns; ++n)
-    p.vector[n] = static_cast<float>(std::accumulate(right.data() + n * k, right.data() + (n + 1) * k, 0.0));
+    vector.put(n, static_cast<float>(std::accumulate(right.data() + n * k, right.data() + (n + 1) * k, 0.0)));
 }
 
 bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
@@ -123,9 +126,9 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t descriptor, c
                                               const void* value, std::size_t size) {
   auto& p = *reinterpret_cast<product*>(descriptor);
   const bool of_vector = attribute == CUBLASLT_MATMUL_DESC_BIAS_POINTER;
-  if (size != (of_vector ? sizeof(float*) : sizeof(std::int32_t))) return CUBLAS_STATUS_INVALID_VALUE;
+  if (size != (of_vector ? sizeof(void*) : sizeof(std::int32_t))) return CUBLAS_STATUS_INVALID_VALUE;
   if (of_vector)
-    p.vector = as<float*>(value);
+    p.vector = as<void*>(value);
   else if (attribute == CUBLASLT_MATMUL_DESC_EPILOGUE)
     p.epilogue = as<std::int32_t>(value);
   else if (attribute == CUBLASLT_MATMUL_DESC_TRANSA)
@@ -139,10 +142,11 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t descriptor, c
 
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* to, cudaDataType type, std::uint64_t rows,
                                           std::uint64_t columns, std::int64_t stride) {
-  if (type != CUDA_R_32F || rows == 0 || columns == 0 || stride < static_cast<std::int64_t>(rows))
+  if ((type != CUDA_R_32F && type != CUDA_R_16BF) || rows == 0 || columns == 0 ||
+      stride < static_cast<std::int64_t>(rows))
     return CUBLAS_STATUS_INVALID_VALUE;
   *to = reinterpret_cast<cublasLtMatrixLayout_t>(
-      new layout{static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns), stride});
+      new layout{type == CUDA_R_16BF, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns), stride});
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t m) {
@@ -205,8 +209,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   const bool tb = p.transpose_b == CUBLAS_OP_T;
   const bool fits = (ta ? la.columns : la.rows) == ld.rows && (tb ? lb.rows : lb.columns) == ld.columns &&
                     (ta ? la.rows : la.columns) == (tb ? lb.columns : lb.rows);
-  if (!fits || handle->device != stream->work->device || as<float>(alpha) != 1 || as<float>(beta) != 0 || c != d ||
-      c_layout != d_layout || algorithm->data[0] != mark || size < workspace_bytes || d == a || d == b)
+  const bool types = la.bfloat16 == lb.bfloat16 && (la.bfloat16 ? p.compute == CUBLAS_COMPUTE_32F : !ld.bfloat16);
+  if (!fits || !types || handle->device != stream->work->device || as<float>(alpha) != 1 || as<float>(beta) != 0 ||
+      c != d || c_layout != d_layout || algorithm->data[0] != mark || size < workspace_bytes || d == a || d == b)
     return CUBLAS_STATUS_INVALID_VALUE;
   if (!aligned(a) || !aligned(b) || !aligned(d) || !aligned(workspace)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool with_vector = p.epilogue == CUBLASLT_EPILOGUE_BIAS || p.epilogue == CUBLASLT_EPILOGUE_BGRADB;
@@ -214,8 +219,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     return CUBLAS_STATUS_INVALID_VALUE;
   const auto status = enqueue(stream, make_work([=] {
                                 spoil(workspace, workspace_bytes);
-                                multiply(p, la, lb, ld, static_cast<const float*>(a), static_cast<const float*>(b),
-                                         static_cast<float*>(d));
+                                multiply(p, la, lb, ld, {const_cast<void*>(a), la.bfloat16},
+                                         {const_cast<void*>(b), lb.bfloat16}, {d, ld.bfloat16});
                                 spoil(workspace, workspace_bytes);
                               }));
   return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;

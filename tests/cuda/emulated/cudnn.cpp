@@ -1,9 +1,9 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// cuDNN's functions, as far as the library uses them: convolutions by their definition. As its manuals allow, groups
-// and dilations are not had in channels-last order, and the heuristic names an algorithm first that is not
-// deterministic. Of the convolutions with a bias and a relu some are not to be had, and some make a NaN 0, whatever
-// they were asked for.
+// cuDNN's functions, as far as the library uses them: convolutions by their definition, of float or of bfloat16. As its
+// manuals allow, groups and dilations are not had in channels-last order, and the heuristic names an algorithm first
+// that is not deterministic. Of the convolutions with a bias and a relu some are not to be had, and some make a NaN 0,
+// whatever they were asked for.
 #include <cudnn.h>
 
 #include <array>
@@ -21,6 +21,7 @@ struct cudnnContext {
 /// Pictures or filters, in either order.
 struct cudnnTensorStruct {
   cudnnTensorFormat_t order{};
+  bool bfloat16 = false;
   std::array<std::int64_t, 4> extents{};  ///< count, channels, height, width
 
   /// From one picture, channel, line and column to the next.
@@ -55,7 +56,11 @@ constexpr std::size_t workspace_bytes = 8192;
 struct operands {
   cudnnTensorStruct x, y, w;
   cudnnConvolutionStruct c;
+
+  [[nodiscard]] bool alike() const { return x.bfloat16 == y.bfloat16 && x.bfloat16 == w.bfloat16; }
 };
+
+elements read(const cudnnTensorStruct& of, const void* p) { return {const_cast<void*>(p), of.bfloat16}; }
 
 /// The product of two elements goes to a third, for each such triple: f(place in x, in w, in y).
 template <class F>
@@ -94,18 +99,17 @@ struct as_it_is {
 /// What is behind all passes: sums of products in double, then one store of each.
 template <class Pass, class Finish = as_it_is>
 cudnnStatus_t enqueue_pass(cudnnHandle_t handle, const void* alpha, const void* beta, void* workspace, std::size_t size,
-                           bool any_alignment, std::int64_t results, void* to, Pass pass, Finish finish = {}) {
+                           bool fits, std::int64_t results, elements to, Pass pass, Finish finish = {}) {
   const lock held(machine::get().mutex);
   if (*static_cast<const float*>(alpha) != 1 || *static_cast<const float*>(beta) != 0 || size < workspace_bytes ||
-      workspace == nullptr || !any_alignment || handle->stream == nullptr ||
-      handle->stream->work->device != current_device())
+      workspace == nullptr || !fits || handle->stream == nullptr || handle->stream->work->device != current_device())
     return CUDNN_STATUS_BAD_PARAM;
   const auto status = enqueue(handle->stream, make_work([=] {
                                 spoil(workspace, workspace_bytes);
                                 std::vector<double> sums(static_cast<std::size_t>(results));
                                 pass(sums.data());
                                 for (std::int64_t i = 0; i < results; ++i)
-                                  static_cast<float*>(to)[i] = finish(i, sums[static_cast<std::size_t>(i)]);
+                                  to.put(i, finish(i, sums[static_cast<std::size_t>(i)]));
                               }));
   return status == cudaSuccess ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
 }
@@ -178,16 +182,17 @@ cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t* to) { return 
 cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t t) { return end(t); }
 cudnnStatus_t cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t t, cudnnTensorFormat_t order, cudnnDataType_t type,
                                          int n, int c, int h, int w) {
-  if (type != CUDNN_DATA_FLOAT || n < 1) return CUDNN_STATUS_BAD_PARAM;
-  *t = {order, {n, c, h, w}};
+  if ((type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_BFLOAT16) || n < 1) return CUDNN_STATUS_BAD_PARAM;
+  *t = {order, type == CUDNN_DATA_BFLOAT16, {n, c, h, w}};
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t* to) { return make(to); }
 cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t f) { return end(f); }
 cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t f, cudnnDataType_t type, cudnnTensorFormat_t order,
                                          int k, int c, int h, int w) {
-  if (type != CUDNN_DATA_FLOAT) return CUDNN_STATUS_BAD_PARAM;
+  if (type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_BFLOAT16) return CUDNN_STATUS_BAD_PARAM;
   f->order = order;
+  f->bfloat16 = type == CUDNN_DATA_BFLOAT16;
   f->extents = {k, c, h, w};
   return CUDNN_STATUS_SUCCESS;
 }
@@ -283,13 +288,14 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, c
                                       const cudnnConvolutionDescriptor_t c, cudnnConvolutionFwdAlgo_t, void* workspace,
                                       std::size_t size, const void* beta, const cudnnTensorDescriptor_t y_of, void* y) {
   const operands o{*x_of, *y_of, *w_of, *c};
-  const auto* in = static_cast<const float*>(x);
-  const auto* weights = static_cast<const float*>(w);
-  return enqueue_pass(handle, alpha, beta, workspace, size, aligned(x, w, y), o.y.size(), y, [=](double* sums) {
-    each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
-      sums[at_y] += double{in[at_x]} * double{weights[at_w]};
-    });
-  });
+  const elements in = read(o.x, x);
+  const elements weights = read(o.w, w);
+  return enqueue_pass(handle, alpha, beta, workspace, size, o.alike() && aligned(x, w, y), o.y.size(), read(o.y, y),
+                      [=](double* sums) {
+                        each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
+                          sums[at_y] += double{in[at_x]} * double{weights[at_w]};
+                        });
+                      });
 }
 cudnnStatus_t cudnnConvolutionBiasActivationForward(
     cudnnHandle_t handle, const void* alpha, const cudnnTensorDescriptor_t x_of, const void* x,
@@ -308,12 +314,13 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
   if (channels % 4 == 2) return CUDNN_STATUS_NOT_SUPPORTED;
   const bool relu = a->mode == CUDNN_ACTIVATION_RELU;
   const bool keeps_nan = a->keeps_nan && channels % 4 != 1;
-  const auto* in = static_cast<const float*>(x);
-  const auto* weights = static_cast<const float*>(w);
-  const auto* bias = static_cast<const float*>(b);
+  const elements in = read(o.x, x);
+  const elements weights = read(o.w, w);
+  const elements bias = read(*b_of, b);
   const std::int64_t stride = o.y.strides()[1];
   return enqueue_pass(
-      handle, alpha, beta, workspace, size, aligned(x, w, y), o.y.size(), y,
+      handle, alpha, beta, workspace, size, o.alike() && b_of->bfloat16 == o.x.bfloat16 && aligned(x, w, y), o.y.size(),
+      read(o.y, y),
       [=](double* sums) {
         each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
           sums[at_y] += double{in[at_x]} * double{weights[at_w]};
@@ -332,13 +339,14 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* a
                                              void* workspace, std::size_t size, const void* beta,
                                              const cudnnFilterDescriptor_t w_of, void* dw) {
   const operands o{*x_of, *y_of, *w_of, *c};
-  const auto* in = static_cast<const float*>(x);
-  const auto* gradient = static_cast<const float*>(dy);
-  return enqueue_pass(handle, alpha, beta, workspace, size, aligned(x, dy, dw), o.w.size(), dw, [=](double* sums) {
-    each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
-      sums[at_w] += double{in[at_x]} * double{gradient[at_y]};
-    });
-  });
+  const elements in = read(o.x, x);
+  const elements gradient = read(o.y, dy);
+  return enqueue_pass(handle, alpha, beta, workspace, size, o.alike() && aligned(x, dy, dw), o.w.size(), read(o.w, dw),
+                      [=](double* sums) {
+                        each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
+                          sums[at_w] += double{in[at_x]} * double{gradient[at_y]};
+                        });
+                      });
 }
 cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha, const cudnnFilterDescriptor_t w_of,
                                            const void* w, const cudnnTensorDescriptor_t y_of, const void* dy,
@@ -346,11 +354,12 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alp
                                            void* workspace, std::size_t size, const void* beta,
                                            const cudnnTensorDescriptor_t x_of, void* dx) {
   const operands o{*x_of, *y_of, *w_of, *c};
-  const auto* weights = static_cast<const float*>(w);
-  const auto* gradient = static_cast<const float*>(dy);
-  return enqueue_pass(handle, alpha, beta, workspace, size, aligned(w, dy, dx), o.x.size(), dx, [=](double* sums) {
-    each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
-      sums[at_x] += double{weights[at_w]} * double{gradient[at_y]};
-    });
-  });
+  const elements weights = read(o.w, w);
+  const elements gradient = read(o.y, dy);
+  return enqueue_pass(handle, alpha, beta, workspace, size, o.alike() && aligned(w, dy, dx), o.x.size(), read(o.x, dx),
+                      [=](double* sums) {
+                        each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
+                          sums[at_x] += double{weights[at_w]} * double{gradient[at_y]};
+                        });
+                      });
 }

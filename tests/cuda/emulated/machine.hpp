@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <cuda_bf16.h>
 #include <cuda_runtime_api.h>
 
 /// \file
@@ -135,6 +136,23 @@ cudaError_t noted(cudaError_t status);
 [[nodiscard]] bool breaks_recording();
 /// Sets memory to what no result may come from: NaN, as numbers of any width.
 void spoil(void* p, std::size_t size);
+
+/// Elements in memory as a library finds them: of float, or of bfloat16, to which values are rounded.
+struct elements {
+  void* begin;
+  bool bfloat16;
+
+  [[nodiscard]] float operator[](std::int64_t i) const {
+    return bfloat16 ? static_cast<float>(static_cast<const __nv_bfloat16*>(begin)[i])
+                    : static_cast<const float*>(begin)[i];
+  }
+  void put(std::int64_t i, float value) const {
+    if (bfloat16)
+      static_cast<__nv_bfloat16*>(begin)[i] = static_cast<__nv_bfloat16>(value);
+    else
+      static_cast<float*>(begin)[i] = value;
+  }
+};
 
 }  // namespace emulated
 

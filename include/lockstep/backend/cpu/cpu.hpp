@@ -21,6 +21,7 @@ namespace lockstep {
 /// by kernels of our own, float32, pictures channels-last.
 struct cpu : host::synchronous<cpu_backend::context> {
   using value_type = float;
+  using activation_type = float;
   using context = cpu_backend::context;
 
   static constexpr std::string_view name = "cpu";

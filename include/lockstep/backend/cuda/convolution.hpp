@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 #include <cudnn.h>
@@ -22,9 +23,10 @@
 
 namespace lockstep::cuda_backend {
 
-/// Two-dimensional convolution by cuDNN for a fixed number of samples: activations channels-last, weights as
-/// `convolution::weight_offset` says. The geometry is a value here, so that a network of many convolutions compiles
+/// Two-dimensional convolution of elements A by cuDNN for a fixed number of samples: activations channels-last, weights
+/// as `convolution::weight_offset` says. The geometry is a value here, so that a network of many convolutions compiles
 /// this code once.
+template <class A>
 class convolution_runner {
  public:
   [[gnu::cold]] convolution_runner(context& c, const convolution_geometry& g, std::int64_t samples)
@@ -42,7 +44,7 @@ class convolution_runner {
   convolution_runner& operator=(const convolution_runner&) = delete;
 
   /// y = relu_if(x * w + b). The first call waits.
-  void forward(context& c, const float* x, const float* w, const float* b, float* y) {
+  void forward(context& c, const A* x, const A* w, const A* b, A* y) {
     if (!fuses_.has_value()) fuses_ = tries_to_fuse(c, x, w, y);
     if (*fuses_)
       return check(product(c, x, w, b, y),
@@ -53,8 +55,7 @@ class convolution_runner {
 
   /// dw, db (+)= their gradients when g.parameter_gradient, and dx when g.input_gradient. dy is the gradient behind the
   /// relu's mask.
-  void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-                bool accumulate) const {
+  void backward(context& c, const A* x, const A* dy, const A* w, A* dx, float* dw, float* db, bool accumulate) const {
     if (g_.parameter_gradient) {
       if (g_.bias) column_sums(c, out_pixels(), g_.out_channels, dy, db, accumulate);
       backward_weights(c, x, dy, dw, accumulate);
@@ -63,12 +64,14 @@ class convolution_runner {
   }
 
  private:
-  // cuDNN reads both from the host when it is called, as float for tensors of float.
+  /// Weight gradients of another type than float32 are made apart.
+  static constexpr bool rounded = !std::is_same_v<A, float>;
+  // cuDNN reads both from the host when it is called, as float for tensors of up to 32 bits.
   static constexpr float one = 1;
   static constexpr float zero = 0;  ///< the result's memory is not read
 
   /// y = x * w; with b, all in one call, y = relu_if(x * w + b). A bias may lie in the host's memory.
-  [[nodiscard]] cudnnStatus_t product(context& c, const float* x, const float* w, const float* b, float* y,
+  [[nodiscard]] cudnnStatus_t product(context& c, const A* x, const A* w, const A* b, A* y,
                                       bool bias_on_host = false) const {
     convolution_staging s(forward_);
     const auto x_room = s.room(x_, x);
@@ -77,9 +80,9 @@ class convolution_runner {
     const auto b_room = b == nullptr ? convolution_staging::no_room : s.room(b, g_.out_channels, bias_on_host);
     s.open(c);
     const auto& d = *forward_.operands;
-    const float* const from = s.load(c, x_room, x_, x);
-    const float* const weights = s.load(c, w_room, w_, w);
-    float* const to = s.place(y_room, y);
+    const A* const from = s.load(c, x_room, x_, x);
+    const A* const weights = s.load(c, w_room, w_, w);
+    A* const to = s.place(y_room, y);
     const auto bytes = static_cast<std::size_t>(forward_.bytes);
     const cudnnStatus_t status =
         b == nullptr
@@ -96,37 +99,52 @@ class convolution_runner {
   /// Whether cuDNN does the bias and the relu in the convolution itself, and a NaN stays one, which its manuals do not
   /// promise of the call: with a bias of NaN all of y must be that. Without it such a NaN would be 0 behind the relu,
   /// and hide that a network has diverged. Overwrites y.
-  [[nodiscard, gnu::cold]] bool tries_to_fuse(context& c, const float* x, const float* w, float* y) const {
+  [[nodiscard, gnu::cold]] bool tries_to_fuse(context& c, const A* x, const A* w, A* y) const {
     // Without a relu it is this algorithm's alone.
     const bool may = g_.bias && (g_.relu || forward_.algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
     if (!may) return false;
-    std::vector<float> values(static_cast<std::size_t>(g_.out_channels), std::numeric_limits<float>::quiet_NaN());
+    std::vector<A> values(static_cast<std::size_t>(g_.out_channels),
+                          static_cast<A>(std::numeric_limits<float>::quiet_NaN()));
     const bool offered = product(c, x, w, values.data(), y, true) == CUDNN_STATUS_SUCCESS;
-    if (offered) copy<float>(c, g_.out_channels, y, values.data());
+    if (offered) copy<A>(c, g_.out_channels, y, values.data());
     c.finish();  // the work reads and writes `values`
-    return offered && std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+    return offered &&
+           std::all_of(values.begin(), values.end(), [](A value) { return std::isnan(static_cast<float>(value)); });
   }
 
-  void backward_weights(context& c, const float* x, const float* dy, float* dw, bool accumulate) const {
+  void backward_weights(context& c, const A* x, const A* dy, float* dw, bool accumulate) const {
     convolution_staging s(weights_);
     const auto x_room = s.room(x_, x);
     const auto dy_room = s.room(y_, dy);
     // With `accumulate` the complete gradient is made apart, and then added.
-    const auto fresh_room = accumulate ? s.room(w_) : convolution_staging::no_room;
-    const auto dw_room = accumulate && !s.plain() ? fresh_room : s.room(w_, dw);
+    const bool apart = accumulate || rounded;
+    A* const direct = apart ? nullptr : in_place(dw);
+    const auto fresh_room = apart ? s.template room<A>(w_) : convolution_staging::no_room;
+    const auto dw_room = apart && !s.plain() ? fresh_room : s.room(w_, direct);
     s.open(c);
     const auto& d = *weights_.operands;
     check(cudnnConvolutionBackwardFilter(handle(c), &one, d.x.get(), s.load(c, x_room, x_, x), d.y.get(),
                                          s.load(c, dy_room, y_, dy), weights_.window.get(), weights_.algorithm,
                                          s.library(), static_cast<std::size_t>(weights_.bytes), &zero, d.w.get(),
-                                         s.place(dw_room, dw)),
+                                         s.place(dw_room, direct)),
           "a convolution's weight gradient to start (cudnnConvolutionBackwardFilter)");
-    float* fresh = s.place(fresh_room, dw);
+    A* const fresh = s.place(fresh_room, direct);
     if (dw_room != fresh_room) s.store(c, dw_room, w_, fresh);
-    if (accumulate) add(c, w_.size(), fresh, dw);
+    if (accumulate)
+      add(c, w_.size(), fresh, dw);
+    else if (apart)
+      convert(c, w_.size(), fresh, dw);
   }
 
-  void backward_data(context& c, const float* dy, const float* w, float* dx) const {
+  /// Where the weights' gradient lies for cuDNN, which can write it there when it has the elements of all else.
+  static A* in_place([[maybe_unused]] float* dw) {
+    if constexpr (rounded)
+      return nullptr;
+    else
+      return dw;
+  }
+
+  void backward_data(context& c, const A* dy, const A* w, A* dx) const {
     convolution_staging s(data_);
     const auto dy_room = s.room(y_, dy);
     const auto w_room = s.room(w_, w);
@@ -141,8 +159,9 @@ class convolution_runner {
   }
 
   [[nodiscard, gnu::cold]] convolution_operands describe(cudnnTensorFormat_t order) const {
-    return {pictures(x_.count, x_.picture, order), pictures(y_.count, y_.picture, order),
-            pictures(1, dims{g_.out_channels, 1, 1}, order), filters(w_.count, w_.picture, order)};
+    constexpr auto elements = cudnn_type<A>;
+    return {pictures(x_.count, x_.picture, order, elements), pictures(y_.count, y_.picture, order, elements),
+            pictures(1, dims{g_.out_channels, 1, 1}, order, elements), filters(w_.count, w_.picture, order, elements)};
   }
 
   [[gnu::cold, gnu::noinline]] void build(context& c) {
@@ -150,7 +169,7 @@ class convolution_runner {
     int most = 0;
     check(cudnnGetConvolutionForwardAlgorithmMaxCount(h, &most), "cudnnGetConvolutionForwardAlgorithmMaxCount");
     forward_ = plan_convolution<cudnnConvolutionFwdAlgoPerf_t>(
-        g_, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
+        g_, cudnn_type<A>, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
         [&](const auto& d, auto window, auto... results) {
           return cudnnGetConvolutionForwardAlgorithm_v7(h, d.x.get(), d.w.get(), window, d.y.get(), results...);
         },
@@ -162,7 +181,7 @@ class convolution_runner {
       check(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(h, &most),
             "cudnnGetConvolutionBackwardFilterAlgorithmMaxCount");
       weights_ = plan_convolution<cudnnConvolutionBwdFilterAlgoPerf_t>(
-          g_, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
+          g_, cudnn_type<A>, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
           [&](const auto& d, auto window, auto... results) {
             return cudnnGetConvolutionBackwardFilterAlgorithm_v7(h, d.x.get(), d.y.get(), window, d.w.get(),
                                                                  results...);
@@ -177,7 +196,7 @@ class convolution_runner {
       check(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(h, &most),
             "cudnnGetConvolutionBackwardDataAlgorithmMaxCount");
       data_ = plan_convolution<cudnnConvolutionBwdDataAlgoPerf_t>(
-          g_, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
+          g_, cudnn_type<A>, c.rounding(), channels_last_, plain_, most, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
           [&](const auto& d, auto window, auto... results) {
             return cudnnGetConvolutionBackwardDataAlgorithm_v7(h, d.w.get(), d.y.get(), window, d.x.get(), results...);
           },
@@ -193,11 +212,12 @@ class convolution_runner {
   [[gnu::cold]] void reserve(context& c) const {
     const auto room_for = [&](const auto& plan, std::int64_t vector = 0) {
       convolution_staging s(plan);
-      static_cast<void>(s.room(x_, nullptr));
-      static_cast<void>(s.room(y_, nullptr));
-      static_cast<void>(s.room(w_));
-      if (plan.plain) static_cast<void>(s.room(w_));
-      static_cast<void>(s.room(nullptr, vector, true));
+      constexpr const A* aligned = nullptr;
+      static_cast<void>(s.room(x_, aligned));
+      static_cast<void>(s.room(y_, aligned));
+      static_cast<void>(s.template room<A>(w_));
+      if (plan.plain) static_cast<void>(s.template room<A>(w_));
+      static_cast<void>(s.room(aligned, vector, true));
       s.open(c);
     };
     room_for(forward_, g_.out_channels);
@@ -220,12 +240,13 @@ class convolution_runner {
   convolution_plan<cudnnConvolutionBwdDataAlgo_t> data_;
 };
 
-/// Two-dimensional convolution for a fixed number of samples. Weights lie as (out, height, width, in / groups), the
+/// Two-dimensional convolution of elements A for a fixed number of samples, whose weights' gradients are of float32,
+/// rounded to A on the way. Weights lie as (out, height, width, in / groups), the
 /// order of cuDNN's channels-last filters.
-template <convolution_geometry G>
-class convolution : public convolution_runner {
+template <class A, convolution_geometry G>
+class convolution : public convolution_runner<A> {
  public:
-  convolution(context& c, std::int64_t samples) : convolution_runner(c, G, samples) {}
+  convolution(context& c, std::int64_t samples) : convolution_runner<A>(c, G, samples) {}
 
   /// Position of PyTorch's weight[o][i][h][w] in the flat range.
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i, std::int64_t h,

@@ -50,12 +50,10 @@ struct convolution_plan {
 /// results)` and `measure(operands, window, algorithm, &bytes)` are cuDNN's functions for this pass. Throws
 /// backend_error when there is no algorithm.
 template <class Result, class Algorithm, class List, class Measure>
-[[nodiscard, gnu::cold]] convolution_plan<Algorithm> plan_convolution(const convolution_geometry& g,
-                                                                      factor_rounding rounding,
-                                                                      const convolution_operands& channels_last,
-                                                                      const convolution_operands& plain, int most,
-                                                                      Algorithm usual, const List& list,
-                                                                      const Measure& measure, std::string_view name) {
+[[nodiscard, gnu::cold]] convolution_plan<Algorithm> plan_convolution(
+    const convolution_geometry& g, cudnnDataType_t elements, factor_rounding rounding,
+    const convolution_operands& channels_last, const convolution_operands& plain, int most, Algorithm usual,
+    const List& list, const Measure& measure, std::string_view name) {
   constexpr std::size_t most_bytes = std::size_t{256} << 20U;
   convolution_plan<Algorithm> plan;
   plan.window = window(g);
@@ -72,9 +70,9 @@ template <class Result, class Algorithm, class List, class Measure>
   };
 
   // The default lets tensor cores round float to TF32, which is as far as cuDNN goes by itself: factors of bfloat16
-  // would have to be written to memory first.
-  const bool tf32 = rounding != factor_rounding::none;
-  const cudnnMathType_t math = tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+  // would have to be written to memory first. Where they are of that type anyway, it rounds nothing.
+  const bool tensor_cores = rounding != factor_rounding::none || elements != CUDNN_DATA_FLOAT;
+  const cudnnMathType_t math = tensor_cores ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
   std::vector<Result> results(static_cast<std::size_t>(most));
   for (const convolution_operands* operands : {&channels_last, &plain}) {
     check(cudnnSetConvolutionMathType(plan.window.get(), math), name);
@@ -85,10 +83,10 @@ template <class Result, class Algorithm, class List, class Measure>
       const Result& r = results[i];
       // Not the one that converts to half precision.
       const bool allowed = r.mathType == CUDNN_DEFAULT_MATH || r.mathType == CUDNN_FMA_MATH ||
-                           (tf32 && r.mathType == CUDNN_TENSOR_OP_MATH);
+                           (tensor_cores && r.mathType == CUDNN_TENSOR_OP_MATH);
       if (r.status != CUDNN_STATUS_SUCCESS || r.determinism != CUDNN_DETERMINISTIC || !allowed) continue;
       // An algorithm takes the time and the bytes it says only with the precision that the heuristic saw it with.
-      if (take(*operands, r.algo, tf32 ? r.mathType : math) && bytes <= most_bytes) return plan;
+      if (take(*operands, r.algo, tensor_cores ? r.mathType : math) && bytes <= most_bytes) return plan;
     }
     if (take(*operands, usual, math)) return plan;
   }
@@ -105,16 +103,21 @@ class convolution_staging : public staging {
   [[nodiscard]] bool plain() const { return plain_; }
 
   /// Room for an operand that lies at p, where it needs some. Before `open`.
-  [[nodiscard]] std::int64_t room(const convolution_operand& o, const float* p) {
+  template <class A>
+  [[nodiscard]] std::int64_t room(const convolution_operand& o, const A* p) {
     return staging::room(p, o.size(), plain_);
   }
-  [[nodiscard]] std::int64_t room(const convolution_operand& o) { return staging::room(nullptr, o.size(), true); }
+  template <class A>
+  [[nodiscard]] std::int64_t room(const convolution_operand& o) {
+    return staging::room<A>(nullptr, o.size(), true);
+  }
   using staging::room;  // for a vector, which has no order
 
   /// The operand where and as cuDNN can read it.
-  [[nodiscard]] const float* load(context& c, std::int64_t room, const convolution_operand& o, const float* p) const {
+  template <class A>
+  [[nodiscard]] const A* load(context& c, std::int64_t room, const convolution_operand& o, const A* p) const {
     if (!plain_) return staging::load(c, room, o.size(), p);
-    float* to = place(room, nullptr);  // each has room
+    A* to = place<A>(room, nullptr);  // each has room
     to_plain(c, o.count, o.picture, p, to);
     return to;
   }
@@ -122,9 +125,10 @@ class convolution_staging : public staging {
   using staging::load;
 
   /// Brings what cuDNN has written to where it belongs.
-  void store(context& c, std::int64_t room, const convolution_operand& o, float* p) const {
+  template <class A>
+  void store(context& c, std::int64_t room, const convolution_operand& o, A* p) const {
     if (plain_)
-      to_channels_last(c, o.count, o.picture, place(room, nullptr), p);
+      to_channels_last(c, o.count, o.picture, place<A>(room, nullptr), p);
     else
       staging::store(c, room, o.size(), p);
   }

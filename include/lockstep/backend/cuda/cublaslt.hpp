@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <cublasLt.h>
+#include <cuda_bf16.h>
 
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/device.hpp>
@@ -64,6 +65,12 @@ enum class matmul_epilogue {
   sums_of_b,   ///< leaves the sums over the inner dimension of op(b), a vector of n elements
 };
 
+/// What cuBLASLt calls a type of elements.
+template <class T>
+inline constexpr cudaDataType_t library_type = CUDA_R_32F;
+template <>
+inline constexpr cudaDataType_t library_type<__nv_bfloat16> = CUDA_R_16BF;
+
 /// The shape of d (m x n) = op(a) op(b), an inner dimension of k. Matrices are column-major and packed: a is m x k, or
 /// k x m when transposed; b is k x n, or n x k.
 struct matmul_shape {
@@ -72,6 +79,8 @@ struct matmul_shape {
   std::int64_t k = 1;
   bool transpose_a = false;
   bool transpose_b = false;
+  cudaDataType_t factors = CUDA_R_32F;  ///< elements of a and b
+  cudaDataType_t result = CUDA_R_32F;   ///< of d, and of the epilogue's vector
   matmul_epilogue epilogue = matmul_epilogue::none;
 };
 
@@ -97,7 +106,7 @@ class matmul {
   /// Throws backend_error when cuBLASLt has no algorithm.
   [[gnu::cold]] matmul(context& c, const matmul_shape& s) : matmul(s, c.rounding()) {
     if (const cublasStatus_t status = choose(c); status != CUBLAS_STATUS_SUCCESS)
-      fail(status, "an algorithm for a matrix product of floats (cublasLtMatmulAlgoGetHeuristic)");
+      fail(status, "an algorithm for a matrix product (cublasLtMatmulAlgoGetHeuristic)");
   }
 
   /// The same with an epilogue, where cuBLASLt has an algorithm with it; else without: not every epilogue comes with
@@ -116,11 +125,11 @@ class matmul {
   [[nodiscard]] std::int64_t workspace_bytes() const noexcept { return workspace_bytes_; }
 
   /// Enqueues d = op(a) op(b); the epilogue adds the vector `added` to it, or leaves its sums in `sums`.
-  void operator()(context& c, const float* a, const float* b, float* d, void* workspace, const float* added = nullptr,
-                  float* sums = nullptr) const {
+  void operator()(context& c, const void* a, const void* b, void* d, void* workspace, const void* added = nullptr,
+                  void* sums = nullptr) const {
     const float one = 1;
     const float zero = 0;  // d is not read
-    if (const float* const vector = epilogue_ == matmul_epilogue::sums_of_b ? sums : added; vector != nullptr)
+    if (const void* const vector = epilogue_ == matmul_epilogue::sums_of_b ? sums : added; vector != nullptr)
       check(
           cublasLtMatmulDescSetAttribute(descriptor_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof(vector)),
           "the vector of a matrix product (cublasLtMatmulDescSetAttribute)");
@@ -135,13 +144,14 @@ class matmul {
   static constexpr std::uint32_t alignment = static_cast<std::uint32_t>(library_alignment);
 
   matmul(const matmul_shape& s, factor_rounding rounding) : epilogue_(s.epilogue) {
-    check(cublasLtMatmulDescCreate(descriptor_.out(), compute_type(rounding), CUDA_R_32F),
+    const auto compute = s.factors == CUDA_R_32F ? compute_type(rounding) : CUBLAS_COMPUTE_32F;
+    check(cublasLtMatmulDescCreate(descriptor_.out(), compute, CUDA_R_32F),
           "a matrix product (cublasLtMatmulDescCreate)");
     set(CUBLASLT_MATMUL_DESC_TRANSA, operation(s.transpose_a));
     set(CUBLASLT_MATMUL_DESC_TRANSB, operation(s.transpose_b));
-    a_ = layout(s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k);
-    b_ = layout(s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n);
-    d_ = layout(s.m, s.n);
+    a_ = layout(s.factors, s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k);
+    b_ = layout(s.factors, s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n);
+    d_ = layout(s.result, s.m, s.n);
     if (s.epilogue == matmul_epilogue::add_vector)
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, std::int32_t{CUBLASLT_EPILOGUE_BIAS});
     if (s.epilogue == matmul_epilogue::sums_of_b)
@@ -150,9 +160,9 @@ class matmul {
 
   static std::int32_t operation(bool transpose) { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; }
 
-  static matrix_layout layout(std::int64_t rows, std::int64_t columns) {
+  static matrix_layout layout(cudaDataType_t elements, std::int64_t rows, std::int64_t columns) {
     matrix_layout made;
-    check(cublasLtMatrixLayoutCreate(made.out(), CUDA_R_32F, static_cast<std::uint64_t>(rows),
+    check(cublasLtMatrixLayoutCreate(made.out(), elements, static_cast<std::uint64_t>(rows),
                                      static_cast<std::uint64_t>(columns), rows),
           "a matrix layout (cublasLtMatrixLayoutCreate)");
     return made;

@@ -35,19 +35,16 @@
 
 namespace lockstep {
 
-/// The CUDA backend: matrix products by cuBLASLt, convolutions by cuDNN, all else by kernels of CUB and of our own,
-/// float32, pictures channels-last. Work is asynchronous, in the order of the context's stream, and can be recorded as
-/// a graph. The same input gives the same bits in every run on one kind of device.
-///
-/// Only a CUDA compiler reads this header.
-struct cuda {
+namespace cuda_backend {
+
+/// What the CUDA backends have in common, whose passes compute in elements A.
+template <class A>
+struct primitives {
   using value_type = float;
+  using activation_type = A;
   using context = cuda_backend::context;
 
-  static constexpr std::string_view name = "cuda";
   static constexpr element_order picture_order = element_order::channels_last;
-  /// Contexts heed `replica_place::rounding`.
-  static constexpr bool rounds_factors = true;
   /// A pass need not fit any cache.
   static constexpr std::int64_t cache_bytes = std::int64_t{1} << 62U;
   static constexpr std::int64_t largest_pass = std::int64_t{1} << 20U;
@@ -111,35 +108,32 @@ struct cuda {
   [[nodiscard]] static std::uint64_t moves(context& c) { return c.library<cuda_backend::graph_cache>().moves(); }
 
   template <linear_geometry G>
-  using linear = cuda_backend::linear<G>;
+  using linear = cuda_backend::linear<A, G>;
   template <convolution_geometry G>
-  using convolution = cuda_backend::convolution<G>;
+  using convolution = cuda_backend::convolution<A, G>;
   template <pooling_geometry G>
-  using pooling = cuda_backend::pooling<G>;
+  using pooling = cuda_backend::pooling<A, G>;
 
-  static void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
-    cuda_backend::relu_forward(c, n, x, y);
-  }
-  static void relu_backward(context& c, std::int64_t n, const float* y, const float* dy, float* dx) {
+  static void relu_forward(context& c, std::int64_t n, const A* x, A* y) { cuda_backend::relu_forward(c, n, x, y); }
+  static void relu_backward(context& c, std::int64_t n, const A* y, const A* dy, A* dx) {
     cuda_backend::relu_backward(c, n, y, dy, dx);
   }
   static void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p,
-                      const dropout_key& key, const float* x, float* y) {
+                      const dropout_key& key, const A* x, A* y) {
     cuda_backend::dropout(c, samples, size, picture, p, key, x, y);
   }
-  static void to_channels_last(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
+  static void to_channels_last(context& c, std::int64_t n, const dims& d, const A* x, A* y) {
     cuda_backend::to_channels_last(c, n, d, x, y);
   }
-  static void to_plain(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
+  static void to_plain(context& c, std::int64_t n, const dims& d, const A* x, A* y) {
     cuda_backend::to_plain(c, n, d, x, y);
   }
-  static void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a,
-                                    const float* logits, const std::int64_t* targets, float* dlogits,
-                                    const step_values* now, double* sum) {
+  static void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a, const A* logits,
+                                    const std::int64_t* targets, A* dlogits, const step_values* now, double* sum) {
     cuda_backend::softmax_cross_entropy(c, rows, a, logits, targets, dlogits, now, sum);
   }
-  static void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy,
-                            const step_values* now, double* sum) {
+  static void squared_error(context& c, std::int64_t n, const A* y, const float* t, A* dy, const step_values* now,
+                            double* sum) {
     cuda_backend::squared_error(c, n, y, t, dy, now, sum);
   }
   static void add(context& c, std::int64_t n, const float* x, float* y) { cuda_backend::add(c, n, x, y); }
@@ -158,6 +152,42 @@ struct cuda {
   }
 };
 
+}  // namespace cuda_backend
+
+/// The CUDA backend whose passes compute in bfloat16 between parameters and gradients of float32: that of
+/// precision::bf16. Sums inside a primitive are taken in float32; a convolution's weight gradient is rounded.
+struct cuda_bf16 : cuda_backend::primitives<cuda_backend::bfloat16> {
+  using element = cuda_backend::bfloat16;
+
+  static constexpr std::string_view name = "cuda bf16";
+
+  // Not templates: the compiler would name their arguments as the caller does, in code that cannot see those names.
+  static void convert(context& c, std::int64_t n, const float* from, element* to) {
+    cuda_backend::convert(c, n, from, to);
+  }
+  static void convert(context& c, std::int64_t n, const element* from, float* to) {
+    cuda_backend::convert(c, n, from, to);
+  }
+  using primitives::to_channels_last;
+  static void to_channels_last(context& c, std::int64_t n, const dims& d, const float* x, element* y) {
+    cuda_backend::to_channels_last(c, n, d, x, y);
+  }
+};
+
+/// The CUDA backend: matrix products by cuBLASLt, convolutions by cuDNN, all else by kernels of CUB and of our own,
+/// float32, pictures channels-last. Work is asynchronous, in the order of the context's stream, and can be recorded as
+/// a graph. The same input gives the same bits in every run on one kind of device.
+///
+/// Only a CUDA compiler reads this header.
+struct cuda : cuda_backend::primitives<float> {
+  using in_bf16 = cuda_bf16;
+
+  static constexpr std::string_view name = "cuda";
+  /// Contexts heed `replica_place::rounding`.
+  static constexpr bool rounds_factors = true;
+};
+
 static_assert(backend<cuda>);
+static_assert(backend<cuda_bf16>);
 
 }  // namespace lockstep

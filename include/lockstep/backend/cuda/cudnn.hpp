@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include <cuda_bf16.h>
 #include <cudnn.h>
 
 #include <lockstep/backend/cuda/context.hpp>
@@ -62,6 +63,12 @@ using filter_descriptor = handle<cudnnFilterDescriptor_t, cudnnDestroyFilterDesc
 using activation_descriptor = handle<cudnnActivationDescriptor_t, cudnnDestroyActivationDescriptor>;
 using convolution_descriptor = handle<cudnnConvolutionDescriptor_t, cudnnDestroyConvolutionDescriptor>;
 
+/// What cuDNN calls a type of elements.
+template <class T>
+inline constexpr cudnnDataType_t cudnn_type = CUDNN_DATA_FLOAT;
+template <>
+inline constexpr cudnnDataType_t cudnn_type<__nv_bfloat16> = CUDNN_DATA_BFLOAT16;
+
 /// An extent as cuDNN takes it. Throws value_error when it is too large.
 [[nodiscard]] inline int cudnn_extent(std::int64_t extent) {
   if (extent > std::numeric_limits<int>::max())
@@ -70,22 +77,22 @@ using convolution_descriptor = handle<cudnnConvolutionDescriptor_t, cudnnDestroy
 }
 
 /// `count` pictures of (channels, height, width) in the given order.
-[[nodiscard, gnu::cold]] inline tensor_descriptor pictures(std::int64_t count, const dims& d,
-                                                           cudnnTensorFormat_t order) {
+[[nodiscard, gnu::cold]] inline tensor_descriptor pictures(std::int64_t count, const dims& d, cudnnTensorFormat_t order,
+                                                           cudnnDataType_t elements) {
   tensor_descriptor made;
   check(cudnnCreateTensorDescriptor(made.out()), "a tensor (cudnnCreateTensorDescriptor)");
-  check(cudnnSetTensor4dDescriptor(made.get(), order, CUDNN_DATA_FLOAT, cudnn_extent(count), cudnn_extent(d[0]),
+  check(cudnnSetTensor4dDescriptor(made.get(), order, elements, cudnn_extent(count), cudnn_extent(d[0]),
                                    cudnn_extent(d[1]), cudnn_extent(d[2])),
         "pictures (cudnnSetTensor4dDescriptor)");
   return made;
 }
 
 /// `count` filters of (channels, height, width) in the given order.
-[[nodiscard, gnu::cold]] inline filter_descriptor filters(std::int64_t count, const dims& d,
-                                                          cudnnTensorFormat_t order) {
+[[nodiscard, gnu::cold]] inline filter_descriptor filters(std::int64_t count, const dims& d, cudnnTensorFormat_t order,
+                                                          cudnnDataType_t elements) {
   filter_descriptor made;
   check(cudnnCreateFilterDescriptor(made.out()), "a filter (cudnnCreateFilterDescriptor)");
-  check(cudnnSetFilter4dDescriptor(made.get(), CUDNN_DATA_FLOAT, order, cudnn_extent(count), cudnn_extent(d[0]),
+  check(cudnnSetFilter4dDescriptor(made.get(), elements, order, cudnn_extent(count), cudnn_extent(d[0]),
                                    cudnn_extent(d[1]), cudnn_extent(d[2])),
         "filters (cudnnSetFilter4dDescriptor)");
   return made;
@@ -101,7 +108,7 @@ using convolution_descriptor = handle<cudnnConvolutionDescriptor_t, cudnnDestroy
   return made;
 }
 
-/// How the window of a convolution moves. The precision is the caller's to set.
+/// How the window of a convolution moves, whose sums are taken in float32. The precision is the caller's to set.
 [[nodiscard, gnu::cold]] inline convolution_descriptor window(const convolution_geometry& g) {
   convolution_descriptor made;
   check(cudnnCreateConvolutionDescriptor(made.out()), "a convolution (cudnnCreateConvolutionDescriptor)");

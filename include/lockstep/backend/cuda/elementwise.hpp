@@ -21,36 +21,62 @@
 namespace lockstep::cuda_backend {
 
 struct relu_value {
-  LOCKSTEP_HOST_DEVICE constexpr float operator()(float x) const { return x < 0.F ? 0.F : x; }
+  template <class A>
+  LOCKSTEP_HOST_DEVICE constexpr A operator()(A x) const {
+    return static_cast<float>(x) < 0.F ? static_cast<A>(0.F) : x;
+  }
 };
 
 struct relu_gradient {
-  LOCKSTEP_HOST_DEVICE constexpr float operator()(float y, float dy) const { return y <= 0.F ? 0.F : dy; }
+  template <class A>
+  LOCKSTEP_HOST_DEVICE constexpr A operator()(A y, A dy) const {
+    return static_cast<float>(y) <= 0.F ? static_cast<A>(0.F) : dy;
+  }
 };
 
 struct sum_of_two {
-  LOCKSTEP_HOST_DEVICE constexpr float operator()(float x, float y) const { return y + x; }
+  template <class A>
+  LOCKSTEP_HOST_DEVICE constexpr float operator()(A x, float y) const {
+    return y + static_cast<float>(x);
+  }
+};
+
+template <class To>
+struct converted_to {
+  template <class From>
+  LOCKSTEP_HOST_DEVICE constexpr To operator()(From x) const {
+    return static_cast<To>(x);
+  }
 };
 
 /// out[i] = f(in[i]...) for n elements. `out` may be one of the `in`.
-template <class Function, class... In>
-void transform(context& c, std::string_view what, std::int64_t n, Function f, float* out, const In*... in) {
+template <class Function, class Out, class... In>
+void transform(context& c, std::string_view what, std::int64_t n, Function f, Out* out, const In*... in) {
   if (n > 0) check(cub::DeviceTransform::Transform(::cuda::std::make_tuple(in...), out, n, f, c.stream()), what);
 }
 
 /// y = max(0, x); NaN stays NaN, as in torch.nn.functional.relu. x and y may be the same range.
-inline void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
+template <class A>
+void relu_forward(context& c, std::int64_t n, const A* x, A* y) {
   transform(c, "relu forward", n, relu_value{}, y, x);
 }
 
 /// dx = 0 where y <= 0, else dy (where y is NaN too, as in PyTorch). dy and dx may be the same range.
-inline void relu_backward(context& c, std::int64_t n, const float* y, const float* dy, float* dx) {
+template <class A>
+void relu_backward(context& c, std::int64_t n, const A* y, const A* dy, A* dx) {
   transform(c, "relu backward", n, relu_gradient{}, dx, y, dy);
 }
 
 /// y += x.
-inline void add(context& c, std::int64_t n, const float* x, float* y) {
+template <class A>
+void add(context& c, std::int64_t n, const A* x, float* y) {
   transform(c, "a sum", n, sum_of_two{}, y, x, y);
+}
+
+/// to = the nearest elements of the other type, ties to even.
+template <class From, class To>
+void convert(context& c, std::int64_t n, const From* from, To* to) {
+  transform(c, "a change of elements", n, converted_to<To>{}, to, from);
 }
 
 /// How the elements of a sample go round: four at a time, those that one block of draws decides.
@@ -73,9 +99,9 @@ struct dropout_order {
 };
 
 /// Each warp takes a piece of one sample at a time, so that the sample's stream is made once for many elements.
-template <int Threads>
+template <int Threads, class A>
 __global__ void __launch_bounds__(Threads)
-    dropout_kernel(std::int64_t samples, dropout_order order, float p, dropout_key key, const float* x, float* y) {
+    dropout_kernel(std::int64_t samples, dropout_order order, float p, dropout_key key, const A* x, A* y) {
   const std::int64_t pieces = order.pieces();
   const std::int64_t warps = std::int64_t{gridDim.x} * (Threads / 32);
   const step_values now = *key.now;
@@ -95,7 +121,8 @@ __global__ void __launch_bounds__(Threads)
       for (int j = 0; j < 4; ++j) {
         if (4 * quad + j >= order.size) break;
         const std::int64_t at = sample * order.size + pixel * order.channels + channel;
-        y[at] = x[at] * (to_unit_float(bits[static_cast<std::size_t>(j)]) < p ? 0.F : keep);
+        const float factor = to_unit_float(bits[static_cast<std::size_t>(j)]) < p ? 0.F : keep;
+        y[at] = static_cast<A>(static_cast<float>(x[at]) * factor);
         if (++pixel == order.pixels) {
           pixel = 0;
           ++channel;
@@ -108,14 +135,15 @@ __global__ void __launch_bounds__(Threads)
 /// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Forward
 /// and backward are the same map, in place allowed. The draws are those of `for_each_dropout_factor`; key.now lies in
 /// the device's memory.
-inline void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p,
-                    const dropout_key& key, const float* x, float* y) {
+template <class A>
+void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p, const dropout_key& key,
+             const A* x, A* y) {
   if (samples == 0 || size == 0) return;
   const bool channels_last = picture.rank == 3;
   const dropout_order order{.size = size,
                             .channels = channels_last ? picture[0] : 1,
                             .pixels = channels_last ? picture[1] * picture[2] : size};
-  launch(c, "dropout", dropout_kernel<block_threads>, blocks_for(samples * order.pieces(), block_threads / 32),
+  launch(c, "dropout", dropout_kernel<block_threads, A>, blocks_for(samples * order.pieces(), block_threads / 32),
          block_threads, samples, order, p, key, x, y);
 }
 

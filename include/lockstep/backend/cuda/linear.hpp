@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/backend/cuda/bias.hpp>
 #include <lockstep/backend/cuda/context.hpp>
@@ -14,28 +15,32 @@
 
 namespace lockstep::cuda_backend {
 
-/// Fully connected products by cuBLASLt for a fixed number of samples. The geometry is a value here, so that a network
-/// of many products compiles this code once.
+/// Fully connected products of elements A by cuBLASLt for a fixed number of samples. The geometry is a value here, so
+/// that a network of many products compiles this code once.
 ///
 /// Our matrices are row-major; read column by column, as cuBLASLt does, each is its own transpose. So y = x w^T is
 /// computed as y^T = w x^T, dw = dy^T x as dw^T = x^T dy, and dx = dy w as dx^T = w^T dy^T.
+template <class A>
 class linear_runner {
  public:
   [[gnu::cold]] linear_runner(context& c, const linear_geometry& g, std::int64_t samples) : g_(g), samples_(samples) {
-    const auto product = [&](const matmul_shape& shape, matmul_epilogue epilogue, bool wanted) {
+    const auto product = [&](matmul_shape shape, matmul_epilogue epilogue, bool wanted) {
+      shape.factors = library_type<A>;
       return wanted ? matmul::with_epilogue_if_offered(c, shape, epilogue) : matmul(c, shape);
     };
-    // Behind a relu the bias comes with it in one pass, see bias.hpp.
-    forward_ = product({.m = g.out, .n = samples, .k = g.in, .transpose_a = true}, matmul_epilogue::add_vector,
-                       g.bias && !g.relu);
+    // Behind a relu the bias comes with it in one pass, see bias.hpp; where elements are rounded, it is added before.
+    forward_ = product({.m = g.out, .n = samples, .k = g.in, .transpose_a = true, .result = library_type<A>},
+                       matmul_epilogue::add_vector, g.bias && (!g.relu || !std::is_same_v<A, float>));
     if (g.parameter_gradient && !backward_in_one_pass())
       weight_gradient_ = product({.m = g.in, .n = g.out, .k = samples, .transpose_b = true}, matmul_epilogue::sums_of_b,
                                  g.bias && g.in * g.out * samples <= most_for_both);
-    if (g.input_gradient && !masks_in_one_pass()) input_gradient_ = matmul(c, {.m = g.in, .n = samples, .k = g.out});
+    if (g.input_gradient && !masks_in_one_pass())
+      input_gradient_ =
+          product({.m = g.in, .n = samples, .k = g.out, .result = library_type<A>}, matmul_epilogue::none, false);
   }
 
   /// y (n x out) = x (n x in) w^T + b, then relu if g.relu.
-  void forward(context& c, const float* x, const float* w, const float* b, float* y) const {
+  void forward(context& c, const A* x, const A* w, const A* b, A* y) const {
     const bool fused = forward_.epilogue() != matmul_epilogue::none;
     staging s(forward_.workspace_bytes());
     const auto x_room = s.room(x, inputs());
@@ -43,17 +48,15 @@ class linear_runner {
     const auto y_room = s.room(y, outputs());
     const auto b_room = fused ? s.room(b, g_.out) : staging::no_room;
     s.open(c);
-    const float* const bias = fused ? s.load(c, b_room, g_.out, b) : nullptr;
+    const A* const bias = fused ? s.load(c, b_room, g_.out, b) : nullptr;
     forward_(c, s.load(c, w_room, weights(), w), s.load(c, x_room, inputs(), x), s.place(y_room, y), s.library(), bias);
     s.store(c, y_room, outputs(), y);
-    if (fused) return;
-    add_bias_and_relu(c, samples_, g_.out, g_.bias ? b : nullptr, g_.relu, y);
+    add_bias_and_relu(c, samples_, g_.out, g_.bias && !fused ? b : nullptr, g_.relu, y);
   }
 
   /// dw (+)= dy^T x and db (+)= column sums of dy when g.parameter_gradient, and dx = dy w when g.input_gradient; dx
   /// may be x.
-  void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
-                bool accumulate) const {
+  void backward(context& c, const A* x, const A* dy, const A* w, A* dx, float* dw, float* db, bool accumulate) const {
     if (backward_in_one_pass()) {
       if (g_.bias) column_sums(c, samples_, g_.out, dy, db, accumulate);
       return narrow_backward(c, samples_, g_.in, g_.out, dy, w, x, dx, dw, accumulate);
@@ -78,7 +81,7 @@ class linear_runner {
 
   /// dw (+)= its gradient, and db with it where cuBLASLt gives both. With `accumulate` complete gradients are made
   /// apart, by the same product, and then added.
-  void backward_parameters(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) const {
+  void backward_parameters(context& c, const A* x, const A* dy, float* dw, float* db, bool accumulate) const {
     const bool both = gives_both_gradients();
     staging s(weight_gradient_.workspace_bytes());
     const auto x_room = s.room(x, inputs());
@@ -102,7 +105,7 @@ class linear_runner {
 
   [[nodiscard]] bool masks_in_one_pass() const noexcept { return g_.mask_input && g_.out <= most_masked_outputs; }
 
-  void backward_input(context& c, const float* x, const float* dy, const float* w, float* dx) const {
+  void backward_input(context& c, const A* x, const A* dy, const A* w, A* dx) const {
     if (masks_in_one_pass()) return masked_input_gradient(c, samples_, g_.in, g_.out, dy, w, x, dx);
     staging s(input_gradient_.workspace_bytes());
     const auto dy_room = s.room(dy, outputs());
@@ -110,7 +113,7 @@ class linear_runner {
     // dx itself may lie where x does, which the mask needs.
     const auto dx_room = s.room(dx, inputs(), g_.mask_input);
     s.open(c);
-    float* product = s.place(dx_room, dx);
+    A* product = s.place(dx_room, dx);
     input_gradient_(c, s.load(c, w_room, weights(), w), s.load(c, dy_room, outputs(), dy), product, s.library());
     if (g_.mask_input)
       relu_backward(c, inputs(), x, product, dx);
@@ -127,11 +130,12 @@ class linear_runner {
   matmul forward_, weight_gradient_, input_gradient_;  ///< the first two with the bias, where cuBLASLt offers that
 };
 
-/// Fully connected products for a fixed number of samples; weights in PyTorch's order.
-template <linear_geometry G>
-class linear : public linear_runner {
+/// Fully connected products of elements A for a fixed number of samples, whose weights' gradients are of float32;
+/// weights in PyTorch's order.
+template <class A, linear_geometry G>
+class linear : public linear_runner<A> {
  public:
-  linear(context& c, std::int64_t samples) : linear_runner(c, G, samples) {}
+  linear(context& c, std::int64_t samples) : linear_runner<A>(c, G, samples) {}
 
   /// Position of PyTorch's weight[o][i] in the flat range.
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) { return o * G.in + i; }

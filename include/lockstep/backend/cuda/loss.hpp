@@ -26,10 +26,10 @@ inline __device__ void leave_sum(double total, double* sums, double* sum) {
 
 /// The rows of a softmax cross entropy, Team threads a row, and `leave_sum` of their losses. `now` is read when there
 /// is a `dlogits`. Host counterpart: host::softmax_cross_entropy.
-template <int Threads, int Team>
+template <class A, int Threads, int Team>
 __global__ void __launch_bounds__(Threads)
-    cross_entropy_kernel(std::int64_t rows, cross_entropy_arguments a, const float* logits, const std::int64_t* targets,
-                         float* dlogits, const step_values* now, double* sums, double* sum) {
+    cross_entropy_kernel(std::int64_t rows, cross_entropy_arguments a, const A* logits, const std::int64_t* targets,
+                         A* dlogits, const step_values* now, double* sums, double* sum) {
   constexpr int teams = Threads / Team;
   __shared__ team_sums<Threads, Team> shared;
   const int lane = static_cast<int>(threadIdx.x) % Team;
@@ -49,26 +49,26 @@ __global__ void __launch_bounds__(Threads)
   double total = 0;  // of the team's rows; only its first thread's counts
   for (std::int64_t r = std::int64_t{blockIdx.x} * teams + threadIdx.x / Team; r < rows;
        r += std::int64_t{gridDim.x} * teams) {
-    const float* z = logits + r * classes;
-    float* out = dlogits == nullptr ? nullptr : dlogits + r * classes;
+    const auto z = [row = logits + r * classes](std::int64_t k) { return static_cast<float>(row[k]); };
+    A* out = dlogits == nullptr ? nullptr : dlogits + r * classes;
     const std::int64_t target = targets[r];
     if (target == a.ignore_index) {
       if (out != nullptr)
-        for (std::int64_t k = lane; k < classes; k += Team) out[k] = 0.F;
+        for (std::int64_t k = lane; k < classes; k += Team) out[k] = static_cast<A>(0.F);
       continue;
     }
     float top = -INFINITY;
-    for (std::int64_t k = lane; k < classes; k += Team) top = z[k] > top ? z[k] : top;
+    for (std::int64_t k = lane; k < classes; k += Team) top = z(k) > top ? z(k) : top;
     top = shared.largest(top);
     double exponentials = 0;
-    for (std::int64_t k = lane; k < classes; k += Team) exponentials += double{expf(z[k] - top)};
+    for (std::int64_t k = lane; k < classes; k += Team) exponentials += double{expf(z(k) - top)};
     exponentials = shared.sum(exponentials);
     const double log_sum = double{top} + log(exponentials);
     const double target_weight = weight(target);
-    double loss = sharp * target_weight * (log_sum - double{z[target]});
+    double loss = sharp * target_weight * (log_sum - double{z(target)});
     if (smoothed) {
       double rest = 0;
-      for (std::int64_t k = lane; k < classes; k += Team) rest += weight(k) * (log_sum - double{z[k]});
+      for (std::int64_t k = lane; k < classes; k += Team) rest += weight(k) * (log_sum - double{z(k)});
       loss += smooth * shared.sum(rest);
     }
     total += loss;
@@ -77,25 +77,24 @@ __global__ void __launch_bounds__(Threads)
     const double inverse = (sharp * target_weight + smooth * weight_sum) * scale / exponentials;
     for (std::int64_t k = lane; k < classes; k += Team) {
       const double q = (k == target ? sharp * target_weight : 0.0) + (smoothed ? smooth * weight(k) : 0.0);
-      out[k] = static_cast<float>(double{expf(z[k] - top)} * inverse - q * scale);
+      out[k] = static_cast<A>(static_cast<float>(double{expf(z(k) - top)} * inverse - q * scale));
     }
   }
   leave_sum(shared.sum_of_teams(total), sums, sum);
 }
 
 /// Squared differences, and `leave_sum` of them. `now` is read when there is a `dy`.
-template <int Threads>
-__global__ void __launch_bounds__(Threads)
-    squared_error_kernel(std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
-                         double* sums, double* sum) {
+template <class A, int Threads>
+__global__ void __launch_bounds__(Threads) squared_error_kernel(std::int64_t n, const A* y, const float* t, A* dy,
+                                                                const step_values* now, double* sums, double* sum) {
   __shared__ team_sums<Threads, Threads> shared;
   const float factor = dy == nullptr ? 0.F : static_cast<float>(2 * now->scale);
   double total = 0;
   for (std::int64_t i = std::int64_t{blockIdx.x} * Threads + threadIdx.x; i < n;
        i += std::int64_t{gridDim.x} * Threads) {
-    const float difference = y[i] - t[i];
+    const float difference = static_cast<float>(y[i]) - t[i];
     total += double{difference} * double{difference};
-    if (dy != nullptr) dy[i] = factor * difference;
+    if (dy != nullptr) dy[i] = static_cast<A>(factor * difference);
   }
   leave_sum(shared.sum(total), sums, sum);
 }
@@ -111,8 +110,9 @@ void launch_loss(context& c, std::string_view what, std::int64_t blocks, double*
 /// *sum += the losses of `rows` rows, and dlogits = their gradient times now->scale unless dlogits is null: as
 /// torch.nn.CrossEntropyLoss, not divided by anything. A row whose target is a.ignore_index adds nothing. Targets are
 /// valid; all pointers are to the device's memory.
-inline void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a, const float* logits,
-                                  const std::int64_t* targets, float* dlogits, const step_values* now, double* sum) {
+template <class A>
+void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a, const A* logits,
+                           const std::int64_t* targets, A* dlogits, const step_values* now, double* sum) {
   if (rows == 0) return;
   constexpr std::string_view what = "a softmax cross entropy";
   constexpr int warp = 32;
@@ -125,23 +125,23 @@ inline void softmax_cross_entropy(context& c, std::int64_t rows, const cross_ent
   constexpr int large_block = 1024;
   constexpr std::int64_t few_rows = 2 * large_block / warp;
   if (a.classes > 1024)
-    run(cross_entropy_kernel<block_threads, block_threads>, block_threads, blocks_for(rows, 1, most_loss_blocks));
+    run(cross_entropy_kernel<A, block_threads, block_threads>, block_threads, blocks_for(rows, 1, most_loss_blocks));
   else if (rows <= few_rows)
-    run(cross_entropy_kernel<large_block, warp>, large_block, 1);
+    run(cross_entropy_kernel<A, large_block, warp>, large_block, 1);
   else
-    run(cross_entropy_kernel<block_threads, warp>, block_threads,
+    run(cross_entropy_kernel<A, block_threads, warp>, block_threads,
         blocks_for(rows, block_threads / warp, most_loss_blocks));
 }
 
 /// *sum += the sum of (y - t)^2 over n elements, and dy = 2 (y - t) now->scale unless dy is null: as
 /// torch.nn.MSELoss(reduction="sum").
-inline void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
-                          double* sum) {
+template <class A>
+void squared_error(context& c, std::int64_t n, const A* y, const float* t, A* dy, const step_values* now, double* sum) {
   if (n == 0) return;
   constexpr std::string_view what = "a squared error";
   const std::int64_t blocks = blocks_for(n, std::int64_t{4} * block_threads, most_loss_blocks);
   launch_loss(c, what, blocks, sum, [&](double* sums) {
-    launch(c, what, squared_error_kernel<block_threads>, blocks, block_threads, n, y, t, dy, now, sums, sum);
+    launch(c, what, squared_error_kernel<A, block_threads>, blocks, block_threads, n, y, t, dy, now, sums, sum);
   });
 }
 

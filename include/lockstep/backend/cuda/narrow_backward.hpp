@@ -6,8 +6,8 @@
 
 #include <lockstep/backend/cuda/bias.hpp>
 #include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/element_packet.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
-#include <lockstep/backend/cuda/float_packet.hpp>
 #include <lockstep/backend/cuda/launch.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
@@ -49,43 +49,44 @@ inline constexpr std::int64_t most_narrow_outputs = 16;
 
 /// A thread takes a packet of columns, whose weights it keeps in registers, through the samples of a part. Sums are
 /// taken in the order of the outputs and of the samples, by fused multiplications, so that no bit depends on Width.
-template <int Threads, int Width, int Outputs>
+template <class A, int Threads, int Width, int Outputs>
 __global__ void __launch_bounds__(Threads)
     narrow_backward_kernel(std::int64_t samples, std::int64_t packets_in_row, int out, std::int64_t part_samples,
-                           std::uint32_t parts, const float* LOCKSTEP_RESTRICT dy,
-                           const float_packet<Width>* LOCKSTEP_RESTRICT w, const float_packet<Width>* x,
-                           float_packet<Width>* dx, float_packet<Width>* LOCKSTEP_RESTRICT dw) {
+                           std::uint32_t parts, const A* LOCKSTEP_RESTRICT dy,
+                           const element_packet<A, Width>* LOCKSTEP_RESTRICT w, const element_packet<A, Width>* x,
+                           element_packet<A, Width>* dx, element_packet<float, Width>* LOCKSTEP_RESTRICT dw) {
   constexpr int ahead = 4;  // samples whose x is under way at once
   const std::int64_t column = std::int64_t{blockIdx.x / parts} * Threads + threadIdx.x;
   if (column >= packets_in_row) return;
   const std::int64_t part = blockIdx.x % parts;
   const std::int64_t end = min((part + 1) * part_samples, samples);
 
-  float_packet<Width> weights[Outputs] = {};
-  float_packet<Width> sums[Outputs] = {};
+  element_packet<A, Width> weights[Outputs] = {};
+  element_packet<float, Width> sums[Outputs] = {};
 #pragma unroll
   for (int o = 0; o < Outputs; ++o)
     if (o < out) weights[o] = w[o * packets_in_row + column];
   for (std::int64_t first = part * part_samples; first < end; first += ahead) {
-    float_packet<Width> values[ahead];
+    element_packet<A, Width> values[ahead];
 #pragma unroll
     for (int s = 0; s < ahead; ++s) values[s] = x[min(first + s, end - 1) * packets_in_row + column];
 #pragma unroll
     for (int s = 0; s < ahead; ++s) {
       if (first + s < end) {
-        float_packet<Width> gradient{};
+        float gradient[Width] = {};
 #pragma unroll
         for (int o = 0; o < Outputs; ++o) {
-          const float d = o < out ? dy[(first + s) * out + o] : 0.F;
+          const float d = o < out ? static_cast<float>(dy[(first + s) * out + o]) : 0.F;
 #pragma unroll
           for (int k = 0; k < Width; ++k) {
-            gradient.values[k] = fmaf(d, weights[o].values[k], gradient.values[k]);
-            sums[o].values[k] = fmaf(d, values[s].values[k], sums[o].values[k]);
+            gradient[k] = fmaf(d, static_cast<float>(weights[o].values[k]), gradient[k]);
+            sums[o].values[k] = fmaf(d, static_cast<float>(values[s].values[k]), sums[o].values[k]);
           }
         }
-        float_packet<Width> masked;
+        element_packet<A, Width> masked;
 #pragma unroll
-        for (int k = 0; k < Width; ++k) masked.values[k] = relu_gradient{}(values[s].values[k], gradient.values[k]);
+        for (int k = 0; k < Width; ++k)
+          masked.values[k] = relu_gradient{}(values[s].values[k], static_cast<A>(gradient[k]));
         dx[(first + s) * packets_in_row + column] = masked;
       }
     }
@@ -97,17 +98,16 @@ __global__ void __launch_bounds__(Threads)
 
 namespace detail {
 
-template <int Width, int Outputs>
+template <int Width, int Outputs, class A>
 void launch_narrow_backward(context& c, std::int64_t samples, std::int64_t in, std::int64_t out,
-                            const narrow_backward_parts& parts, const float* dy, const float* w, const float* x,
-                            float* dx, float* dw) {
-  using packet_type = float_packet<Width>;
+                            const narrow_backward_parts& parts, const A* dy, const A* w, const A* x, A* dx, float* dw) {
+  using packet_type = element_packet<A, Width>;
   constexpr int threads = 128;
-  launch(c, "both gradients of a linear layer", narrow_backward_kernel<threads, Width, Outputs>,
+  launch(c, "both gradients of a linear layer", narrow_backward_kernel<A, threads, Width, Outputs>,
          parts.count * blocks_for(in / Width, threads), threads, samples, in / Width, static_cast<int>(out),
          parts.samples, static_cast<std::uint32_t>(parts.count), dy, reinterpret_cast<const packet_type*>(w),
          reinterpret_cast<const packet_type*>(x), reinterpret_cast<packet_type*>(dx),
-         reinterpret_cast<packet_type*>(dw));
+         reinterpret_cast<element_packet<float, Width>*>(dw));
 }
 
 template <int Width, class... Arguments>
@@ -131,10 +131,12 @@ void choose_narrow_backward(context& c, std::int64_t samples, std::int64_t in, s
 
 /// dx (samples x in) = dy (samples x out) w (out x in), but 0 where x <= 0, and dw (+)= dy^T x, for at most
 /// most_narrow_outputs outputs. dx may be x. Uses the context's workspace.
-inline void narrow_backward(context& c, std::int64_t samples, std::int64_t in, std::int64_t out, const float* dy,
-                            const float* w, const float* x, float* dx, float* dw, bool accumulate) {
+template <class A>
+void narrow_backward(context& c, std::int64_t samples, std::int64_t in, std::int64_t out, const A* dy, const A* w,
+                     const A* x, A* dx, float* dw, bool accumulate) {
   const auto parts = narrow_backward_parts::of(samples, in);
   auto* const sums = static_cast<float*>(c.workspace(narrow_backward_workspace(samples, in, out)));
+  // Sums and weights of wider ones would not find room in registers.
   if (fits_packets<4>(in, w, x, dx))
     detail::choose_narrow_backward<4>(c, samples, in, out, parts, dy, w, x, dx, sums);
   else

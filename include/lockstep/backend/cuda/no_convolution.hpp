@@ -9,7 +9,7 @@
 namespace lockstep::cuda_backend {
 
 /// Stands for the convolution of a build without cuDNN: a network may name it, and none can be made.
-template <convolution_geometry G>
+template <class A, convolution_geometry G>
 class convolution {
  public:
   convolution(context&, std::int64_t) {
@@ -18,8 +18,8 @@ class convolution {
                   "and configure again, or take a network without conv2d");
   }
 
-  void forward(context&, const float*, const float*, const float*, float*) const {}
-  void backward(context&, const float*, const float*, const float*, float*, float*, float*, bool) const {}
+  void forward(context&, const A*, const A*, const A*, A*) const {}
+  void backward(context&, const A*, const A*, const A*, A*, float*, float*, bool) const {}
 
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i, std::int64_t h,
                                                             std::int64_t w) {

@@ -69,9 +69,9 @@ LOCKSTEP_HOST_DEVICE float pooling_divisor(const pooling_extents<Index>& e, cons
                                 : (rows.end - rows.begin) * (columns.end - columns.begin));
 }
 
-template <pooling_kind Kind, class Index, class Winner>
-__global__ void pooling_forward_kernel(Index n, pooling_extents<Index> e, const float* LOCKSTEP_RESTRICT x,
-                                       float* LOCKSTEP_RESTRICT y, Winner* LOCKSTEP_RESTRICT winners) {
+template <pooling_kind Kind, class A, class Index, class Winner>
+__global__ void pooling_forward_kernel(Index n, pooling_extents<Index> e, const A* LOCKSTEP_RESTRICT x,
+                                       A* LOCKSTEP_RESTRICT y, Winner* LOCKSTEP_RESTRICT winners) {
   const Index stride = static_cast<Index>(gridDim.x) * static_cast<Index>(blockDim.x);
   for (Index i = static_cast<Index>(blockIdx.x) * static_cast<Index>(blockDim.x) + static_cast<Index>(threadIdx.x);
        i < n; i += stride) {
@@ -86,27 +86,27 @@ __global__ void pooling_forward_kernel(Index n, pooling_extents<Index> e, const 
       Index best_tap = -1;
       for (Index r = rows.begin; r < rows.end; ++r)
         for (Index k = columns.begin; k < columns.end; ++k) {
-          const float v = x[((picture + r) * e.in_width + k) * e.channels + p.channel];
+          const float v = static_cast<float>(x[((picture + r) * e.in_width + k) * e.channels + p.channel]);
           if (best_tap < 0 || v > best || v != v) {  // a NaN wins, as in PyTorch
             best = v;
             best_tap = (r - top) * e.kernel_width + (k - left);
           }
         }
-      y[i] = best;
+      y[i] = static_cast<A>(best);
       winners[i] = static_cast<Winner>(best_tap);
     } else {
       float sum = 0;
       for (Index r = rows.begin; r < rows.end; ++r)
         for (Index k = columns.begin; k < columns.end; ++k)
-          sum += x[((picture + r) * e.in_width + k) * e.channels + p.channel];
-      y[i] = sum / pooling_divisor<Kind>(e, rows, columns);
+          sum += static_cast<float>(x[((picture + r) * e.in_width + k) * e.channels + p.channel]);
+      y[i] = static_cast<A>(sum / pooling_divisor<Kind>(e, rows, columns));
     }
   }
 }
 
-template <pooling_kind Kind, class Index, class Winner>
-__global__ void pooling_backward_kernel(Index n, pooling_extents<Index> e, const float* LOCKSTEP_RESTRICT dy,
-                                        float* LOCKSTEP_RESTRICT dx, const Winner* LOCKSTEP_RESTRICT winners) {
+template <pooling_kind Kind, class A, class Index, class Winner>
+__global__ void pooling_backward_kernel(Index n, pooling_extents<Index> e, const A* LOCKSTEP_RESTRICT dy,
+                                        A* LOCKSTEP_RESTRICT dx, const Winner* LOCKSTEP_RESTRICT winners) {
   const Index stride = static_cast<Index>(gridDim.x) * static_cast<Index>(blockDim.x);
   for (Index i = static_cast<Index>(blockIdx.x) * static_cast<Index>(blockDim.x) + static_cast<Index>(threadIdx.x);
        i < n; i += stride) {
@@ -122,20 +122,21 @@ __global__ void pooling_backward_kernel(Index n, pooling_extents<Index> e, const
         const Index top = r * e.stride_height;
         const Index left = k * e.stride_width;
         if constexpr (Kind == pooling_kind::maximum) {
-          if (static_cast<Index>(winners[at]) == (row - top) * e.kernel_width + (column - left)) sum += dy[at];
+          if (static_cast<Index>(winners[at]) == (row - top) * e.kernel_width + (column - left))
+            sum += static_cast<float>(dy[at]);
         } else {
-          sum += dy[at] /
+          sum += static_cast<float>(dy[at]) /
                  pooling_divisor<Kind>(e, clipped_window<Index>(top - e.padding_height, e.kernel_height, e.in_height),
                                        clipped_window<Index>(left - e.padding_width, e.kernel_width, e.in_width));
         }
       }
-    dx[i] = sum;
+    dx[i] = static_cast<A>(sum);
   }
 }
 
-/// Pooling for a fixed number of samples, pictures channels-last. Maximum pooling remembers the winning places between
-/// forward and backward: the first of equal values in row-major order, and a NaN before any number.
-template <pooling_geometry G>
+/// Pooling for a fixed number of samples, pictures of elements A, channels-last. Maximum pooling remembers the winning
+/// places between forward and backward: the first of equal values in row-major order, and a NaN before any number.
+template <class A, pooling_geometry G>
 class pooling {
   static constexpr bool maximum = G.kind == pooling_kind::maximum;
   /// A place in a window.
@@ -146,19 +147,19 @@ class pooling {
     if constexpr (maximum) winners_ = allocate<winner>(c, samples * G.out_size());
   }
 
-  void forward(context& c, const float* x, float* y) {
+  void forward(context& c, const A* x, A* y) {
     each_index(G.out_size(), [&](auto n, std::int64_t blocks) {
       using index = decltype(n);
-      launch(c, "a forward pooling", pooling_forward_kernel<G.kind, index, winner>, blocks, block_threads, n,
+      launch(c, "a forward pooling", pooling_forward_kernel<G.kind, A, index, winner>, blocks, block_threads, n,
              extents<index>(), x, y, winners_.data());
     });
   }
 
   /// dx = the gradient of the input; every element is written.
-  void backward(context& c, const float* dy, float* dx) {
+  void backward(context& c, const A* dy, A* dx) {
     each_index(G.in_size(), [&](auto n, std::int64_t blocks) {
       using index = decltype(n);
-      launch(c, "a backward pooling", pooling_backward_kernel<G.kind, index, winner>, blocks, block_threads, n,
+      launch(c, "a backward pooling", pooling_backward_kernel<G.kind, A, index, winner>, blocks, block_threads, n,
              extents<index>(), dy, dx, winners_.data());
     });
   }

@@ -12,8 +12,8 @@ namespace lockstep::cuda_backend {
 inline constexpr std::int64_t library_alignment = 16;
 
 /// The context's workspace while a library computes: what it works in, and behind it the operands that it cannot take
-/// where they lie. A parameter lies anywhere in its flat range and a shard anywhere in a batch, at a multiple of 4
-/// bytes. They are moved, instead of computing by a slower algorithm, so that the algorithm follows from the shape
+/// where they lie. A parameter lies anywhere in its flat range and a shard anywhere in a batch, at a multiple of
+/// their size. They are moved, instead of computing by a slower algorithm, so that the algorithm follows from the shape
 /// alone: the bits of a micro-shard then do not depend on where in its batch it lies.
 class staging {
  public:
@@ -23,10 +23,11 @@ class staging {
   explicit staging(std::int64_t bytes) : bytes_(rounded(bytes)) {}
 
   /// Room for `size` elements that lie at p, or where `always`, if they need some. Before `open`.
-  [[nodiscard]] std::int64_t room(const float* p, std::int64_t size, bool always = false) {
+  template <class T>
+  [[nodiscard]] std::int64_t room(const T* p, std::int64_t size, bool always = false) {
     if (!always && reinterpret_cast<std::uintptr_t>(p) % library_alignment == 0) return no_room;
     const std::int64_t at = bytes_;
-    bytes_ += rounded(size * std::int64_t{sizeof(float)});
+    bytes_ += rounded(size * std::int64_t{sizeof(T)});
     return at;
   }
 
@@ -34,19 +35,22 @@ class staging {
 
   [[nodiscard]] void* library() const noexcept { return start_; }
   /// The room, or p where there is none.
-  [[nodiscard]] float* place(std::int64_t room, float* p) const {
-    return room == no_room ? p : reinterpret_cast<float*>(start_ + room);
+  template <class T>
+  [[nodiscard]] T* place(std::int64_t room, T* p) const {
+    return room == no_room ? p : reinterpret_cast<T*>(start_ + room);
   }
   /// The elements at p where the library can read them.
-  [[nodiscard]] const float* load(context& c, std::int64_t room, std::int64_t size, const float* p) const {
+  template <class T>
+  [[nodiscard]] const T* load(context& c, std::int64_t room, std::int64_t size, const T* p) const {
     if (room == no_room) return p;
-    float* to = place(room, nullptr);
+    T* to = place<T>(room, nullptr);
     copy(c, size, p, to);
     return to;
   }
   /// Brings what the library has written to p, if it is not there.
-  void store(context& c, std::int64_t room, std::int64_t size, float* p) const {
-    if (room != no_room) copy<float>(c, size, place(room, nullptr), p);
+  template <class T>
+  void store(context& c, std::int64_t room, std::int64_t size, T* p) const {
+    if (room != no_room) copy<T>(c, size, place<T>(room, nullptr), p);
   }
 
  private:

@@ -11,7 +11,7 @@
 namespace lockstep::reference_backend {
 
 /// Convolution as its definition, seven nested loops; pictures and weights in PyTorch's order.
-template <class T, convolution_geometry G>
+template <class T, class A, convolution_geometry G>
 class convolution {
  public:
   convolution(context&, std::int64_t samples) : samples_(samples), sums_(G.weight_size() + G.out_channels) {}
@@ -22,20 +22,20 @@ class convolution {
     return ((o * (G.in_channels / G.groups) + i) * G.kernel.height + h) * G.kernel.width + w;
   }
 
-  void forward(context&, const T* x, const T* w, const T* b, T* y) const {
-    for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = G.bias ? b[channel_of(i)] : T{0};
+  void forward(context&, const A* x, const A* w, const A* b, A* y) const {
+    for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = G.bias ? b[channel_of(i)] : A{0};
     each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) { y[yi] += x[xi] * w[wi]; });
     if constexpr (G.relu)
-      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = std::max(y[i], T{0});
+      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = std::max(y[i], A{0});
   }
 
-  void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) {
+  void backward(context&, const A* x, const A* dy, const A* w, A* dx, T* dw, T* db, bool accumulate) {
     T* fresh = sums_.data();
     T* fresh_bias = fresh + G.weight_size();
     std::fill_n(fresh, sums_.size(), T{0});
-    if constexpr (G.input_gradient) std::fill_n(dx, samples_ * G.in_size(), T{0});
+    if constexpr (G.input_gradient) std::fill_n(dx, samples_ * G.in_size(), A{0});
     each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) {
-      if constexpr (G.parameter_gradient) fresh[wi] += x[xi] * dy[yi];
+      if constexpr (G.parameter_gradient) fresh[wi] += T{x[xi]} * T{dy[yi]};
       if constexpr (G.input_gradient) dx[xi] += w[wi] * dy[yi];
     });
     if constexpr (G.parameter_gradient) {

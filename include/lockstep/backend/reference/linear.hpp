@@ -9,24 +9,24 @@
 
 namespace lockstep::reference_backend {
 
-/// Fully connected products as three nested loops; weights in PyTorch's order.
-template <class T, linear_geometry G>
+/// Fully connected products as three nested loops over numbers of type A, added in T; weights in PyTorch's order.
+template <class T, class A, linear_geometry G>
 class linear {
  public:
   linear(context&, std::int64_t samples) : samples_(samples) {}
 
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) { return o * G.in + i; }
 
-  void forward(context&, const T* x, const T* w, const T* b, T* y) const {
+  void forward(context&, const A* x, const A* w, const A* b, A* y) const {
     for (std::int64_t s = 0; s < samples_; ++s)
       for (std::int64_t o = 0; o < G.out; ++o) {
-        T sum = G.bias ? b[o] : T{0};
-        for (std::int64_t i = 0; i < G.in; ++i) sum += x[s * G.in + i] * w[o * G.in + i];
-        y[s * G.out + o] = G.relu ? std::max(sum, T{0}) : sum;
+        T sum = G.bias ? T{b[o]} : T{0};
+        for (std::int64_t i = 0; i < G.in; ++i) sum += T{x[s * G.in + i]} * T{w[o * G.in + i]};
+        y[s * G.out + o] = static_cast<A>(G.relu ? std::max(sum, T{0}) : sum);
       }
   }
 
-  void backward(context&, const T* x, const T* dy, const T* w, T* dx, T* dw, T* db, bool accumulate) const {
+  void backward(context&, const A* x, const A* dy, const A* w, A* dx, T* dw, T* db, bool accumulate) const {
     for (std::int64_t o = 0; o < G.out && G.parameter_gradient; ++o) {
       if constexpr (G.bias) {
         T sum{0};
@@ -35,7 +35,7 @@ class linear {
       }
       for (std::int64_t i = 0; i < G.in; ++i) {
         T sum{0};
-        for (std::int64_t s = 0; s < samples_; ++s) sum += dy[s * G.out + o] * x[s * G.in + i];
+        for (std::int64_t s = 0; s < samples_; ++s) sum += T{dy[s * G.out + o]} * T{x[s * G.in + i]};
         T& to = dw[o * G.in + i];
         to = accumulate ? to + sum : sum;
       }
@@ -44,8 +44,8 @@ class linear {
       for (std::int64_t s = 0; s < samples_; ++s)
         for (std::int64_t i = 0; i < G.in; ++i) {
           T sum{0};
-          for (std::int64_t o = 0; o < G.out; ++o) sum += dy[s * G.out + o] * w[o * G.in + i];
-          dx[s * G.in + i] = G.mask_input && x[s * G.in + i] <= T{0} ? T{0} : sum;
+          for (std::int64_t o = 0; o < G.out; ++o) sum += T{dy[s * G.out + o]} * T{w[o * G.in + i]};
+          dx[s * G.in + i] = G.mask_input && x[s * G.in + i] <= A{0} ? A{0} : static_cast<A>(sum);
         }
   }
 

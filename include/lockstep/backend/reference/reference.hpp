@@ -20,9 +20,12 @@ namespace lockstep {
 
 /// The backend that other backends are held against: every primitive as its definition, in double precision by
 /// default, so that finite differences can check a layer. Not meant to be fast.
-template <class T = double>
+///
+/// With another type A than T, it computes passes in A and keeps parameters and gradients in T.
+template <class T = double, class A = T>
 struct reference : host::synchronous<reference_backend::context> {
   using value_type = T;
+  using activation_type = A;
   using context = reference_backend::context;
 
   static constexpr std::string_view name = "reference";
@@ -31,42 +34,47 @@ struct reference : host::synchronous<reference_backend::context> {
   static constexpr std::int64_t largest_pass = 256;
 
   template <linear_geometry G>
-  using linear = reference_backend::linear<T, G>;
+  using linear = reference_backend::linear<T, A, G>;
   template <convolution_geometry G>
-  using convolution = reference_backend::convolution<T, G>;
+  using convolution = reference_backend::convolution<T, A, G>;
   template <pooling_geometry G>
-  using pooling = reference_backend::pooling<T, G>;
+  using pooling = reference_backend::pooling<A, G>;
 
-  static void relu_forward(context&, std::int64_t n, const T* x, T* y) {
-    std::transform(x, x + n, y, [](T v) { return v < T{0} ? T{0} : v; });
+  template <class From, class To>
+  static void convert(context&, std::int64_t n, const From* from, To* to) {
+    std::transform(from, from + n, to, [](From v) { return static_cast<To>(v); });
   }
-  static void relu_backward(context&, std::int64_t n, const T* y, const T* dy, T* dx) {
-    for (std::int64_t i = 0; i < n; ++i) dx[i] = y[i] <= T{0} ? T{0} : dy[i];
+  static void relu_forward(context&, std::int64_t n, const A* x, A* y) {
+    std::transform(x, x + n, y, [](A v) { return v < A{0} ? A{0} : v; });
+  }
+  static void relu_backward(context&, std::int64_t n, const A* y, const A* dy, A* dx) {
+    for (std::int64_t i = 0; i < n; ++i) dx[i] = y[i] <= A{0} ? A{0} : dy[i];
   }
   static void dropout(context&, std::int64_t samples, std::int64_t size, const dims& picture, float p,
-                      const dropout_key& key, const T* x, T* y) {
+                      const dropout_key& key, const A* x, A* y) {
     for (std::int64_t s = 0; s < samples; ++s)
       for_each_dropout_factor(key, s, size, picture, p, [&](std::int64_t i, float factor) {
-        y[s * size + i] = x[s * size + i] * static_cast<T>(factor);
+        y[s * size + i] = x[s * size + i] * static_cast<A>(factor);
       });
   }
-  static void to_channels_last(context&, std::int64_t n, const dims& d, const T* x, T* y) {
+  template <class E>
+  static void to_channels_last(context&, std::int64_t n, const dims& d, const E* x, A* y) {
     for (std::int64_t s = 0; s < n; ++s)
       for (std::int64_t c = 0; c < d[0]; ++c)
         for (std::int64_t p = 0; p < d[1] * d[2]; ++p)
-          y[s * d.size() + p * d[0] + c] = x[s * d.size() + c * d[1] * d[2] + p];
+          y[s * d.size() + p * d[0] + c] = static_cast<A>(x[s * d.size() + c * d[1] * d[2] + p]);
   }
-  static void to_plain(context&, std::int64_t n, const dims& d, const T* x, T* y) {
+  static void to_plain(context&, std::int64_t n, const dims& d, const A* x, A* y) {
     for (std::int64_t s = 0; s < n; ++s)
       for (std::int64_t c = 0; c < d[0]; ++c)
         for (std::int64_t p = 0; p < d[1] * d[2]; ++p)
           y[s * d.size() + c * d[1] * d[2] + p] = x[s * d.size() + p * d[0] + c];
   }
-  static void softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const T* logits,
-                                    const std::int64_t* targets, T* dlogits, const step_values* now, double* sum) {
+  static void softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const A* logits,
+                                    const std::int64_t* targets, A* dlogits, const step_values* now, double* sum) {
     *sum += host::softmax_cross_entropy(rows, a, logits, targets, dlogits, dlogits == nullptr ? 1.0 : now->scale);
   }
-  static void squared_error(context&, std::int64_t n, const T* y, const T* t, T* dy, const step_values* now,
+  static void squared_error(context&, std::int64_t n, const A* y, const T* t, A* dy, const step_values* now,
                             double* sum) {
     *sum += host::squared_error(n, y, t, dy, dy == nullptr ? 1.0 : now->scale);
   }
@@ -95,5 +103,6 @@ struct reference : host::synchronous<reference_backend::context> {
 };
 
 static_assert(backend<reference<double>>);
+static_assert(backend<reference<double, float>>);
 
 }  // namespace lockstep
