@@ -9,8 +9,9 @@ The JSON is that of ../compare.py: an array of {"case", "phase", "peer", "varian
 measures everything once, in turn, every second one in reverse order.
 
 In a step of either side the host reads the loss, and the batch lies at the same place: in the device's memory, or in
-pinned memory of the host, from where each step copies it. Both sides hold float32; products round their factors to
-nothing, to TF32, or to bfloat16 (and convolutions to TF32), and like is compared with like. A case may be given with its batch (cnn/64).
+pinned memory of the host, from where each step copies it. Like is compared with like: float32 whose products round
+nothing, or round their factors to TF32; or passes in bfloat16 between parameters and gradients of float32, on PyTorch's
+side under autocast. A case may be given with its batch (cnn/64).
 """
 
 import argparse

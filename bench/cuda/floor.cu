@@ -78,6 +78,22 @@ const std::vector<float>& random_matrix() {
   return matrix;
 }
 
+/// The precisions of a step, and what they run on.
+struct fp32 {
+  using backend = lockstep::cuda;
+  static constexpr auto rounding = lockstep::factor_rounding::none;
+};
+struct tf32 {
+  using backend = lockstep::cuda;
+  static constexpr auto rounding = lockstep::factor_rounding::tf32;
+};
+struct bf16 {
+  using backend = lockstep::cuda_bf16;
+  static constexpr auto rounding = lockstep::factor_rounding::none;
+};
+template <class Precision>
+using element_of = typename Precision::backend::activation_type;
+
 /// Calls measure(step, work), where step() returns the seconds of one copy or product, and work is its bytes or flops.
 template <class F>
 void with_copy(const F& measure) {
@@ -108,31 +124,33 @@ void with_upload(bool pinned, const F& measure) {
           double{uploaded} * double{sizeof(float)});
 }
 
-/// make(context) gives the product.
-template <class Make, class F>
-void with_product(lockstep::factor_rounding rounding, const Make& make, const F& measure) {
+/// make(context, what cuBLASLt calls its elements) gives the product.
+template <class Precision, class Make, class F>
+void with_product(const Make& make, const F& measure) {
+  using element = element_of<Precision>;
   cuda::context c;
-  c.rounding(rounding);
+  c.rounding(Precision::rounding);
   const auto device = c.enter();
   constexpr std::int64_t size = side * side;
-  const std::vector<float>& values = random_matrix();
-  const auto a = allocate_device<float>(size);
-  const auto b = allocate_device<float>(size);
-  const auto d = allocate_device<float>(size);
+  const std::vector<element> values(random_matrix().begin(), random_matrix().end());
+  const auto a = allocate_device<element>(size);
+  const auto b = allocate_device<element>(size);
+  const auto d = allocate_device<element>(size);
   cuda::copy(c, size, values.data(), a.get());
   cuda::copy(c, size, values.data(), b.get());
   c.finish();
-  const auto product = make(c);
+  const auto product = make(c, cuda::library_type<element>);
   void* const workspace = c.workspace(product.workspace_bytes());
   const stopwatch time(c);
   measure([&] { return time([&] { product(c, a.get(), b.get(), d.get(), workspace); }); },
           2.0 * double{side} * double{side} * double{side});
 }
 
-constexpr auto fastest = [](cuda::context& c) { return fastest_product(c, side); };
+constexpr auto fastest = [](cuda::context& c, cudaDataType_t elements) { return fastest_product(c, side, elements); };
 /// What the layers of a network get.
-constexpr auto of_backend = [](cuda::context& c) {
-  return cuda::matmul(c, {.m = side, .n = side, .k = side, .transpose_a = true});
+constexpr auto of_backend = [](cuda::context& c, cudaDataType_t elements) {
+  return cuda::matmul(c,
+                      {.m = side, .n = side, .k = side, .transpose_a = true, .factors = elements, .result = elements});
 };
 
 /// The rate of the median of a few runs.
@@ -151,11 +169,11 @@ double measured_rate(const F& with) {
 }
 
 /// Of the first device, measured at the first call.
+template <class Precision>
 const ceilings& measured_ceilings() {
   static const ceilings device{
       .bytes_per_s = measured_rate([](const auto& measure) { with_copy(measure); }),
-      .flops_per_s =
-          measured_rate([](const auto& measure) { with_product(lockstep::factor_rounding::none, fastest, measure); }),
+      .flops_per_s = measured_rate([](const auto& measure) { with_product<Precision>(fastest, measure); }),
       .upload_bytes_per_s = measured_rate([](const auto& measure) { with_upload(true, measure); }),
   };
   return device;
@@ -181,15 +199,16 @@ void copy_from_pinned(benchmark::State& state) {
 void copy_from_pageable(benchmark::State& state) {
   run(state, "bytes/s", [](const auto& measure) { with_upload(false, measure); });
 }
-template <const auto& Make, lockstep::factor_rounding Rounding>
+template <class Precision, const auto& Make>
 void product(benchmark::State& state) {
-  run(state, "flop/s", [](const auto& measure) { with_product(Rounding, Make, measure); });
+  run(state, "flop/s", [](const auto& measure) { with_product<Precision>(Make, measure); });
 }
 
 /// The time shown is the floor; items are samples, as in cuda_step.
-template <class Model>
+template <class Model, class Precision>
 void floor_of(benchmark::State& state) try {
-  const step_floor least = floor_of_step<Model>(state.range(0), measured_ceilings());
+  const step_floor least =
+      floor_of_step<Model, typename Precision::backend>(state.range(0), measured_ceilings<Precision>());
   for (auto _ : state) state.SetIterationTime(least.seconds);
   state.SetItemsProcessed(state.iterations() * state.range(0));
   state.counters["floor_us"] = 1e6 * least.seconds;
@@ -203,12 +222,17 @@ void floor_of(benchmark::State& state) try {
 template <class Model>
 void register_floor(const std::string& model, const std::vector<std::int64_t>& batches) {
   static_assert(Model::template plan<lockstep::cuda>.training_flops > 0);
-  for (const std::int64_t samples : batches)
-    benchmark::RegisterBenchmark((model + "/floor").c_str(), &floor_of<Model>)
-        ->ArgName("batch")
-        ->Arg(samples)
-        ->Iterations(1)
-        ->UseManualTime();
+  const auto with_precision = [&]<class Precision>(const std::string& precision) {
+    for (const std::int64_t samples : batches)
+      benchmark::RegisterBenchmark((model + "/floor/precision:" + precision).c_str(), &floor_of<Model, Precision>)
+          ->ArgName("batch")
+          ->Arg(samples)
+          ->Iterations(1)
+          ->UseManualTime();
+  };
+  with_precision.template operator()<fp32>("fp32");
+  with_precision.template operator()<tf32>("tf32");
+  with_precision.template operator()<bf16>("bf16");
 }
 
 }  // namespace
@@ -218,16 +242,14 @@ int main(int argc, char** argv) {
     benchmark::RegisterBenchmark("copy/device", &copy_on_device)->UseManualTime();
     benchmark::RegisterBenchmark("copy/pinned", &copy_from_pinned)->UseManualTime();
     benchmark::RegisterBenchmark("copy/pageable", &copy_from_pageable)->UseManualTime();
-    using lockstep::factor_rounding;
-    const auto register_products = [](const std::string& name, auto* float32, auto* tf32, auto* bf16) {
-      benchmark::RegisterBenchmark((name + "/float32").c_str(), float32)->UseManualTime();
-      benchmark::RegisterBenchmark((name + "/tf32").c_str(), tf32)->UseManualTime();
-      benchmark::RegisterBenchmark((name + "/bf16").c_str(), bf16)->UseManualTime();
+    const auto register_products = [](const std::string& name, auto* in_fp32, auto* in_tf32, auto* in_bf16) {
+      benchmark::RegisterBenchmark((name + "/fp32").c_str(), in_fp32)->UseManualTime();
+      benchmark::RegisterBenchmark((name + "/tf32").c_str(), in_tf32)->UseManualTime();
+      benchmark::RegisterBenchmark((name + "/bf16").c_str(), in_bf16)->UseManualTime();
     };
-    register_products("product", &product<fastest, factor_rounding::none>, &product<fastest, factor_rounding::tf32>,
-                      &product<fastest, factor_rounding::bf16>);
-    register_products("backend_product", &product<of_backend, factor_rounding::none>,
-                      &product<of_backend, factor_rounding::tf32>, &product<of_backend, factor_rounding::bf16>);
+    register_products("product", &product<fp32, fastest>, &product<tf32, fastest>, &product<bf16, fastest>);
+    register_products("backend_product", &product<fp32, of_backend>, &product<tf32, of_backend>,
+                      &product<bf16, of_backend>);
     register_floor<linear>("linear", {100});
     register_floor<cnn>("cnn", {64, 1024});
     register_floor<mlp>("mlp", {64, 1024});

@@ -12,7 +12,7 @@ namespace lockstep_bench {
 /// What a device can do, as measured.
 struct ceilings {
   double bytes_per_s = 0;         ///< of its memory, read and written
-  double flops_per_s = 0;         ///< of matrix products in float32
+  double flops_per_s = 0;         ///< of matrix products
   double upload_bytes_per_s = 0;  ///< from the host's pinned memory
 };
 
@@ -27,12 +27,14 @@ struct step_floor {
 /// Each pass of a layer (forward, gradient of the parameters, gradient of the input) reads what it needs once and
 /// writes its result once, and so does the update by plain SGD; nothing costs time but memory and arithmetic. Tensors
 /// that stay in the device's cache can be quicker, and so can a convolution by an algorithm of fewer operations.
-template <class Model>
+/// Where a backend's passes compute in other elements than parameters are kept in, these are converted once.
+template <class Model, class Backend>
 [[nodiscard]] step_floor floor_of_step(std::int64_t samples, const ceilings& device) {
-  constexpr const auto& plan = Model::template plan<lockstep::cuda>;
+  constexpr const auto& plan = Model::template plan<Backend>;
+  constexpr auto value = double{sizeof(typename Backend::value_type)};
+  constexpr auto activation = double{sizeof(typename Backend::activation_type)};
   step_floor all;
-  const auto pass = [&](double flops, double elements) {
-    const double bytes = elements * double{sizeof(float)};
+  const auto pass = [&](double flops, double bytes) {
     all.flops += flops;
     all.bytes += bytes;
     all.seconds += std::max(flops / device.flops_per_s, bytes / device.bytes_per_s);
@@ -42,13 +44,16 @@ template <class Model>
     if (node.kind == lockstep::node_kind::alias) continue;
     const auto batch = static_cast<double>(samples);
     const double flops = batch * static_cast<double>(node.flops);
-    const double elements =
-        batch * static_cast<double>(node.in.size() + node.out.size()) + static_cast<double>(node.parameter_size);
-    const int passes = 1 + (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0);
-    for (int k = 0; k < passes; ++k) pass(flops, elements);
+    const auto parameters = static_cast<double>(node.parameter_size);
+    const double samples_bytes = batch * (static_cast<double>(node.in.size()) * (node.converts ? value : activation) +
+                                          static_cast<double>(node.out.size()) * activation);
+    pass(flops, samples_bytes + parameters * activation);
+    if (node.learns()) pass(flops, samples_bytes + parameters * value);
+    if (node.input_gradient) pass(flops, samples_bytes + parameters * activation);
   }
   // Reads gradients and parameters, writes parameters.
-  pass(0, 3 * static_cast<double>(plan.trainable_count));
+  pass(0, 3 * static_cast<double>(plan.trainable_count) * value);
+  if (lockstep::converts_values<Backend>) pass(0, static_cast<double>(plan.parameter_count) * (value + activation));
   all.upload_seconds =
       static_cast<double>(samples * plan.input.size()) * double{sizeof(float)} / device.upload_bytes_per_s;
   return all;

@@ -10,20 +10,20 @@
 
 namespace lockstep_bench {
 
-/// d = a^T b of square matrices in float32, as fast as cuBLASLt can: unlike the backend's matmul it may take any
-/// algorithm, sum in any order, and rely on addresses that are multiples of 256.
+/// d = a^T b of square matrices of one type of elements, as fast as cuBLASLt can: unlike the backend's matmul it may
+/// take any algorithm, sum in any order, and rely on addresses that are multiples of 256.
 class fastest_product {
  public:
-  fastest_product(lockstep::cuda_backend::context& c, std::int64_t side) {
+  fastest_product(lockstep::cuda_backend::context& c, std::int64_t side, cudaDataType_t elements) {
     namespace cuda = lockstep::cuda_backend;
-    const auto precision = lockstep::cuda_backend::compute_type(c.rounding());
+    const auto precision = elements == CUDA_R_32F ? cuda::compute_type(c.rounding()) : CUBLAS_COMPUTE_32F;
     cuda::check(cublasLtMatmulDescCreate(descriptor_.out(), precision, CUDA_R_32F), "cublasLtMatmulDescCreate");
     const std::int32_t transpose = CUBLAS_OP_T;
     cuda::check(
         cublasLtMatmulDescSetAttribute(descriptor_.get(), CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof(transpose)),
         "cublasLtMatmulDescSetAttribute");
     const auto extent = static_cast<std::uint64_t>(side);
-    cuda::check(cublasLtMatrixLayoutCreate(matrix_.out(), CUDA_R_32F, extent, extent, side),
+    cuda::check(cublasLtMatrixLayoutCreate(matrix_.out(), elements, extent, extent, side),
                 "cublasLtMatrixLayoutCreate");
     cuda::matmul_preference preference;
     cuda::check(cublasLtMatmulPreferenceCreate(preference.out()), "cublasLtMatmulPreferenceCreate");
@@ -41,7 +41,7 @@ class fastest_product {
 
   [[nodiscard]] std::int64_t workspace_bytes() const { return static_cast<std::int64_t>(found_.workspaceSize); }
 
-  void operator()(lockstep::cuda_backend::context& c, const float* a, const float* b, float* d, void* workspace) const {
+  void operator()(lockstep::cuda_backend::context& c, const void* a, const void* b, void* d, void* workspace) const {
     namespace cuda = lockstep::cuda_backend;
     const float one = 1;
     const float zero = 0;

@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <initializer_list>
@@ -16,8 +17,8 @@
 #include "models.hpp"
 
 /// \file
-/// A training step on one GPU: forward, loss, backward and update by data_parallel<Model, N, cuda>, the loss read by
-/// the host. The program's sources, one a model, compile side by side.
+/// A training step on one GPU: forward, loss, backward and update by data_parallel<Model, N, cuda, precision>, the loss
+/// read by the host. The program's sources, one a model, compile side by side.
 
 namespace lockstep_bench {
 
@@ -68,27 +69,26 @@ class placed_batch {
 /// times: so one stays until another is asked for. main drops the last.
 inline std::shared_ptr<void> kept_trainer;
 inline const void* kept_type = nullptr;
-inline lockstep::factor_rounding kept_rounding = lockstep::factor_rounding::none;
 
 template <class Trainer>
-[[nodiscard]] Trainer& trainer_with(lockstep::factor_rounding rounding) {
-  static constexpr char type = 0;
-  if (kept_type != &type || kept_rounding != rounding) {
+[[nodiscard]] Trainer& kept_trainer_of(lockstep::factor_rounding rounding) {
+  static constexpr char types[3] = {};  // by rounding
+  const void* const type = &types[static_cast<std::size_t>(rounding)];
+  if (kept_type != type) {
     kept_trainer.reset();
     kept_type = nullptr;
     const typename Trainer::loss_type loss{};
     kept_trainer = std::make_shared<Trainer>(lockstep::sgd{.learning_rate = 1e-3F}, loss,
                                              lockstep::trainer_options{.rounding = rounding});
-    kept_type = &type;
-    kept_rounding = rounding;
+    kept_type = type;
   }
   return *static_cast<Trainer*>(kept_trainer.get());
 }
 
 /// state.range(0): samples a step.
-template <class Model, int N>
+template <class Model, class Trainer>
 void step(benchmark::State& state, lockstep::factor_rounding rounding, placement where) try {
-  auto& trainer = trainer_with<lockstep::data_parallel<Model, N, lockstep::cuda>>(rounding);
+  auto& trainer = kept_trainer_of<Trainer>(rounding);
   const placed_batch<Model> batch(state.range(0), where);
   // Libraries get ready in the first step, the second is recorded, the third is the first one like all others.
   for (int i = 0; i < 3; ++i) trainer.step(batch.images(), batch.targets());
@@ -102,20 +102,25 @@ void step(benchmark::State& state, lockstep::factor_rounding rounding, placement
 template <class Model>
 void register_steps(const std::string& model, std::initializer_list<std::int64_t> batches) {
   using lockstep::factor_rounding;
+  const auto with_trainer = [&]<class Trainer>(const std::string& precision, factor_rounding rounding) {
+    for (const std::int64_t samples : batches)
+      for (const auto& [where, place] :
+           {std::pair("pageable", placement::pageable), std::pair("pinned", placement::pinned),
+            std::pair("device", placement::device)}) {
+        const std::string name =
+            model + "/replicas:" + std::to_string(Trainer::replicas) + "/precision:" + precision + "/" + where;
+        benchmark::RegisterBenchmark(name.c_str(), &step<Model, Trainer>, rounding, place)
+            ->ArgName("batch")
+            ->Arg(samples)
+            ->UseRealTime();
+      }
+  };
   const auto with_replicas = [&]<int N>() {
-    for (const auto rounding : {factor_rounding::none, factor_rounding::tf32, factor_rounding::bf16})
-      for (const std::int64_t samples : batches)
-        for (const auto& [where, place] :
-             {std::pair("pageable", placement::pageable), std::pair("pinned", placement::pinned),
-              std::pair("device", placement::device)}) {
-          const bool rounds = rounding != factor_rounding::none;
-          const std::string name = model + "/replicas:" + std::to_string(N) +
-                                   "/precision:" + (rounds ? std::string(to_string(rounding)) : "fp32") + "/" + where;
-          benchmark::RegisterBenchmark(name.c_str(), &step<Model, N>, rounding, place)
-              ->ArgName("batch")
-              ->Arg(samples)
-              ->UseRealTime();
-        }
+    using wide = lockstep::data_parallel<Model, N, lockstep::cuda>;
+    using narrow = lockstep::data_parallel<Model, N, lockstep::cuda, lockstep::precision::bf16>;
+    with_trainer.template operator()<wide>("fp32", factor_rounding::none);
+    with_trainer.template operator()<wide>("tf32", factor_rounding::tf32);
+    with_trainer.template operator()<narrow>("bf16", factor_rounding::none);
   };
   with_replicas.template operator()<1>();
   with_replicas.template operator()<2>();

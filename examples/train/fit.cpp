@@ -169,16 +169,14 @@ class run {
         {.replicas = options_.replicas, .batch = options_.batch, .optimizer_states = options_.momentum > 0 ? 1 : 0});
     data.title = "lockstep-train: " + options_.model;
     std::erase_if(data.memory, [](const lockstep::memory_item& item) { return item.bytes == 0; });
-    data.facts = {
-        {"data", data_.description},
-        {"training samples", std::to_string(data_.train->samples())},
-        {"optimizer", fmt::format("sgd, learning rate {}, momentum {}, weight decay {}", options_.learning_rate,
-                                  options_.momentum, options_.weight_decay)},
-        {"backend", options_.backend},
-        {"precision",
-         options_.rounding == lockstep::factor_rounding::none ? "fp32" : std::string(to_string(options_.rounding))},
-        {"reduction", options_.reproducible ? "reproducible" : "automatic"},
-        {"seed", std::to_string(options_.seed)}};
+    data.facts = {{"data", data_.description},
+                  {"training samples", std::to_string(data_.train->samples())},
+                  {"optimizer", fmt::format("sgd, learning rate {}, momentum {}, weight decay {}",
+                                            options_.learning_rate, options_.momentum, options_.weight_decay)},
+                  {"backend", options_.backend},
+                  {"precision", std::string(precision_names[static_cast<std::size_t>(options_.numbers)])},
+                  {"reduction", options_.reproducible ? "reproducible" : "automatic"},
+                  {"seed", std::to_string(options_.seed)}};
     constexpr double gib = 1 << 30U;
     if (gpus_)
       for (const lockstep::gpu_usage& gpu : gpus_->usage())

@@ -28,7 +28,7 @@ class model_trainer : public trainer {
   explicit model_trainer(const options& o)
       : parallel_(
             lockstep::sgd{.learning_rate = o.learning_rate, .momentum = o.momentum, .weight_decay = o.weight_decay}, {},
-            {.devices = o.devices, .rounding = o.rounding, .max_norm = o.max_norm}) {
+            {.devices = o.devices, .rounding = rounding(o), .max_norm = o.max_norm}) {
     parallel_.initialize(lockstep::seed{o.seed});
   }
 
@@ -54,6 +54,10 @@ class model_trainer : public trainer {
   void record(lockstep::timeline* to) override { parallel_.record(to); }
 
  private:
+  static lockstep::factor_rounding rounding(const options& o) {
+    return o.numbers == precision::tf32 ? lockstep::factor_rounding::tf32 : lockstep::factor_rounding::none;
+  }
+
   static typename parallel::input_view inputs(const batch& b) {
     return typename parallel::input_view(b.inputs, b.samples);
   }

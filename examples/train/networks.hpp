@@ -12,6 +12,7 @@
 namespace lockstep {
 struct cpu;
 struct cuda;
+struct cuda_bf16;
 class timeline;
 struct trace_options;
 struct report_data;
@@ -72,8 +73,8 @@ struct network {
   std::unique_ptr<trainer> (*make)(const options& o);
 };
 
-// Defined in models.hpp. Each is instantiated for each backend in a source file of its own, X.cpp for the CPU and X.cu
-// for CUDA: they compile side by side.
+// Defined in models.hpp. Each is instantiated for each backend in a source file of its own, X.cpp for the CPU, X.cu for
+// CUDA and X_bf16.cu for CUDA in bfloat16: they compile side by side.
 template <class Backend>
 [[nodiscard]] network linear_network();
 template <class Backend>

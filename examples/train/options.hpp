@@ -1,16 +1,20 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
-
 namespace lockstep_train {
+
+/// What the training program calls its precisions.
+enum class precision : std::uint8_t { fp32, tf32, bf16 };
+inline constexpr std::array<std::string_view, 3> precision_names{"fp32", "tf32", "bf16"};  ///< in that order
 
 /// What the command line says.
 struct options {
@@ -33,8 +37,8 @@ struct options {
   std::string log;
   std::string trace;
   std::string report;
-  bool reproducible = false;                                             ///< --reduce
-  lockstep::factor_rounding rounding = lockstep::factor_rounding::none;  ///< --precision
+  bool reproducible = false;            ///< --reduce
+  precision numbers = precision::fp32;  ///< --precision
   bool plan = false;
   bool quiet = false;
 };

@@ -6,6 +6,7 @@
 namespace lockstep {
 struct cpu;
 struct cuda;
+struct cuda_bf16;
 }  // namespace lockstep
 
 namespace lockstep_train {
@@ -32,5 +33,7 @@ struct replicas_built<lockstep::cuda> {
   using automatic = built_for<1, 2, 4>;
   using reproducible = built_for<1, 2, 4>;
 };
+template <>
+struct replicas_built<lockstep::cuda_bf16> : replicas_built<lockstep::cuda> {};
 
 }  // namespace lockstep_train

@@ -27,7 +27,12 @@ std::vector<int> place(const options& o) {
   return all.empty() ? lockstep::cuda::devices(o.replicas) : all;
 }
 
-constexpr gpu_support support{.pick = &pick_network<lockstep::cuda>, .place = &place};
+network pick(const options& o, sample_format format) {
+  return o.numbers == precision::bf16 ? pick_network<lockstep::cuda_bf16>(o, format)
+                                      : pick_network<lockstep::cuda>(o, format);
+}
+
+constexpr gpu_support support{.pick = &pick, .place = &place};
 
 }  // namespace
 
