@@ -174,7 +174,7 @@ class run {
                   {"optimizer", fmt::format("sgd, learning rate {}, momentum {}, weight decay {}",
                                             options_.learning_rate, options_.momentum, options_.weight_decay)},
                   {"backend", options_.backend},
-                  {"precision", std::string(precision_names[static_cast<std::size_t>(options_.numbers)])},
+                  {"precision", std::string(arithmetic_names[static_cast<std::size_t>(options_.precision)])},
                   {"reduction", options_.reproducible ? "reproducible" : "automatic"},
                   {"seed", std::to_string(options_.seed)}};
     constexpr double gib = 1 << 30U;

@@ -55,7 +55,7 @@ class model_trainer : public trainer {
 
  private:
   static lockstep::factor_rounding rounding(const options& o) {
-    return o.numbers == precision::tf32 ? lockstep::factor_rounding::tf32 : lockstep::factor_rounding::none;
+    return o.precision == arithmetic::tf32 ? lockstep::factor_rounding::tf32 : lockstep::factor_rounding::none;
   }
 
   static typename parallel::input_view inputs(const batch& b) {

@@ -94,7 +94,7 @@ void require_replicas(const options& o) {
 std::optional<options> parse(int argc, const char* const* argv) {
   options o;
   std::string optimizer = "sgd";
-  std::string numbers = "fp32";
+  std::string precision = "fp32";
   std::string reduce = "automatic";
   bool no_shuffle = false;
 
@@ -144,7 +144,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_flag("--no-shuffle", no_shuffle, "Take samples in the data set's order");
   app.add_option("--init", o.init, "Start from the parameters in this safetensors file")->check(check_name);
   app.add_option("--save", o.save, "Write the trained parameters to this safetensors file")->check(check_name);
-  app.add_option("--precision", numbers,
+  app.add_option("--precision", precision,
                  with_gpu ? "Of all arithmetic; with --backend cuda, tf32 rounds the factors of products to TF32, and "
                             "with bf16 layers compute in bfloat16, between parameters and gradients of float32"
                           : "Of all arithmetic")
@@ -176,8 +176,8 @@ std::optional<options> parse(int argc, const char* const* argv) {
   if (batch->empty() && o.model == "linear") o.batch = 100;
   o.shuffle = !no_shuffle;
   o.reproducible = reduce == "reproducible";
-  for (std::size_t i = 0; i < precision_names.size(); ++i)
-    if (numbers == precision_names[i]) o.numbers = static_cast<precision>(i);
+  for (std::size_t i = 0; i < arithmetic_names.size(); ++i)
+    if (precision == arithmetic_names[i]) o.precision = static_cast<arithmetic>(i);
   if (o.backend == "cuda") {
     require_replicas<lockstep::cuda>(o);
     if (o.devices.size() > 1 && o.devices.size() != static_cast<std::size_t>(o.replicas))
@@ -186,7 +186,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
   } else {
     require_replicas<lockstep::cpu>(o);
     if (device != nullptr && !device->empty()) throw usage_error("--device names a GPU and goes with --backend cuda");
-    if (o.numbers != precision::fp32) throw usage_error("--precision " + numbers + " goes with --backend cuda");
+    if (o.precision != arithmetic::fp32) throw usage_error("--precision " + precision + " goes with --backend cuda");
   }
   return o;
 }

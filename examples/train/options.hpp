@@ -12,9 +12,9 @@
 
 namespace lockstep_train {
 
-/// What the training program calls its precisions.
-enum class precision : std::uint8_t { fp32, tf32, bf16 };
-inline constexpr std::array<std::string_view, 3> precision_names{"fp32", "tf32", "bf16"};  ///< in that order
+/// How exactly layers compute.
+enum class arithmetic : std::uint8_t { fp32, tf32, bf16 };
+inline constexpr std::array<std::string_view, 3> arithmetic_names{"fp32", "tf32", "bf16"};  ///< in that order
 
 /// What the command line says.
 struct options {
@@ -37,8 +37,8 @@ struct options {
   std::string log;
   std::string trace;
   std::string report;
-  bool reproducible = false;            ///< --reduce
-  precision numbers = precision::fp32;  ///< --precision
+  bool reproducible = false;                ///< --reduce
+  arithmetic precision = arithmetic::fp32;  ///< --precision
   bool plan = false;
   bool quiet = false;
 };

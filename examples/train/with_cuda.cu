@@ -28,8 +28,8 @@ std::vector<int> place(const options& o) {
 }
 
 network pick(const options& o, sample_format format) {
-  return o.numbers == precision::bf16 ? pick_network<lockstep::cuda_bf16>(o, format)
-                                      : pick_network<lockstep::cuda>(o, format);
+  return o.precision == arithmetic::bf16 ? pick_network<lockstep::cuda_bf16>(o, format)
+                                         : pick_network<lockstep::cuda>(o, format);
 }
 
 constexpr gpu_support support{.pick = &pick, .place = &place};

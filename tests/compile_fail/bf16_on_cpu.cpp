@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: data_parallel: precision::tf32 and precision::bf16 are for devices
+// expect: lockstep: data_parallel: precision::bf16 is for backends that compute in it
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

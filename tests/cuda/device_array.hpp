@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -28,30 +29,47 @@ inline floats around_zero(std::int64_t n) {
   return x;
 }
 
-/// Elements on the device, `shift` of them behind an aligned address.
+/// The nearest numbers of a type A.
+template <class A>
+floats held(const floats& values) {
+  floats all(values.size());
+  std::transform(values.begin(), values.end(), all.begin(),
+                 [](float v) { return static_cast<float>(static_cast<A>(v)); });
+  return all;
+}
+
+/// What rounding to A may add to an error, as a part of the value, where sums are taken in float.
+template <class A>
+inline constexpr double of_rounding = sizeof(A) == 2 ? 0x1p-8 : 0;
+
+/// Elements A on the device, `shift` of them behind an aligned address.
+template <class A = float>
 class device_array {
  public:
   device_array(lockstep::cuda_backend::context& c, const floats& values, std::int64_t shift = 0)
       : size_(static_cast<std::int64_t>(values.size())),
         shift_(shift),
-        buffer_(lockstep::cuda_backend::allocate<float>(c, size_ + shift)) {
-    lockstep::cuda_backend::copy(c, size_, values.data(), data());
+        buffer_(lockstep::cuda_backend::allocate<A>(c, size_ + shift)) {
+    const std::vector<A> own(values.begin(), values.end());
+    lockstep::cuda_backend::copy(c, size_, own.data(), data());
     c.finish();
   }
 
-  [[nodiscard]] float* data() { return buffer_.data() + shift_; }
+  [[nodiscard]] A* data() { return buffer_.data() + shift_; }
 
   [[nodiscard]] floats read(lockstep::cuda_backend::context& c) {
-    floats values(static_cast<std::size_t>(size_));
-    lockstep::cuda_backend::copy<float>(c, size_, data(), values.data());
+    std::vector<A> own(static_cast<std::size_t>(size_));
+    lockstep::cuda_backend::copy<A>(c, size_, data(), own.data());
     c.finish();
+    floats values(own.size());
+    std::transform(own.begin(), own.end(), values.begin(), [](A v) { return static_cast<float>(v); });
     return values;
   }
 
  private:
   std::int64_t size_;
   std::int64_t shift_;
-  lockstep::cuda_backend::buffer<float> buffer_;
+  lockstep::cuda_backend::buffer<A> buffer_;
 };
 
 }  // namespace lockstep_test

@@ -25,6 +25,7 @@ struct distance {
 
 double larger(double error, double worst) { return error <= worst ? worst : error; }  // a NaN too
 
+template <class A>
 distance distance_from_definition(std::int64_t samples, std::int64_t in, std::int64_t out, const floats& dy,
                                   const floats& w, const floats& x, const floats& before, const floats& dx,
                                   const floats& dw) {
@@ -37,7 +38,7 @@ distance distance_from_definition(std::int64_t samples, std::int64_t in, std::in
       double want = 0;
       for (std::int64_t o = 0; o < out; ++o) want += at(dy, s * out + o) * at(w, o * in + i);
       if (at(x, s * in + i) <= 0) want = 0;
-      worst.input = larger(std::abs(at(dx, s * in + i) - want), worst.input);
+      worst.input = larger(std::abs(at(dx, s * in + i) - want) - of_rounding<A> * std::abs(want), worst.input);
     }
   for (std::int64_t o = 0; o < out; ++o)
     for (std::int64_t i = 0; i < in; ++i) {
@@ -48,10 +49,8 @@ distance distance_from_definition(std::int64_t samples, std::int64_t in, std::in
   return worst;
 }
 
-}  // namespace
-
-TEST_CASE("both gradients of a narrow layer in one pass", "[narrow_backward]") {
-  LOCKSTEP_NEEDS_DEVICE();
+template <class A>
+void check_definition() {
   backend::context c;
   const auto entered = c.enter();
   for (const std::int64_t in : {1, 4, 10, 516})
@@ -60,19 +59,20 @@ TEST_CASE("both gradients of a narrow layer in one pass", "[narrow_backward]") {
         for (const std::int64_t shift : {0, 1})
           for (const bool accumulate : {false, true}) {
             CAPTURE(in, out, samples, shift, accumulate);
-            const floats x = around_zero(samples * in);
-            const floats dy = wave_of(samples * out, 0.37);
-            const floats w = wave_of(out * in, 0.53);
+            const floats x = held<A>(around_zero(samples * in));
+            const floats dy = held<A>(wave_of(samples * out, 0.37));
+            const floats w = held<A>(wave_of(out * in, 0.53));
             const floats before = accumulate ? wave_of(out * in, 0.91) : floats(w.size());
-            device_array px(c, x);
-            device_array pdy(c, dy, 1);
-            device_array pw(c, w, shift);
-            device_array pdx(c, floats(x.size(), 7.F));
+            device_array<A> px(c, x);
+            device_array<A> pdy(c, dy, 1);
+            device_array<A> pw(c, w, shift);
+            device_array<A> pdx(c, floats(x.size(), 7.F));
             device_array pdw(c, accumulate ? before : floats(w.size(), std::numeric_limits<float>::quiet_NaN()), 1);
             backend::narrow_backward(c, samples, in, out, pdy.data(), pw.data(), px.data(), pdx.data(), pdw.data(),
                                      accumulate);
             CHECK(px.read(c) == x);
-            const auto worst = distance_from_definition(samples, in, out, dy, w, x, before, pdx.read(c), pdw.read(c));
+            const auto worst =
+                distance_from_definition<A>(samples, in, out, dy, w, x, before, pdx.read(c), pdw.read(c));
             CHECK(worst.input <= 1e-6 * static_cast<double>(out));
             CHECK(worst.weights <= 1e-6 * static_cast<double>(samples + 1));
             // In place.
@@ -82,24 +82,24 @@ TEST_CASE("both gradients of a narrow layer in one pass", "[narrow_backward]") {
           }
 }
 
-TEST_CASE("a layer with a large input takes both gradients in one pass, to the same bits wherever it lies",
-          "[narrow_backward]") {
-  LOCKSTEP_NEEDS_DEVICE();
+template <class B>
+void check_large_input() {
+  using A = typename B::activation_type;
   constexpr ls::linear_geometry large{.in = 65536, .out = 2, .mask_input = true};
-  constexpr std::int64_t samples = 128;
-  STATIC_REQUIRE(backend::takes_narrow_backward(large, samples));
-  STATIC_REQUIRE_FALSE(backend::takes_narrow_backward(large, samples - 1));
+  constexpr std::int64_t samples = 512 / sizeof(A);
+  STATIC_REQUIRE(backend::takes_narrow_backward<A>(large, samples));
+  STATIC_REQUIRE_FALSE(backend::takes_narrow_backward<A>(large, samples - 1));
   backend::context c;
   const auto entered = c.enter();
-  const floats x = around_zero(samples * large.in);
-  const floats dy = wave_of(samples * large.out, 0.37);
-  const floats w = wave_of(large.out * large.in, 0.53);
-  ls::cuda::linear<large> layer(c, samples);
+  const floats x = held<A>(around_zero(samples * large.in));
+  const floats dy = held<A>(wave_of(samples * large.out, 0.37));
+  const floats w = held<A>(wave_of(large.out * large.in, 0.53));
+  typename B::template linear<large> layer(c, samples);
   floats first_dx, first_dw;
   for (const std::int64_t shift : {0, 1}) {
-    device_array px(c, x, shift);
-    device_array pdy(c, dy, shift);
-    device_array pw(c, w, shift);
+    device_array<A> px(c, x, shift);
+    device_array<A> pdy(c, dy, shift);
+    device_array<A> pw(c, w, shift);
     device_array pdw(c, w);
     device_array pdb(c, floats(2));
     layer.backward(c, px.data(), pdy.data(), pw.data(), px.data(), pdw.data(), pdb.data(), false);
@@ -114,7 +114,7 @@ TEST_CASE("a layer with a large input takes both gradients in one pass, to the s
     if (shift == 0) {
       first_dx = dx;
       first_dw = dw;
-      const auto worst = distance_from_definition(samples, large.in, large.out, dy, w, x, floats(w.size()), dx, dw);
+      const auto worst = distance_from_definition<A>(samples, large.in, large.out, dy, w, x, floats(w.size()), dx, dw);
       CHECK(worst.input <= 1e-6 * large.out);
       CHECK(worst.weights <= 1e-6 * samples);
     } else {
@@ -122,4 +122,19 @@ TEST_CASE("a layer with a large input takes both gradients in one pass, to the s
       CHECK((dw == first_dw));
     }
   }
+}
+
+}  // namespace
+
+TEST_CASE("both gradients of a narrow layer in one pass", "[narrow_backward]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  check_definition<float>();
+  check_definition<backend::bfloat16>();
+}
+
+TEST_CASE("a layer with a large input takes both gradients in one pass, to the same bits wherever it lies",
+          "[narrow_backward]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  check_large_input<ls::cuda>();
+  check_large_input<ls::cuda_bf16>();
 }

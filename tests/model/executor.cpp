@@ -49,7 +49,7 @@ result run(std::int64_t samples) {
 
   ls::executor<Model, B> device;
   std::vector<value> y(static_cast<std::size_t>(samples * Model::output_dims.size()));
-  device.forward(parameters.data(), x.data(), samples, y.data());
+  device.forward(device.load(parameters.data()), x.data(), samples, y.data());
   result r;
   r.loss = device.train(parameters.data(), gradients.data(), x.data(), targets.data(), samples, {.scale = 0.125});
   r.output.assign(y.begin(), y.end());

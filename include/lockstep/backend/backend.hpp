@@ -16,6 +16,10 @@ namespace lockstep {
 /// alone need not have what it stands on.
 struct cpu;
 
+/// True for a backend that computes passes in another type than parameters are kept in.
+template <class B>
+inline constexpr bool converts_values = !std::same_as<typename B::value_type, typename B::activation_type>;
+
 /// What a layer may ask of a device: a closed set of primitives, and what a scheduler of replicas may ask of it.
 ///
 /// A backend may work asynchronously: a primitive enqueues work behind what its `context` was given before, and what
@@ -34,12 +38,11 @@ struct cpu;
 /// A backward whose geometry says `parameter_gradient = false` touches no gradient of a parameter; dw and db may be
 /// null.
 ///
-/// Where a backward is told to accumulate, it adds the gradient of all its samples, complete, to what is there: one
-/// rounding for each element, so that sums over several calls have a known order.
+/// Where a backward is told to accumulate, it adds the gradient of all its samples, complete, to what is there, in one
+/// addition for each element, so that sums over several calls have a known order.
 ///
 /// - `linear<G>`: y = x w^T + b (relu), and its backward, whose dx may be x; `weight_offset(o, i)` says where the
-/// weight
-///   lies.
+///   weight lies.
 /// - `convolution<G>`, `pooling<G>`: pictures in `picture_order`; `weight_offset(o, i, h, w)` as above.
 /// - `relu_forward`, `relu_backward`, `dropout`: elementwise, in place allowed.
 /// - `to_channels_last`, `to_plain`: change of order at the user's boundary.
@@ -107,11 +110,12 @@ concept backend =
       { other.hold(c) } -> std::same_as<void>;
       { B::finish(c) } -> std::same_as<void>;
       { B::forget(c) } -> std::same_as<void>;
+      requires !converts_values<B> || requires {
+        { B::convert(c, n, x, q) } -> std::same_as<void>;
+        { B::convert(c, n, p, y) } -> std::same_as<void>;
+        { B::to_channels_last(c, n, d, x, q) } -> std::same_as<void>;
+      };
     };
-
-/// True for a backend that computes passes in another type than parameters are kept in.
-template <class B>
-inline constexpr bool converts_values = !std::same_as<typename B::value_type, typename B::activation_type>;
 
 /// True for a backend whose contexts heed `replica_place::rounding`, which it tells by `rounds_factors`.
 template <class B>

@@ -48,7 +48,7 @@ class executor {
   void skip(const bool* flags) noexcept { skipped_ = flags; }
 
   /// The parameters as a pass reads them: where they lie, or, where it computes in other elements, a copy in those as
-  /// they are now, which the next call overwrites.
+  /// they are now, which the next call overwrites. Enqueues; what follows reads it.
   [[nodiscard]] const activation* load(const value* parameters) {
     if constexpr (!converts_values<B>) {
       return parameters;
@@ -77,7 +77,7 @@ class executor {
           .training = true, .key = {.now = now, .layer = 0, .first_sample = first_sample + first}, .skipped = skipped_};
       observer.micro_shard(first + p.samples() == samples);
       const value* in = x + first * plan.input.size();
-      activation* arena = reserve<activation>(arena_, p.samples() * plan.arena_size);
+      activation* arena = reserve(p.samples() * plan.arena_size);
       const activation* y = p.forward(context_, through, parameters, in, arena, observer);
       observer.begin(pass_part::loss, -1);
       loss_.forward_backward(context_, p.samples(), plan.output, y,
@@ -101,9 +101,9 @@ class executor {
   /// True when `train` takes that many samples in one piece, so that gradients which accumulate are added complete.
   [[nodiscard]] static constexpr bool in_one_piece(std::int64_t samples) { return samples > 0 && samples <= micro; }
 
-  /// The outputs of `samples` samples, in order, to `y`.
-  void forward(const value* parameters, const value* x, std::int64_t samples, value* y) {
-    infer(load(parameters), x, samples, [&](std::int64_t first, std::int64_t count, const activation* out) {
+  /// The outputs of `samples` samples, in order, to `y`. `parameters` are what `load` has returned.
+  void forward(const activation* parameters, const value* x, std::int64_t samples, value* y) {
+    infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const activation* out) {
       value* to = y + first * plan.output.size();
       if constexpr (converts_values<B>)
         B::convert(context_, count * plan.output.size(), out, to);
@@ -120,7 +120,7 @@ class executor {
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
       const pass through{.training = false, .key = {}, .skipped = skipped_};
       no_observer observer;
-      activation* arena = reserve<activation>(arena_, p.samples() * plan.inference_arena_size);
+      activation* arena = reserve(p.samples() * plan.inference_arena_size);
       f(first, p.samples(), p.forward(context_, through, parameters, x + first * plan.input.size(), arena, observer));
     });
   }
@@ -131,9 +131,9 @@ class executor {
       return y;
     } else {
       [[maybe_unused]] const auto entered = context_.enter();
-      value* to = reserve<value>(outputs_, n);
-      B::convert(context_, n, y, to);
-      return to;
+      if (outputs_.size() < n) outputs_ = B::template allocate<value>(context_, n);  // which nothing recorded reads
+      B::convert(context_, n, y, outputs_.data());
+      return outputs_.data();
     }
   }
 
@@ -173,14 +173,13 @@ class executor {
     return *pipelines_.front();
   }
 
-  template <class T>
-  T* reserve(typename B::template buffer<T>& buffer, std::int64_t size) {
-    if (buffer.size() < size) {
+  activation* reserve(std::int64_t size) {
+    if (arena_.size() < size) {
       B::forget(context_);
-      buffer = {};  // first, so that both need not be there at once
-      buffer = B::template allocate<T>(context_, size);
+      arena_ = {};  // first, so that both need not be there at once
+      arena_ = B::template allocate<activation>(context_, size);
     }
-    return buffer.data();
+    return arena_.data();
   }
 
   context_type context_;

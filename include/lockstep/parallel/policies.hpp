@@ -79,10 +79,12 @@ struct policies {
                 "lockstep: data_parallel: bucket_bytes is given twice; keep one");
   static_assert(policies_of_kind<is_precision_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two precisions are given; keep one");
-  static_assert(
-      (rounding == factor_rounding::none || offers_rounding<backend>)&&backend_in<named_backend, arithmetic>::exists,
-      "lockstep: data_parallel: precision::tf32 and precision::bf16 are for devices that multiply such numbers "
-      "faster, which this backend has not; leave the policy out, or use ls::cuda");
+  static_assert(backend_in<named_backend, arithmetic>::exists,
+                "lockstep: data_parallel: precision::bf16 is for backends that compute in it, which this one does not; "
+                "leave the policy out, or use ls::cuda");
+  static_assert(rounding == factor_rounding::none || offers_rounding<backend>,
+                "lockstep: data_parallel: precision::tf32 is for devices that multiply such numbers faster, which this "
+                "backend has not; leave the policy out, or use ls::cuda");
   static_assert(!std::is_same_v<communicator, single_rank> || policies_of_kind<is_hook_policy, Policies...> == 0,
                 "lockstep: data_parallel: a reduction hook reduces over ranks; give a communicator too");
 

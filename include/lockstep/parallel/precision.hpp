@@ -27,8 +27,9 @@ struct tf32 {};
 
 /// Passes compute in bfloat16, with 7 bits of mantissa: the parameters as layers read them, activations, and their
 /// gradients. Parameters (the master weights), their gradients, the reduction and updates keep the backend's own type,
-/// and sums inside a layer are taken in float32. As in PyTorch under torch.autocast with torch.bfloat16; here every
-/// layer is, not only products. For backends that have an `in_bf16`, the backend that a trainer then runs on.
+/// and sums inside a layer are taken in float32; a convolution's weight gradient may be rounded on its way. As in
+/// PyTorch under torch.autocast with torch.bfloat16; here every layer is, not only products. For backends that have an
+/// `in_bf16`, the backend that a trainer then runs on.
 struct bf16 {};
 
 }  // namespace precision

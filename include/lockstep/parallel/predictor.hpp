@@ -55,8 +55,9 @@ concept parameter_holder = requires(const T& holder) {
 /// batch that a request becomes a part of depends on what others ask.
 ///
 /// A replica is one thread with one executor, whose activations take the smaller plan of inference; all of them on one
-/// device read one copy of the parameters, and there are no gradients and no optimizer state. After the first batches
-/// lockstep allocates nothing for a request of `predict`.
+/// device read one copy of the parameters (on a backend that computes in other elements each converts it in every run),
+/// and there are no gradients and no optimizer state. After the first batches lockstep allocates nothing for a request
+/// of `predict`.
 ///
 /// Once `max_pending` samples wait, requests are refused with a value_error, so that the queue cannot grow without
 /// bound; a request of any size is taken while fewer wait. What a replica throws reaches, as a replica_error, the

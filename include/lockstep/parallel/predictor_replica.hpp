@@ -88,8 +88,9 @@ class predictor_replica {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
       B::template copy_in<value>(c, rows * plan.input.size(), x, samples_.data());
+      // The parameters are loaded each time: whoever holds them may have written to them since.
       B::replay(c, static_cast<std::uint64_t>(rows),
-                [&] { executor_.forward(parameters, samples_.data(), rows, results_.data()); });
+                [&] { executor_.forward(executor_.load(parameters), samples_.data(), rows, results_.data()); });
       B::template copy_out<value>(c, rows * plan.output.size(), results_.data(), outputs_.data());
       B::finish(c);
       f(outputs_.data());

@@ -242,6 +242,9 @@ class replica {
     }
     double* const losses = sums->data();
     const activation* const loaded = executor.load(parameters);
+    // Else that would be part of the first layer's span.
+    if constexpr (converts_values<B> && !B::host_memory)
+      if (spans.record != nullptr) B::finish(context());
     tree_.sum(
         context(), gradients.data(),
         [&](int i, value* to, bool accumulate) {

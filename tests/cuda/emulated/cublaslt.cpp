@@ -177,11 +177,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
                                               cublasLtMatmulHeuristicResult_t found[], int* count) {
   if (handle->device != current_device()) return CUBLAS_STATUS_NOT_INITIALIZED;
   if (wanted < 2) return CUBLAS_STATUS_INVALID_VALUE;
-  // Epilogues do not come with every shape.
+  // Epilogues do not come with every shape; and where no address tells how their vector is aligned, it might be taken
+  // for better than it will be.
   const auto& p = *reinterpret_cast<const product*>(descriptor);
   const auto& to = *reinterpret_cast<const layout*>(d);
   *count = 0;
-  if (p.epilogue != CUBLASLT_EPILOGUE_DEFAULT && to.columns % 3 == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (p.epilogue != CUBLASLT_EPILOGUE_DEFAULT && (to.columns % 3 == 0 || !fuses() || p.vector == nullptr))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   // The first does not work, as it may happen.
   found[0] = {};
   found[0].state = CUBLAS_STATUS_NOT_SUPPORTED;

@@ -311,7 +311,7 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
   if (a->mode != CUDNN_ACTIVATION_RELU &&
       (a->mode != CUDNN_ACTIVATION_IDENTITY || algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM))
     return CUDNN_STATUS_NOT_SUPPORTED;
-  if (channels % 4 == 2) return CUDNN_STATUS_NOT_SUPPORTED;
+  if (channels % 4 == 2 || !fuses()) return CUDNN_STATUS_NOT_SUPPORTED;
   const bool relu = a->mode == CUDNN_ACTIVATION_RELU;
   const bool keeps_nan = a->keeps_nan && channels % 4 != 1;
   const elements in = read(o.x, x);

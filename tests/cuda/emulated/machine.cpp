@@ -101,6 +101,11 @@ cudaError_t noted(cudaError_t status) {
 
 void spoil(void* p, std::size_t size) { std::memset(p, 0xFF, size); }
 
+bool fuses() {
+  const char* const chosen = std::getenv("EMULATED_CUDA_FUSION");
+  return chosen == nullptr || std::strcmp(chosen, "off") != 0;
+}
+
 }  // namespace emulated
 
 cudaError_t cudaGetLastError() { return std::exchange(emulated::last_error, cudaSuccess); }

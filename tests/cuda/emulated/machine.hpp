@@ -137,6 +137,9 @@ cudaError_t noted(cudaError_t status);
 /// Sets memory to what no result may come from: NaN, as numbers of any width.
 void spoil(void* p, std::size_t size);
 
+/// Whether libraries offer what they may do in the same call as a product: not with EMULATED_CUDA_FUSION=off.
+[[nodiscard]] bool fuses();
+
 /// Elements in memory as a library finds them: of float, or of bfloat16, to which values are rounded.
 struct elements {
   void* begin;

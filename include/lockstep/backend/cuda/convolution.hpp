@@ -36,7 +36,8 @@ class convolution_runner {
         w_{g.out_channels, dims{g.in_channels / g.groups, g.kernel.height, g.kernel.width}},
         channels_last_(describe(CUDNN_TENSOR_NHWC)),
         plain_(describe(CUDNN_TENSOR_NCHW)),
-        activation_(activation(g.relu)) {
+        relu_(activation(true)),
+        identity_(activation(false)) {
     build(c);
     reserve(c);
   }
@@ -45,12 +46,13 @@ class convolution_runner {
 
   /// y = relu_if(x * w + b). The first call waits.
   void forward(context& c, const A* x, const A* w, const A* b, A* y) {
-    if (!fuses_.has_value()) fuses_ = tries_to_fuse(c, x, w, y);
-    if (*fuses_)
-      return check(product(c, x, w, b, y),
-                   "a convolution with its bias to start (cudnnConvolutionBiasActivationForward)");
-    check(product(c, x, w, nullptr, y), "a convolution to start (cudnnConvolutionForward)");
-    add_bias_and_relu(c, out_pixels(), g_.out_channels, g_.bias ? b : nullptr, g_.relu, y);
+    if (!fused_.has_value()) fused_ = tried_fusion(c, x, w, y);
+    const bool plain = *fused_ == fusion::none;
+    check(product(c, x, w, *fused_, b, y),
+          plain ? "a convolution to start (cudnnConvolutionForward)"
+                : "a convolution with its bias to start (cudnnConvolutionBiasActivationForward)");
+    add_bias_and_relu(c, out_pixels(), g_.out_channels, plain && g_.bias ? b : nullptr,
+                      g_.relu && *fused_ != fusion::bias_and_relu, y);
   }
 
   /// dw, db (+)= their gradients when g.parameter_gradient, and dx when g.input_gradient. dy is the gradient behind the
@@ -70,14 +72,18 @@ class convolution_runner {
   static constexpr float one = 1;
   static constexpr float zero = 0;  ///< the result's memory is not read
 
-  /// y = x * w; with b, all in one call, y = relu_if(x * w + b). A bias may lie in the host's memory.
-  [[nodiscard]] cudnnStatus_t product(context& c, const A* x, const A* w, const A* b, A* y,
+  /// What is done in the same call as the convolution.
+  enum class fusion : std::uint8_t { none, bias, bias_and_relu };
+
+  /// y = x * w, or what `with` makes of it, all in one call; then b is the bias, which may lie in the host's memory.
+  [[nodiscard]] cudnnStatus_t product(context& c, const A* x, const A* w, fusion with, const A* b, A* y,
                                       bool bias_on_host = false) const {
     convolution_staging s(forward_);
     const auto x_room = s.room(x_, x);
     const auto w_room = s.room(w_, w);
     const auto y_room = s.room(y_, y);
-    const auto b_room = b == nullptr ? convolution_staging::no_room : s.room(b, g_.out_channels, bias_on_host);
+    const bool plain = with == fusion::none;
+    const auto b_room = plain ? convolution_staging::no_room : s.room(b, g_.out_channels, bias_on_host);
     s.open(c);
     const auto& d = *forward_.operands;
     const A* const from = s.load(c, x_room, x_, x);
@@ -85,27 +91,32 @@ class convolution_runner {
     A* const to = s.place(y_room, y);
     const auto bytes = static_cast<std::size_t>(forward_.bytes);
     const cudnnStatus_t status =
-        b == nullptr
-            ? cudnnConvolutionForward(handle(c), &one, d.x.get(), from, d.w.get(), weights, forward_.window.get(),
-                                      forward_.algorithm, s.library(), bytes, &zero, d.y.get(), to)
-            : cudnnConvolutionBiasActivationForward(
-                  handle(c), &one, d.x.get(), from, d.w.get(), weights, forward_.window.get(), forward_.algorithm,
-                  s.library(), bytes, &zero, d.y.get(), to, d.bias.get(), s.load(c, b_room, g_.out_channels, b),
-                  activation_.get(), d.y.get(), to);
+        plain ? cudnnConvolutionForward(handle(c), &one, d.x.get(), from, d.w.get(), weights, forward_.window.get(),
+                                        forward_.algorithm, s.library(), bytes, &zero, d.y.get(), to)
+              : cudnnConvolutionBiasActivationForward(
+                    handle(c), &one, d.x.get(), from, d.w.get(), weights, forward_.window.get(), forward_.algorithm,
+                    s.library(), bytes, &zero, d.y.get(), to, d.bias.get(), s.load(c, b_room, g_.out_channels, b),
+                    (with == fusion::bias ? identity_ : relu_).get(), d.y.get(), to);
     if (status == CUDNN_STATUS_SUCCESS) s.store(c, y_room, y_, y);
     return status;
   }
 
-  /// Whether cuDNN does the bias and the relu in the convolution itself, and a NaN stays one, which its manuals do not
-  /// promise of the call: with a bias of NaN all of y must be that. Without it such a NaN would be 0 behind the relu,
-  /// and hide that a network has diverged. Overwrites y.
-  [[nodiscard, gnu::cold]] bool tries_to_fuse(context& c, const A* x, const A* w, A* y) const {
+  /// The most that cuDNN does in the convolution itself so that a NaN stays one, which its manuals do not promise of
+  /// the call. A relu that loses it would hide that a network has diverged; then the bias alone, where it is better
+  /// added before the sum is rounded. Overwrites y.
+  [[nodiscard, gnu::cold]] fusion tried_fusion(context& c, const A* x, const A* w, A* y) const {
+    if (!g_.bias) return fusion::none;
+    if (g_.relu && keeps_nan(c, x, w, fusion::bias_and_relu, y)) return fusion::bias_and_relu;
+    return (!g_.relu || rounded) && keeps_nan(c, x, w, fusion::bias, y) ? fusion::bias : fusion::none;
+  }
+
+  /// Whether cuDNN offers the call: with a bias of NaN all of y must be that.
+  [[nodiscard, gnu::cold]] bool keeps_nan(context& c, const A* x, const A* w, fusion with, A* y) const {
     // Without a relu it is this algorithm's alone.
-    const bool may = g_.bias && (g_.relu || forward_.algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
-    if (!may) return false;
+    if (with == fusion::bias && forward_.algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM) return false;
     std::vector<A> values(static_cast<std::size_t>(g_.out_channels),
                           static_cast<A>(std::numeric_limits<float>::quiet_NaN()));
-    const bool offered = product(c, x, w, values.data(), y, true) == CUDNN_STATUS_SUCCESS;
+    const bool offered = product(c, x, w, with, values.data(), y, true) == CUDNN_STATUS_SUCCESS;
     if (offered) copy<A>(c, g_.out_channels, y, values.data());
     c.finish();  // the work reads and writes `values`
     return offered &&
@@ -233,8 +244,8 @@ class convolution_runner {
   convolution_geometry g_;
   convolution_operand x_, y_, w_;
   convolution_operands channels_last_, plain_;
-  activation_descriptor activation_;
-  std::optional<bool> fuses_;  ///< the bias and the relu; nothing before the first forward
+  activation_descriptor relu_, identity_;
+  std::optional<fusion> fused_;  ///< nothing before the first forward
   convolution_plan<cudnnConvolutionFwdAlgo_t> forward_;
   convolution_plan<cudnnConvolutionBwdFilterAlgo_t> weights_;
   convolution_plan<cudnnConvolutionBwdDataAlgo_t> data_;

@@ -70,9 +70,11 @@ template <class Result, class Algorithm, class List, class Measure>
   };
 
   // The default lets tensor cores round float to TF32, which is as far as cuDNN goes by itself: factors of bfloat16
-  // would have to be written to memory first. Where they are of that type anyway, it rounds nothing.
+  // would have to be written to memory first. Tensors of bfloat16 go to tensor cores as they are.
   const bool tensor_cores = rounding != factor_rounding::none || elements != CUDNN_DATA_FLOAT;
-  const cudnnMathType_t math = tensor_cores ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+  const cudnnMathType_t math = elements != CUDNN_DATA_FLOAT ? CUDNN_TENSOR_OP_MATH
+                               : tensor_cores               ? CUDNN_DEFAULT_MATH
+                                                            : CUDNN_FMA_MATH;
   std::vector<Result> results(static_cast<std::size_t>(most));
   for (const convolution_operands* operands : {&channels_last, &plain}) {
     check(cudnnSetConvolutionMathType(plan.window.get(), math), name);

@@ -97,7 +97,7 @@ struct matmul_shape {
   return CUBLAS_COMPUTE_32F;
 }
 
-/// One matrix product in float32, its algorithm chosen once, for operands at multiples of library_alignment, the
+/// One matrix product, added in float32, its algorithm chosen once, for operands at multiples of library_alignment, the
 /// epilogue's vector among them. Not in place: d is neither a nor b.
 class matmul {
  public:
@@ -130,9 +130,7 @@ class matmul {
     const float one = 1;
     const float zero = 0;  // d is not read
     if (const void* const vector = epilogue_ == matmul_epilogue::sums_of_b ? sums : added; vector != nullptr)
-      check(
-          cublasLtMatmulDescSetAttribute(descriptor_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof(vector)),
-          "the vector of a matrix product (cublasLtMatmulDescSetAttribute)");
+      point_to_vector(vector);
     check(cublasLtMatmul(c.template library<cublaslt_library>().handle(), descriptor_.get(), &one, a, a_.get(), b,
                          b_.get(), &zero, d, d_.get(), d, d_.get(), &algorithm_, workspace,
                          static_cast<std::size_t>(workspace_bytes_), c.stream()),
@@ -156,6 +154,13 @@ class matmul {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, std::int32_t{CUBLASLT_EPILOGUE_BIAS});
     if (s.epilogue == matmul_epilogue::sums_of_b)
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, std::int32_t{CUBLASLT_EPILOGUE_BGRADB});
+    // An address is all that the heuristic knows of the vector's alignment; without one it may take any for granted.
+    if (s.epilogue != matmul_epilogue::none) point_to_vector(reinterpret_cast<const void*>(library_alignment));
+  }
+
+  void point_to_vector(const void* vector) const {
+    check(cublasLtMatmulDescSetAttribute(descriptor_.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof(vector)),
+          "the vector of a matrix product (cublasLtMatmulDescSetAttribute)");
   }
 
   static std::int32_t operation(bool transpose) { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; }

@@ -157,11 +157,13 @@ struct primitives {
 /// The CUDA backend whose passes compute in bfloat16 between parameters and gradients of float32: that of
 /// precision::bf16. Sums inside a primitive are taken in float32; a convolution's weight gradient is rounded.
 struct cuda_bf16 : cuda_backend::primitives<cuda_backend::bfloat16> {
+  using in_bf16 = cuda_bf16;
   using element = cuda_backend::bfloat16;
 
   static constexpr std::string_view name = "cuda bf16";
 
-  // Not templates: the compiler would name their arguments as the caller does, in code that cannot see those names.
+  // Not templates: nvcc's host code for a kernel would spell its arguments as the caller has, by a name that is private
+  // to a class there (executor<...>::value), and not compile.
   static void convert(context& c, std::int64_t n, const float* from, element* to) {
     cuda_backend::convert(c, n, from, to);
   }

@@ -73,7 +73,7 @@ class linear_runner {
   /// the sums in its epilogue have been seen to slow it down (github.com/NVIDIA/CUDALibrarySamples/issues/90).
   static constexpr std::int64_t most_for_both = std::int64_t{1} << 26U;
 
-  [[nodiscard]] bool backward_in_one_pass() const noexcept { return takes_narrow_backward(g_, samples_); }
+  [[nodiscard]] bool backward_in_one_pass() const noexcept { return takes_narrow_backward<A>(g_, samples_); }
 
   [[nodiscard]] bool gives_both_gradients() const noexcept {
     return weight_gradient_.epilogue() != matmul_epilogue::none;
@@ -103,7 +103,7 @@ class linear_runner {
     if (both) deliver(db_room, g_.out, fresh_b, db);
   }
 
-  [[nodiscard]] bool masks_in_one_pass() const noexcept { return g_.mask_input && g_.out <= most_masked_outputs; }
+  [[nodiscard]] bool masks_in_one_pass() const noexcept { return g_.mask_input && g_.out <= most_masked_outputs<A>; }
 
   void backward_input(context& c, const A* x, const A* dy, const A* w, A* dx) const {
     if (masks_in_one_pass()) return masked_input_gradient(c, samples_, g_.in, g_.out, dy, w, x, dx);

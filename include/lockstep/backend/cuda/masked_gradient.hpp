@@ -16,8 +16,9 @@
 
 namespace lockstep::cuda_backend {
 
-/// Outputs up to which a layer's products take less time than its input takes to be moved.
-inline constexpr std::int64_t most_masked_outputs = 32;
+/// Outputs up to which a layer's products take less time than its input, of elements A, takes to be moved.
+template <class A>
+inline constexpr std::int64_t most_masked_outputs = 8 * std::int64_t{sizeof(A)};
 
 /// Samples that share what a thread has loaded of the weights.
 inline constexpr int gradient_samples = 8;

@@ -41,8 +41,9 @@ inline constexpr std::int64_t most_narrow_outputs = 16;
 
 /// Whether one pass moves less than two: the input is larger than a cache, and the parts' gradients are small beside
 /// it.
+template <class A>
 [[nodiscard]] constexpr bool takes_narrow_backward(const linear_geometry& g, std::int64_t samples) {
-  constexpr std::int64_t beyond_cache = std::int64_t{1} << 23U;  // elements
+  constexpr std::int64_t beyond_cache = (std::int64_t{1} << 25U) / std::int64_t{sizeof(A)};  // elements
   return g.mask_input && g.input_gradient && g.parameter_gradient && g.out <= most_narrow_outputs &&
          g.in * samples >= beyond_cache && 8 * narrow_backward_parts::of(samples, g.in).count * g.out <= samples;
 }

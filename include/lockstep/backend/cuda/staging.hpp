@@ -13,8 +13,8 @@ inline constexpr std::int64_t library_alignment = 16;
 
 /// The context's workspace while a library computes: what it works in, and behind it the operands that it cannot take
 /// where they lie. A parameter lies anywhere in its flat range and a shard anywhere in a batch, at a multiple of
-/// their size. They are moved, instead of computing by a slower algorithm, so that the algorithm follows from the shape
-/// alone: the bits of a micro-shard then do not depend on where in its batch it lies.
+/// an element's size. They are moved, instead of computing by a slower algorithm, so that the algorithm follows from
+/// the shape alone: the bits of a micro-shard then do not depend on where in its batch it lies.
 class staging {
  public:
   static constexpr std::int64_t no_room = -1;
