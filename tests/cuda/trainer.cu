@@ -56,10 +56,10 @@ std::size_t free_memory() {
 }
 
 /// Steps of two sizes in turn take no more memory of either side, once each size has been met a few times.
-template <int N>
+template <class Trainer>
 void check_steady_steps(const ls::sgd& optimizer, const ls::trainer_options& options) {
-  INFO(N << " replicas");
-  trainer_of<N> trainer(optimizer, {}, options);
+  INFO(Trainer::replicas << " replicas");
+  Trainer trainer(optimizer, {}, options);
   const floats x = draws(1, 24 * classifier::input_dims.size());
   const floats less(x.begin(), x.begin() + 13 * classifier::input_dims.size());
   const auto targets = class_draws(2, 24, 5);
@@ -112,6 +112,26 @@ TEST_CASE("replicas on two devices train as one does", "[trainer]") {
     check_close(train_on<2>({1, 0}, optimizer, options), one, 1e-5);
     check_close(train_on<4>({0, 0, 1, 1}, optimizer, options), one, 1e-5);
   });
+}
+
+TEST_CASE("an evaluation that moves the buffers of one device leaves the steps of all alike", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  const floats x = draws(1, 66 * classifier::input_dims.size());
+  const auto first = [&](std::int64_t samples) {
+    return floats(x.begin(), x.begin() + samples * classifier::input_dims.size());
+  };
+  const auto targets = class_draws(2, 12, 5);
+  ls::trainer_options options;
+  options.devices = {0, 1};
+  trainer_of<2> trainer(with_momentum, {}, options);
+  trainer_of<1> one(with_momentum);
+  // 33 samples for the first device and 32 for the second; then 33 for both, for which the second alone has no room.
+  for (const std::int64_t samples : {65, 66, 65}) {
+    for (int i = 0; i < 3; ++i)
+      CHECK(trainer.step(batch<classifier>(first(12)), targets) ==
+            Approx(one.step(batch<classifier>(first(12)), targets)).epsilon(1e-5));
+    static_cast<void>(trainer.forward(batch<classifier>(first(samples))));
+  }
 }
 
 TEST_CASE("replicas on four devices train as one does", "[trainer]") {
@@ -174,10 +194,11 @@ TEST_CASE("two trainers at once on one device do not disturb each other", "[trai
 
 TEST_CASE("steps of sizes met before allocate nothing, neither on the device nor on the host", "[trainer]") {
   LOCKSTEP_NEEDS_DEVICE();
-  check_steady_steps<1>(with_momentum, plain);
-  check_steady_steps<1>(with_momentum, guarded);
-  check_steady_steps<2>(with_momentum, plain);
-  check_steady_steps<4>(with_momentum, guarded);
+  check_steady_steps<trainer_of<1>>(with_momentum, plain);
+  check_steady_steps<trainer_of<1>>(with_momentum, guarded);
+  check_steady_steps<trainer_of<2>>(with_momentum, plain);
+  check_steady_steps<trainer_of<4>>(with_momentum, guarded);
+  check_steady_steps<ls::data_parallel<classifier, 2, ls::cuda, ls::precision::bf16>>(with_momentum, plain);
 }
 
 TEST_CASE("a timeline of steps on a device holds every layer, and changes no bit", "[trainer]") {

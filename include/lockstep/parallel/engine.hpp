@@ -171,6 +171,7 @@ struct trainer_engine {
                                                       .step = static_cast<std::uint64_t>(steps),
                                                       .first_sample = pending_samples + terms.first_sample}};
     step_state<count> state;
+    homes.level(replicas);
     now.store(steps, std::memory_order_relaxed);
     if (guard) guard->begin();
     const auto losses = [&] {
@@ -262,7 +263,6 @@ struct trainer_engine {
       if constexpr (!backend_type::host_memory) state.attempt(r, [&] { finish_step(r); });
     });
     if (guard) guard->end();
-    homes.level(replicas);
 
     if (state.failed.load(std::memory_order_relaxed)) {
       if (Reduce) drop_pending();  // their sums were sent

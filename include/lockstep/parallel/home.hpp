@@ -262,8 +262,9 @@ class home_group {
       all.fill(nullptr);
   }
 
-  /// After a pass of replicas that have homes of their own: when one has to record its work anew, all do, since a
-  /// collective may be recorded by all or by none.
+  /// Before a pass of replicas that have homes of their own: when one has to record its work anew, all do, since a
+  /// collective may be recorded by all or by none. The last pass, or an evaluation since, may have moved what one has
+  /// recorded with.
   template <class Replicas>
   void level(const Replicas& replicas) {
     if constexpr (has_collective<B>) {

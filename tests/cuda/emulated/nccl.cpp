@@ -28,6 +28,7 @@ struct part {
   const float* from = nullptr;
   float* to = nullptr;
   std::size_t count = 0;
+  bool recorded = false;
 
   /// Of an exchange: what goes to another rank, and what comes from it.
   struct message {
@@ -71,7 +72,7 @@ std::set<void*>& own_memory() {
 void finish(const call& c) {
   const part& first = c.parts.front();
   for (const part& each : c.parts)
-    if (each.what != first.what || each.count != first.count) differ();
+    if (each.what != first.what || each.count != first.count || each.recorded != first.recorded) differ();
   if (first.what == operation::exchange) {
     // All is read before anything is written, but what a rank sends must not lie where it receives.
     std::map<std::pair<std::size_t, std::size_t>, std::vector<float>> under_way;
@@ -145,10 +146,11 @@ struct ncclComm {
 
 namespace {
 
-ncclResult_t give(ncclComm_t c, cudaStream_t stream, const part& own) {
+ncclResult_t give(ncclComm_t c, cudaStream_t stream, part own) {
   const lock held(machine::get().mutex);
   if (stream->work->device != c->device || current_device() != c->device) return ncclInvalidUsage;
   const auto capture = stream->work->capture;
+  own.recorded = capture != nullptr;  // by all ranks or by none
   if (capture) {
     // Calls of a communicator keep their order.
     if (const auto last = capture->last_of.find(c); last != capture->last_of.end())
