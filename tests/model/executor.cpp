@@ -71,29 +71,12 @@ double difference(const std::vector<double>& given, const std::vector<double>& e
   return worst / top;
 }
 
-/// The CPU backend in float against the definitions in double.
-template <class Model>
-void check_backends_agree() {
+/// A backend that computes in float against the definitions in double.
+template <class Model, class B>
+void check_definitions() {
   for (const std::int64_t samples : {1, 3, 300}) {
     INFO(samples << " samples");
-    const auto given = run<Model, ls::cpu>(samples);
-    const auto expected = run<Model, ls::reference<double>>(samples);
-    CHECK(given.loss == Approx(expected.loss).epsilon(1e-5));
-    CHECK(difference(given.output, expected.output) <= 1e-5);
-    REQUIRE(given.gradients.size() == expected.gradients.size());
-    for (std::size_t p = 0; p < given.gradients.size(); ++p) {
-      INFO("parameter " << p);
-      CHECK(difference(given.gradients[p], expected.gradients[p]) <= 1e-5);
-    }
-  }
-}
-
-/// Passes in float between parameters and gradients in double, against passes in double.
-template <class Model>
-void check_conversion() {
-  for (const std::int64_t samples : {1, 3, 300}) {
-    INFO(samples << " samples");
-    const auto given = run<Model, ls::reference<double, float>>(samples);
+    const auto given = run<Model, B>(samples);
     const auto expected = run<Model, ls::reference<double>>(samples);
     CHECK(given.loss == Approx(expected.loss).epsilon(1e-5));
     // The outputs are those of float, not of double.
@@ -108,23 +91,26 @@ void check_conversion() {
   }
 }
 
+/// Passes in float between parameters and gradients in double.
+using converting = ls::reference<double, float>;
+
 }  // namespace
 
 TEST_CASE("passes may compute in other elements than parameters are kept in", "[executor]") {
-  SECTION("deep") { check_conversion<deep>(); }
-  SECTION("picture output") { check_conversion<picture_output>(); }
-  SECTION("flat pictures") { check_conversion<flat_pictures>(); }
-  SECTION("relu first") { check_conversion<relu_first>(); }
-  SECTION("one layer") { check_conversion<one_layer>(); }
-  SECTION("no layer") { check_conversion<only_flatten>(); }
+  SECTION("deep") { check_definitions<deep, converting>(); }
+  SECTION("picture output") { check_definitions<picture_output, converting>(); }
+  SECTION("flat pictures") { check_definitions<flat_pictures, converting>(); }
+  SECTION("relu first") { check_definitions<relu_first, converting>(); }
+  SECTION("one layer") { check_definitions<one_layer, converting>(); }
+  SECTION("no layer") { check_definitions<only_flatten, converting>(); }
 }
 
 TEST_CASE("the CPU backend computes what the definitions say", "[executor]") {
-  SECTION("deep") { check_backends_agree<deep>(); }
-  SECTION("picture output") { check_backends_agree<picture_output>(); }
-  SECTION("flat pictures") { check_backends_agree<flat_pictures>(); }
-  SECTION("relu first") { check_backends_agree<relu_first>(); }
-  SECTION("one layer") { check_backends_agree<one_layer>(); }
+  SECTION("deep") { check_definitions<deep, ls::cpu>(); }
+  SECTION("picture output") { check_definitions<picture_output, ls::cpu>(); }
+  SECTION("flat pictures") { check_definitions<flat_pictures, ls::cpu>(); }
+  SECTION("relu first") { check_definitions<relu_first, ls::cpu>(); }
+  SECTION("one layer") { check_definitions<one_layer, ls::cpu>(); }
 }
 
 TEST_CASE("a network that only renames its elements gives them back", "[executor]") {

@@ -91,6 +91,15 @@ void each_product(const operands& o, const F& f) {
       }
 }
 
+/// The sums of a forward pass.
+auto forward_sums(const operands& o, const void* x, const void* w) {
+  return [o, in = read(o.x, x), weights = read(o.w, w)](double* sums) {
+    each_product(o, [&](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
+      sums[at_y] += double{in[at_x]} * double{weights[at_w]};
+    });
+  };
+}
+
 /// What becomes of a sum before it is stored.
 struct as_it_is {
   float operator()(std::int64_t, double sum) const { return static_cast<float>(sum); }
@@ -288,14 +297,8 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, c
                                       const cudnnConvolutionDescriptor_t c, cudnnConvolutionFwdAlgo_t, void* workspace,
                                       std::size_t size, const void* beta, const cudnnTensorDescriptor_t y_of, void* y) {
   const operands o{*x_of, *y_of, *w_of, *c};
-  const elements in = read(o.x, x);
-  const elements weights = read(o.w, w);
   return enqueue_pass(handle, alpha, beta, workspace, size, o.alike() && aligned(x, w, y), o.y.size(), read(o.y, y),
-                      [=](double* sums) {
-                        each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
-                          sums[at_y] += double{in[at_x]} * double{weights[at_w]};
-                        });
-                      });
+                      forward_sums(o, x, w));
 }
 cudnnStatus_t cudnnConvolutionBiasActivationForward(
     cudnnHandle_t handle, const void* alpha, const cudnnTensorDescriptor_t x_of, const void* x,
@@ -314,23 +317,15 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
   if (channels % 4 == 2 || !fuses()) return CUDNN_STATUS_NOT_SUPPORTED;
   const bool relu = a->mode == CUDNN_ACTIVATION_RELU;
   const bool keeps_nan = a->keeps_nan && channels % 4 != 1;
-  const elements in = read(o.x, x);
-  const elements weights = read(o.w, w);
   const elements bias = read(*b_of, b);
   const std::int64_t stride = o.y.strides()[1];
-  return enqueue_pass(
-      handle, alpha, beta, workspace, size, o.alike() && b_of->bfloat16 == o.x.bfloat16 && aligned(x, w, y), o.y.size(),
-      read(o.y, y),
-      [=](double* sums) {
-        each_product(o, [=](std::int64_t at_x, std::int64_t at_w, std::int64_t at_y) {
-          sums[at_y] += double{in[at_x]} * double{weights[at_w]};
-        });
-      },
-      [=](std::int64_t i, double sum) {
-        const float value = static_cast<float>(sum) + bias[i / stride % channels];
-        if (!relu || value > 0 || (keeps_nan && std::isnan(value))) return value;
-        return 0.F;
-      });
+  return enqueue_pass(handle, alpha, beta, workspace, size,
+                      o.alike() && b_of->bfloat16 == o.x.bfloat16 && aligned(x, w, y), o.y.size(), read(o.y, y),
+                      forward_sums(o, x, w), [=](std::int64_t i, double sum) {
+                        const float value = static_cast<float>(sum) + bias[i / stride % channels];
+                        if (!relu || value > 0 || (keeps_nan && std::isnan(value))) return value;
+                        return 0.F;
+                      });
 }
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha,
                                              const cudnnTensorDescriptor_t x_of, const void* x,
