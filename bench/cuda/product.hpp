@@ -16,7 +16,7 @@ class fastest_product {
  public:
   fastest_product(lockstep::cuda_backend::context& c, std::int64_t side, cudaDataType_t elements) {
     namespace cuda = lockstep::cuda_backend;
-    const auto precision = elements == CUDA_R_32F ? cuda::compute_type(c.rounding()) : CUBLAS_COMPUTE_32F;
+    const auto precision = cuda::compute_type(elements, c.rounding());
     cuda::check(cublasLtMatmulDescCreate(descriptor_.out(), precision, CUDA_R_32F), "cublasLtMatmulDescCreate");
     const std::int32_t transpose = CUBLAS_OP_T;
     cuda::check(

@@ -84,8 +84,9 @@ struct matmul_shape {
   matmul_epilogue epilogue = matmul_epilogue::none;
 };
 
-/// How cuBLASLt computes a product of floats whose factors may be rounded so.
-[[nodiscard]] constexpr cublasComputeType_t compute_type(factor_rounding allowed) {
+/// How cuBLASLt computes a product whose factors, of float, may be rounded so; others stay what they are.
+[[nodiscard]] constexpr cublasComputeType_t compute_type(cudaDataType_t factors, factor_rounding allowed) {
+  if (factors != CUDA_R_32F) return CUBLAS_COMPUTE_32F;
   switch (allowed) {
     case factor_rounding::tf32:
       return CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -142,8 +143,7 @@ class matmul {
   static constexpr std::uint32_t alignment = static_cast<std::uint32_t>(library_alignment);
 
   matmul(const matmul_shape& s, factor_rounding rounding) : epilogue_(s.epilogue) {
-    const auto compute = s.factors == CUDA_R_32F ? compute_type(rounding) : CUBLAS_COMPUTE_32F;
-    check(cublasLtMatmulDescCreate(descriptor_.out(), compute, CUDA_R_32F),
+    check(cublasLtMatmulDescCreate(descriptor_.out(), compute_type(s.factors, rounding), CUDA_R_32F),
           "a matrix product (cublasLtMatmulDescCreate)");
     set(CUBLASLT_MATMUL_DESC_TRANSA, operation(s.transpose_a));
     set(CUBLASLT_MATMUL_DESC_TRANSB, operation(s.transpose_b));
