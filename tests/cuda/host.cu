@@ -51,11 +51,6 @@ TEST_CASE("a status of cuBLASLt or cuDNN becomes a sentence", "[host]") {
   CHECK(convolution.find("lockstep: cuDNN: expected a convolution, got CUDNN_STATUS_BAD_PARAM (2000") == 0);
 }
 
-TEST_CASE("an extent that cuDNN cannot take is refused", "[host]") {
-  CHECK(backend::cudnn_extent((std::int64_t{1} << 31U) - 1) == 2147483647);
-  CHECK_THROWS_AS(backend::cudnn_extent(std::int64_t{1} << 31U), ls::value_error);
-}
-
 TEST_CASE("weights of a convolution lie channels-last, each once", "[host]") {
   constexpr ls::convolution_geometry g{.in_channels = 6, .in = 9, .out_channels = 4, .kernel = {3, 2}, .groups = 2};
   using op = backend::convolution<float, g>;

@@ -6,8 +6,6 @@
 #include <cublasLt.h>
 
 #include <array>
-#include <bit>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
@@ -40,14 +38,6 @@ struct layout {
   std::int64_t columns;
   std::int64_t stride;
 };
-
-/// The bits of x that are left of its lowest `dropped`, the nearest, ties to even.
-float rounded(float x, unsigned dropped) {
-  if (std::isnan(x)) return x;
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t half = (1U << (dropped - 1)) - 1 + (bits >> dropped & 1U);
-  return std::bit_cast<float>((bits + half) >> dropped << dropped);
-}
 
 float factor(float x, cublasComputeType_t compute) {
   return compute == CUBLAS_COMPUTE_32F_FAST_TF32   ? rounded(x, 13)

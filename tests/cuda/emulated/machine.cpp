@@ -2,6 +2,9 @@
 #include "machine.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -100,6 +103,13 @@ cudaError_t noted(cudaError_t status) {
 }
 
 void spoil(void* p, std::size_t size) { std::memset(p, 0xFF, size); }
+
+float rounded(float x, unsigned dropped) {
+  if (std::isnan(x)) return x;
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t half = (1U << (dropped - 1)) - 1 + (bits >> dropped & 1U);
+  return std::bit_cast<float>((bits + half) >> dropped << dropped);
+}
 
 bool fuses() {
   const char* const chosen = std::getenv("EMULATED_CUDA_FUSION");

@@ -140,6 +140,9 @@ void spoil(void* p, std::size_t size);
 /// Whether libraries offer what they may do in the same call as a product: not with EMULATED_CUDA_FUSION=off.
 [[nodiscard]] bool fuses();
 
+/// x without its lowest `dropped` bits, the nearest such number, ties to even: to TF32 with 13, to bfloat16 with 16.
+[[nodiscard]] float rounded(float x, unsigned dropped);
+
 /// Elements in memory as a library finds them: of float, or of bfloat16, to which values are rounded.
 struct elements {
   void* begin;

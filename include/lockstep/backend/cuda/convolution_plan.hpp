@@ -1,142 +1,163 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include <cudnn.h>
 
-#include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/cudnn.hpp>
-#include <lockstep/backend/cuda/order.hpp>
-#include <lockstep/backend/cuda/staging.hpp>
+#include <lockstep/backend/cuda/cudnn_graph.hpp>
 #include <lockstep/backend/geometry.hpp>
-#include <lockstep/core/shape.hpp>
 
 /// \file
-/// How a pass of a convolution is done: by which algorithm of cuDNN's, on operands in which order, and lying where.
+/// The passes of a convolution as graphs of cuDNN's.
 
 namespace lockstep::cuda_backend {
 
-/// `count` pictures or filters of (channels, height, width).
-struct convolution_operand {
-  std::int64_t count;
-  dims picture;
+/// The tensors of all passes, in whose order `convolution_plan::run` takes their addresses: x, w, y, and a bias.
+inline constexpr std::size_t convolution_tensors = 4;
+using convolution_plan = graph_plan<convolution_tensors>;
 
-  [[nodiscard]] std::int64_t size() const { return count * picture.size(); }
+/// What one graph does.
+enum class convolution_pass : std::uint8_t {
+  forward,                ///< y = x * w
+  forward_bias,           ///< y = x * w + bias
+  forward_bias_and_relu,  ///< y = max(x * w + bias, 0), where a NaN is to stay one
+  weight_gradient,        ///< w = the weights' gradient for x and the gradient y
+  input_gradient          ///< x = the input's gradient for w and the gradient y
 };
 
-/// The operands as cuDNN sees them, all channels-last or all in plain order.
-struct convolution_operands {
-  tensor_descriptor x, y, bias;
-  filter_descriptor w;
-};
-
-/// One of cuDNN's algorithms for one pass of a convolution.
-template <class Algorithm>
-struct convolution_plan {
-  convolution_descriptor window;
-  const convolution_operands* operands = nullptr;
-  bool plain = false;  ///< wants operands in plain order
-  Algorithm algorithm{};
-  std::int64_t bytes = 0;  ///< that it works in
-};
-
-/// The fastest algorithm, by cuDNN's heuristic, among those that cuDNN calls deterministic and that work in little
-/// memory; else `usual`, which is deterministic too. First for channels-last operands, and for plain ones where cuDNN
-/// has nothing for those: its manuals promise less of groups and dilations there. `list(operands, window, most, &n,
-/// results)` and `measure(operands, window, algorithm, &bytes)` are cuDNN's functions for this pass. Throws
-/// backend_error when there is no algorithm.
-template <class Result, class Algorithm, class List, class Measure>
-[[nodiscard, gnu::cold]] convolution_plan<Algorithm> plan_convolution(
-    const convolution_geometry& g, cudnnDataType_t elements, factor_rounding rounding,
-    const convolution_operands& channels_last, const convolution_operands& plain, int most, Algorithm usual,
-    const List& list, const Measure& measure, std::string_view name) {
-  constexpr std::size_t most_bytes = std::size_t{256} << 20U;
-  convolution_plan<Algorithm> plan;
-  plan.window = window(g);
-  cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
-  std::size_t bytes = 0;
-  const auto take = [&](const convolution_operands& operands, Algorithm algorithm, cudnnMathType_t math) {
-    check(cudnnSetConvolutionMathType(plan.window.get(), math), name);
-    status = measure(operands, plan.window.get(), algorithm, &bytes);
-    plan.operands = &operands;
-    plan.plain = &operands == &plain;
-    plan.algorithm = algorithm;
-    plan.bytes = static_cast<std::int64_t>(bytes);
-    return status == CUDNN_STATUS_SUCCESS;
-  };
-
-  // The default lets tensor cores round float to TF32, which is as far as cuDNN goes by itself: factors of bfloat16
-  // would have to be written to memory first. Tensors of bfloat16 go to tensor cores as they are.
-  const bool tensor_cores = rounding != factor_rounding::none || elements != CUDNN_DATA_FLOAT;
-  const cudnnMathType_t math = elements != CUDNN_DATA_FLOAT ? CUDNN_TENSOR_OP_MATH
-                               : tensor_cores               ? CUDNN_DEFAULT_MATH
-                                                            : CUDNN_FMA_MATH;
-  std::vector<Result> results(static_cast<std::size_t>(most));
-  for (const convolution_operands* operands : {&channels_last, &plain}) {
-    check(cudnnSetConvolutionMathType(plan.window.get(), math), name);
-    int found = 0;
-    // Where the heuristic knows nothing, the usual algorithm may still exist.
-    if (list(*operands, plan.window.get(), most, &found, results.data()) != CUDNN_STATUS_SUCCESS) found = 0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(found); ++i) {
-      const Result& r = results[i];
-      // Not the one that converts to half precision.
-      const bool allowed = r.mathType == CUDNN_DEFAULT_MATH || r.mathType == CUDNN_FMA_MATH ||
-                           (tensor_cores && r.mathType == CUDNN_TENSOR_OP_MATH);
-      if (r.status != CUDNN_STATUS_SUCCESS || r.determinism != CUDNN_DETERMINISTIC || !allowed) continue;
-      // An algorithm takes the time and the bytes it says only with the precision that the heuristic saw it with.
-      if (take(*operands, r.algo, tensor_cores ? r.mathType : math) && bytes <= most_bytes) return plan;
-    }
-    if (take(*operands, usual, math)) return plan;
-  }
-  fail(status, name);
-}
-
-/// The staging of one pass: operands that cuDNN wants in plain order are turned on the way. The kernels behind its
-/// convolutions load 16 bytes at a time, and its manuals promise nothing for less.
-class convolution_staging : public staging {
+/// Builds the graph of one pass over `samples` pictures. All tensors are channels-last and of the same elements, the
+/// weights too (out, height, width, in / groups); sums and what becomes of them are float32 until they are stored.
+/// cuDNN sees the number of groups from the channels.
+class convolution_graph {
  public:
-  template <class Algorithm>
-  explicit convolution_staging(const convolution_plan<Algorithm>& plan) : staging(plan.bytes), plain_(plan.plain) {}
+  [[gnu::cold]] convolution_graph(const convolution_geometry& g, std::int64_t samples, cudnnDataType_t elements)
+      : elements_(elements),
+        x_{samples, g.in_channels, g.in.height, g.in.width},
+        w_{g.out_channels, g.in_channels / g.groups, g.kernel.height, g.kernel.width},
+        y_{samples, g.out_channels, g.out().height, g.out().width},
+        window_(parts_.keep(window(g))) {}
 
-  [[nodiscard]] bool plain() const { return plain_; }
-
-  /// Room for an operand that lies at p, where it needs some. Before `open`.
-  template <class A>
-  [[nodiscard]] std::int64_t room(const convolution_operand& o, const A* p) {
-    return staging::room(p, o.size(), plain_);
-  }
-  template <class A>
-  [[nodiscard]] std::int64_t room(const convolution_operand& o) {
-    return staging::room<A>(nullptr, o.size(), true);
-  }
-  using staging::room;  // for a vector, which has no order
-
-  /// The operand where and as cuDNN can read it.
-  template <class A>
-  [[nodiscard]] const A* load(context& c, std::int64_t room, const convolution_operand& o, const A* p) const {
-    if (!plain_) return staging::load(c, room, o.size(), p);
-    A* to = place<A>(room, nullptr);  // each has room
-    to_plain(c, o.count, o.picture, p, to);
-    return to;
-  }
-
-  using staging::load;
-
-  /// Brings what cuDNN has written to where it belongs.
-  template <class A>
-  void store(context& c, std::int64_t room, const convolution_operand& o, A* p) const {
-    if (plain_)
-      to_channels_last(c, o.count, o.picture, place<A>(room, nullptr), p);
-    else
-      staging::store(c, room, o.size(), p);
+  /// The plan, or none where cuDNN has no engine that may be taken. `rounds`: factors of float32 may be rounded to
+  /// TF32.
+  template <class Device>
+  [[nodiscard, gnu::cold]] convolution_plan plan(const Device& device, convolution_pass pass, bool rounds) && {
+    switch (pass) {
+      case convolution_pass::weight_gradient:
+        parts_.add(convolution(
+            CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+            {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
+            stored(y_number, y_)));
+        break;
+      case convolution_pass::input_gradient:
+        parts_.add(convolution(
+            CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+            {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
+            stored(y_number, y_)));
+        break;
+      case convolution_pass::forward:
+        forward(stored(y_number, y_));
+        break;
+      case convolution_pass::forward_bias:
+      case convolution_pass::forward_bias_and_relu: {
+        const bool relu = pass == convolution_pass::forward_bias_and_relu;
+        const auto sums = between(sums_number);
+        const auto biased = relu ? between(biased_number) : stored(y_number, y_);
+        forward(sums);
+        parts_.add(pointwise(CUDNN_POINTWISE_ADD, sums, biased)
+                       .set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, stored(bias_number, {1, y_[1], 1, 1}))
+                       .finalize("a bias (cudnnBackendFinalize)"));
+        if (relu)
+          parts_.add(pointwise(CUDNN_POINTWISE_RELU_FWD, biased, stored(y_number, y_))
+                         .finalize("a relu (cudnnBackendFinalize)"));
+        break;
+      }
+    }
+    return std::move(parts_).plan<convolution_tensors>(device, rounds);
   }
 
  private:
-  bool plain_;
+  /// The attributes of an operation, whose names differ from one to the other.
+  struct convolution_attributes {
+    cudnnBackendAttributeName_t x, w, y, window, alpha, beta;
+  };
+  static constexpr std::int64_t x_number = 1;
+  static constexpr std::int64_t w_number = 2;
+  static constexpr std::int64_t y_number = 3;
+  static constexpr std::int64_t bias_number = 4;
+  static constexpr std::int64_t sums_number = 5;
+  static constexpr std::int64_t biased_number = 6;
+
+  [[gnu::cold]] static graph_object window(const convolution_geometry& g) {
+    const std::array<std::int64_t, 2> padding{g.padding.height, g.padding.width};
+    const std::array<std::int64_t, 2> stride{g.stride.height, g.stride.width};
+    const std::array<std::int64_t, 2> dilation{g.dilation.height, g.dilation.width};
+    graph_object made(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    made.set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, std::int64_t{2})
+        .set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT)
+        .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_CROSS_CORRELATION)
+        .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, padding)
+        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, padding)
+        .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, stride)
+        .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, dilation);
+    return made.finalize("a convolution's window (cudnnBackendFinalize)");
+  }
+
+  [[nodiscard]] cudnnBackendDescriptor_t stored(std::int64_t number, const std::array<std::int64_t, 4>& extents) {
+    return parts_.keep(channels_last_tensor(number, extents, elements_));
+  }
+  /// What goes from one operation to the next, in float32.
+  [[nodiscard]] cudnnBackendDescriptor_t between(std::int64_t number) {
+    return parts_.keep(channels_last_tensor(number, y_, CUDNN_DATA_FLOAT, false));
+  }
+
+  [[nodiscard]] graph_object convolution(cudnnBackendDescriptorType_t type, const convolution_attributes& a,
+                                         cudnnBackendDescriptor_t y) {
+    graph_object made(type);
+    made.set(a.x, stored(x_number, x_))
+        .set(a.w, stored(w_number, w_))
+        .set(a.y, y)
+        .set(a.window, window_)
+        .set(a.alpha, 1.0F)
+        .set(a.beta, 0.0F);
+    return made.finalize("a convolution (cudnnBackendFinalize)");
+  }
+  void forward(cudnnBackendDescriptor_t y) {
+    parts_.add(
+        convolution(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                    {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+                    y));
+  }
+
+  /// Not finalized yet.
+  [[nodiscard]] graph_object pointwise(cudnnPointwiseMode_t mode, cudnnBackendDescriptor_t from,
+                                       cudnnBackendDescriptor_t to) {
+    graph_object what(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+    what.set(CUDNN_ATTR_POINTWISE_MODE, mode).set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+    if (mode == CUDNN_POINTWISE_RELU_FWD) what.set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_PROPAGATE_NAN);
+    graph_object made(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    made.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR,
+             parts_.keep(what.finalize("what a graph does to elements (cudnnBackendFinalize)")))
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, from)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, to);
+    return made;
+  }
+
+  cudnnDataType_t elements_;
+  std::array<std::int64_t, 4> x_, w_, y_;
+  graph_parts parts_;
+  cudnnBackendDescriptor_t window_;
 };
 
 }  // namespace lockstep::cuda_backend

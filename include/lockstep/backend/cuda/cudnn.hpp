@@ -1,8 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cstdint>
-#include <limits>
 #include <string>
 #include <string_view>
 
@@ -13,12 +11,10 @@
 #include <lockstep/backend/cuda/device.hpp>
 #include <lockstep/backend/cuda/handle.hpp>
 #include <lockstep/backend/cuda/status.hpp>
-#include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/error.hpp>
-#include <lockstep/core/shape.hpp>
 
 /// \file
-/// Everything that touches cuDNN's own types, but for the calls of one convolution.
+/// What is common to all of cuDNN: its statuses, its handle, its names for types.
 
 namespace lockstep::cuda_backend {
 
@@ -58,68 +54,10 @@ class cudnn_library {
   cuda_backend::handle<cudnnHandle_t, cudnnDestroy> handle_;
 };
 
-using tensor_descriptor = handle<cudnnTensorDescriptor_t, cudnnDestroyTensorDescriptor>;
-using filter_descriptor = handle<cudnnFilterDescriptor_t, cudnnDestroyFilterDescriptor>;
-using activation_descriptor = handle<cudnnActivationDescriptor_t, cudnnDestroyActivationDescriptor>;
-using convolution_descriptor = handle<cudnnConvolutionDescriptor_t, cudnnDestroyConvolutionDescriptor>;
-
 /// What cuDNN calls a type of elements.
 template <class T>
 inline constexpr cudnnDataType_t cudnn_type = CUDNN_DATA_FLOAT;
 template <>
 inline constexpr cudnnDataType_t cudnn_type<__nv_bfloat16> = CUDNN_DATA_BFLOAT16;
-
-/// An extent as cuDNN takes it. Throws value_error when it is too large.
-[[nodiscard]] inline int cudnn_extent(std::int64_t extent) {
-  if (extent > std::numeric_limits<int>::max())
-    throw value_error("cuDNN", "extents below 2^31", std::to_string(extent), "take smaller batches");
-  return static_cast<int>(extent);
-}
-
-/// `count` pictures of (channels, height, width) in the given order.
-[[nodiscard, gnu::cold]] inline tensor_descriptor pictures(std::int64_t count, const dims& d, cudnnTensorFormat_t order,
-                                                           cudnnDataType_t elements) {
-  tensor_descriptor made;
-  check(cudnnCreateTensorDescriptor(made.out()), "a tensor (cudnnCreateTensorDescriptor)");
-  check(cudnnSetTensor4dDescriptor(made.get(), order, elements, cudnn_extent(count), cudnn_extent(d[0]),
-                                   cudnn_extent(d[1]), cudnn_extent(d[2])),
-        "pictures (cudnnSetTensor4dDescriptor)");
-  return made;
-}
-
-/// `count` filters of (channels, height, width) in the given order.
-[[nodiscard, gnu::cold]] inline filter_descriptor filters(std::int64_t count, const dims& d, cudnnTensorFormat_t order,
-                                                          cudnnDataType_t elements) {
-  filter_descriptor made;
-  check(cudnnCreateFilterDescriptor(made.out()), "a filter (cudnnCreateFilterDescriptor)");
-  check(cudnnSetFilter4dDescriptor(made.get(), elements, order, cudnn_extent(count), cudnn_extent(d[0]),
-                                   cudnn_extent(d[1]), cudnn_extent(d[2])),
-        "filters (cudnnSetFilter4dDescriptor)");
-  return made;
-}
-
-/// What follows a convolution in the same call: a relu that is asked to let a NaN through, or nothing.
-[[nodiscard, gnu::cold]] inline activation_descriptor activation(bool relu) {
-  activation_descriptor made;
-  check(cudnnCreateActivationDescriptor(made.out()), "an activation (cudnnCreateActivationDescriptor)");
-  check(cudnnSetActivationDescriptor(made.get(), relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY,
-                                     CUDNN_PROPAGATE_NAN, 0),
-        "an activation (cudnnSetActivationDescriptor)");
-  return made;
-}
-
-/// How the window of a convolution moves, whose sums are taken in float32. The precision is the caller's to set.
-[[nodiscard, gnu::cold]] inline convolution_descriptor window(const convolution_geometry& g) {
-  convolution_descriptor made;
-  check(cudnnCreateConvolutionDescriptor(made.out()), "a convolution (cudnnCreateConvolutionDescriptor)");
-  check(cudnnSetConvolution2dDescriptor(made.get(), cudnn_extent(g.padding.height), cudnn_extent(g.padding.width),
-                                        cudnn_extent(g.stride.height), cudnn_extent(g.stride.width),
-                                        cudnn_extent(g.dilation.height), cudnn_extent(g.dilation.width),
-                                        CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
-        "a convolution's window (cudnnSetConvolution2dDescriptor)");
-  check(cudnnSetConvolutionGroupCount(made.get(), cudnn_extent(g.groups)),
-        "a convolution's groups (cudnnSetConvolutionGroupCount)");
-  return made;
-}
 
 }  // namespace lockstep::cuda_backend

@@ -1,0 +1,90 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include <cudnn.h>
+
+#include <lockstep/backend/cuda/convolution_plan.hpp>
+#include <lockstep/backend/cuda/cudnn_graph.hpp>
+#include <lockstep/backend/geometry.hpp>
+
+#include "support/catch.hpp"
+
+/// \file
+/// What cuDNN itself says to the graphs of convolutions, for a device that is only described to it: so it can be asked
+/// where there is none.
+
+namespace {
+
+namespace ls = lockstep;
+namespace backend = ls::cuda_backend;
+
+#if CUDNN_VERSION >= 90800
+
+/// An H100 (SXM), as cuDNN's own record of one would describe it.
+class described_device {
+ public:
+  described_device() {
+    constexpr std::string_view h100 = R"({
+      "deviceName": "NVIDIA H100 80GB HBM3", "cudaDeviceId": 0, "pciDeviceId": 0, "isTccDriver": 0,
+      "deviceVer": 900, "driverVer": 13000, "multiProcessorCount": 132, "warpSize": 32, "supportCoopLaunch": 1,
+      "maxGridSize": [2147483647, 65535, 65535], "maxBlockSize": [1024, 1024, 64],
+      "maxThreadsPerBlock": 1024, "maxThreadsPerSM": 2048, "maxCtasPerSM": 32,
+      "regsPerBlock": 65536, "maxRegistersPerSM": 65536, "maxSharedMemoryPerBlock": 49152,
+      "maxSharedMemoryPerBlockOptin": 232448, "reservedSharedMemoryPerBlock": 1024,
+      "l2CacheSize": 52428800, "totalGlobalMem": 85520809984, "smClockRateKHz": 1980000, "memClockRateKHz": 2619000})";
+    backend::check(cudnnBackendSetAttribute(properties_.get(), CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+                                            CUDNN_TYPE_CHAR, static_cast<std::int64_t>(h100.size()), h100.data()),
+                   "a description of a device");
+    static_cast<void>(properties_.finalize("a description of a device"));
+  }
+
+  void tell_graph(backend::graph_object&) const {}
+  void tell_heuristic(backend::graph_object& heuristic) const {
+    heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, properties_);
+  }
+  void tell_plan(backend::graph_object& plan) const { plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, properties_); }
+
+ private:
+  backend::graph_object properties_{CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR};
+};
+
+using geometry = ls::convolution_geometry;
+constexpr std::array geometries{
+    geometry{.in_channels = 3, .in = {32}, .out_channels = 64, .kernel = {3}, .padding = {1}, .relu = true},
+    geometry{.in_channels = 64, .in = {16}, .out_channels = 128, .kernel = {3}, .padding = {1}},
+    geometry{.in_channels = 64, .in = {8, 9}, .out_channels = 32, .kernel = {1}, .stride = {2}},
+    geometry{.in_channels = 12, .in = {11}, .out_channels = 8, .kernel = {3, 2}, .dilation = {2}, .groups = 4},
+    geometry{.in_channels = 1, .in = {28}, .out_channels = 10, .kernel = {5}}};
+
+constexpr std::array passes{backend::convolution_pass::forward, backend::convolution_pass::forward_bias,
+                            backend::convolution_pass::forward_bias_and_relu,
+                            backend::convolution_pass::weight_gradient, backend::convolution_pass::input_gradient};
+
+/// The workspace of the plan that is taken.
+std::int64_t bytes_of_plan(const geometry& g, backend::convolution_pass pass, cudnnDataType_t elements, bool rounds) {
+  static const described_device device;
+  const auto plan = backend::convolution_graph(g, 64, elements).plan(device, pass, rounds);
+  REQUIRE(plan);
+  return plan.bytes();
+}
+
+#endif
+
+}  // namespace
+
+TEST_CASE("cuDNN has deterministic engines for each pass of a convolution, as asked of an H100", "[host]") {
+#if CUDNN_VERSION >= 90800
+  constexpr std::int64_t most = std::int64_t{256} << 20U;
+  for (const geometry& g : geometries)
+    for (const auto pass : passes) {
+      CAPTURE(g.in_channels, g.out_channels, static_cast<int>(pass));
+      CHECK(bytes_of_plan(g, pass, CUDNN_DATA_FLOAT, false) <= most);
+      CHECK(bytes_of_plan(g, pass, CUDNN_DATA_FLOAT, true) <= most);
+      CHECK(bytes_of_plan(g, pass, CUDNN_DATA_BFLOAT16, true) <= most);
+    }
+#else
+  LOCKSTEP_SKIP("cuDNN before 9.8 takes no description of a device");
+#endif
+}
