@@ -37,7 +37,7 @@ macro(lockstep_find_or_fetch_headers name folder_variable url)
 endmacro()
 
 find_package(Threads REQUIRED)
-find_package(OneDNN 2.6 REQUIRED)
+find_package(OneDNN 2.6 QUIET)
 lockstep_find_or_fetch_headers(CCCLHeaders LOCKSTEP_CCCL_DIR
                                https://github.com/NVIDIA/cccl/archive/refs/tags/v3.0.2.tar.gz)
 lockstep_find_or_fetch_headers(

@@ -5,7 +5,11 @@
 /// The CPU library in one include, but for samplers that do more than shuffle: lockstep/data/sampler.hpp.
 
 #include <lockstep/backend/backend.hpp>
+#if LOCKSTEP_HAS_ONEDNN()
 #include <lockstep/backend/cpu/cpu.hpp>
+#else
+#include <lockstep/backend/cpu/no_cpu.hpp>
+#endif
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/comm/communicator.hpp>
 #include <lockstep/comm/compress.hpp>

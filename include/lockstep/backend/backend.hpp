@@ -121,4 +121,8 @@ concept backend =
 template <class B>
 concept offers_rounding = requires { requires B::rounds_factors; };
 
+/// True for what stands for a backend that this build is without.
+template <class B>
+concept is_missing = requires { requires B::missing; };
+
 }  // namespace lockstep

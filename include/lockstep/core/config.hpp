@@ -17,6 +17,13 @@
 #define LOCKSTEP_HOST_DEVICE
 #endif
 
+/// 1 unless the build says that there is no oneDNN; then the CPU backend is left out, and programs name another.
+#if defined(LOCKSTEP_WITHOUT_ONEDNN)
+#define LOCKSTEP_HAS_ONEDNN() 0
+#else
+#define LOCKSTEP_HAS_ONEDNN() 1
+#endif
+
 /// 1 unless the build says that there is no cuDNN; then a model with convolutions does not compile for the CUDA
 /// backend.
 #if defined(LOCKSTEP_WITHOUT_CUDNN)

@@ -60,6 +60,9 @@ struct policies {
   static constexpr factor_rounding rounding = rounding_of<arithmetic>;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
+  static_assert(!is_missing<named_backend>,
+                "lockstep: data_parallel: the cpu backend needs oneDNN, and this build has LOCKSTEP_WITHOUT_ONEDNN; "
+                "install oneDNN and configure again, or name another backend behind N");
   static_assert((is_policy<Policies> && ...),
                 "lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction, micro_shards, "
                 "a communicator, a reduction hook, bucket_bytes or a precision");

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include <lockstep/backend/backend.hpp>
-#include <lockstep/backend/cpu/cpu.hpp>
+#include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
@@ -28,6 +28,12 @@
 #include <lockstep/parallel/predictor_parameters.hpp>
 #include <lockstep/parallel/predictor_queue.hpp>
 #include <lockstep/parallel/predictor_replica.hpp>
+
+#if LOCKSTEP_HAS_ONEDNN()
+#include <lockstep/backend/cpu/cpu.hpp>
+#else
+#include <lockstep/backend/cpu/no_cpu.hpp>
+#endif
 
 /// \file
 /// Serving a trained model. Not part of lockstep.hpp, since it needs <future>, <mutex> and <condition_variable>.
@@ -69,6 +75,10 @@ template <class Model, int N, class Backend = cpu>
 class predictor {
   static_assert(N >= 1, "lockstep: predictor: one replica or more");
   static_assert(backend<Backend>, "lockstep: predictor: what follows N is a backend");
+  static_assert(
+      !is_missing<Backend>,
+      "lockstep: predictor: the cpu backend needs oneDNN, and this build has LOCKSTEP_WITHOUT_ONEDNN; install "
+      "oneDNN and configure again, or name another backend behind N");
 
  public:
   using model_type = Model;
