@@ -103,7 +103,7 @@ struct gradient_at {
 };
 
 /// Each thread takes `Elements` elements at once, and reads all of them before it writes any: more reads are then under
-/// way than with one after the other.
+/// way than with one after the other. Not cub::DeviceTransform, whose one output would be a tuple of iterators here.
 template <int Threads, int Elements, std::size_t N, std::size_t States, class Rule>
 __global__ void __launch_bounds__(Threads)
     reduce_and_update_kernel(std::int64_t first, std::int64_t last, std::array<const float*, N> gradients,
