@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -77,7 +76,7 @@ cudnnStatus_t give(const std::vector<T>& values, cudnnBackendAttributeType_t is,
                    std::int64_t room, std::int64_t* count, void* to) {
   if (is != asked) return CUDNN_STATUS_BAD_PARAM;
   *count = static_cast<std::int64_t>(values.size());
-  std::memcpy(to, values.data(), sizeof(T) * static_cast<std::size_t>(std::min(*count, room)));
+  std::copy_n(values.data(), std::min(*count, room), static_cast<T*>(to));
   return CUDNN_STATUS_SUCCESS;
 }
 
