@@ -40,6 +40,8 @@ class described_device {
     static_cast<void>(properties_.finalize("a description of a device"));
   }
 
+  static constexpr std::int64_t memory = 85520809984;
+
   void tell_graph(backend::graph_object&) const {}
   void tell_heuristic(backend::graph_object& heuristic) const {
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, properties_);
@@ -63,9 +65,10 @@ constexpr std::array passes{backend::convolution_pass::forward, backend::convolu
                             backend::convolution_pass::weight_gradient, backend::convolution_pass::input_gradient};
 
 /// The workspace of the plan that is taken.
-std::int64_t bytes_of_plan(const geometry& g, backend::convolution_pass pass, cudnnDataType_t elements, bool rounds) {
+std::int64_t bytes_of_plan(const geometry& g, backend::convolution_pass pass, cudnnDataType_t elements, bool rounds,
+                           std::int64_t samples = 64) {
   static const described_device device;
-  const auto plan = backend::convolution_graph(g, 64, elements).plan(device, pass, rounds);
+  const auto plan = backend::convolution_graph(g, samples, elements).plan(device, pass, rounds);
   REQUIRE(plan);
   return plan.bytes();
 }
@@ -84,6 +87,16 @@ TEST_CASE("cuDNN has deterministic engines for each pass of a convolution, as as
       CHECK(bytes_of_plan(g, pass, CUDNN_DATA_FLOAT, true) <= most);
       CHECK(bytes_of_plan(g, pass, CUDNN_DATA_BFLOAT16, true) <= most);
     }
+  // In float32 alone the engine that is fast for a large batch works in as much as its operands take, and may.
+  constexpr geometry wide{.in_channels = 64, .in = {32}, .out_channels = 64, .kernel = {3}, .padding = {1}};
+  constexpr std::int64_t samples = 1024;
+  constexpr std::int64_t operand = samples * wide.in_size() * std::int64_t{sizeof(float)};
+  for (const auto pass :
+       {backend::convolution_pass::forward_bias_and_relu, backend::convolution_pass::input_gradient}) {
+    const std::int64_t bytes = bytes_of_plan(wide, pass, CUDNN_DATA_FLOAT, false, samples);
+    CHECK(bytes >= operand);
+    CHECK(bytes <= 3 * operand);
+  }
 #else
   LOCKSTEP_SKIP("cuDNN before 9.8 takes no description of a device");
 #endif

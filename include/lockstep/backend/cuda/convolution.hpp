@@ -17,6 +17,7 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/convolution_plan.hpp>
 #include <lockstep/backend/cuda/cudnn.hpp>
+#include <lockstep/backend/cuda/device.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
 #include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/cuda/transfer.hpp>
@@ -142,7 +143,7 @@ class convolution_runner {
   }
 
   [[gnu::cold, gnu::noinline]] void build(context& c) {
-    const handle_device device{handle(c)};
+    const handle_device device{handle(c), memory_of_device()};
     // Tensors of bfloat16 go to tensor cores as they are. Factors of float32 are rounded to TF32 at most, which is as
     // far as cuDNN goes by itself.
     const bool rounds = rounded || c.rounding() != factor_rounding::none;

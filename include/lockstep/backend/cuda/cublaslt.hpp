@@ -117,7 +117,11 @@ class matmul {
     matmul_shape with = s;
     with.epilogue = wanted;
     matmul made(with, c.rounding());
-    if (made.choose(c) == CUBLAS_STATUS_SUCCESS) return made;
+    const cublasStatus_t status = made.choose(c);
+    if (status == CUBLAS_STATUS_SUCCESS) return made;
+    // Both say of an epilogue that it is not to be had; all else would be hidden.
+    if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
+      fail(status, "an algorithm for a matrix product (cublasLtMatmulAlgoGetHeuristic)");
     return {c, s};
   }
 

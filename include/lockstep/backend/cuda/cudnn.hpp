@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -44,13 +45,20 @@ class cudnn_library {
  public:
   [[gnu::cold]] explicit cudnn_library(context& c) {
     const device_scope here(c.device());
-    check(cudnnCreate(handle_.out()), "a handle (cudnnCreate)");
+    create();
     check(cudnnSetStream(handle_.get(), c.stream()), "a stream for a handle (cudnnSetStream)");
   }
 
   [[nodiscard]] cudnnHandle_t handle() const noexcept { return handle_.get(); }
 
  private:
+  /// One thread after another: cuDNN's manual asks for that of the first call at least, in which it gets ready.
+  void create() {
+    static std::mutex one_at_a_time;
+    const std::lock_guard lock(one_at_a_time);
+    check(cudnnCreate(handle_.out()), "a handle (cudnnCreate)");
+  }
+
   cuda_backend::handle<cudnnHandle_t, cudnnDestroy> handle_;
 };
 

@@ -134,13 +134,15 @@ class graph_object {
 /// The device that a plan is made for, as the graph API is told: that of a handle.
 struct handle_device {
   cudnnHandle_t handle;
+  std::int64_t memory;  ///< of the device, in bytes
 
   void tell_graph(graph_object& graph) const { graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle); }
   void tell_heuristic(graph_object&) const {}  // it asks the graph
   void tell_plan(graph_object& plan) const { plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle); }
 };
 
-/// Whether an engine gives the same bits in every run, adds up in float32, and rounds no factor unless `rounds`.
+/// Whether an engine gives the same bits in every run, adds up in float32, and rounds no factor, or to TF32 if
+/// `rounds`.
 [[nodiscard, gnu::cold]] inline bool engine_allowed(const graph_object& config, bool rounds) {
   const graph_object engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t at = engine.get();
@@ -151,9 +153,9 @@ struct handle_device {
     switch (note) {
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
       case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
+      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:  // to a type that it does not name
         return true;
       case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:  // which take float32 as TF32
-      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
         return !rounds;
       default:
         return false;
@@ -240,7 +242,9 @@ class graph_parts {
   /// little memory, else of the one that works in least; one that runs nothing where there is no engine.
   template <std::size_t Tensors, class Device>
   [[nodiscard, gnu::cold]] graph_plan<Tensors> plan(const Device& device, bool rounds) && {
-    constexpr std::int64_t little = std::int64_t{256} << 20U;
+    // Without tensor cores the fast engines turn channels-last operands around on their way: they ask for room of the
+    // size of these.
+    const std::int64_t little = std::max(std::int64_t{256} << 20U, device.memory / 16);
     graph_object graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const cudnnBackendDescriptor_t>(operations_));
     device.tell_graph(graph);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include <cuda_runtime_api.h>
@@ -47,6 +48,14 @@ struct device_description {
   std::size_t free_memory = 0;
 };
 
+/// Bytes of memory of the current device. Throws backend_error.
+[[nodiscard]] inline std::int64_t memory_of_device() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), "a device's memory (cudaMemGetInfo)");
+  return static_cast<std::int64_t>(total);
+}
+
 /// Makes a device the calling thread's current one, and the one before it again at the end.
 class device_scope {
  public:
@@ -59,7 +68,8 @@ class device_scope {
   device_scope(const device_scope&) = delete;
   device_scope& operator=(const device_scope&) = delete;
   ~device_scope() {
-    if (changed_) static_cast<void>(cudaSetDevice(before_));
+    // What goes wrong with a device that this thread did not ask for must not be taken for an error of the next call.
+    if (changed_ && cudaSetDevice(before_) != cudaSuccess) static_cast<void>(cudaGetLastError());
   }
 
  private:
