@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <barrier>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -68,6 +69,11 @@ struct team {
       if (error) std::rethrow_exception(error);
   }
 
+  /// Between what a replica prepares and what it gives its device: where that waits for another's work, a call that
+  /// allocates or loads may wait for it.
+  void meet() { gate.arrive_and_wait(); }
+
+  std::barrier<> gate{static_cast<std::ptrdiff_t>(N)};
   backend::collective<N> between;
   std::array<std::unique_ptr<backend::context>, N> contexts;
 };
@@ -105,16 +111,20 @@ TEST_CASE("sums between devices start in parts, recorded or not, and what comes 
     auto values = backend::allocate<float>(c, size);
     auto result = backend::allocate<float>(c, size);
     backend::copy(c, size, own.data(), from.data());
+    both.meet();
     // As it is, recorded, and twice as recorded.
     for (auto& each : results[r]) {
       backend::clear(c, size, result.data());
-      backend::replay(c, 1, [&] {
-        backend::copy<float>(c, size, from.data(), values.data());
-        both.between.start_sum(r, c, size - 7, values.data() + 7);
-        both.between.start_sum(r, c, 7, values.data());
-        both.between.await_sums(r, c);
-        backend::copy<float>(c, size, values.data(), result.data());
-      });
+      backend::replay(
+          c, 1,
+          [&] {
+            backend::copy<float>(c, size, from.data(), values.data());
+            both.between.start_sum(r, c, size - 7, values.data() + 7);
+            both.between.start_sum(r, c, 7, values.data());
+            both.between.await_sums(r, c);
+            backend::copy<float>(c, size, values.data(), result.data());
+          },
+          [&] { both.meet(); });
       each.resize(size);
       backend::copy<float>(c, size, result.data(), each.data());
       both.between.finish(r, c);
@@ -168,16 +178,20 @@ void check_ordered_sums(const Tree& tree) {
     all.between.reserve_ordered(r, c, counts.back());
     auto from = backend::allocate<float>(c, counts.back());
     auto values = backend::allocate<float>(c, counts.back());
+    all.meet();
     for (std::size_t k = 0; k < counts.size(); ++k) {
       const std::int64_t n = counts[k];
       const std::vector<float> own = mixed_values(r, n);
       backend::copy(c, n, own.data(), from.data());
       for (int i = 0; i < 3; ++i) {
-        backend::replay(c, k + 1, [&] {
-          backend::copy<float>(c, n, from.data(), values.data());
-          all.between.start_ordered_sum(r, c, n, values.data());
-          all.between.await_sums(r, c);
-        });
+        backend::replay(
+            c, k + 1,
+            [&] {
+              backend::copy<float>(c, n, from.data(), values.data());
+              all.between.start_ordered_sum(r, c, n, values.data());
+              all.between.await_sums(r, c);
+            },
+            [&] { all.meet(); });
         auto& result = results[r][k].emplace_back(static_cast<std::size_t>(n));
         backend::copy<float>(c, n, values.data(), result.data());
         all.between.finish(r, c);
@@ -224,10 +238,11 @@ TEST_CASE("a replica that waits for one that will not come is told, and nothing 
       both.between.start_sum(r, c, size, values.data());
       both.between.await_sums(r, c);
     };
+    both.meet();
     // Both come three times, after which the sum is recorded; then only the first does.
     for (int i = 0; i < 3; ++i) {
       if (recorded)
-        backend::replay(c, 1, sum);
+        backend::replay(c, 1, sum, [&] { both.meet(); });
       else
         sum();
       both.between.finish(r, c);

@@ -238,6 +238,33 @@ TEST_CASE("images may lie in a device's memory", "[trainer]") {
   CHECK(same_bits(floats(y.begin(), y.end()), floats(expected.begin(), expected.end())));
 }
 
+#if LOCKSTEP_HAS_NCCL()
+
+// 65540 and 65520 bytes: one of them is more than is put in a packet.
+TEST_CASE("shards of different sizes are recorded alike, wherever their images lie", "[trainer]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  using trainer_type = ls::data_parallel<regression, 2, ls::cuda>;
+  constexpr std::int64_t samples = 6553;
+  STATIC_REQUIRE(regression::input_dims.size() == 5);
+  const floats x = draws(1, samples * 5);
+  const floats targets = draws(2, samples * regression::output_dims.size());
+  ls::cuda_backend::context c;
+  auto there = ls::cuda_backend::allocate<float>(c, samples * 5);
+  ls::cuda_backend::copy(c, there.size(), x.data(), there.data());
+  c.finish();
+  const typename trainer_type::input_view images(there.data(), samples);
+  const ls::trainer_options options{.devices = {0, 1}};
+  trainer_type trainer(with_momentum, {}, options);
+  trainer_type from_host(with_momentum, {}, options);
+  for (const bool host : {true, true, true, false, false, false, true}) {
+    const double loss = host ? trainer.step(batch<regression>(x), targets) : trainer.step(images, targets);
+    CHECK(loss == from_host.step(batch<regression>(x), targets));
+  }
+  CHECK(same_bits(all_values(trainer.parameters()), all_values(from_host.parameters())));
+}
+
+#endif
+
 // That their order is PyTorch's too follows from the runs above: what is assigned there is what the CPU's trainer gets.
 TEST_CASE("the parameters of a device have PyTorch's names, and read as they were assigned", "[trainer]") {
   LOCKSTEP_NEEDS_DEVICE();

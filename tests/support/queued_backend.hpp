@@ -123,8 +123,13 @@ struct queued {
   }
   [[nodiscard]] static std::uint64_t moves(context& c) { return c.forgets; }
 
+  [[nodiscard]] static bool recording(context& c) { return c.queue()->recording(); }
   template <class F>
   static void replay(context& c, std::uint64_t key, F&& f) {
+    replay(c, key, f, [] {});
+  }
+  template <class F, class Ready>
+  static void replay(context& c, std::uint64_t key, F&& f, const Ready& ready) {
     if (c.seen[key]++ == 0) return f();
     if (!c.records.contains(key)) {
       std::vector<queued_detail::job> jobs;
@@ -137,6 +142,7 @@ struct queued {
       }
       c.queue()->record_to(nullptr);
       c.records[key] = std::move(jobs);
+      ready();
     } else {
       ++queued_detail::replays;
     }

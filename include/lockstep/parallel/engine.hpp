@@ -80,7 +80,8 @@ struct trainer_engine {
         options(std::move(settings)),
         homes(options.devices),
         ranks(std::forward<Link>(link)...),
-        team(options.pin) {
+        // Threads that a library starts for a GPU would be bound with the one that calls it.
+        team(options.pin && backend_type::host_memory) {
     options.check();
     if constexpr (Model::has_loss) loss.check_options(Model::output_dims);
     const auto rounding = rounding_on<backend_type>("data_parallel", options.rounding, kinds::rounding);
@@ -90,8 +91,9 @@ struct trainer_engine {
           replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = rounding}, loss);
       replicas[r]->executor.skip(skips.flags());
     });
+    on_all([&](std::size_t r) { homes.settle(r, replicas[r]->context(), plan.parameter_count, plan.trainable_count); });
     // Only now, because there they wait for each other.
-    on_all([&](std::size_t r) { homes.join(r, replicas[r]->context(), plan.parameter_count, plan.trainable_count); });
+    on_all([&](std::size_t r) { homes.join(r, replicas[r]->context()); });
     on_all([&](std::size_t r) { homes.place_gradients(r, replicas[r]->context(), replicas[r]->gradients); });
     for (std::size_t r = 0; r < count; ++r) homes.attach(r, replicas[r]->context());
     prepare();
@@ -204,16 +206,22 @@ struct trainer_engine {
         else if constexpr (walks)
           homes.send(r, self.context(), self.gradients.data(), walk::buckets.buckets[b], to_sums, pending);
       };
-      const bool early = Reduce || (Complete && homes.sends_parts());
+      // A device is given work in which it waits for others once all replicas have prepared theirs: a call of theirs
+      // that allocates, frees or loads may wait for that device. What is recorded runs later, and needs no such care.
+      const bool apart = homes.sends_parts();
       const auto work = [&] {
+        bool recorded = false;
+        if constexpr (homes_type::may_send_parts) recorded = backend_type::recording(self.context());
+        const bool early = Reduce || (Complete && apart && recorded);
         self.train(homes.of(r).parameters.data(), own.samples, member * leaves_per_replica, leaves, spans,
                    [&](int node, const auto& complete_from) {
                      if constexpr (walks)
                        if (early) return way.completed(node, complete_from, send);
                      if constexpr (has_ranks) ranks.note(node);
                    });
+        if (apart && !recorded) state.await_ready(r);
         if constexpr (walks && !has_ranks)
-          if (early) way.rest(send);
+          if (Complete && apart) way.rest(send);
       };
       const auto close = [&] {
         self.position.set(activity::update);
@@ -234,10 +242,15 @@ struct trainer_engine {
           work();
           if (alone) close();
         };
-        if (record == nullptr)
-          backend_type::replay(self.context(), work_key, all);
-        else
+        if (record != nullptr)
           all();
+        else if constexpr (homes_type::may_send_parts)
+          backend_type::replay(self.context(), work_key, all, [&] {
+            if (apart) state.await_ready(r);
+          });
+        else
+          backend_type::replay(self.context(), work_key, all);
+        if constexpr (homes_type::may_send_parts) state.come_ready(r);
         if (alone) finish_step(r);
       };
       state.attempt(r, body);

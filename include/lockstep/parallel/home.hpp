@@ -46,7 +46,9 @@ struct home {
 /// ordered sums, of n values at most; then among what it enqueues `start_sum(h, c, n, values)`, a sum in place beside
 /// which the context goes on until `await_sums(h, c)`, or `start_ordered_sum`, the same by tree_sum over the homes.
 /// `finish(h, c)` is the backend's, but it throws when a replica has failed and `abort()` was called, after which
-/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more.
+/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more;
+/// `recording(c)` tells whether what a context is given is being recorded; and `replay(c, key, f, ready)` calls ready()
+/// before it runs what it has just recorded.
 template <class B>
 concept has_collective = requires { typename B::template collective<2>; };
 
@@ -103,22 +105,28 @@ class home_group {
         members_(static_cast<std::size_t>(std::count(devices_.begin(), devices_.end(), devices_.front()))),
         size_(N / members_) {}
 
-  /// On replica r's thread, together with all others: makes its home, if it is the first one there.
-  void join(std::size_t r, context& c, std::int64_t parameter_count, std::int64_t trainable_count) {
-    if (!leads(r)) return;
-    homes_[home_of(r)].emplace(c, parameter_count, trainable_count, members_);
+  /// On replica r's thread: makes its home, if it is the first one there.
+  void settle(std::size_t r, context& c, std::int64_t parameter_count, std::int64_t trainable_count) {
+    if (leads(r)) homes_[home_of(r)].emplace(c, parameter_count, trainable_count, members_);
+  }
+  /// On replica r's thread, together with all others, who wait for each other here: once all have settled.
+  void join(std::size_t r, [[maybe_unused]] context& c) {
     if constexpr (has_collective<B>)
-      if (size_ > 1) across_.join(home_of(r), c, size_);
+      if (size_ > 1 && leads(r)) across_.join(home_of(r), c, size_);
   }
   /// On replica r's thread, together with all others, once all have joined: moves its gradients, which nothing has used
-  /// yet, to where they travel best.
+  /// yet, to where they are summed best. With Reproducible they stay: they are sent to memory of other replicas, and
+  /// NCCL wants both ends of what is sent registered, or neither.
   void place_gradients(std::size_t r, context& c, typename B::template buffer<value>& gradients) {
     if constexpr (has_collective<B>)
       if (size_ > 1 && leads(r)) {
         const std::int64_t n = gradients.size();
-        gradients = {};  // first, so that there is room
-        gradients = across_.allocate_shared(home_of(r), c, n);
-        if constexpr (Reproducible) across_.reserve_ordered(home_of(r), c, n);
+        if constexpr (Reproducible) {
+          across_.reserve_ordered(home_of(r), c, n);
+        } else {
+          gradients = {};  // first, so that there is room
+          gradients = across_.allocate_shared(home_of(r), c, n);
+        }
       }
   }
   /// Replica r, once all have joined.
@@ -186,7 +194,7 @@ class home_group {
     return true;
   }
 
-  /// True when the gradients of a pass travel in parts, by `send`, while its backward goes on.
+  /// True when the gradients of a pass travel in parts, by `send`, while its backward goes on, if that is recorded.
   static constexpr bool may_send_parts = has_collective<B>;
   [[nodiscard]] bool sends_parts() const noexcept { return may_send_parts && size_ > 1 && members_ == 1; }
 

@@ -59,10 +59,25 @@ class shard_stage {
   // wait for them.
   explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
 
+  /// What comes in the packet.
+  struct packed {
+    bool images = false;
+    bool targets = false;
+  };
+  /// For shards of up to so many elements, images from that place.
+  [[nodiscard]] static packed places([[maybe_unused]] const Value* images, [[maybe_unused]] std::int64_t image_values,
+                                     [[maybe_unused]] std::int64_t target_values) {
+    if constexpr (B::host_memory)
+      return {};
+    else
+      return {.images = image_values * std::int64_t{sizeof(Value)} <= most_packed && B::host_reads(images),
+              .targets = target_values * std::int64_t{sizeof(Target)} <= most_packed};
+  }
+
   /// Before the work: takes over the values, and `images` and `targets` of those lengths in the host's memory, images
   /// perhaps in a device's. Returns what tells apart works that read from different places.
-  std::uint64_t prepare(context& c, const step_values& now, const Value* images, std::int64_t image_values,
-                        const Target* targets, std::int64_t target_values) {
+  std::uint64_t prepare(context& c, const step_values& now, [[maybe_unused]] packed which, const Value* images,
+                        std::int64_t image_values, const Target* targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {
       now_ = now;
       images_ = images;
@@ -72,21 +87,19 @@ class shard_stage {
       if (std::exchange(in_use_, true)) B::finish(c);  // a step that failed may have left work that reads the packet
       const std::int64_t image_bytes = image_values * std::int64_t{sizeof(Value)};
       const std::int64_t target_bytes = target_values * std::int64_t{sizeof(Target)};
-      const bool with_images = image_bytes <= most_packed && B::host_reads(images);
-      const bool with_targets = target_bytes <= most_packed;
-      const std::int64_t images_end = values_end + (with_images ? rounded(image_bytes) : 0);
-      used_ = images_end + (with_targets ? rounded(target_bytes) : 0);
+      const std::int64_t images_end = values_end + (which.images ? rounded(image_bytes) : 0);
+      used_ = images_end + (which.targets ? rounded(target_bytes) : 0);
       std::byte* const host = packet_.host();
       const auto pack = [&](std::int64_t at, const void* from, std::int64_t bytes) {
         if (bytes > 0) std::memcpy(host + at, from, static_cast<std::size_t>(bytes));
         return packet_.get() + at;
       };
       pack(0, &now, sizeof(now));
-      images_ = with_images ? reinterpret_cast<const Value*>(pack(values_end, images, image_bytes))
-                            : bring_images(c, images, image_values);
-      targets_ = with_targets ? reinterpret_cast<const Target*>(pack(images_end, targets, target_bytes))
-                              : bring_targets(c, targets, target_values);
-      return static_cast<std::uint64_t>(with_images) << 1U | static_cast<std::uint64_t>(with_targets);
+      images_ = which.images ? reinterpret_cast<const Value*>(pack(values_end, images, image_bytes))
+                             : bring_images(c, images, image_values);
+      targets_ = which.targets ? reinterpret_cast<const Target*>(pack(images_end, targets, target_bytes))
+                               : bring_targets(c, targets, target_values);
+      return static_cast<std::uint64_t>(which.images) << 1U | static_cast<std::uint64_t>(which.targets);
     }
   }
 

@@ -6,6 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <thread>
+#include <utility>
+
+#include <lockstep/core/error.hpp>
 
 namespace lockstep::detail {
 
@@ -15,6 +19,22 @@ struct step_state {
   std::atomic<bool> failed{false};
   std::atomic<std::size_t> first{N};  ///< the replica that failed before all others; N while none has
   std::array<std::exception_ptr, N> errors{};
+  std::atomic<std::size_t> ready{0};  ///< replicas that are `come`
+  std::array<bool, N> come{};
+
+  /// For replica r, as often as it likes: all that it gives its device next is prepared.
+  void come_ready(std::size_t r) {
+    if (!std::exchange(come[r], true)) ready.fetch_add(1, std::memory_order_release);
+  }
+  /// The same, and waits until all replicas are. Throws backend_error when one has failed meanwhile.
+  void await_ready(std::size_t r) {
+    come_ready(r);
+    while (ready.load(std::memory_order_acquire) < N) {
+      if (failed.load(std::memory_order_relaxed))
+        throw backend_error("data_parallel", "replicas that all take part", "one that has failed", "see what it threw");
+      std::this_thread::yield();
+    }
+  }
 
   /// Calls f() for replica r, and keeps what it throws, unless something was kept before.
   template <class F>

@@ -67,7 +67,7 @@ struct stall_report {
 /// Settings of a data_parallel trainer that may differ from run to run.
 struct trainer_options {
   int threads_per_replica = 1;  ///< threads of the vendor library inside one replica
-  bool pin = true;              ///< bind replica threads to processors
+  bool pin = true;              ///< bind the threads of replicas that compute on the CPU to processors
   /// GPUs by index, for a backend that runs on them: one for all replicas (none: the first), or one for each replica,
   /// as device_ids of torch.nn.DataParallel; or some that as many neighbours share each, as {0, 0, 1, 1}.
   std::vector<int> devices{};

@@ -103,9 +103,16 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* to) {
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* to, cudaGraph_t graph, unsigned long long) {
-  const lock held(machine::get().mutex);
+  lock held(machine::get().mutex);
+  touch_memory(held);
   *to = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
+}
+cudaError_t cudaGraphUpload(cudaGraphExec_t graph, cudaStream_t stream) {
+  lock held(machine::get().mutex);
+  touch_memory(held);
+  if (stream->work->capture || graph->nodes == nullptr) return noted(cudaErrorStreamCaptureUnsupported);
+  return enqueue(stream, make_work([] {}));
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   const lock held(machine::get().mutex);

@@ -105,6 +105,7 @@ struct machine {
   std::map<std::uintptr_t, block> memory;
   std::vector<std::size_t> used;  ///< bytes of each device
   std::uint64_t given = 0;        ///< pieces of work, to all streams
+  bool connected = false;         ///< devices reach each other's memory, since there are communicators
 
   [[nodiscard]] static machine& get();
   [[nodiscard]] int devices() const { return static_cast<int>(used.size()); }
@@ -128,6 +129,10 @@ void wait(lock& held, const F& ready) {
 [[nodiscard]] cudaError_t enqueue(cudaStream_t stream, work_ptr what);
 /// Runs what a meeting of ranks waits for.
 void reach_meetings();
+/// Waits for all work of a device, or with -1 of all devices.
+void finish_device(lock& held, int device);
+/// What a call does that gives or takes memory of the device: where devices are connected it may wait for all of them.
+void touch_memory(lock& held);
 /// The calling thread's device.
 [[nodiscard]] int current_device();
 /// Notes an error for cudaGetLastError.

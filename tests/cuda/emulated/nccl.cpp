@@ -230,6 +230,7 @@ ncclResult_t ncclCommInitRank(ncclComm_t* to, int size, ncclUniqueId id, int ran
   machine::get().changed.notify_all();
   wait(held, [&] { return own->joined == own->posted.size(); });
   groups().erase(key);
+  machine::get().connected = true;
   *to = new ncclComm{.of = own, .rank = static_cast<std::size_t>(rank), .device = current_device()};
   return ncclSuccess;
 }

@@ -26,6 +26,8 @@ class place_in_stream final : public work {
 };
 
 /// All streams of a device, or of all for -1, come to their ends.
+}  // namespace
+
 void finish_device(lock& held, int device) {
   wait(held, [&] {
     bool all = true;
@@ -35,8 +37,9 @@ void finish_device(lock& held, int device) {
     return all;
   });
 }
-
-}  // namespace
+void touch_memory(lock& held) {
+  if (machine::get().connected) finish_device(held, -1);
+}
 
 int current_device() { return device_of_thread; }
 
@@ -105,8 +108,9 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 }
 
 cudaError_t cudaMalloc(void** to, std::size_t size) {
-  const lock held(machine::get().mutex);
+  lock held(machine::get().mutex);
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
+  touch_memory(held);
   return noted(machine::get().allocate(to, size, device_of_thread));
 }
 cudaError_t cudaFree(void* p) {
@@ -116,6 +120,7 @@ cudaError_t cudaFree(void* p) {
   const block* found = machine::get().find(p);
   if (found == nullptr) return noted(cudaErrorInvalidValue);
   finish_device(held, found->device);
+  touch_memory(held);
   return noted(machine::get().release(p));
 }
 cudaError_t cudaMallocHost(void** to, std::size_t size) {

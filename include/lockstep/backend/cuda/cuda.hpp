@@ -100,10 +100,11 @@ struct primitives {
   }
   [[nodiscard]] static bool host_reads(const void* p) { return cuda_backend::host_reads(p); }
   static void finish(context& c) { c.finish(); }
-  template <class F>
-  static void replay(context& c, std::uint64_t key, F&& f) {
-    cuda_backend::replay(c, key, std::forward<F>(f));
+  template <class F, class Ready = cuda_backend::always_ready>
+  static void replay(context& c, std::uint64_t key, F&& f, const Ready& ready = {}) {
+    cuda_backend::replay(c, key, std::forward<F>(f), ready);
   }
+  [[nodiscard]] static bool recording(const context& c) { return c.recording(); }
   static void forget(context& c) { cuda_backend::forget(c); }
   [[nodiscard]] static std::uint64_t moves(context& c) { return c.library<cuda_backend::graph_cache>().moves(); }
 

@@ -36,12 +36,19 @@ class executable_graph {
     std::forward<F>(f)();
     under_way.end();
     executable_graph recorded;
-    check(cudaGraphInstantiate(&recorded.graph_, under_way.graph(), 0), "a graph to launch (cudaGraphInstantiate)");
+    // Without the flag all work would have the priority of the stream that the graph is launched on.
+    check(cudaGraphInstantiate(&recorded.graph_, under_way.graph(), cudaGraphInstantiateFlagUseNodePriority),
+          "a graph to launch (cudaGraphInstantiate)");
     return recorded;
   }
 
   explicit operator bool() const noexcept { return graph_ != nullptr; }
 
+  /// Brings it to the device and waits for that, so that a launch has nothing left to prepare.
+  void upload(context& c) const {
+    check(cudaGraphUpload(graph_, c.stream()), "a graph on its device (cudaGraphUpload)");
+    c.finish();
+  }
   void launch(context& c) const { check(cudaGraphLaunch(graph_, c.stream()), "a graph's launch (cudaGraphLaunch)"); }
 
  private:
@@ -83,9 +90,10 @@ class graph_cache {
   /// Runs what f enqueues. With a new key f runs as it is, so that libraries get ready and workspaces grow; the second
   /// time it is recorded, and from then on the recording is launched without f. So f must enqueue the same work, with
   /// the same values on the host, each time; what changes is read from the device's memory. Within a recording, f runs
-  /// as part of it. Throws what f throws: then nothing was recorded.
-  template <class F>
-  void replay(std::uint64_t key, F&& f) {
+  /// as part of it. `ready()` is called when a recording is about to be launched for the first time. Throws what they
+  /// throw: then nothing was recorded.
+  template <class F, class Ready>
+  void replay(std::uint64_t key, F&& f, const Ready& ready) {
     if (context_.recording()) return std::forward<F>(f)();
     if (!known(key)) {
       std::forward<F>(f)();
@@ -95,6 +103,8 @@ class graph_cache {
     if (!found->graph || found->workspace_moves != context_.workspace_moves()) {
       auto recorded = executable_graph::record(context_, std::forward<F>(f));
       if (found->graph) context_.finish();  // the graph that goes may still be running
+      recorded.upload(context_);
+      ready();
       *found = {.key = key, .workspace_moves = context_.workspace_moves(), .graph = std::move(recorded)};
     }
     found->graph.launch(context_);
@@ -139,10 +149,15 @@ class graph_cache {
   std::vector<entry> entries_;  ///< oldest first
 };
 
+/// Waits for nobody.
+struct always_ready {
+  void operator()() const {}
+};
+
 /// graph_cache::replay of the context's own cache.
-template <class F>
-void replay(context& c, std::uint64_t key, F&& f) {
-  c.library<graph_cache>().replay(key, std::forward<F>(f));
+template <class F, class Ready = always_ready>
+void replay(context& c, std::uint64_t key, F&& f, const Ready& ready = {}) {
+  c.library<graph_cache>().replay(key, std::forward<F>(f), ready);
 }
 
 /// graph_cache::forget of the context's own cache.

@@ -64,11 +64,14 @@ class collective {
   ~collective() {
     for (std::thread& each : closing_)
       if (each.joinable()) each.join();
+    int before = 0;  // NCCL may leave another device current
+    const bool known = cudaGetDevice(&before) == cudaSuccess;
     for (std::size_t r = 0; r < N; ++r)
       if (ncclComm_t c = communicators_[r]; c != nullptr) {
         if (registered_[r] != nullptr) static_cast<void>(ncclCommDeregister(c, registered_[r]));
         static_cast<void>(ncclCommDestroy(c));
       }
+    if (known) static_cast<void>(cudaSetDevice(before));
   }
 
   /// Once on the thread of each of `size` replicas, 0 and up; returns when all have come. Throws backend_error.
