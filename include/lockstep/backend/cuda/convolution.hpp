@@ -204,6 +204,7 @@ class convolution_runner {
   std::vector<forward_plan> forward_;  ///< one, or before the first call two: with a relu, and without
   convolution_plan weights_, data_;
 };
+
 /// Two-dimensional convolution of elements A for a fixed number of samples, whose weights' gradients are of float32,
 /// rounded to A on the way. Weights lie as (out, height, width, in / groups), channels-last.
 template <class A, convolution_geometry G>
