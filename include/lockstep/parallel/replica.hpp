@@ -160,10 +160,13 @@ class replica {
   std::uint64_t prepare(const Pass& batch, int first, int all) {
     const shard_range own = range(batch.samples, first, all);
     const std::int64_t target_size = loss_type::target_size(plan.output);
-    // Decided alike by all replicas, so that they record the same work in the same step, as collectives want it.
-    std::int64_t largest = 0;
-    for (int leaf = 0; leaf < all; leaf += Leaves) largest = std::max(largest, range(batch.samples, leaf, all).count);
-    const auto places = stage_.places(batch.images, largest * plan.input.size(), largest * target_size);
+    packed_parts places;
+    if constexpr (!B::host_memory) {
+      // Decided alike by all replicas, so that they record the same work in the same step, as collectives want it.
+      std::int64_t largest = 0;
+      for (int leaf = 0; leaf < all; leaf += Leaves) largest = std::max(largest, range(batch.samples, leaf, all).count);
+      places = stage_.places(batch.images, largest * plan.input.size(), largest * target_size);
+    }
     return stage_.prepare(context(), batch.now, places, part(batch.images, own, plan.input.size()),
                           own.count * plan.input.size(), part(batch.targets, own, target_size),
                           own.count * target_size);

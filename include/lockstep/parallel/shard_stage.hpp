@@ -45,6 +45,12 @@ struct packet_of<B> {
   using type = typename B::packet;
 };
 
+/// What of a shard comes in its packet.
+struct packed_parts {
+  bool images = false;
+  bool targets = false;
+};
+
 /// What a replica's work reads of a batch: its shard, and the values of the step; and `Sums` sums that begin with zero.
 ///
 /// For a backend with memory of its own, small parts are put together in one packet when they are prepared, which the
@@ -59,24 +65,16 @@ class shard_stage {
   // wait for them.
   explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
 
-  /// What comes in the packet.
-  struct packed {
-    bool images = false;
-    bool targets = false;
-  };
-  /// For shards of up to so many elements, images from that place.
-  [[nodiscard]] static packed places([[maybe_unused]] const Value* images, [[maybe_unused]] std::int64_t image_values,
-                                     [[maybe_unused]] std::int64_t target_values) {
-    if constexpr (B::host_memory)
-      return {};
-    else
-      return {.images = image_values * std::int64_t{sizeof(Value)} <= most_packed && B::host_reads(images),
-              .targets = target_values * std::int64_t{sizeof(Target)} <= most_packed};
+  /// For a backend with memory of its own: what comes in the packet of shards of up to so many elements, with images
+  /// from that place.
+  [[nodiscard]] static packed_parts places(const Value* images, std::int64_t image_values, std::int64_t target_values) {
+    return {.images = image_values * std::int64_t{sizeof(Value)} <= most_packed && B::host_reads(images),
+            .targets = target_values * std::int64_t{sizeof(Target)} <= most_packed};
   }
 
   /// Before the work: takes over the values, and `images` and `targets` of those lengths in the host's memory, images
   /// perhaps in a device's. Returns what tells apart works that read from different places.
-  std::uint64_t prepare(context& c, const step_values& now, [[maybe_unused]] packed which, const Value* images,
+  std::uint64_t prepare(context& c, const step_values& now, [[maybe_unused]] packed_parts which, const Value* images,
                         std::int64_t image_values, const Target* targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {
       now_ = now;
