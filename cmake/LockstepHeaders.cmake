@@ -9,7 +9,7 @@ set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/c
 # Headers of the CPU library that lockstep.hpp leaves to those who ask for them.
 set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
-    "^lockstep/parallel/predictor"
+    "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
     "^lockstep/observe/(gpu_monitor|report|report_data|summary|svg|svg_style|svg_text|trace)\\.hpp$")

@@ -10,8 +10,8 @@
 #include <lockstep/model/plan_table.hpp>
 #include <lockstep/observe/report_data.hpp>
 #include <lockstep/observe/trace.hpp>
-#include <lockstep/parallel/bucket_table.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
+#include <lockstep/parallel/ranks/bucket_table.hpp>
 #include <lockstep/parallel/with_replicas.hpp>
 
 #include "networks.hpp"

@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <lockstep/parallel/bucket.hpp>
+#include <lockstep/parallel/ranks/bucket.hpp>
 
 #include <algorithm>
 #include <array>

@@ -14,7 +14,7 @@
 #include <lockstep/parallel/gather.hpp>
 #include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/scatter.hpp>
-#include <lockstep/parallel/split.hpp>
+#include <lockstep/parallel/split/even.hpp>
 
 #include "support/catch.hpp"
 

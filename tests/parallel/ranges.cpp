@@ -10,7 +10,7 @@
 #include "support/fuse.hpp"
 #include "support/queued_backend.hpp"
 
-#include <lockstep/parallel/ranges.hpp>
+#include <lockstep/parallel/trainer/profiler_ranges.hpp>
 
 // What a profiler is shown of a step, on a backend that notes its ranges.
 

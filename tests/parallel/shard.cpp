@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <lockstep/parallel/shard.hpp>
+#include <lockstep/core/shard.hpp>
 
 #include "support/catch.hpp"
 

@@ -8,10 +8,10 @@
 #include <type_traits>
 #include <vector>
 
+#include <lockstep/core/shard.hpp>
 #include <lockstep/parallel/gather.hpp>
 #include <lockstep/parallel/scatter.hpp>
-#include <lockstep/parallel/shard.hpp>
-#include <lockstep/parallel/split.hpp>
+#include <lockstep/parallel/split/even.hpp>
 
 #include "support/catch.hpp"
 

@@ -13,8 +13,8 @@
 
 #include <lockstep/parallel/gather.hpp>
 #include <lockstep/parallel/scatter.hpp>
-#include <lockstep/parallel/split.hpp>
-#include <lockstep/parallel/split_along.hpp>
+#include <lockstep/parallel/split/along.hpp>
+#include <lockstep/parallel/split/even.hpp>
 
 #include "support/catch.hpp"
 

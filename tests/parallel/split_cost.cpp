@@ -11,7 +11,7 @@
 
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/scatter.hpp>
-#include <lockstep/parallel/split_cost.hpp>
+#include <lockstep/parallel/split/by_cost.hpp>
 
 #include "support/catch.hpp"
 

@@ -7,7 +7,7 @@
 
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/scatter.hpp>
-#include <lockstep/parallel/split_weighted.hpp>
+#include <lockstep/parallel/split/by_weight.hpp>
 
 #include "support/catch.hpp"
 

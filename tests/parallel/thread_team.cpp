@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include <lockstep/parallel/thread_team.hpp>
+#include <lockstep/parallel/trainer/thread_team.hpp>
 #include <lockstep/parallel/with_replicas.hpp>
 
 #include "support/catch.hpp"

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/shard.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/model.hpp>
-#include <lockstep/parallel/shard.hpp>
 
 namespace lockstep {
 

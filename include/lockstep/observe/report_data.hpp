@@ -11,10 +11,10 @@
 #include <vector>
 
 #include <lockstep/core/shape.hpp>
+#include <lockstep/core/shard.hpp>
 #include <lockstep/model/plan_table.hpp>
 #include <lockstep/observe/summary.hpp>
 #include <lockstep/observe/svg_text.hpp>
-#include <lockstep/parallel/shard.hpp>
 #include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep {

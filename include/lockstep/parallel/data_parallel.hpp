@@ -13,13 +13,13 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
-#include <lockstep/parallel/agreement.hpp>
-#include <lockstep/parallel/engine.hpp>
 #include <lockstep/parallel/evaluation.hpp>
-#include <lockstep/parallel/inference.hpp>
 #include <lockstep/parallel/parameters.hpp>
+#include <lockstep/parallel/ranks/agreement.hpp>
 #include <lockstep/parallel/timeline.hpp>
-#include <lockstep/parallel/train_step.hpp>
+#include <lockstep/parallel/trainer/engine.hpp>
+#include <lockstep/parallel/trainer/inference.hpp>
+#include <lockstep/parallel/trainer/train_step.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep {

@@ -13,8 +13,8 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/tensor.hpp>
-#include <lockstep/parallel/fields.hpp>
-#include <lockstep/parallel/split_along.hpp>
+#include <lockstep/parallel/split/along.hpp>
+#include <lockstep/parallel/split/fields.hpp>
 
 namespace lockstep {
 

@@ -5,33 +5,13 @@
 #include <cstddef>
 #include <exception>
 #include <optional>
-#include <string>
 #include <type_traits>
 #include <utility>
 
-#include <lockstep/core/error.hpp>
-#include <lockstep/parallel/thread_team.hpp>
+#include <lockstep/parallel/trainer/rethrow_first.hpp>
+#include <lockstep/parallel/trainer/thread_team.hpp>
 
 namespace lockstep {
-
-namespace detail {
-
-/// Throws replica_error, with the original exception nested, for the first replica that failed.
-template <std::size_t N>
-void rethrow_first(const std::array<std::exception_ptr, N>& errors) {
-  for (std::size_t r = 0; r < N; ++r) {
-    if (!errors[r]) continue;
-    try {
-      std::rethrow_exception(errors[r]);
-    } catch (const std::exception& e) {
-      std::throw_with_nested(replica_error(static_cast<int>(r), e.what()));
-    } catch (...) {
-      std::throw_with_nested(replica_error(static_cast<int>(r), "an exception that is no std::exception"));
-    }
-  }
-}
-
-}  // namespace detail
 
 /// Calls functions[r](inputs[r]) for every replica, each on a thread of the team, and returns the results in order, as
 /// torch.nn.parallel.parallel_apply. When replicas throw, all are waited for, and the first one's exception arrives

@@ -8,7 +8,7 @@
 #include <lockstep/comm/single.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/sgd.hpp>
-#include <lockstep/parallel/bucket.hpp>
+#include <lockstep/parallel/bucket_bytes.hpp>
 #include <lockstep/parallel/precision.hpp>
 #include <lockstep/parallel/reduction.hpp>
 

@@ -21,13 +21,14 @@
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/tensor.hpp>
-#include <lockstep/parallel/parallel_apply.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/precision.hpp>
-#include <lockstep/parallel/predictor_options.hpp>
-#include <lockstep/parallel/predictor_parameters.hpp>
-#include <lockstep/parallel/predictor_queue.hpp>
-#include <lockstep/parallel/predictor_replica.hpp>
+#include <lockstep/parallel/serve/predictor_options.hpp>
+#include <lockstep/parallel/serve/predictor_parameters.hpp>
+#include <lockstep/parallel/serve/predictor_queue.hpp>
+#include <lockstep/parallel/serve/predictor_replica.hpp>
+#include <lockstep/parallel/trainer/rethrow_first.hpp>
+#include <lockstep/parallel/trainer/thread_team.hpp>
 
 #if LOCKSTEP_HAS_ONEDNN()
 #include <lockstep/backend/cpu/cpu.hpp>

@@ -12,11 +12,11 @@
 #include <utility>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/shard.hpp>
 #include <lockstep/core/tensor.hpp>
-#include <lockstep/parallel/fields.hpp>
-#include <lockstep/parallel/shard.hpp>
-#include <lockstep/parallel/split.hpp>
-#include <lockstep/parallel/split_along.hpp>
+#include <lockstep/parallel/split/along.hpp>
+#include <lockstep/parallel/split/even.hpp>
+#include <lockstep/parallel/split/fields.hpp>
 
 namespace lockstep {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <lockstep/core/error.hpp>
-#include <lockstep/parallel/predictor_options.hpp>
+#include <lockstep/parallel/serve/predictor_options.hpp>
 
 /// \file
 /// Where the requests to a predictor wait, and how they become batches. Nothing here knows models or tensors.

@@ -14,25 +14,25 @@
 
 #include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/random.hpp>
-#include <lockstep/parallel/batch.hpp>
-#include <lockstep/parallel/bucket_walk.hpp>
-#include <lockstep/parallel/entrance.hpp>
-#include <lockstep/parallel/home.hpp>
-#include <lockstep/parallel/parallel_apply.hpp>
+#include <lockstep/core/shard.hpp>
 #include <lockstep/parallel/policies.hpp>
 #include <lockstep/parallel/precision.hpp>
-#include <lockstep/parallel/ranges.hpp>
-#include <lockstep/parallel/ranks.hpp>
-#include <lockstep/parallel/replica.hpp>
-#include <lockstep/parallel/shard.hpp>
-#include <lockstep/parallel/skips.hpp>
-#include <lockstep/parallel/stall.hpp>
-#include <lockstep/parallel/step_state.hpp>
-#include <lockstep/parallel/thread_team.hpp>
+#include <lockstep/parallel/ranks/bucket_walk.hpp>
+#include <lockstep/parallel/ranks/rank_link.hpp>
+#include <lockstep/parallel/ranks/verify.hpp>
 #include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/trainer/entrance.hpp>
+#include <lockstep/parallel/trainer/home.hpp>
+#include <lockstep/parallel/trainer/meeting.hpp>
+#include <lockstep/parallel/trainer/profiler_ranges.hpp>
+#include <lockstep/parallel/trainer/replica.hpp>
+#include <lockstep/parallel/trainer/rethrow_first.hpp>
+#include <lockstep/parallel/trainer/skips.hpp>
+#include <lockstep/parallel/trainer/stall.hpp>
+#include <lockstep/parallel/trainer/thread_team.hpp>
+#include <lockstep/parallel/trainer/user_batch.hpp>
+#include <lockstep/parallel/trainer/watchdog.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
-#include <lockstep/parallel/verify.hpp>
-#include <lockstep/parallel/watchdog.hpp>
 
 namespace lockstep::detail {
 
@@ -61,7 +61,8 @@ struct trainer_engine {
   using home_type = home<backend_type, optimizer_type, count>;
   using ranks_type =
       std::conditional_t<has_ranks,
-                         rank_link<Model, backend_type, N, communicator_type, hook_type, typename kinds::bucket_sizes>,
+                         rank_link<Model, backend_type, N, communicator_type, hook_type, typename kinds::bucket_sizes,
+                                   layer_skips<Model, backend_type>::layers>,
                          no_ranks>;
 
   using homes_type =
@@ -201,6 +202,8 @@ struct trainer_engine {
       const track spans = track_of(member);
       [[maybe_unused]] walk way;
       [[maybe_unused]] const auto send = [&]([[maybe_unused]] std::size_t b) {
+        [[maybe_unused]] shown_range<backend_type> range;
+        if constexpr (shows_ranges<backend_type>) range.begin(label().append("gradients of bucket ").append(b).c_str());
         if constexpr (Reduce)
           ranks.arrive(b);
         else if constexpr (walks)

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include <lockstep/core/error.hpp>
-#include <lockstep/parallel/replica.hpp>
 #include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/trainer/replica.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep::detail {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include <lockstep/core/error.hpp>
-#include <lockstep/parallel/split.hpp>
+#include <lockstep/parallel/split/even.hpp>
 
 namespace lockstep {
 

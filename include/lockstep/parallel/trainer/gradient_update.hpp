@@ -14,7 +14,7 @@
 
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/rule.hpp>
-#include <lockstep/parallel/skips.hpp>
+#include <lockstep/parallel/trainer/skips.hpp>
 
 namespace lockstep::detail {
 

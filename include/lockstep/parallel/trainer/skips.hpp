@@ -5,21 +5,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/model/element_range.hpp>
 #include <lockstep/model/plan.hpp>
 
 namespace lockstep::detail {
-
-/// Elements [first, last) of the flat parameters.
-struct element_range {
-  std::int64_t first = 0;
-  std::int64_t last = 0;
-};
 
 /// Which layers of a model a trainer skips, and which of its parameters a step may therefore change: those of layers
 /// that some pass has used since the last step, on this rank or another.
@@ -58,13 +52,15 @@ class layer_skips {
   /// A flag for each layer, or null; the address stays.
   [[nodiscard]] const bool* flags() const noexcept { return any ? flags_.data() : nullptr; }
 
-  /// Of each layer 1 when it takes part in the coming step as far as this rank knows, else 0.
-  void used(std::span<double> uses) const {
-    if constexpr (any)
-      for (std::size_t leaf = 0; leaf < layers; ++leaf) uses[leaf] = used_[leaf] || !flags_[leaf] ? 1 : 0;
+  /// Of each layer 1 when it takes part in the coming step as far as this rank knows, else 0: passes that accumulated
+  /// have used it, or the pass of the step itself will, when there is one.
+  [[nodiscard]] std::array<double, layers> uses(bool with_pass) const {
+    std::array<double, layers> all{};
+    for (std::size_t leaf = 0; leaf < layers; ++leaf) all[leaf] = used_[leaf] || (with_pass && !flags_[leaf]) ? 1 : 0;
+    return all;
   }
-  /// The same, summed over the ranks: settles what the step may change.
-  void settle(std::span<const double> uses) {
+  /// The same, or its sum over the ranks: settles what the step may change.
+  void settle([[maybe_unused]] const std::array<double, layers>& uses) {
     if constexpr (any) {
       active_.assign(1, {0, plan.trainable_count});
       for (const plan_node& node : plan.nodes) {
@@ -77,15 +73,6 @@ class layer_skips {
       std::erase_if(active_, [](const element_range& range) { return range.first >= range.last; });
     }
   }
-  /// The same for a trainer without other ranks.
-  void settle() {
-    if constexpr (any) {
-      std::array<double, layers> uses{};
-      used(uses);
-      settle(uses);
-    }
-  }
-
   /// After a pass that only accumulates: what it has used takes part in the step to come.
   void keep() {
     if constexpr (any)
@@ -112,15 +99,5 @@ class layer_skips {
   std::array<bool, layers> used_{};  ///< by passes that accumulated
   std::vector<element_range> active_;
 };
-
-/// Calls f(first, last) for the parts of [first, last) that lie in one of the ranges.
-template <class F>
-void each_part(const std::vector<element_range>& ranges, std::int64_t first, std::int64_t last, const F& f) {
-  for (const element_range& range : ranges) {
-    const std::int64_t begin = std::max(first, range.first);
-    const std::int64_t end = std::min(last, range.last);
-    if (begin < end) f(begin, end);
-  }
-}
 
 }  // namespace lockstep::detail

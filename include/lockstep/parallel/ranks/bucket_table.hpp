@@ -6,7 +6,8 @@
 #include <string>
 
 #include <lockstep/model/plan_table.hpp>
-#include <lockstep/parallel/bucket.hpp>
+#include <lockstep/parallel/bucket_bytes.hpp>
+#include <lockstep/parallel/ranks/bucket.hpp>
 
 namespace lockstep {
 

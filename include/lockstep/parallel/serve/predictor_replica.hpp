@@ -8,8 +8,8 @@
 
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/executor.hpp>
-#include <lockstep/parallel/predictor_queue.hpp>
-#include <lockstep/parallel/replica.hpp>
+#include <lockstep/parallel/serve/predictor_queue.hpp>
+#include <lockstep/parallel/trainer/replica.hpp>
 
 namespace lockstep::detail {
 

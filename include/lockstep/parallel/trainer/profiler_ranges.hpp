@@ -8,7 +8,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include <lockstep/parallel/naming.hpp>
+#include <lockstep/parallel/trainer/naming.hpp>
 
 namespace lockstep::detail {
 

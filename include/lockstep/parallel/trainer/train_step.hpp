@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <limits>
 
-#include <lockstep/parallel/find_non_finite.hpp>
-#include <lockstep/parallel/ranks.hpp>
+#include <lockstep/parallel/ranks/rank_link.hpp>
+#include <lockstep/parallel/trainer/find_non_finite.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 /// \file
@@ -70,7 +70,7 @@ double accumulate_step(Engine& e, const Batch& own, const batch_terms& terms) {
   const double loss = e.template train<false>(own, terms, finish, true, static_cast<std::uint64_t>(e.pending) << 1U);
   e.pending = true;
   e.pending_samples += terms.samples;
-  e.skips.keep();
+  if (own.samples > 0) e.skips.keep();
   e.summed = true;
   return loss;
 }

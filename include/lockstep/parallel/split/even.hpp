@@ -11,7 +11,7 @@
 #include <utility>
 
 #include <lockstep/core/error.hpp>
-#include <lockstep/parallel/shard.hpp>
+#include <lockstep/core/shard.hpp>
 
 /// \file
 /// How a batch is cut: one count a replica, in order. split_weighted.hpp and split_cost.hpp compute others.

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include <lockstep/model/plan.hpp>
-#include <lockstep/parallel/replica.hpp>
+#include <lockstep/parallel/trainer/replica.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep::detail {

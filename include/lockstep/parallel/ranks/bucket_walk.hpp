@@ -3,8 +3,7 @@
 
 #include <cstddef>
 
-#include <lockstep/parallel/bucket.hpp>
-#include <lockstep/parallel/ranges.hpp>
+#include <lockstep/parallel/ranks/bucket.hpp>
 
 namespace lockstep::detail {
 
@@ -33,8 +32,6 @@ class bucket_walk {
  private:
   template <class Send>
   void pass_on(const Send& send) {
-    [[maybe_unused]] shown_range<B> range;
-    if constexpr (shows_ranges<B>) range.begin(label().append("gradients of bucket ").append(next_).c_str());
     send(next_++);
   }
 

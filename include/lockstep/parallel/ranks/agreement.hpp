@@ -10,8 +10,8 @@
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
-#include <lockstep/parallel/ranks.hpp>
-#include <lockstep/parallel/verify.hpp>
+#include <lockstep/parallel/ranks/rank_link.hpp>
+#include <lockstep/parallel/ranks/verify.hpp>
 
 /// \file
 /// What the ranks of trainers say to each other around a step.
@@ -32,12 +32,12 @@ template <class Engine, class Batch>
     refused = std::current_exception();
   }
   batch_terms terms{.denominator = denominator, .samples = own.samples};
+  auto uses = engine.skips.uses(call == rank_call::step);
   if constexpr (Engine::has_ranks) {
-    terms = engine.ranks.agree(call, denominator, own.samples, refused != nullptr, engine.skips);
+    terms = engine.ranks.agree(call, denominator, own.samples, refused != nullptr, uses);
     if (refused) std::rethrow_exception(refused);
-  } else {
-    engine.skips.settle();
   }
+  engine.skips.settle(uses);
   if (given) terms.denominator = *given;
   return terms;
 }

@@ -10,15 +10,15 @@
 #include <vector>
 
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/core/shard.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/observer.hpp>
 #include <lockstep/parallel/evaluation.hpp>
-#include <lockstep/parallel/gradient_tree.hpp>
-#include <lockstep/parallel/naming.hpp>
-#include <lockstep/parallel/ranges.hpp>
-#include <lockstep/parallel/shard.hpp>
-#include <lockstep/parallel/shard_stage.hpp>
 #include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/trainer/gradient_tree.hpp>
+#include <lockstep/parallel/trainer/naming.hpp>
+#include <lockstep/parallel/trainer/profiler_ranges.hpp>
+#include <lockstep/parallel/trainer/shard_stage.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep::detail {

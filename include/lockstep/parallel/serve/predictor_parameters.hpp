@@ -12,7 +12,7 @@
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/initialize.hpp>
 #include <lockstep/parallel/parameters.hpp>
-#include <lockstep/parallel/replica.hpp>
+#include <lockstep/parallel/trainer/replica.hpp>
 
 namespace lockstep::detail {
 

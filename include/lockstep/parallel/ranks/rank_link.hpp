@@ -17,12 +17,12 @@
 #include <lockstep/comm/communicator.hpp>
 #include <lockstep/comm/error.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/model/element_range.hpp>
 #include <lockstep/model/parameter_matrix.hpp>
-#include <lockstep/parallel/bucket.hpp>
-#include <lockstep/parallel/bucket_schedule.hpp>
-#include <lockstep/parallel/bucket_thread.hpp>
-#include <lockstep/parallel/bucket_walk.hpp>
-#include <lockstep/parallel/skips.hpp>
+#include <lockstep/parallel/ranks/bucket.hpp>
+#include <lockstep/parallel/ranks/bucket_schedule.hpp>
+#include <lockstep/parallel/ranks/bucket_thread.hpp>
+#include <lockstep/parallel/ranks/bucket_walk.hpp>
 #include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep::detail {
@@ -42,7 +42,9 @@ struct batch_terms {
 /// A trainer's way to other ranks: agrees with them on a batch, and reduces the buckets of gradients over the
 /// communicator in a thread of its own while the replicas still run backward. All ranks make the same calls; a rank
 /// that fails in a step still takes part in its communication, so that the others learn of it and none waits in vain.
-template <class Model, class B, int N, class Communicator, class Hook, class Sizes>
+///
+/// `Layers` flags, of layers that a rank may skip, travel with the agreement on a batch.
+template <class Model, class B, int N, class Communicator, class Hook, class Sizes, std::size_t Layers>
 class rank_link {
   static_assert(B::host_memory,
                 "lockstep: data_parallel: communicators reduce memory of the host; use the cpu backend");
@@ -58,7 +60,7 @@ class rank_link {
       : communicator_(std::move(communicator)),
         hook_(std::move(hook)),
         context_(replica_place{}),
-        slots_(header + static_cast<std::size_t>(communicator_.size()) + layer_skips<Model, B>::layers) {
+        slots_(header + static_cast<std::size_t>(communicator_.size()) + Layers) {
     check_models();
     bucket_schedule each(bucket_count);
     std::iota(each.begin(), each.end(), 0);
@@ -68,17 +70,17 @@ class rank_link {
   /// One exchange over all ranks before a batch. `refused`: this rank will not take its batch. Throws
   /// communicator_error, on all ranks but those that refused, when a rank refuses or ranks are about to do different
   /// things; then no rank may go on with the batch.
-  /// `skips` tells what this rank uses, and learns what any does.
+  /// `uses` says of each layer whether this rank uses it, 1 or 0, and then how many ranks do.
   batch_terms agree(rank_call call, double denominator, std::int64_t samples, bool refused,
-                    layer_skips<Model, B>& skips) {
+                    std::span<double, Layers> uses) {
     std::fill(slots_.begin(), slots_.end(), 0.0);
     slots_[0] = denominator;
     slots_[1 + static_cast<std::size_t>(call)] = 1;
     slots_[header + static_cast<std::size_t>(communicator_.rank())] = refused ? -1.0 : static_cast<double>(samples);
-    const std::span<double> uses = std::span(slots_).last(skips.layers);
-    if (call == rank_call::step) skips.used(uses);
+    const std::span<double> sent = std::span(slots_).last(Layers);
+    std::copy(uses.begin(), uses.end(), sent.begin());
     communicator_.all_reduce(std::span<double>(slots_));
-    skips.settle(uses);
+    std::copy(sent.begin(), sent.end(), uses.begin());
     batch_terms terms{.denominator = slots_[0]};
     for (int rank = 0; rank < communicator_.size(); ++rank) {
       const double theirs = slots_[header + static_cast<std::size_t>(rank)];

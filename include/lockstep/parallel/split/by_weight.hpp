@@ -9,7 +9,7 @@
 #include <string>
 
 #include <lockstep/core/error.hpp>
-#include <lockstep/parallel/split.hpp>
+#include <lockstep/parallel/split/even.hpp>
 
 namespace lockstep {
 

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include <lockstep/backend/tree_sum.hpp>
+#include <lockstep/core/shard.hpp>
 #include <lockstep/parallel/evaluation.hpp>
-#include <lockstep/parallel/shard.hpp>
 
 /// \file
 /// What a trainer's replicas do without training.

@@ -17,10 +17,10 @@
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/core/with_divisor.hpp>
 #include <lockstep/model/initialize.hpp>
-#include <lockstep/parallel/bucket.hpp>
-#include <lockstep/parallel/gradient_update.hpp>
 #include <lockstep/parallel/parameters.hpp>
-#include <lockstep/parallel/replica.hpp>
+#include <lockstep/parallel/ranks/bucket.hpp>
+#include <lockstep/parallel/trainer/gradient_update.hpp>
+#include <lockstep/parallel/trainer/replica.hpp>
 
 namespace lockstep::detail {
 
