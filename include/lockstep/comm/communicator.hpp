@@ -44,6 +44,16 @@ struct bucket_view {
 template <class H, class C>
 concept reduction_hook = communicator<C> && requires(H& h, C& c, const bucket_view& b) { h(c, b); };
 
+/// A hook whose state a failed step leaves as it was: after a step on all ranks, or after one that failed on any,
+/// `commit` or `rollback` is called, on all ranks alike. `has_state` tells whether it keeps any of the buckets it has
+/// met, which then must stay the same ones.
+template <class H>
+concept stateful_hook = requires(H& h, const H& c) {
+  h.commit();
+  h.rollback();
+  { c.has_state() } -> std::convertible_to<bool>;
+};
+
 /// The plain hook: a sum in full precision.
 struct all_reduce_hook {
   template <communicator C>

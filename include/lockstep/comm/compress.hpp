@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <lockstep/comm/communicator.hpp>
@@ -20,9 +21,10 @@ namespace lockstep {
 namespace detail {
 
 /// values[i] = the nearest value of the format, i < n; with residuals, values[i] + residuals[i] is rounded, and what
-/// rounding took away becomes residuals[i].
+/// rounding took away becomes rests[i].
 template <class Format, bool WithResiduals>
-void round_to(float* LOCKSTEP_RESTRICT values, float* LOCKSTEP_RESTRICT residuals, std::size_t n) {
+void round_to(float* LOCKSTEP_RESTRICT values, const float* LOCKSTEP_RESTRICT residuals, float* LOCKSTEP_RESTRICT rests,
+              std::size_t n) {
   const auto round = [&](std::size_t i) {
     if constexpr (WithResiduals) {
       const float wanted = values[i] + residuals[i];
@@ -31,7 +33,7 @@ void round_to(float* LOCKSTEP_RESTRICT values, float* LOCKSTEP_RESTRICT residual
       values[i] = rounded;
       // An infinity or a NaN is passed on, but must not come back in every later step.
       const auto bits = std::bit_cast<std::uint32_t>(rest);
-      residuals[i] = std::bit_cast<float>(choose((bits & 0x7F800000U) != 0x7F800000U, bits, 0U));
+      rests[i] = std::bit_cast<float>(choose((bits & 0x7F800000U) != 0x7F800000U, bits, 0U));
     } else {
       values[i] = Format::round(values[i]);
     }
@@ -49,7 +51,7 @@ void round_to(float* LOCKSTEP_RESTRICT values, float* LOCKSTEP_RESTRICT residual
 
 struct rounding_options {
   /// Adds what rounding took from a gradient to the same gradient of the next step, so that nothing is lost over many
-  /// steps. Costs 4 bytes per parameter.
+  /// steps. Costs 8 bytes per parameter: a step that fails leaves what was kept before it.
   bool error_feedback = false;
 };
 
@@ -71,10 +73,14 @@ class rounding_hook {
   template <communicator C>
   void operator()(C& c, const bucket_view& bucket) {
     const std::span<float> values = bucket.gradients;
-    if (options_.error_feedback)
-      detail::round_to<Format, true>(values.data(), residuals(bucket).data(), values.size());
-    else
-      detail::round_to<Format, false>(values.data(), nullptr, values.size());
+    if (options_.error_feedback) {
+      feedback& own = feedback_of(bucket);
+      own.settle();  // a caller that never settles steps makes no other calls than accepted ones
+      detail::round_to<Format, true>(values.data(), own.residuals.data(), own.fresh.data(), values.size());
+      own.open = true;
+    } else {
+      detail::round_to<Format, false>(values.data(), nullptr, nullptr, values.size());
+    }
     all_reduce_as(c, values, wire_bits{16});
     wire_bytes_ += 2 * static_cast<std::int64_t>(values.size());
   }
@@ -83,25 +89,49 @@ class rounding_hook {
   [[nodiscard]] std::int64_t wire_bytes() const noexcept { return wire_bytes_; }
 
   /// Forgets the residuals.
-  void reset() { residuals_.clear(); }
+  void reset() { feedback_.clear(); }
+
+  /// Keeps the residuals of the last step.
+  void commit() noexcept {
+    for (feedback& each : feedback_) each.settle();
+  }
+  /// Goes back to the residuals before the last step.
+  void rollback() noexcept {
+    for (feedback& each : feedback_) each.open = false;
+  }
+  [[nodiscard]] bool has_state() const noexcept { return !feedback_.empty(); }
 
  private:
-  std::vector<float>& residuals(const bucket_view& bucket) {
+  /// What rounding took from a bucket.
+  struct feedback {
+    std::vector<float> residuals;
+    std::vector<float> fresh;  ///< of the last step
+    bool open = false;         ///< it is not known yet whether that step is one
+
+    void settle() noexcept {
+      if (std::exchange(open, false)) residuals.swap(fresh);
+    }
+  };
+
+  feedback& feedback_of(const bucket_view& bucket) {
     if (bucket.index < 0) throw value_error("rounding_hook", "a bucket number from 0", std::to_string(bucket.index));
     const auto index = static_cast<std::size_t>(bucket.index);
-    if (index >= residuals_.size()) residuals_.resize(index + 1);
-    std::vector<float>& own = residuals_[index];
-    if (own.empty()) own.assign(bucket.gradients.size(), 0.F);
-    if (own.size() != bucket.gradients.size())
+    if (index >= feedback_.size()) feedback_.resize(index + 1);
+    feedback& own = feedback_[index];
+    if (own.residuals.empty()) {
+      own.residuals.assign(bucket.gradients.size(), 0.F);
+      own.fresh.assign(bucket.gradients.size(), 0.F);
+    }
+    if (own.residuals.size() != bucket.gradients.size())
       throw value_error(
           "rounding_hook",
-          "bucket " + std::to_string(index) + " with " + std::to_string(own.size()) + " gradients, as before",
+          "bucket " + std::to_string(index) + " with " + std::to_string(own.residuals.size()) + " gradients, as before",
           std::to_string(bucket.gradients.size()), "use one hook per trainer, or reset() it");
     return own;
   }
 
   rounding_options options_;
-  std::vector<std::vector<float>> residuals_;  ///< by bucket
+  std::vector<feedback> feedback_;  ///< by bucket
   std::int64_t wire_bytes_ = 0;
 };
 
@@ -110,5 +140,6 @@ using bf16_hook = rounding_hook<bfloat16>;
 
 static_assert(reduction_hook<fp16_hook, single_rank>);
 static_assert(reduction_hook<bf16_hook, single_rank>);
+static_assert(stateful_hook<fp16_hook>);
 
 }  // namespace lockstep

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <lockstep/comm/communicator.hpp>
@@ -21,7 +22,7 @@ struct powersgd_options {
   int rank = 1;                         ///< of the approximation; a matrix never gets more than its shorter side
   std::int64_t start_iteration = 1000;  ///< so many steps are reduced in full first
   double min_compression_rate = 2;      ///< a matrix is compressed if (rows + columns) * rank * this < rows * columns
-  bool error_feedback = true;           ///< what a step leaves out is added to the next one; 4 bytes per parameter
+  bool error_feedback = true;           ///< what a step leaves out is added to the next one; 8 bytes per parameter
   bool warm_start = true;               ///< a step starts from the Q of the last one, else from a new draw
   struct seed seed = {};                ///< of the draws: the same on all ranks
 };
@@ -88,6 +89,7 @@ class powersgd_hook {
   template <communicator C>
   void operator()(C& c, const bucket_view& bucket) {
     bucket_state& state = state_of(bucket);
+    state.open_step();
     const std::int64_t step = state.steps++;
     plain_bytes_ += bytes(bucket.gradients.size());
     if (step < options_.start_iteration || state.matrices.empty()) {
@@ -96,12 +98,14 @@ class powersgd_hook {
       return;
     }
     allocate(state);
+    state.keep_factors();
     float* gradients = bucket.gradients.data();
 
     for (matrix& m : state.matrices) {
       if (options_.error_feedback) {
+        const float* before = state.residuals_before.data() + m.residual;
         float* residual = state.residuals.data() + m.residual;
-        for (std::int64_t i = 0; i < m.tensor.size(); ++i) residual[i] += gradients[m.tensor.offset + i];
+        for (std::int64_t i = 0; i < m.tensor.size(); ++i) residual[i] = before[i] + gradients[m.tensor.offset + i];
       }
       prepare_q(state, m, bucket.index, step);
       detail::multiply(m.tensor.rows, m.tensor.columns, m.rank, input(state, m, gradients), m.q(state), m.p(state));
@@ -141,6 +145,16 @@ class powersgd_hook {
   /// Forgets residuals, factors and the number of steps.
   void reset() { states_.clear(); }
 
+  /// Keeps what the last step has changed.
+  void commit() noexcept {
+    for (bucket_state& state : states_) state.open = false;
+  }
+  /// Goes back to what was before the last step.
+  void rollback() noexcept {
+    for (bucket_state& state : states_) state.undo_step();
+  }
+  [[nodiscard]] bool has_state() const noexcept { return !states_.empty(); }
+
  private:
   struct bucket_state;
 
@@ -152,6 +166,7 @@ class powersgd_hook {
     std::int64_t second = 0;    ///< of Q in the second message
     std::int64_t residual = 0;  ///< in the residuals
     bool fresh = true;          ///< Q has no direction yet
+    bool fresh_before = true;   ///< the same before the step that is open
 
     [[nodiscard]] float* p(bucket_state& s) const { return s.first.data() + first; }
     [[nodiscard]] float* q(bucket_state& s) const { return s.second.data() + second; }
@@ -177,6 +192,33 @@ class powersgd_hook {
     std::vector<float> first;   ///< every P, then the pieces
     std::vector<float> second;  ///< every Q
     std::vector<float> residuals;
+    // Of the step that is open, before it.
+    bool open = false;
+    bool factored = false;  ///< it has changed factors and residuals
+    std::int64_t steps_before = 0;
+    std::vector<float> second_before;
+    std::vector<float> residuals_before;
+
+    void open_step() noexcept {
+      open = true;
+      factored = false;
+      steps_before = steps;
+    }
+    /// The residuals are exchanged: the step writes each of them anew.
+    void keep_factors() noexcept {
+      factored = true;
+      residuals.swap(residuals_before);
+      std::copy(second.begin(), second.end(), second_before.begin());
+      for (matrix& m : matrices) m.fresh_before = m.fresh;
+    }
+    void undo_step() noexcept {
+      if (!std::exchange(open, false)) return;
+      steps = steps_before;
+      if (!factored) return;
+      residuals.swap(residuals_before);
+      second.swap(second_before);
+      for (matrix& m : matrices) m.fresh = m.fresh_before;
+    }
   };
 
   [[nodiscard]] static std::int64_t bytes(std::size_t floats) { return 4 * static_cast<std::int64_t>(floats); }
@@ -227,7 +269,7 @@ class powersgd_hook {
       const auto rank = static_cast<int>(std::min({t.rows, t.columns, std::int64_t{options_.rank}}));
       const auto sides = static_cast<double>((t.rows + t.columns) * rank);
       if (!(sides * options_.min_compression_rate < static_cast<double>(t.size()))) continue;
-      s.matrices.push_back({t, i, rank, s.first_length, s.second_length, s.residual_length, true});
+      s.matrices.push_back({t, i, rank, s.first_length, s.second_length, s.residual_length, true, true});
       s.first_length += t.rows * rank;
       s.second_length += t.columns * rank;
       s.residual_length += t.size();
@@ -246,7 +288,10 @@ class powersgd_hook {
     if (!s.first.empty()) return;
     s.first.resize(static_cast<std::size_t>(s.first_length));
     s.second.resize(static_cast<std::size_t>(s.second_length));
-    if (options_.error_feedback) s.residuals.resize(static_cast<std::size_t>(s.residual_length));
+    s.second_before.resize(static_cast<std::size_t>(s.second_length));
+    if (!options_.error_feedback) return;
+    s.residuals.resize(static_cast<std::size_t>(s.residual_length));
+    s.residuals_before.resize(static_cast<std::size_t>(s.residual_length));
   }
 
   /// Orthonormal columns: those of the last step's Q, or new ones.
@@ -284,5 +329,6 @@ class powersgd_hook {
 };
 
 static_assert(reduction_hook<powersgd_hook, single_rank>);
+static_assert(stateful_hook<powersgd_hook>);
 
 }  // namespace lockstep
