@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <lockstep/core/fork_guard.hpp>
+
 namespace lockstep::detail {
 
 /// The communication thread of a trainer: runs a job for each of `Parts` parts of a step, in order, once all N replicas
@@ -22,6 +24,10 @@ class bucket_thread {
   bucket_thread(const bucket_thread&) = delete;
   bucket_thread& operator=(const bucket_thread&) = delete;
   ~bucket_thread() {
+    if (fork_.crossed()) {
+      thread_.detach();
+      return;
+    }
     stopping_.store(true, std::memory_order_release);
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
@@ -100,6 +106,7 @@ class bucket_thread {
   std::exception_ptr error_;
   void* job_ = nullptr;
   void (*call_)(void*, std::size_t) = nullptr;
+  fork_guard fork_;
   std::thread thread_;  // last: it reads all of the above
 };
 

@@ -6,9 +6,14 @@
 #include <cstdint>
 #include <memory>
 #include <thread>
+#include <type_traits>
+#include <vector>
 
 #include <pthread.h>
 #include <sched.h>
+
+#include <lockstep/core/fork_guard.hpp>
+#include <lockstep/parallel/trainer/processors.hpp>
 
 namespace lockstep {
 
@@ -22,19 +27,26 @@ class thread_team {
   static_assert(N >= 1, "lockstep: a team has one member or more");
 
  public:
-  /// Starts the threads. `pin` binds member r > 0 to the r-th processor that the process may use, when there are
-  /// enough of them; the caller's thread is never bound. Throws std::system_error when a thread cannot be started.
-  explicit thread_team(bool pin = true) {
+  /// Starts the threads. `pin` binds member r > 0, and the threads that it starts, to `processors_each` processors of
+  /// its own, when the process has enough that no other of its threads is bound to; as many are left to the caller,
+  /// whose thread is never bound. Throws std::system_error when a thread cannot be started.
+  explicit thread_team([[maybe_unused]] bool pin = true, [[maybe_unused]] int processors_each = 1) {
     if constexpr (N > 1) {
       cpu_set_t allowed;
       CPU_ZERO(&allowed);
       const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
       const int processors = known ? CPU_COUNT(&allowed) : static_cast<int>(std::thread::hardware_concurrency());
       spins_ = processors >= N ? spin_limit : 0;
+      const auto each = static_cast<std::size_t>(processors_each);
+      const std::vector<int> free = pin ? detail::unclaimed_processors() : std::vector<int>{};
+      const bool enough = free.size() >= each * static_cast<std::size_t>(N);
       try {
-        for (int r = 1; r < N; ++r) {
-          members_[static_cast<std::size_t>(r - 1)] = std::thread([this, r] { serve(r); });
-          if (pin && known && processors >= N) bind(members_[static_cast<std::size_t>(r - 1)], allowed, r);
+        for (std::size_t r = 1; r < static_cast<std::size_t>(N); ++r) {
+          std::thread& member = members_[r - 1] = std::thread([this, r] { serve(static_cast<int>(r)); });
+          if (!enough) continue;
+          const cpu_set_t own = detail::processor_set(free, r * each, each);
+          // A refusal costs speed, never correctness.
+          static_cast<void>(pthread_setaffinity_np(member.native_handle(), sizeof own, &own));
         }
       } catch (...) {
         stop();
@@ -68,9 +80,17 @@ class thread_team {
 
   /// Inside `run`: returns when all N members have called it.
   void barrier() {
-    if constexpr (N > 1) {
+    barrier([] {});
+  }
+  /// The same; the last one to call it runs `last`, which must not throw, before any returns.
+  template <class Last>
+  void barrier(const Last& last) {
+    if constexpr (N == 1) {
+      last();
+    } else {
       const std::uint32_t phase = phase_.load(std::memory_order_acquire);
       if (arrived_.fetch_add(1, std::memory_order_acq_rel) == N - 1) {
+        last();
         arrived_.store(0, std::memory_order_relaxed);
         phase_.store(phase + 1, std::memory_order_release);
         phase_.notify_all();
@@ -120,20 +140,12 @@ class thread_team {
     stopping_.store(true, std::memory_order_release);
     generation_.fetch_add(1, std::memory_order_release);
     generation_.notify_all();
-    for (auto& member : members_)
-      if (member.joinable()) member.join();
-  }
-
-  static void bind(std::thread& thread, const cpu_set_t& allowed, int r) {
-    for (int cpu = 0, seen = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &allowed)) continue;
-      if (seen++ != r) continue;
-      cpu_set_t one;
-      CPU_ZERO(&one);
-      CPU_SET(cpu, &one);
-      // A refusal costs speed, never correctness.
-      static_cast<void>(pthread_setaffinity_np(thread.native_handle(), sizeof one, &one));
-      return;
+    for (auto& member : members_) {
+      if (!member.joinable()) continue;
+      if (fork_.crossed())
+        member.detach();
+      else
+        member.join();
     }
   }
 
@@ -146,6 +158,7 @@ class thread_team {
   void* job_ = nullptr;
   void (*call_)(void*, int) = nullptr;
   int spins_ = 0;
+  detail::fork_guard fork_;
   std::array<std::thread, static_cast<std::size_t>(N - 1)> members_{};
 };
 

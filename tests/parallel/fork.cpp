@@ -1,0 +1,81 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <csignal>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "parallel/one_device.hpp"
+
+namespace ls = lockstep;
+using namespace lockstep_test;
+
+namespace {
+
+/// What a forked child's call of f comes to: its exit status, or nothing when it has not ended after 20 seconds.
+std::optional<int> in_child(const std::function<int()>& f) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    _exit(f());
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) return {};
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+const auto x = draws<float>(1, 8 * 6);
+const auto targets = draws<float>(2, 8 * 3);
+
+/// 1 when a step says that the process was forked, 2 when it is made, 3 when it fails for another reason.
+template <class Trainer>
+int step_in_child(Trainer& trainer) {
+  try {
+    static_cast<void>(trainer.step(batch<small_regression>(x), targets));
+    return 2;
+  } catch (const ls::value_error& e) {
+    return std::string(e.what()).find("fork()") != std::string::npos ? 1 : 3;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a forked child is told that the trainer's threads are not there", "[data_parallel]") {
+  ls::data_parallel<small_regression, 2> trainer;
+  static_cast<void>(trainer.step(batch<small_regression>(x), targets));
+  CHECK(in_child([&] { return step_in_child(trainer); }) == 1);
+  // The parent's trainer goes on.
+  CHECK(trainer.steps() == 1);
+  static_cast<void>(trainer.step(batch<small_regression>(x), targets));
+  CHECK(trainer.steps() == 2);
+}
+
+TEST_CASE("a trainer with a time limit is refused in a forked child, and can be destroyed there", "[data_parallel]") {
+  std::optional<ls::data_parallel<small_regression, 1>> trainer;
+  trainer.emplace(ls::sgd{}, ls::mean_squared_error{},
+                  ls::trainer_options{.time_limit = 100, .on_stall = [](const ls::stall_report&) {}});
+  CHECK(in_child([&] {
+          const int result = step_in_child(*trainer);
+          trainer.reset();
+          return result;
+        }) == 1);
+}
+
+TEST_CASE("a trainer of several replicas can be destroyed in a forked child", "[data_parallel]") {
+  std::optional<ls::data_parallel<small_regression, 3>> trainer;
+  trainer.emplace();
+  CHECK(in_child([&] {
+          trainer.reset();
+          ls::data_parallel<small_regression, 3> own;
+          return step_in_child(own);
+        }) == 2);
+}
+
+TEST_CASE("a trainer without threads works in a forked child too", "[data_parallel]") {
+  ls::data_parallel<small_regression, 1> trainer;
+  CHECK(in_child([&] { return step_in_child(trainer); }) == 2);
+}
