@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -11,15 +12,16 @@ namespace lockstep::detail {
 struct element_range {
   std::int64_t first = 0;
   std::int64_t last = 0;
+  std::int64_t state_steps = 0;  ///< steps that have changed the optimizer's state of these elements
 };
 
-/// Calls f(first, last) for the parts of [first, last) that lie in one of the ranges.
+/// Calls f(first, last, index of the range) for the parts of [first, last) that lie in one of the ranges.
 template <class F>
 void each_part(const std::vector<element_range>& ranges, std::int64_t first, std::int64_t last, const F& f) {
-  for (const element_range& range : ranges) {
-    const std::int64_t begin = std::max(first, range.first);
-    const std::int64_t end = std::min(last, range.last);
-    if (begin < end) f(begin, end);
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    const std::int64_t begin = std::max(first, ranges[i].first);
+    const std::int64_t end = std::min(last, ranges[i].last);
+    if (begin < end) f(begin, end, i);
   }
 }
 

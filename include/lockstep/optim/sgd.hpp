@@ -41,7 +41,7 @@ struct sgd_momentum_rule {
 }  // namespace detail
 
 /// Stochastic gradient descent, as torch.optim.SGD:
-///   g += weight_decay * p;  v = momentum * v + (1 - dampening) * g (v = g in the first step);
+///   g += weight_decay * p;  v = momentum * v + (1 - dampening) * g (v = g in its first step);
 ///   p -= learning_rate * (nesterov ? g + momentum * v : momentum != 0 ? v : g).
 struct sgd {
   float learning_rate = 0.01F;
@@ -67,8 +67,8 @@ struct sgd {
   /// State buffers in use: momentum needs one.
   [[nodiscard]] std::size_t states() const noexcept { return momentum != 0.F ? 1 : 0; }
 
-  /// Calls with(number of states, rule) where rule(gradient, parameter&, state&...) updates one element in step
-  /// number `step` (from 0).
+  /// Calls with(number of states, rule) where rule(gradient, parameter&, state&...) updates one element whose
+  /// state `step` steps have changed before.
   template <class T, class With>
   void rule(std::int64_t step, const With& with) const {
     const T lr = learning_rate;

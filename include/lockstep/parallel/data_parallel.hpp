@@ -240,16 +240,19 @@ class data_parallel {
 
   /// Measures the link and a few passes over a batch, and from then on sends buckets together or one by one, whichever
   /// ends a step first. Nothing is updated. All ranks call it, before training or between steps; the result is the same
-  /// on all, and can be kept for later runs.
+  /// on all, and can be kept for later runs. Throws value_error on all ranks, and changes nothing, while the hook of
+  /// any keeps state of the present messages.
   bucket_schedule calibrate_buckets(input_view images, std::span<const target_type> targets)
     requires(has_ranks)
   {
     const auto entered = engine_.enter();
     const batch own{images.data_handle(), targets, images.extent(0)};
-    return engine_.calibrate(own, detail::agree(engine_, detail::rank_call::accumulate, own, {}));
+    const auto check = [&] { engine_.ranks.check_may_reschedule(); };
+    return engine_.calibrate(own, detail::agree(engine_, detail::rank_call::accumulate, own, {}, check));
   }
 
-  /// Sends the buckets in these messages, the same on every rank. Throws value_error for what is no schedule.
+  /// Sends the buckets in these messages, the same on every rank. Throws value_error, and changes nothing, for what is
+  /// no schedule or while the hook keeps state of the present messages.
   void set_bucket_schedule(const bucket_schedule& schedule)
     requires(has_ranks)
   {

@@ -84,7 +84,8 @@ struct trainer_options {
   /// Called once for a step that exceeds time_limit, while it goes on, from a thread of its own. Must not throw. Then
   /// replicas on devices of their own give up: the step throws backend_error, and the trainer is of no use any more.
   std::function<void(const stall_report&)> on_stall{};
-  /// Compares the parameters with the other ranks' every so many steps, as verify() does; 0: never.
+  /// Every so many steps, compares the parameters with the other ranks' before they are updated, as verify() does; 0:
+  /// never.
   std::int64_t verify_every = 0;
 
   /// Throws value_error for settings out of their domain.

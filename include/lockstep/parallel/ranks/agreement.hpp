@@ -1,12 +1,14 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
@@ -19,11 +21,15 @@
 namespace lockstep::detail {
 
 /// Checks a batch, and agrees with the other ranks, if there are any, on what all need to know of each other's.
-template <class Engine, class Batch>
-[[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given) {
+/// check() throws what else this rank refuses the batch for.
+template <class Engine, class Batch, class Check>
+[[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given,
+                                const Check& check) {
   double denominator = 0;
   std::exception_ptr refused;
   try {
+    check();
+    engine.check_whole();
     engine.prepare();
     denominator = engine.denominator_of(own);
     if (given && !(*given > 0)) throw value_error("data_parallel", "a denominator above zero", std::to_string(*given));
@@ -32,7 +38,8 @@ template <class Engine, class Batch>
     refused = std::current_exception();
   }
   batch_terms terms{.denominator = denominator, .samples = own.samples};
-  auto uses = engine.skips.uses(call == rank_call::step);
+  // An empty batch uses no layer.
+  auto uses = engine.skips.uses(call == rank_call::step && own.samples > 0);
   if constexpr (Engine::has_ranks) {
     terms = engine.ranks.agree(call, denominator, own.samples, refused != nullptr, uses);
     if (refused) std::rethrow_exception(refused);
@@ -40,6 +47,11 @@ template <class Engine, class Batch>
   engine.skips.settle(uses);
   if (given) terms.denominator = *given;
   return terms;
+}
+
+template <class Engine, class Batch>
+[[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given) {
+  return agree(engine, call, own, given, [] {});
 }
 
 /// Gives every rank the parameters, optimizer state, seed and step counter of one.
@@ -50,10 +62,15 @@ void broadcast_state(Engine& engine, int root) {
     communicator.broadcast(std::span(buffer.data(), static_cast<std::size_t>(buffer.size())), root);
   };
   send(engine.homes.front().parameters);
-  const auto [from_seed, from_steps] =
-      counters_of_root<2>(communicator, root, {engine.key.value, static_cast<std::uint64_t>(engine.steps)});
-  engine.key = seed{from_seed};
-  engine.steps = static_cast<std::int64_t>(from_steps);
+  std::vector<std::uint64_t> counters{engine.key.value, static_cast<std::uint64_t>(engine.steps),
+                                      engine.half_updated ? 1U : 0U};
+  const auto state_steps = engine.skips.state_steps();
+  counters.insert(counters.end(), state_steps.begin(), state_steps.end());
+  take_from_root(communicator, root, counters);
+  engine.key = seed{counters[0]};
+  engine.steps = static_cast<std::int64_t>(counters[1]);
+  engine.half_updated = counters[2] != 0;
+  std::copy(counters.begin() + 3, counters.end(), state_steps.begin());
   engine.prepare();
   engine.homes.front().update.each_state(send);
   engine.drop_pending();

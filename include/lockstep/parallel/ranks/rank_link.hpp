@@ -110,21 +110,23 @@ class rank_link {
   /// A replica has nothing more to add to bucket b, or, with b their number, to the step's losses.
   void arrive(std::size_t b) noexcept { thread_.arrive(b); }
 
-  /// In the communication thread: sums bucket b over the replicas with `update`, and over the ranks. A failed step
-  /// sends zeros, which harm no state that a hook keeps.
+  /// In the communication thread: sums bucket b over the replicas with `update`.
   template <class Update>
-  void reduce(std::size_t b, Update& update, const std::array<const value*, static_cast<std::size_t>(N)>& gradients,
-              bool accumulate, bool failed, const std::vector<element_range>& active) {
+  void sum(std::size_t b, Update& update, const std::array<const value*, static_cast<std::size_t>(N)>& gradients,
+           bool accumulate) {
     const bucket& range = buckets.buckets[b];
-    value* sums = update.sums();
-    if (failed)
-      std::fill(sums + range.first, sums + range.last, value{0});
-    else
-      update.reduce(context_, range.first, range.last, gradients, accumulate);
+    update.reduce(context_, range.first, range.last, gradients, accumulate);
+  }
+
+  /// In the communication thread, after `sum`, of all buckets in order: sums over the ranks what `sums` holds of bucket
+  /// b, when its message is complete. A failed step sends zeros, which harm no state that a hook keeps.
+  void send(std::size_t b, value* sums, bool failed, const std::vector<element_range>& active) {
+    const bucket& range = buckets.buckets[b];
+    if (failed) std::fill(sums + range.first, sums + range.last, value{0});
     const message& now = messages_[message_of_[b]];
     if (now.last_bucket != b) return;  // it leaves with others, of which one is still to come
     bool wanted = false;
-    each_part(active, now.first, now.last, [&](std::int64_t, std::int64_t) { wanted = true; });
+    each_part(active, now.first, now.last, [&](std::int64_t, std::int64_t, std::size_t) { wanted = true; });
     if (!wanted) return;  // no rank has used any of it
     guarded([&] {
       hook_(communicator_, bucket_view{.index = static_cast<int>(message_of_[b]),
@@ -133,9 +135,19 @@ class rank_link {
     });
   }
 
-  /// Sends the buckets in these messages from now on. Throws value_error.
+  /// Throws value_error while the hook keeps state of the present messages.
+  void check_may_reschedule() const {
+    if constexpr (stateful_hook<Hook>)
+      if (hook_.has_state())
+        throw value_error("data_parallel::set_bucket_schedule", "a hook without state of the present messages",
+                          "one that has reduced gradients", "call hook().reset() on every rank before");
+  }
+
+  /// Sends the buckets in these messages from now on. Throws value_error, and changes nothing, for what is no schedule
+  /// or while the hook keeps state of the present messages.
   void set_schedule(const bucket_schedule& schedule) {
     check_schedule(schedule, bucket_count);
+    check_may_reschedule();
     std::vector<message> messages;
     std::size_t bucket_at = 0;
     for (const int last : schedule) {
@@ -228,6 +240,16 @@ class rank_link {
       throw communicator_error("data_parallel::step", "every rank to finish its part of the step",
                                std::to_string(static_cast<int>(tail_[1])) + " that failed",
                                "parameters are as before; see the exception of that rank");
+  }
+
+  /// After a step: a hook that keeps state keeps that of this step, or goes back to what it was before it.
+  void settle_hook() {
+    if constexpr (stateful_hook<Hook>) {
+      if (succeeded())
+        hook_.commit();
+      else
+        hook_.rollback();
+    }
   }
 
   /// The part of the step whose turn it is: a bucket, or the number of them for what follows.

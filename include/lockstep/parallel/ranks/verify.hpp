@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -15,20 +14,18 @@
 
 namespace lockstep::detail {
 
-/// The root's integers, on every rank.
-template <std::size_t Count, communicator C>
-[[nodiscard]] std::array<std::uint64_t, Count> counters_of_root(C& c, int root,
-                                                                std::array<std::uint64_t, Count> counters) {
+/// Overwrites integers with those of the root, on every rank.
+template <communicator C>
+void take_from_root(C& c, int root, std::span<std::uint64_t> counters) {
   // Halves are exact in a double, and all but the root add nothing.
-  std::array<double, 2 * Count> halves{};
-  for (std::size_t i = 0; i < Count && c.rank() == root; ++i) {
+  std::vector<double> halves(2 * counters.size());
+  for (std::size_t i = 0; i < counters.size() && c.rank() == root; ++i) {
     halves[2 * i] = static_cast<double>(counters[i] & 0xFFFFFFFFU);
     halves[2 * i + 1] = static_cast<double>(counters[i] >> 32U);
   }
   c.all_reduce(std::span<double>(halves));
-  for (std::size_t i = 0; i < Count; ++i)
+  for (std::size_t i = 0; i < counters.size(); ++i)
     counters[i] = static_cast<std::uint64_t>(halves[2 * i]) | static_cast<std::uint64_t>(halves[2 * i + 1]) << 32U;
-  return counters;
 }
 
 /// 32 bits that depend on every bit of `count` values and on their order: FNV-1a over words (Fowler, Noll, Vo), folded.

@@ -14,7 +14,7 @@
 
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/rule.hpp>
-#include <lockstep/parallel/trainer/skips.hpp>
+#include <lockstep/model/element_range.hpp>
 
 namespace lockstep::detail {
 
@@ -22,8 +22,8 @@ namespace lockstep::detail {
 ///
 /// Either `fused`, one pass over gradients and parameters; or, when something must look at the sums first, `reduce`,
 /// `measure`, a barrier, `judge` and `apply`. Where work is recorded and run again, `set_rule` before it is what brings
-/// the optimizer's options of the step. `active` are the elements that the step may change.
-template <class B, class Optimizer, std::size_t N>
+/// the optimizer's options of the step. `active` are the elements that the step may change, in `Ranges` ranges at most.
+template <class B, class Optimizer, std::size_t N, std::size_t Ranges = 1>
 class gradient_update {
  public:
   using value = typename B::value_type;
@@ -38,14 +38,12 @@ class gradient_update {
     if constexpr (!B::host_memory) rules_[r].emplace(c);
   }
 
-  /// Checks the optimizer's options and allocates the state that they ask for and that is not there yet; `step` is the
-  /// number of the coming one.
-  void prepare(context& c, const Optimizer& optimizer, std::int64_t step) {
+  /// Checks the optimizer's options and allocates the state that they ask for and that is not there yet.
+  void prepare(context& c, const Optimizer& optimizer) {
     optimizer.check_options();
     for (std::size_t s = 0; s < optimizer.states(); ++s) {
       if (states_.at(s).size() > 0) continue;
       states_.at(s) = B::template allocate<value>(c, size_);
-      first_state_step_ = step;
     }
   }
 
@@ -66,37 +64,40 @@ class gradient_update {
   /// Clears the optimizer's state.
   void reset(context& c) {
     each_state([&](auto& state) { B::clear(c, state.size(), state.data()); });
-    first_state_step_ = 0;
   }
 
-  /// Brings the options of step number `step` to where slice r is updated. Returns what tells rules of different types
-  /// apart.
-  std::uint64_t set_rule(std::size_t r, context& c, const Optimizer& optimizer, std::int64_t step) {
+  /// Brings the optimizer's options to where slice r is updated, for each range that the step may change. Returns what
+  /// tells rules of different types apart.
+  std::uint64_t set_rule([[maybe_unused]] std::size_t r, [[maybe_unused]] context& c,
+                         [[maybe_unused]] const Optimizer& optimizer,
+                         [[maybe_unused]] const std::vector<element_range>& active) {
     std::uint64_t kind = 0;
-    if constexpr (!B::host_memory)
-      optimizer.template rule<value>(step - first_state_step_, [&](auto, const auto& rule) {
-        using rule_type = std::remove_cvref_t<decltype(rule)>;
-        static_assert(sizeof(rule_type) <= sizeof(rule_storage) && std::is_trivially_copyable_v<rule_type>,
-                      "lockstep: optimizer: a rule is trivially copyable and at most 64 bytes large");
-        kind = reinterpret_cast<std::uintptr_t>(&tag_of<rule_type>);
-        rule_storage fresh{};
-        std::construct_at(reinterpret_cast<rule_type*>(&fresh), rule);
-        sent_rule& sent = sent_[r];
-        if (sent.kind == kind && std::memcmp(&sent.rule, &fresh, sizeof(fresh)) == 0) return;  // it is there
-        sent.kind = 0;
-        rules_[r]->host() = fresh;
-        rules_[r]->send(c);
-        sent = {.rule = fresh, .kind = kind};
-      });
+    if constexpr (!B::host_memory) {
+      rule_storage fresh{};
+      for (std::size_t i = 0; i < active.size(); ++i)
+        optimizer.template rule<value>(active[i].state_steps, [&](auto, const auto& rule) {
+          using rule_type = std::remove_cvref_t<decltype(rule)>;
+          static_assert(sizeof(rule_type) <= sizeof(rule_bytes) && std::is_trivially_copyable_v<rule_type>,
+                        "lockstep: optimizer: a rule is trivially copyable and at most 64 bytes large");
+          kind = reinterpret_cast<std::uintptr_t>(&tag_of<rule_type>);
+          std::construct_at(reinterpret_cast<rule_type*>(&fresh[i]), rule);
+        });
+      sent_rule& sent = sent_[r];
+      if (sent.kind == kind && std::memcmp(&sent.rule, &fresh, sizeof(fresh)) == 0) return kind;  // it is there
+      sent.kind = 0;
+      rules_[r]->host() = fresh;
+      rules_[r]->send(c);
+      sent = {.rule = fresh, .kind = kind};
+    }
     return kind;
   }
 
   /// Slice r: parameters from the sum of the gradients.
   template <std::size_t Sources>
   void fused(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, value* parameters,
-             const Optimizer& optimizer, std::int64_t step, const std::vector<element_range>& active) {
-    update<Sources>(c, r, active, gradients, parameters, optimizer, step,
-                    [&](const auto& rule) { return as_read(rule, r); });
+             const Optimizer& optimizer, const std::vector<element_range>& active) {
+    update<Sources>(c, r, active, gradients, parameters, optimizer,
+                    [&](const auto& rule, std::size_t range) { return as_read(rule, r, range); });
   }
 
   /// Slice r of the sums: written, or added to what is there.
@@ -140,21 +141,19 @@ class gradient_update {
 
   /// Slice r: parameters from the sums times what `judge` said, when `measured`. Leaves everything as it is when
   /// `finite_only` and the norm is not finite.
-  void apply(std::size_t r, context& c, value* parameters, const Optimizer& optimizer, std::int64_t step,
+  void apply(std::size_t r, context& c, value* parameters, const Optimizer& optimizer,
              const std::vector<element_range>& active, bool measured, bool finite_only) {
-    const auto run = [&](const auto& adapt) {
-      update<1>(c, r, active, {sums_.data()}, parameters, optimizer, step, adapt);
-    };
-    if (!measured) return run([&](const auto& rule) { return as_read(rule, r); });
+    const auto run = [&](const auto& adapt) { update<1>(c, r, active, {sums_.data()}, parameters, optimizer, adapt); };
+    if (!measured) return run([&](const auto& rule, std::size_t range) { return as_read(rule, r, range); });
     if constexpr (B::host_memory) {
       if (finite_only && terms(r).finite == 0) return;
-      run([factor = static_cast<value>(terms(r).scale)](const auto& rule) {
+      run([factor = static_cast<value>(terms(r).scale)](const auto& rule, std::size_t) {
         return scaled_rule<std::remove_cvref_t<decltype(rule)>, value, false>{.rule = rule, .factor = factor};
       });
     } else if (finite_only) {
-      run([&](const auto& rule) { return stored_scaled<true>(rule, r); });
+      run([&](const auto& rule, std::size_t range) { return stored_scaled<true>(rule, r, range); });
     } else {
-      run([&](const auto& rule) { return stored_scaled<false>(rule, r); });
+      run([&](const auto& rule, std::size_t range) { return stored_scaled<false>(rule, r, range); });
     }
   }
 
@@ -169,9 +168,11 @@ class gradient_update {
   static constexpr std::int64_t block = 4096;
 
   /// Room for the rule of any optimizer.
-  struct alignas(16) rule_storage {
+  struct alignas(16) rule_bytes {
     std::array<std::byte, 64> bytes;
   };
+  /// One for each range.
+  using rule_storage = std::array<rule_bytes, Ranges>;
   template <class Rule>
   static constexpr char tag_of = 0;
   struct sent_rule {
@@ -186,42 +187,42 @@ class gradient_update {
   }
 
   template <class Rule>
-  [[nodiscard]] const Rule* stored(std::size_t r) {
-    return reinterpret_cast<const Rule*>(rules_[r]->get());
+  [[nodiscard]] const Rule* stored(std::size_t r, std::size_t range) {
+    return reinterpret_cast<const Rule*>(rules_[r]->get()->data() + range);
   }
   /// The rule as the backend takes it.
   template <class Rule>
-  [[nodiscard]] auto as_read(const Rule& rule, [[maybe_unused]] std::size_t r) {
+  [[nodiscard]] auto as_read(const Rule& rule, [[maybe_unused]] std::size_t r, [[maybe_unused]] std::size_t range) {
     if constexpr (B::host_memory)
       return rule;
     else
-      return stored_rule<Rule>{stored<Rule>(r)};
+      return stored_rule<Rule>{stored<Rule>(r, range)};
   }
   template <bool MaySkip, class Rule>
-  [[nodiscard]] auto stored_scaled(const Rule&, std::size_t r) {
-    return stored_scaled_rule<Rule, value, MaySkip>{.rule = stored<Rule>(r), .terms = terms_[r]->get()};
+  [[nodiscard]] auto stored_scaled(const Rule&, std::size_t r, std::size_t range) {
+    return stored_scaled_rule<Rule, value, MaySkip>{.rule = stored<Rule>(r, range), .terms = terms_[r]->get()};
   }
 
-  /// The active elements of slice r by the optimizer's rule, as `adapt` hands it on.
+  /// The active elements of slice r by the optimizer's rule, as `adapt(rule, range)` hands it on.
   template <std::size_t Sources, class Adapt>
   void update(context& c, std::size_t r, const std::vector<element_range>& active,
               const std::array<const value*, Sources>& gradients, value* parameters, const Optimizer& optimizer,
-              std::int64_t step, const Adapt& adapt) {
-    optimizer.template rule<value>(
-        step - first_state_step_,
-        [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
-          const auto states = [&]<std::size_t... S>(std::index_sequence<S...>) {
-            return std::array<value*, States>{states_[S].data()...};
-          }(std::make_index_sequence<States>{});
-          each_part(active, edge(r), edge(r + 1), [&](std::int64_t first, std::int64_t last) {
-            B::template reduce_and_update<Sources, States>(c, first, last, gradients, parameters, states, adapt(rule));
+              const Adapt& adapt) {
+    each_part(active, edge(r), edge(r + 1), [&](std::int64_t first, std::int64_t last, std::size_t range) {
+      optimizer.template rule<value>(
+          active[range].state_steps,
+          [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
+            const auto states = [&]<std::size_t... S>(std::index_sequence<S...>) {
+              return std::array<value*, States>{states_[S].data()...};
+            }(std::make_index_sequence<States>{});
+            B::template reduce_and_update<Sources, States>(c, first, last, gradients, parameters, states,
+                                                           adapt(rule, range));
           });
-        });
+    });
   }
 
   std::int64_t size_;
   std::size_t slices_;
-  std::int64_t first_state_step_ = 0;  ///< the step that met the optimizer's state first
   std::array<typename B::template buffer<value>, Optimizer::max_states> states_;
   typename B::template buffer<value> sums_;
   typename B::template buffer<double> squares_;

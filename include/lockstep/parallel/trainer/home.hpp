@@ -1,32 +1,20 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <span>
-#include <string>
-#include <utility>
-#include <vector>
+#include <type_traits>
 
-#include <lockstep/backend/rule.hpp>
-#include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
-#include <lockstep/core/with_divisor.hpp>
 #include <lockstep/model/initialize.hpp>
-#include <lockstep/parallel/parameters.hpp>
-#include <lockstep/parallel/ranks/bucket.hpp>
 #include <lockstep/parallel/trainer/gradient_update.hpp>
-#include <lockstep/parallel/trainer/replica.hpp>
 
 namespace lockstep::detail {
 
 /// What replicas that share memory have in common: one copy of the parameters, of the optimizer's state and of the sums
 /// of gradients. On a host all replicas have one home; on GPUs each device is one.
-template <class B, class Optimizer, std::size_t N>
+template <class B, class Optimizer, std::size_t N, std::size_t Ranges>
 struct home {
   using value = typename B::value_type;
   using context = typename B::context;
@@ -37,329 +25,24 @@ struct home {
 
   context* front;  ///< through which the host reaches it
   typename B::template buffer<value> parameters;
-  gradient_update<B, Optimizer, N> update;
+  gradient_update<B, Optimizer, N, Ranges> update;
 };
 
-/// A backend whose replicas can reduce from home to home, by `collective<N>`, for a number of homes that divides N. The
-/// first replica of each home takes part, as rank h of so many homes: `join(h, c, homes)` on its thread, and there
-/// `allocate_shared(h, c, n)`, which gives zeros that travel best, and `reserve_ordered(h, c, n)`, if there are to be
-/// ordered sums, of n values at most; then among what it enqueues `start_sum(h, c, n, values)`, a sum in place beside
-/// which the context goes on until `await_sums(h, c)`, or `start_ordered_sum`, the same by tree_sum over the homes.
-/// `finish(h, c)` is the backend's, but it throws when a replica has failed and `abort()` was called, after which
-/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more;
-/// `recording(c)` tells whether what a context is given is being recorded; and `replay(c, key, f, ready)` calls ready()
-/// before it runs what it has just recorded.
-template <class B>
-concept has_collective = requires { typename B::template collective<2>; };
-
-/// Stands where all replicas have one home.
-struct no_collective {};
-template <class B, std::size_t N>
-struct collective_of {
-  using type = no_collective;
-};
-template <has_collective B, std::size_t N>
-struct collective_of<B, N> {
-  using type = typename B::template collective<N>;
-};
-
-/// Devices of N replicas as the options name them: none or one for all, N different ones, or some that as many
-/// neighbours share each. Throws value_error.
-template <class B>
-[[nodiscard]] std::vector<int> placement(const std::vector<int>& devices, std::size_t replicas) {
-  std::vector<int> all = devices.empty() ? std::vector<int>{0} : devices;
-  if (all.size() == 1) all.resize(replicas, all[0]);
-  const auto refuse = [&](const char* got) {
-    throw value_error("data_parallel",
-                      "one device for all replicas, a different one for each of the " + std::to_string(replicas) +
-                          ", or some for as many neighbours each (0, 0, 1, 1)",
-                      got);
-  };
-  if (all.size() != replicas) refuse("another number of devices");
-  const auto members =
-      static_cast<std::size_t>(std::find_if(all.begin(), all.end(), [&](int d) { return d != all[0]; }) - all.begin());
-  if (replicas % members != 0) refuse("devices with different numbers of replicas");
-  for (std::size_t r = 0; r < replicas; ++r)
-    for (std::size_t k = 0; k < r; ++k)
-      if ((all[r] == all[k]) != (r / members == k / members)) refuse("devices that are not shared so");
-  if (members < replicas && !has_collective<B>)
-    throw value_error("data_parallel", "one device for all replicas", "several",
-                      "this build reduces within one device only; for more, build with NCCL");
-  return all;
-}
-
-/// The homes of N replicas: one for all, one for each, or one for as many neighbours each, who `combine` their
-/// gradients before they travel. Between homes gradients travel by the backend's collective. With Reproducible they are
-/// gathered and added as a tree, else summed in whatever order the collective takes.
-template <class B, class Optimizer, std::size_t N, bool Reproducible>
-class home_group {
- public:
+/// Gives homes a model's initial parameters, drawn once in the host's memory, and clears the optimizer's state.
+/// `each(f)` calls f(home) for each of them, from one thread.
+template <class Model, class B, class Each>
+void initialize_homes(seed s, const Each& each) {
   using value = typename B::value_type;
-  using context = typename B::context;
-  using home_type = home<B, Optimizer, N>;
-  using buffers = std::array<const value*, N>;
-
-  /// Throws value_error for devices that are no placement.
-  explicit home_group(const std::vector<int>& devices)
-      : devices_(placement<B>(devices, N)),
-        members_(static_cast<std::size_t>(std::count(devices_.begin(), devices_.end(), devices_.front()))),
-        size_(N / members_) {}
-
-  /// On replica r's thread: makes its home, if it is the first one there.
-  void settle(std::size_t r, context& c, std::int64_t parameter_count, std::int64_t trainable_count) {
-    if (leads(r)) homes_[home_of(r)].emplace(c, parameter_count, trainable_count, members_);
-  }
-  /// On replica r's thread, together with all others, who wait for each other here: once all have settled.
-  void join(std::size_t r, [[maybe_unused]] context& c) {
-    if constexpr (has_collective<B>)
-      if (size_ > 1 && leads(r)) across_.join(home_of(r), c, size_);
-  }
-  /// On replica r's thread, together with all others, once all have joined: moves its gradients, which nothing has used
-  /// yet, to where they are summed best. With Reproducible they stay: they are sent to memory of other replicas, and
-  /// NCCL wants both ends of what is sent registered, or neither.
-  void place_gradients(std::size_t r, context& c, typename B::template buffer<value>& gradients) {
-    if constexpr (has_collective<B>)
-      if (size_ > 1 && leads(r)) {
-        const std::int64_t n = gradients.size();
-        if constexpr (Reproducible) {
-          across_.reserve_ordered(home_of(r), c, n);
-        } else {
-          gradients = {};  // first, so that there is room
-          gradients = across_.allocate_shared(home_of(r), c, n);
-        }
-      }
-  }
-  /// Replica r, once all have joined.
-  void attach(std::size_t r, context& c) {
-    of(r).update.attach(slice(r), c);
-    if (const std::size_t h = home_of(r); h > 0 && leads(r)) copies_[h - 1] = {homes_[h]->parameters.data(), &c};
-  }
-
-  [[nodiscard]] int device(std::size_t r) const { return devices_[r]; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] home_type& front() noexcept { return *homes_[0]; }
-  [[nodiscard]] const home_type& front() const noexcept { return *homes_[0]; }
-  /// The memory that replica r works with, and its slice of it.
-  [[nodiscard]] home_type& of(std::size_t r) { return *homes_[home_of(r)]; }
-  [[nodiscard]] std::size_t slice(std::size_t r) const { return r % members_; }
-  /// The parameters in all homes but the first.
-  [[nodiscard]] std::span<const parameter_copy<B>> copies() const { return std::span(copies_).first(size_ - 1); }
-
-  /// Calls f(home) for each, from one thread.
-  template <class F>
-  void each(const F& f) {
-    for (std::size_t i = 0; i < size_; ++i) {
-      [[maybe_unused]] const auto device = device_of<B>(*homes_[i]->front);
-      f(*homes_[i]);
-    }
-  }
-
-  /// Gives all homes the model's initial parameters, and clears the optimizer's state. From one thread.
-  template <class Model>
-  void initialize(seed s) {
-    [[maybe_unused]] aligned_buffer<value> fresh(B::host_memory ? 0 : Model::template plan<B>.parameter_count);
-    each([&](home_type& home) {
-      if constexpr (B::host_memory) {
-        initialize_parameters<Model, B>(home.parameters.data(), s);
-      } else {
-        if (&home == &front()) initialize_parameters<Model, B>(fresh.data(), s);
-        B::template copy_in<value>(*home.front, fresh.size(), fresh.data(), home.parameters.data());
-      }
-      home.update.reset(*home.front);
-      B::finish(*home.front);
-    });
-  }
-
-  /// True when no replica waits for another but inside a collective, so that its whole step may be recorded.
-  [[nodiscard]] bool alone() const noexcept { return !B::host_memory && members_ == 1; }
-
-  /// True when several replicas share each of several homes: then they `combine` before anything else.
-  static constexpr bool may_mix = has_collective<B> && N > 3;
-  [[nodiscard]] bool mixed() const noexcept { return may_mix && members_ > 1 && size_ > 1; }
-
-  /// Replica r, behind its backward: when `mixed`, leaves the sum of all replicas' gradients with the first replica of
-  /// each home. meet(f) runs f and returns, with true, once all replicas have done so. False when that failed.
-  template <class Replicas, class Meet>
-  bool combine(std::size_t r, const Replicas& replicas, const Meet& meet) {
-    if constexpr (may_mix)
-      if (mixed()) {
-        auto& c = replicas[r]->context();
-        auto& own = replicas[home_of(r) * members_]->gradients;
-        buffers all{};
-        for (std::size_t k = 0; k < N; ++k) all[k] = replicas[k]->gradients.data();
-        return meet([&] { combine_at_home(r, c, all, own.data()); }) && meet([&] {
-                 if (leads(r)) combine_homes(home_of(r), c, own.data(), own.size());
-               });
-      }
-    return true;
-  }
-
-  /// True when the gradients of a pass travel in parts, by `send`, while its backward goes on, if that is recorded.
-  static constexpr bool may_send_parts = has_collective<B>;
-  [[nodiscard]] bool sends_parts() const noexcept { return may_send_parts && size_ > 1 && members_ == 1; }
-
-  /// Replica r: a part of its gradients, to which nothing will be added, leaves for the other homes: straight from
-  /// `own`, or from the sums when the update reads these. With Reproducible those of a pass that is added to others
-  /// travel by themselves, and are added behind that, in the order of one home.
-  void send(std::size_t r, context& c, value* own, const bucket& part, bool to_sums, bool accumulate) {
-    if constexpr (has_collective<B>) {
-      value* from = own;
-      if (to_sums && !adds_behind(accumulate)) {
-        auto& update = of(r).update;
-        update.reduce(c, part.first, part.last, std::array<const value*, 1>{own}, accumulate);
-        from = update.sums();
-      }
-      start_sum(home_of(r), c, part.size(), from + part.first);
-    }
-  }
-
-  /// Replica r: brings the gradients of all, which lie in `all` where they have one home, to its slice of the sums, or
-  /// adds them. When they are not `complete`, because more is to be added before anyone uses them, they may stay at
-  /// home; when they are, and travel in parts, all parts have been sent, and from now on are no replica's own.
-  void reduce(std::size_t r, context& c, value* own, const buffers& all, std::int64_t size, bool accumulate,
-              bool complete) {
-    auto& update = of(r).update;
-    if constexpr (may_mix)
-      if (mixed()) return update.reduce(slice(r), c, combined(r, all), accumulate);
-    if constexpr (has_collective<B>)
-      if (size_ > 1) {
-        if (complete && !adds_behind(accumulate)) return across_.await_sums(r, c);
-        if constexpr (Reproducible) {
-          if (!complete) start_sum(r, c, size, own);
-          across_.await_sums(r, c);
-        }
-        return update.reduce(0, c, std::array<const value*, 1>{own}, accumulate);
-      }
-    update.reduce(r, c, all, accumulate);
-  }
-
-  /// The same in one pass with the update, for complete gradients: calls f with what adds up to the sum of all
-  /// replicas'.
-  template <class F>
-  void with_sources(std::size_t r, context& c, value* own, const buffers& all, const F& f) {
-    if constexpr (may_mix)
-      if (mixed()) return f(combined(r, all));
-    if constexpr (has_collective<B>)
-      if (size_ > 1) {
-        across_.await_sums(r, c);
-        return f(std::array<const value*, 1>{own});
-      }
-    f(all);
-  }
-
-  /// What a user adds up to see the gradients of the last pass: those of all replicas; their sums, when `summed`, which
-  /// are not yet `complete` after passes that only accumulate.
-  [[nodiscard]] buffers visible(buffers all, bool summed, bool complete) const {
-    if (mixed()) {
-      std::fill(all.begin() + 1, all.end(), nullptr);
-      if (summed) all[0] = homes_[0]->update.sums();
-      return all;
-    }
-    if (!summed && size_ == 1) return all;
-    const bool parts = summed && !complete && size_ > 1 && !Reproducible;
-    // Zero from all but the first keeps the bits.
-    for (std::size_t r = 0; r < N; ++r) all[r] = r > 0 && !parts ? nullptr : summed ? homes_[r]->update.sums() : all[r];
-    return all;
-  }
-
-  /// Takes out what is no replica's own gradients any more, behind a pass that was added to others or not.
-  void hide_combined(buffers& all, bool accumulated) const {
-    if (mixed())
-      for (std::size_t r = 0; r < N; r += members_) all[r] = nullptr;
-    else if (size_ > 1 && adds_behind(accumulated))
-      all.fill(nullptr);
-  }
-
-  /// Before a pass of replicas that have homes of their own: when one has to record its work anew, all do, since a
-  /// collective may be recorded by all or by none. The last pass, or an evaluation since, may have moved what one has
-  /// recorded with.
-  template <class Replicas>
-  void level(const Replicas& replicas) {
-    if constexpr (has_collective<B>) {
-      if (size_ == 1 || mixed()) return;
-      const auto moves = [&] {
-        std::uint64_t all = 0;
-        for (const auto& replica : replicas) all += B::moves(replica->context());
-        return all;
-      };
-      if (moves() == moves_) return;
-      for (const auto& replica : replicas) B::forget(replica->context());
-      moves_ = moves();
-    }
-  }
-
-  /// Drops what replicas that have homes of their own have recorded: a collective that is to end must not be part of a
-  /// recording any more.
-  template <class Replicas>
-  void leave(const Replicas& replicas) noexcept {
-    if constexpr (has_collective<B>)
-      if (size_ > 1)
-        for (const auto& replica : replicas) {
-          try {
-            if (replica) B::forget(replica->context());
-          } catch (...) {  // of work that failed, which its own step tells
-          }
-        }
-  }
-
-  /// Waits for replica r's work, in which it may wait for others.
-  void finish(std::size_t r, context& c) {
-    if constexpr (has_collective<B>)
-      if (size_ > 1) return across_.finish(home_of(r), c);
-    B::finish(c);
-  }
-  /// A replica has failed, and others may wait for it in a collective: they fail too.
-  void give_up() noexcept {
-    if constexpr (has_collective<B>)
-      if (size_ > 1) across_.abort();
-  }
-
- private:
-  [[nodiscard]] std::size_t home_of(std::size_t r) const noexcept { return r / members_; }
-  /// Whether replica r is the first of its home.
-  [[nodiscard]] bool leads(std::size_t r) const noexcept { return r % members_ == 0; }
-  /// What all replicas' gradients have been combined to, where replica r reads it.
-  [[nodiscard]] std::array<const value*, 1> combined(std::size_t r, const buffers& all) const {
-    return {all[home_of(r) * members_]};
-  }
-
-  /// Replica r's slice of `own`, which is one of them: the sum of its home's gradients.
-  void combine_at_home(std::size_t r, context& c, const buffers& all, value* own) {
-    with_divisor<N>(members_, [&]<std::size_t Members>(std::integral_constant<std::size_t, Members>) {
-      std::array<const value*, Members> at_home{};
-      std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(home_of(r) * Members), Members, at_home.begin());
-      of(r).update.sum_to(slice(r), c, at_home, own);
-    });
-  }
-
-  /// Whether the gradients of a pass are summed over the homes before they are added to those of others.
-  [[nodiscard]] static constexpr bool adds_behind(bool accumulate) noexcept { return Reproducible && accumulate; }
-
-  void start_sum(std::size_t h, context& c, std::int64_t n, value* values) {
-    if constexpr (Reproducible)
-      across_.start_ordered_sum(h, c, n, values);
+  aligned_buffer<value> fresh(B::host_memory ? 0 : Model::template plan<B>.parameter_count);
+  if constexpr (!B::host_memory) initialize_parameters<Model, B>(fresh.data(), s);
+  each([&](auto& home) {
+    if constexpr (B::host_memory)
+      initialize_parameters<Model, B>(home.parameters.data(), s);
     else
-      across_.start_sum(h, c, n, values);
-  }
-
-  /// Home h's first replica: `own` = the sum of those of all homes. Others fail with it, where they would wait.
-  void combine_homes(std::size_t h, context& c, value* own, std::int64_t size) {
-    try {
-      start_sum(h, c, size, own);
-      across_.await_sums(h, c);
-    } catch (...) {
-      give_up();
-      throw;
-    }
-  }
-
-  std::vector<int> devices_;
-  std::size_t members_;  ///< of each home
-  std::size_t size_;
-  std::uint64_t moves_ = 0;  ///< of all contexts
-  std::array<std::optional<home_type>, N> homes_;
-  std::array<parameter_copy<B>, N - 1> copies_{};
-  [[no_unique_address]] typename collective_of<B, N>::type across_;
-};
+      B::template copy_in<value>(*home.front, fresh.size(), fresh.data(), home.parameters.data());
+    home.update.reset(*home.front);
+    B::finish(*home.front);
+  });
+}
 
 }  // namespace lockstep::detail

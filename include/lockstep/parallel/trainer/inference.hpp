@@ -17,6 +17,7 @@ namespace lockstep::detail {
 /// Calls f(leaf, its samples) for the leaves of replica r, on every replica's thread.
 template <class Engine, class F>
 void each_leaf(Engine& engine, std::int64_t samples, const F& f) {
+  engine.check_whole();
   engine.on_all([&](std::size_t r) {
     const int first = static_cast<int>(r) * Engine::leaves_per_replica;
     for (int leaf = first; leaf < first + Engine::leaves_per_replica; ++leaf)

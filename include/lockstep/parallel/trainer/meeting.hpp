@@ -4,61 +4,72 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <exception>
-#include <thread>
-#include <utility>
-
-#include <lockstep/core/error.hpp>
 
 namespace lockstep::detail {
 
-/// What the N replicas of a step leave behind when they fail.
+/// Where the N replicas of a step meet, and what they leave behind when they fail. A replica that has failed does no
+/// more work, but goes on coming to the meetings, so that none waits for it in vain.
 template <std::size_t N>
-struct step_state {
-  std::atomic<bool> failed{false};
-  std::atomic<std::size_t> first{N};  ///< the replica that failed before all others; N while none has
-  std::array<std::exception_ptr, N> errors{};
-  std::atomic<std::size_t> ready{0};  ///< replicas that are `come`
-  std::array<bool, N> come{};
-
-  /// For replica r, as often as it likes: all that it gives its device next is prepared.
-  void come_ready(std::size_t r) {
-    if (!std::exchange(come[r], true)) ready.fetch_add(1, std::memory_order_release);
-  }
-  /// The same, and waits until all replicas are. Throws backend_error when one has failed meanwhile.
-  void await_ready(std::size_t r) {
-    come_ready(r);
-    while (ready.load(std::memory_order_acquire) < N) {
-      if (failed.load(std::memory_order_relaxed))
-        throw backend_error("data_parallel", "replicas that all take part", "one that has failed", "see what it threw");
-      std::this_thread::yield();
-    }
-  }
-
-  /// Calls f() for replica r, and keeps what it throws, unless something was kept before.
+class meeting {
+ public:
+  /// Calls f() for replica r unless it has failed before, and keeps what f throws.
   template <class F>
   void attempt(std::size_t r, const F& f) {
+    if (!errors_[r]) attempt_always(r, f);
+  }
+  /// The same for a replica that may have failed: of two exceptions the first is kept.
+  template <class F>
+  void attempt_always(std::size_t r, const F& f) {
     try {
       f();
     } catch (...) {
-      if (!errors[r]) errors[r] = std::current_exception();
+      if (!errors_[r]) errors_[r] = std::current_exception();
       std::size_t none = N;
-      first.compare_exchange_strong(none, r);
-      failed.store(true, std::memory_order_relaxed);
+      first_.compare_exchange_strong(none, r);
+      failed_.store(true, std::memory_order_relaxed);
     }
   }
-
-  /// Keeps only what failed first: the others failed because of it.
-  void keep_first() {
-    for (std::size_t r = 0; r < N; ++r)
-      if (r != first.load()) errors[r] = nullptr;
+  /// The same for work that changes what the step is for. Once any replica has begun it, a failure leaves it half done.
+  template <class F>
+  void attempt_change(std::size_t r, const F& f) {
+    attempt(r, f);
+    if (errors_[r]) half_done_.store(true, std::memory_order_relaxed);
   }
-};
 
-/// A key of two parts for `replay`.
-[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
-  return (a ^ (b + 0x9E3779B97F4A7C15U + (a << 6U) + (a >> 2U))) * 0x100000001B3U;
-}
+  /// A replica is here. Returns once all are, and then true when none has failed: one verdict, taken by the last who
+  /// comes, since a replica that is ahead may fail in what follows while another still leaves.
+  template <class Team>
+  [[nodiscard]] bool come(Team& team) {
+    team.barrier([&] {
+      verdict_ = !failed();
+      passed_ = passed_ || verdict_;
+    });
+    return verdict_;
+  }
+  /// Whether all replicas have come to a meeting without having failed.
+  [[nodiscard]] bool passed() const noexcept { return passed_; }
+
+  [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool failed(std::size_t r) const noexcept { return errors_[r] != nullptr; }
+  /// True when some replicas have changed what the step is for, and others have not.
+  [[nodiscard]] bool half_done() const noexcept { return half_done_.load(std::memory_order_relaxed); }
+
+  /// What each replica threw.
+  [[nodiscard]] const std::array<std::exception_ptr, N>& errors() const noexcept { return errors_; }
+  /// Keeps only what failed first: the others failed because of it.
+  void keep_first() noexcept {
+    for (std::size_t r = 0; r < N; ++r)
+      if (r != first_.load()) errors_[r] = nullptr;
+  }
+
+ private:
+  std::atomic<bool> failed_{false};
+  std::atomic<bool> half_done_{false};
+  std::atomic<std::size_t> first_{N};  ///< the replica that failed before all others; N while none has
+  bool verdict_ = true;                ///< written by the last to come, read by all before they come again
+  bool passed_ = false;
+  std::array<std::exception_ptr, N> errors_{};
+};
 
 }  // namespace lockstep::detail

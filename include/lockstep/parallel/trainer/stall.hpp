@@ -59,9 +59,11 @@ template <class Engine>
 void report_stall(Engine& engine, double seconds) {
   const stall_report report = where_is(engine, seconds);
   engine.options.on_stall(report);
-  if (engine.homes.size() == 1) return;
-  engine.stalled.note(report);
-  engine.homes.give_up();
+  if constexpr (Engine::homes_type::may_send_parts) {
+    if (engine.homes.size() == 1) return;
+    engine.stalled.note(report);
+    engine.homes.give_up();
+  }
 }
 
 }  // namespace lockstep::detail

@@ -23,27 +23,31 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
   const bool measured = finite_only || e.options.max_norm < std::numeric_limits<double>::infinity();
   const bool accumulated = e.pending;
   const bool sum_first = Engine::has_ranks || measured || accumulated;
+  if constexpr (Engine::has_ranks)
+    if (e.options.verify_every > 0 && (e.steps + 1) % e.options.verify_every == 0) e.verify();
   if (sum_first) e.prepare_sums();
-  const auto finish = [&](std::size_t r, const auto& meet) {
-    if (!e.homes.combine(r, e.replicas, meet)) return;
+  const auto finish = [&](auto&& part) {
+    const std::size_t r = part.r;
+    if (!e.homes.combine(r, e.replicas, [&](const auto& f) { return part.meet(f); })) return;
     auto& c = e.replicas[r]->context();
     auto& [front, parameters, update] = e.homes.of(r);
     const std::size_t slice = e.homes.slice(r);
-    if (!sum_first)
-      return e.homes.with_sources(
-          r, c, e.replicas[r]->gradients.data(), e.gradient_buffers(), [&](const auto& gradients) {
-            update.fused(slice, c, gradients, parameters.data(), e.optimizer, e.steps, e.skips.active());
-          });
     const auto reduce = [&] {
       if constexpr (!Engine::has_ranks) e.reduce_home(r, true);
     };
-    if (measured) {
-      if (!meet([&] { reduce(), update.measure(slice, c); })) return;
-      update.judge(slice, c, e.options.max_norm);
-    } else {
-      reduce();
-    }
-    update.apply(slice, c, parameters.data(), e.optimizer, e.steps, e.skips.active(), measured, finite_only);
+    if (measured && !part.meet([&] { reduce(), update.measure(slice, c); })) return;
+    part.change([&] {
+      if (!sum_first)
+        return e.homes.with_sources(
+            r, c, e.replicas[r]->gradients.data(), e.gradient_buffers(), [&](const auto& gradients) {
+              update.fused(slice, c, gradients, parameters.data(), e.optimizer, e.skips.active());
+            });
+      if (measured)
+        update.judge(slice, c, e.options.max_norm);
+      else
+        reduce();
+      update.apply(slice, c, parameters.data(), e.optimizer, e.skips.active(), measured, finite_only);
+    });
   };
   const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(accumulated) << 1U;
   const double loss = e.template train<true>(own, terms, finish, sum_first, 1 | variant << 1U);
@@ -53,9 +57,7 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
   if (finite_only && e.homes.front().update.terms(0).finite == 0)
     report_non_finite(e, accumulated);
   else
-    ++e.steps;
-  if constexpr (Engine::has_ranks)
-    if (e.options.verify_every > 0 && e.steps % e.options.verify_every == 0) e.verify();
+    e.count_step();
   return loss;
 }
 
@@ -64,8 +66,9 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
 template <class Engine, class Batch>
 double accumulate_step(Engine& e, const Batch& own, const batch_terms& terms) {
   e.prepare_sums();
-  const auto finish = [&](std::size_t r, const auto& meet) {
-    if (e.homes.combine(r, e.replicas, meet)) e.reduce_home(r, false);
+  const auto finish = [&](auto&& part) {
+    if (e.homes.combine(part.r, e.replicas, [&](const auto& f) { return part.meet(f); }))
+      part.change([&] { e.reduce_home(part.r, false); });
   };
   const double loss = e.template train<false>(own, terms, finish, true, static_cast<std::uint64_t>(e.pending) << 1U);
   e.pending = true;

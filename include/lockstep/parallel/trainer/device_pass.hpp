@@ -1,0 +1,168 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/trainer/meeting.hpp>
+#include <lockstep/parallel/trainer/profiler_ranges.hpp>
+#include <lockstep/parallel/trainer/readiness.hpp>
+#include <lockstep/parallel/trainer/replica_part.hpp>
+#include <lockstep/parallel/trainer/user_batch.hpp>
+
+namespace lockstep::detail {
+
+/// A key of two parts for `replay`.
+[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+  return (a ^ (b + 0x9E3779B97F4A7C15U + (a << 6U) + (a >> 2U))) * 0x100000001B3U;
+}
+
+/// A pass over a batch by replicas on devices, whose work is enqueued, and may be recorded and run again. `Complete`:
+/// gradients are complete with this pass, and may leave for other devices while it runs; with `to_sums` what ends the
+/// pass reads the sums. `variant` tells what enqueues different work for one number of samples.
+template <bool Complete, class Engine>
+class device_pass {
+  using backend = typename Engine::backend_type;
+  using context = typename Engine::context;
+  using walk = typename Engine::walk;
+  using part_type = replica_part<Engine>;
+  static constexpr bool may_send_parts = Engine::homes_type::may_send_parts;
+
+ public:
+  device_pass(Engine& engine, bool to_sums, std::uint64_t variant)
+      : engine_(engine), ready_(all_), to_sums_(to_sums), variant_(variant) {}
+
+  /// Returns the loss.
+  template <class Pass, class Finish>
+  double run(const Pass& pass, double denominator, const Finish& finish) {
+    if constexpr (may_send_parts) engine_.homes.level(engine_.replicas);
+    {
+      const auto watched = engine_.watch();
+      engine_.team.run([&](int member) {
+        part_type part(engine_, all_, member);
+        [[maybe_unused]] const auto device = device_of<backend>(part.self.context());
+        if (engine_.homes.alone())
+          run_alone(part, pass, finish);
+        else
+          run_among_others(part, pass, finish);
+      });
+    }
+    if (all_.failed()) {
+      if constexpr (may_send_parts) engine_.give_up(all_);
+      engine_.template fail<Complete>(all_, true);
+    }
+    return engine_.loss_sum() / denominator;
+  }
+
+ private:
+  /// Stands for replica_part where no replica meets another outside of a collective.
+  struct lone_part {
+    template <class F>
+    bool meet(const F& f) const {
+      return f(), true;
+    }
+    template <class F>
+    void change(const F& f) const {
+      f();
+    }
+    const std::size_t r;
+  };
+
+  /// A replica that meets no other but inside a collective may have its whole step recorded.
+  template <class Pass, class Finish>
+  void run_alone(part_type& part, const Pass& pass, const Finish& finish) {
+    all_.attempt(part.r, [&] {
+      const std::uint64_t key = prepare(part, pass);
+      replay(part, key, [&] {
+        forward_backward(part, pass);
+        part.finish([&](const part_type&) { finish(lone_part{part.r}); });
+      });
+      ready_.come(part.r);
+      engine_.finish_replica(part.r);
+    });
+    if constexpr (may_send_parts)
+      if (all_.failed(part.r)) engine_.homes.give_up();
+  }
+
+  /// Replicas that share a device record what comes before they meet.
+  template <class Pass, class Finish>
+  void run_among_others(part_type& part, const Pass& pass, const Finish& finish) {
+    all_.attempt(part.r, [&] {
+      const std::uint64_t key = prepare(part, pass);
+      replay(part, key, [&] { forward_backward(part, pass); });
+    });
+    const bool all_done = part.await([&] { return part.meet([] {}); });
+    if (all_done) part.finish(finish);
+    // What a device met in its work shows only here.
+    all_.attempt_always(part.r, [&] { engine_.finish_replica(part.r); });
+    if (all_done && all_.failed(part.r)) all_.attempt_change(part.r, [] {});
+  }
+
+  /// Takes over the batch and the optimizer's options. Returns the key of the work to come.
+  template <class Pass>
+  std::uint64_t prepare(part_type& part, const Pass& pass) {
+    auto& homes = engine_.homes;
+    const std::uint64_t places = part.self.prepare(pass, first_leaf(part), Engine::leaves);
+    const std::uint64_t rule = homes.of(part.r).update.set_rule(homes.slice(part.r), part.self.context(),
+                                                                engine_.optimizer, engine_.skips.active());
+    return mix(mix(static_cast<std::uint64_t>(pass.samples) << 2U | places, engine_.skips.key()),
+               homes.alone() ? mix(rule, variant_) : 0);
+  }
+
+  /// Runs f, or what it enqueued when it was recorded; while a timeline is written, never a record.
+  template <class F>
+  void replay(part_type& part, std::uint64_t key, const F& f) {
+    if (engine_.record != nullptr) return f();
+    context& c = part.self.context();
+    if constexpr (may_send_parts)
+      backend::replay(c, key, f, [&] {
+        if (engine_.homes.sends_parts()) ready_.await(part.r);
+      });
+    else
+      backend::replay(c, key, f);
+  }
+
+  /// Forward, loss and backward. Gradients that travel in parts leave as backward completes them when the work is
+  /// recorded, since a record runs later; else after it, once all replicas have prepared theirs.
+  template <class Pass>
+  void forward_backward(part_type& part, const Pass& pass) {
+    const auto train = [&](const auto& on_complete) {
+      part.self.train(engine_.homes.of(part.r).parameters.data(), pass.samples, first_leaf(part), Engine::leaves,
+                      part.spans, on_complete);
+    };
+    const auto nothing = [](int, const auto&) {};
+    if constexpr (!may_send_parts) {
+      train(nothing);
+    } else if (!engine_.homes.sends_parts()) {
+      train(nothing);
+    } else {
+      walk way;
+      const auto send = [&](std::size_t b) {
+        [[maybe_unused]] shown_range<backend> range;
+        if constexpr (shows_ranges<backend>) range.begin(label().append("gradients of bucket ").append(b).c_str());
+        engine_.homes.send(part.r, part.self.context(), part.self.gradients.data(), walk::buckets.buckets[b], to_sums_,
+                           engine_.pending);
+      };
+      const bool recorded = backend::recording(part.self.context());
+      if (Complete && recorded)
+        train([&](int node, const auto& complete_from) { way.completed(node, complete_from, send); });
+      else
+        train(nothing);
+      if (!recorded) ready_.await(part.r);
+      if (Complete) way.rest(send);
+    }
+  }
+
+  [[nodiscard]] static int first_leaf(const part_type& part) {
+    return static_cast<int>(part.r) * Engine::leaves_per_replica;
+  }
+
+  Engine& engine_;
+  meeting<Engine::count> all_;
+  readiness<Engine::count> ready_;
+  bool to_sums_;
+  std::uint64_t variant_;
+};
+
+}  // namespace lockstep::detail

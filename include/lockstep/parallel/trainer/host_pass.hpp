@@ -1,0 +1,28 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <lockstep/parallel/trainer/meeting.hpp>
+#include <lockstep/parallel/trainer/replica_part.hpp>
+#include <lockstep/parallel/trainer/user_batch.hpp>
+
+namespace lockstep::detail {
+
+/// A pass over a batch by replicas that share the host's memory: each runs its shard, all meet, and each finishes.
+/// Returns the loss. `Complete`: gradients are complete with this pass; `on_complete` as `replica::train` calls it.
+template <bool Complete, class Engine, class Pass, class OnComplete, class Finish>
+double host_pass(Engine& engine, const Pass& pass, double denominator, const OnComplete& on_complete,
+                 const Finish& finish) {
+  meeting<Engine::count> all;
+  {
+    const auto watched = engine.watch();
+    engine.team.run([&](int member) {
+      replica_part<Engine> part(engine, all, member);
+      part.run(pass, on_complete);
+      if (part.await([&] { return part.meet([] {}); })) part.finish(finish);
+    });
+  }
+  if (all.failed()) engine.template fail<Complete>(all, all.passed());
+  return engine.loss_sum() / denominator;
+}
+
+}  // namespace lockstep::detail

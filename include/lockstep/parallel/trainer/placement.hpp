@@ -1,0 +1,50 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include <lockstep/core/error.hpp>
+
+namespace lockstep::detail {
+
+/// A backend whose replicas can reduce from home to home, by `collective<N>`, for a number of homes that divides N. The
+/// first replica of each home takes part, as rank h of so many homes: `join(h, c, homes)` on its thread, and there
+/// `allocate_shared(h, c, n)`, which gives zeros that travel best, and `reserve_ordered(h, c, n)`, if there are to be
+/// ordered sums, of n values at most; then among what it enqueues `start_sum(h, c, n, values)`, a sum in place beside
+/// which the context goes on until `await_sums(h, c)`, or `start_ordered_sum`, the same by tree_sum over the homes.
+/// `finish(h, c)` is the backend's, but it throws when a replica has failed and `abort()` was called, after which
+/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more;
+/// `recording(c)` tells whether what a context is given is being recorded; and `replay(c, key, f, ready)` calls ready()
+/// before it runs what it has just recorded.
+template <class B>
+concept has_collective = requires { typename B::template collective<2>; };
+
+/// Devices of N replicas as the options name them: none or one for all, N different ones, or some that as many
+/// neighbours share each. Throws value_error.
+template <class B>
+[[nodiscard]] std::vector<int> placement(const std::vector<int>& devices, std::size_t replicas) {
+  std::vector<int> all = devices.empty() ? std::vector<int>{0} : devices;
+  if (all.size() == 1) all.resize(replicas, all[0]);
+  const auto refuse = [&](const char* got) {
+    throw value_error("data_parallel",
+                      "one device for all replicas, a different one for each of the " + std::to_string(replicas) +
+                          ", or some for as many neighbours each (0, 0, 1, 1)",
+                      got);
+  };
+  if (all.size() != replicas) refuse("another number of devices");
+  const auto members =
+      static_cast<std::size_t>(std::find_if(all.begin(), all.end(), [&](int d) { return d != all[0]; }) - all.begin());
+  if (replicas % members != 0) refuse("devices with different numbers of replicas");
+  for (std::size_t r = 0; r < replicas; ++r)
+    for (std::size_t k = 0; k < r; ++k)
+      if ((all[r] == all[k]) != (r / members == k / members)) refuse("devices that are not shared so");
+  if (members < replicas && !has_collective<B>)
+    throw value_error("data_parallel", "one device for all replicas", "several",
+                      "this build reduces within one device only; for more, build with NCCL");
+  return all;
+}
+
+}  // namespace lockstep::detail
