@@ -24,15 +24,13 @@
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer/device_pass.hpp>
 #include <lockstep/parallel/trainer/entrance.hpp>
+#include <lockstep/parallel/trainer/homes.hpp>
 #include <lockstep/parallel/trainer/host_pass.hpp>
 #include <lockstep/parallel/trainer/meeting.hpp>
-#include <lockstep/parallel/trainer/one_home.hpp>
-#include <lockstep/parallel/trainer/placement.hpp>
 #include <lockstep/parallel/trainer/profiler_ranges.hpp>
 #include <lockstep/parallel/trainer/rank_pass.hpp>
 #include <lockstep/parallel/trainer/replica.hpp>
 #include <lockstep/parallel/trainer/rethrow_first.hpp>
-#include <lockstep/parallel/trainer/several_homes.hpp>
 #include <lockstep/parallel/trainer/skips.hpp>
 #include <lockstep/parallel/trainer/stall.hpp>
 #include <lockstep/parallel/trainer/thread_team.hpp>
@@ -41,16 +39,6 @@
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep::detail {
-
-/// The homes of N replicas on a backend: several where it can sum between devices, else one.
-template <class B, class Optimizer, std::size_t N, std::size_t Ranges, bool Reproducible>
-struct homes_of {
-  using type = one_home<B, Optimizer, N, Ranges>;
-};
-template <has_collective B, class Optimizer, std::size_t N, std::size_t Ranges, bool Reproducible>
-struct homes_of<B, Optimizer, N, Ranges, Reproducible> {
-  using type = several_homes<B, Optimizer, N, Ranges, Reproducible>;
-};
 
 /// What data_parallel is made of: the replicas, what they share, and the course of a pass over a batch. Members are
 /// open to data_parallel, which is all that holds one, and to what is said of it in other files.
