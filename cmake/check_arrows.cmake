@@ -10,7 +10,7 @@ cmake_path(ABSOLUTE_PATH INCLUDE_FOLDER)
 set(policies "bucket_bytes|evaluation|parameters|policies|precision|reduction|timeline|trainer_options")
 set(floors
     "core/"
-    "io/(file|message)\\.hpp"
+    "io/(file|file_descriptor|message|output_target)\\.hpp"
     "backend/[a-z_]+\\.hpp"
     "backend/reference/"
     "backend/cpu/ backend/cuda/ nn/"

@@ -1,19 +1,18 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <lockstep/io/file.hpp>
 
-#include <csignal>
 #include <cstring>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "io/io_support.hpp"
 
 namespace ls = lockstep;
+using lockstep_test::file_size_limit;
 using lockstep_test::message_of;
 using lockstep_test::put;
 using lockstep_test::slurp;
@@ -27,27 +26,6 @@ void write_all(const std::string& path, const std::string& text) {
   file.write(bytes_of(text));
   file.commit();
 }
-
-/// No file of this process may grow beyond `bytes` while this lives; writes then fail instead of raising a signal.
-class file_size_limit {
- public:
-  explicit file_size_limit(rlim_t bytes) {
-    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
-    handler_ = std::signal(SIGXFSZ, SIG_IGN);
-    const ::rlimit limit{bytes, before_.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
-  }
-  file_size_limit(const file_size_limit&) = delete;
-  file_size_limit& operator=(const file_size_limit&) = delete;
-  ~file_size_limit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  ::rlimit before_{};
-  void (*handler_)(int) = nullptr;
-};
 
 }  // namespace
 
@@ -135,7 +113,7 @@ TEST_CASE("a write that fails half way leaves the target and no temporary file",
     const file_size_limit limit(4096);
     message = message_of<ls::io_error>([&] { write_all(path, std::string(10'000, 'x')); });
   }
-  CHECK(message == "lockstep: " + path + ": cannot write: File too large");
+  CHECK(message == "lockstep: " + path + ": cannot write: File too large; raise the limit of file sizes (ulimit -f)");
   CHECK(slurp(path) == "before");
   CHECK(folder.file_count() == 1);
 }
@@ -144,17 +122,22 @@ TEST_CASE("a target that cannot be replaced is named and the temporary file remo
   const lockstep_test::temporary_folder folder;
   std::filesystem::create_directory(folder.path() / "taken");
   CHECK(message_of<ls::io_error>([&] { write_all(folder / "taken", "x"); }) ==
-        "lockstep: " + (folder / "taken") + ": cannot rename the temporary file to it: Is a directory");
+        "lockstep: " + (folder / "taken") + ": expected a file, got a directory");
   CHECK(folder.file_count() == 1);
+  CHECK(message_of<ls::io_error>([&] { write_all("", "x"); }) ==
+        "lockstep: : expected the name of a file, got nothing");
 
   const std::string absent = folder / "absent/file";
   CHECK(message_of<ls::io_error>([&] { write_all(absent, "x"); }) ==
-        "lockstep: " + absent + ": cannot create a temporary file beside it: No such file or directory");
+        "lockstep: " + absent +
+            ": cannot create a temporary file beside it: No such file or directory; make its folder first");
 
   put(folder / "plain", "text");
   const std::string below = folder / "plain/file";
   CHECK(message_of<ls::io_error>([&] { write_all(below, "x"); }) ==
-        "lockstep: " + below + ": cannot create a temporary file beside it: Not a directory");
+        "lockstep: " + below +
+            ": cannot create a temporary file beside it: Not a directory; what should be its folder is a file: choose "
+            "another path");
 }
 
 TEST_CASE("a folder without write permission is refused", "[io]") {

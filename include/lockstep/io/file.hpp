@@ -6,11 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <new>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,42 +17,11 @@
 #include <unistd.h>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/io/file_descriptor.hpp>
 #include <lockstep/io/message.hpp>
+#include <lockstep/io/output_target.hpp>
 
 namespace lockstep {
-
-namespace detail {
-
-/// Throws io_error `FILE: cannot WHAT: REASON` with the system's words for `code`.
-[[noreturn, gnu::cold]] inline void throw_system_error(const std::string& file, std::string_view what, int code) {
-  throw_io_error(file, {"cannot ", what, ": ", std::strerror(code)});
-}
-
-/// Owns a file descriptor.
-class file_descriptor {
- public:
-  file_descriptor() = default;
-  explicit file_descriptor(int handle) : handle_(handle) {}
-  file_descriptor(file_descriptor&& other) noexcept : handle_(std::exchange(other.handle_, -1)) {}
-  file_descriptor& operator=(file_descriptor&& other) noexcept {
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  ~file_descriptor() {
-    if (handle_ >= 0) ::close(handle_);
-  }
-
-  [[nodiscard]] int get() const noexcept { return handle_; }
-  [[nodiscard]] bool is_open() const noexcept { return handle_ >= 0; }
-
-  /// Closes, and returns errno's value or 0: some file systems report a failed write only here.
-  [[nodiscard]] int close() noexcept { return ::close(std::exchange(handle_, -1)) == 0 ? 0 : errno; }
-
- private:
-  int handle_ = -1;
-};
-
-}  // namespace detail
 
 /// A regular file open for reading from its start. Paths are POSIX paths; std::filesystem::path converts to one.
 class file_reader {
@@ -80,7 +47,7 @@ class file_reader {
   /// Fills `destination` with the next bytes. Throws io_error when the file ends before it is full.
   void read(std::span<std::byte> destination) {
     while (!destination.empty()) {
-      const auto wanted = std::min(destination.size(), largest_request);
+      const auto wanted = std::min(destination.size(), detail::largest_request);
       const ::ssize_t count = ::read(file_.get(), destination.data(), wanted);
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) detail::throw_system_error(path_, "read", errno);
@@ -91,9 +58,6 @@ class file_reader {
   }
 
  private:
-  // Linux moves at most 2 GiB - 4 KiB a call and other systems refuse more.
-  static constexpr std::size_t largest_request = std::size_t{1} << 30U;
-
   std::string path_;
   detail::file_descriptor file_;
   std::int64_t size_ = 0;
@@ -110,65 +74,128 @@ class file_reader {
   return bytes;
 }
 
-/// Writes a file that appears whole or not at all. Bytes go to a temporary file in the same folder; `commit` flushes
-/// it to the disk and renames it over the target. Without a commit, or when anything fails, the temporary file is
-/// removed and the target is as it was. A symbolic link at the target is replaced, not followed.
+/// Writes a file. A regular one appears whole or not at all: bytes go to a temporary file in the same folder; `commit`
+/// flushes it to the disk and renames it over the target. Without a commit, or when anything fails, the temporary file
+/// is removed and the target is as it was. The new file has the mode of the one it replaces, and its owner and group
+/// where the system lets it; other hard links of the old one keep the old bytes.
+///
+/// A symbolic link stays, and what it leads to is replaced. What is no regular file is written into, and never
+/// replaced: a device (/dev/stdout, /dev/null) or a pipe, for whose reader the constructor waits. A file on which
+/// something is mounted cannot be replaced either: `commit` copies the bytes into it.
 class atomic_file_writer {
  public:
-  /// Throws io_error when the folder is missing or cannot be written.
-  explicit atomic_file_writer(std::string path) : path_(std::move(path)) {
-    for (int attempt = 0; attempt < max_attempts; ++attempt) {
-      temporary_ = detail::message({path_, ".", ::getpid(), ".", attempt, ".tmp"});
-      file_ = detail::file_descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-      if (file_.is_open()) return;
-      // EEXIST: another thread writes the same target, or a process that died left its file behind.
-      if (errno != EEXIST) break;
+  /// Throws io_error when the folder is missing or cannot be written, when the path is a folder, and when a device or
+  /// pipe cannot be opened.
+  explicit atomic_file_writer(std::string path) : path_(std::move(path)), target_(detail::find_output(path_)) {
+    if (!target_.regular) {
+      file_ = detail::open_into(path_, target_);
+      return;
     }
-    const int code = errno;
-    detail::throw_system_error(path_, "create a temporary file beside it", code);
+    if (const int code = create_temporary(); code != 0) {
+      temporary_.clear();
+      // With something mounted on the file, the folder around it is often closed.
+      if (!target_.exists || !detail::is_mount_point(target_.path))
+        detail::throw_write_error(path_, "create a temporary file beside it", code);
+      file_ = detail::open_into(path_, target_, O_TRUNC);
+    }
   }
 
   atomic_file_writer(const atomic_file_writer&) = delete;
   atomic_file_writer& operator=(const atomic_file_writer&) = delete;
 
   ~atomic_file_writer() {
-    if (!committed_) ::unlink(temporary_.c_str());
+    if (!temporary_.empty() && !keep_temporary_) ::unlink(temporary_.c_str());
   }
 
   /// Appends `bytes`. Throws io_error with the system's reason (disk full, file too large).
-  void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const auto wanted = std::min(bytes.size(), largest_request);
-      const ::ssize_t count = ::write(file_.get(), bytes.data(), wanted);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) detail::throw_system_error(path_, "write", errno);
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-    }
-  }
+  void write(std::span<const std::byte> bytes) { detail::write_fully(file_.get(), path_, bytes); }
 
   /// Makes the bytes written so far the content of the target. To be called once, last.
   void commit() {
-    // Renaming before the data is on the disk could leave an empty target after a power cut.
-    if (::fsync(file_.get()) != 0) detail::throw_system_error(path_, "flush", errno);
-    if (const int code = file_.close(); code != 0) detail::throw_system_error(path_, "close", code);
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
-      detail::throw_system_error(path_, "rename the temporary file to it", errno);
-    committed_ = true;
-    flush_folder();
+    flush(file_);
+    if (temporary_.empty()) return;
+    // The data is on the disk before the name: else a power cut could leave an empty target.
+    if (std::rename(temporary_.c_str(), target_.path.c_str()) == 0) {
+      keep_temporary_ = true;
+      flush_folder();
+    } else if (errno == EBUSY || errno == EXDEV) {
+      copy_into_target();
+    } else {
+      detail::throw_write_error(path_, "rename the temporary file to it", errno);
+    }
   }
 
  private:
-  static constexpr int max_attempts = 1000;
-  static constexpr std::size_t largest_request = std::size_t{1} << 30U;
+  /// Returns errno's value, or 0.
+  [[nodiscard]] int create_temporary() {
+    constexpr int max_attempts = 1000;
+    constexpr std::size_t longest_name = 200;  // file systems take 255 bytes, with what is added
+    const std::string folder = detail::folder_of(target_.path);
+    const std::string name = target_.path.substr(folder.size(), longest_name);
+    for (int attempt = 0; attempt < max_attempts; ++attempt) {
+      temporary_ = detail::message({folder, name, ".", ::getpid(), ".", attempt, ".tmp"});
+      // What replaces a file that others may not read is closed to them from the start.
+      file_ = detail::file_descriptor(
+          ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, target_.exists ? 0600 : 0666));
+      if (file_.is_open()) {
+        if (target_.exists) take_identity();
+        return 0;
+      }
+      // EEXIST: another thread writes the same target, or a process that died left its file behind.
+      if (errno != EEXIST) return errno;
+    }
+    return EEXIST;
+  }
+
+  /// Gives the temporary file the target's owner, group and mode, as far as the system lets it.
+  void take_identity() noexcept {
+    const struct ::stat& old = target_.status;
+    ::mode_t mode = old.st_mode & 07777U;
+    if (::fchown(file_.get(), old.st_uid, old.st_gid) != 0) {
+      // A program that runs as its owner must not begin to run as another.
+      mode &= ~static_cast<::mode_t>(S_ISUID | S_ISGID);
+      if (::fchown(file_.get(), static_cast<::uid_t>(-1), old.st_gid) != 0) mode &= 0777U;
+    }
+    static_cast<void>(::fchmod(file_.get(), mode));
+  }
+
+  /// Brings the bytes to the disk and closes the file.
+  void flush(detail::file_descriptor& file) const {
+    // Pipes and terminals have nothing to flush, and say so.
+    if (::fsync(file.get()) != 0 && (!temporary_.empty() || (errno != EINVAL && errno != EROFS && errno != ENOTSUP)))
+      detail::throw_write_error(path_, "flush", errno);
+    if (const int code = file.close(); code != 0) detail::throw_write_error(path_, "close", code);
+  }
+
+  /// For a target that cannot be replaced. When it fails, the whole bytes stay in the temporary file.
+  void copy_into_target() {
+    keep_temporary_ = true;
+    try {
+      const auto source = detail::file_descriptor(::open(temporary_.c_str(), O_RDONLY | O_CLOEXEC));
+      if (!source.is_open()) detail::throw_write_error(path_, "read the temporary file", errno);
+      detail::file_descriptor target = detail::open_into(path_, target_, O_TRUNC);
+      std::vector<std::byte> piece(std::size_t{1} << 20U);
+      for (;;) {
+        const ::ssize_t count = ::read(source.get(), piece.data(), piece.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) detail::throw_write_error(path_, "read the temporary file", errno);
+        if (count == 0) break;
+        detail::write_fully(target.get(), path_, std::span(piece).first(static_cast<std::size_t>(count)));
+      }
+      flush(target);
+    } catch (const io_error& error) {
+      throw io_error(path_, detail::message({detail::reason_of(error), "; the whole file is kept as ", temporary_}));
+    }
+    keep_temporary_ = false;
+  }
 
   /// Makes the rename itself durable. The target is already whole, and some file systems refuse to flush a folder,
   /// so a failure here is no failure of the write.
   void flush_folder() const noexcept {
-    const auto slash = path_.rfind('/');
-    const char* const folder = slash == std::string::npos ? "." : slash == 0 ? "/" : nullptr;
     try {
+      const std::string folder = detail::folder_of(target_.path);
       const detail::file_descriptor handle(
-          ::open(folder != nullptr ? folder : path_.substr(0, slash).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+          ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (handle.is_open()) static_cast<void>(::fsync(handle.get()));
     } catch (const std::bad_alloc&) {
       return;
@@ -176,9 +203,17 @@ class atomic_file_writer {
   }
 
   std::string path_;
-  std::string temporary_;
+  detail::output_target target_;
+  std::string temporary_;  // empty where the target itself is written into
   detail::file_descriptor file_;
-  bool committed_ = false;
+  bool keep_temporary_ = false;
 };
+
+/// Makes `bytes` the content of the file, by an atomic_file_writer. Throws io_error when that fails.
+inline void write_file(const std::string& path, std::span<const std::byte> bytes) {
+  atomic_file_writer file(path);
+  file.write(bytes);
+  file.commit();
+}
 
 }  // namespace lockstep

@@ -257,9 +257,7 @@ inline void append_plan(std::string& out, const std::vector<plan_row>& plan) {
 /// Writes the report; the file appears whole or not at all. Throws io_error when it cannot be written.
 inline void write_report(const std::string& path, const report_data& data) {
   const std::string page = report_html(data);
-  atomic_file_writer file(path);
-  file.write(std::as_bytes(std::span(page)));
-  file.commit();
+  write_file(path, std::as_bytes(std::span(page)));
 }
 
 }  // namespace lockstep

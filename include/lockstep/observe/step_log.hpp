@@ -1,20 +1,16 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <lockstep/core/error.hpp>
+#include <lockstep/io/file.hpp>
 
 namespace lockstep {
 
@@ -49,16 +45,12 @@ class log_field {
 /// in one piece as soon as it is known, so a reader of a growing file, or of one whose program died, sees whole lines.
 class step_log {
  public:
-  /// Creates the file, or empties it. Throws io_error when it cannot be opened for writing.
-  explicit step_log(std::string path)
-      : path_(std::move(path)),
-        file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666)) {
-    if (file_ < 0) fail("it cannot be opened for writing: ");
-  }
+  /// Creates the file, or empties it; what is no regular file, such as /dev/stdout or a pipe, is written into.
+  /// Throws io_error when it cannot be opened for writing.
+  explicit step_log(std::string path) : path_(std::move(path)), file_(detail::open_growing(path_)) {}
 
   step_log(const step_log&) = delete;
   step_log& operator=(const step_log&) = delete;
-  ~step_log() { ::close(file_); }
 
   /// `{"step":12,"loss":2.25,"samples_per_s":1400}`
   void step(std::int64_t number, double loss, double samples_per_s) {
@@ -73,23 +65,13 @@ class step_log {
       field.append_to(line_);
     }
     line_ += "}\n";
-    std::string_view rest = line_;
-    while (!rest.empty()) {
-      const ::ssize_t count = ::write(file_, rest.data(), rest.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) fail("a line cannot be written: ");
-      rest.remove_prefix(static_cast<std::size_t>(count));
-    }
+    detail::write_fully(file_.get(), path_, std::as_bytes(std::span<const char>(line_)));
   }
 
  private:
-  [[noreturn]] void fail(std::string_view what) const {
-    throw io_error(path_, std::string(what).append(std::strerror(errno)));
-  }
-
   std::string path_;
   std::string line_;  // kept, so that lines after the first allocate nothing
-  int file_;
+  detail::file_descriptor file_;
 };
 
 }  // namespace lockstep
