@@ -44,6 +44,11 @@ class backend_error : public error {
   using error::error;
 };
 
+/// The operating system has no more of something: threads.
+class resource_error : public error {
+  using error::error;
+};
+
 /// A file that cannot be read or written as what it claims to be. The message begins with the file's name.
 class io_error : public error {
  public:

@@ -173,7 +173,7 @@ class loader {
   /// Makes the next begin() start that epoch, as after a resume.
   void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
 
-  /// Starts the next epoch. Throws std::system_error when no thread can be started, value_error when a sampler yields
+  /// Starts the next epoch. Throws resource_error when no thread can be started, value_error when a sampler yields
   /// an index that is out of range.
   [[nodiscard]] iterator begin() {
     ring_.stop();

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <lockstep/core/start_thread.hpp>
+
 namespace lockstep::data::detail {
 
 /// A bounded ring of reusable slots between one filling thread and one consumer. With a single slot nothing can be
@@ -29,10 +31,18 @@ class prefetcher {
 
   [[nodiscard]] Fill& fill() noexcept { return fill_; }
 
-  /// Begins a run of `count` slots. The run before it must have been stopped.
+  /// Begins a run of `count` slots. The run before it must have been stopped. Throws resource_error, with no run begun,
+  /// when the filling thread cannot be started.
   void start(std::int64_t count) {
     count_ = count;
-    if (slots_.size() > 1 && count > 0) thread_ = std::thread([this] { produce(); });
+    if (slots_.size() < 2 || count == 0) return;
+    try {
+      thread_ = lockstep::detail::start_thread(
+          {"loader", "the thread that prepares batches", "prepare none ahead (prefetch)"}, [this] { produce(); });
+    } catch (...) {
+      count_ = 0;
+      throw;
+    }
   }
 
   /// The slot to consume now, waiting for it; nullptr when the run is over. Throws what filling it threw.

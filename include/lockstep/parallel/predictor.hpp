@@ -20,6 +20,7 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/start_thread.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/precision.hpp>
@@ -97,7 +98,8 @@ class predictor {
 
   /// Starts N threads, on the devices that the options name. Parameters are those that a trainer begins with, until
   /// they are assigned: through `parameters`, as load_safetensors does, before the first request. Throws value_error
-  /// for options out of their domain, replica_error for what a replica threw while it warmed up.
+  /// for options out of their domain, replica_error for what a replica threw while it warmed up, resource_error when a
+  /// thread cannot be started.
   explicit predictor(predictor_options options = {})
       : queue_((options.check(), options), N), devices_(options.placement(N)), parameters_(devices_) {
     start(options);
@@ -237,7 +239,7 @@ class predictor {
     errors failed{};
     try {
       for (std::size_t r = 0; r < threads_.size(); ++r)
-        threads_[r] = std::thread([this, r, rounding, &options, &failed] {
+        threads_[r] = detail::start_thread(wanted(r), [this, r, rounding, &options, &failed] {
           std::unique_ptr<replica> own;
           std::vector<detail::prediction_part> parts;
           try {
@@ -260,6 +262,10 @@ class predictor {
       stop();
       throw;
     }
+  }
+
+  [[nodiscard]] static detail::thread_request wanted(std::size_t r) {
+    return {"predictor", detail::thread_of(static_cast<int>(r) + 1, N), "use fewer replicas"};
   }
 
   void stop() noexcept {

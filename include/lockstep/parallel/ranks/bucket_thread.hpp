@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <lockstep/core/fork_guard.hpp>
+#include <lockstep/core/start_thread.hpp>
 
 namespace lockstep::detail {
 
@@ -20,7 +21,10 @@ namespace lockstep::detail {
 template <std::size_t Parts, int N>
 class bucket_thread {
  public:
-  bucket_thread() : thread_([this] { serve(); }) {}
+  /// Throws resource_error when the thread cannot be started.
+  bucket_thread()
+      : thread_(start_thread({"data_parallel", "the communication's thread", "use fewer ranks on this machine"},
+                             [this] { serve(); })) {}
   bucket_thread(const bucket_thread&) = delete;
   bucket_thread& operator=(const bucket_thread&) = delete;
   ~bucket_thread() {

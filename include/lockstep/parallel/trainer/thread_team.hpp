@@ -13,6 +13,7 @@
 #include <sched.h>
 
 #include <lockstep/core/fork_guard.hpp>
+#include <lockstep/core/start_thread.hpp>
 #include <lockstep/parallel/trainer/processors.hpp>
 
 namespace lockstep {
@@ -29,7 +30,7 @@ class thread_team {
  public:
   /// Starts the threads. `pin` binds member r > 0, and the threads that it starts, to `processors_each` processors of
   /// its own, when the process has enough that no other of its threads is bound to; as many are left to the caller,
-  /// whose thread is never bound. Throws std::system_error when a thread cannot be started.
+  /// whose thread is never bound. Throws resource_error when a thread cannot be started.
   explicit thread_team([[maybe_unused]] bool pin = true, [[maybe_unused]] int processors_each = 1) {
     if constexpr (N > 1) {
       cpu_set_t allowed;
@@ -42,7 +43,9 @@ class thread_team {
       const bool enough = free.size() >= each * static_cast<std::size_t>(N);
       try {
         for (std::size_t r = 1; r < static_cast<std::size_t>(N); ++r) {
-          std::thread& member = members_[r - 1] = std::thread([this, r] { serve(static_cast<int>(r)); });
+          std::thread& member = members_[r - 1] =
+              detail::start_thread({"thread_team", detail::thread_of(static_cast<int>(r), N - 1), "use fewer replicas"},
+                                   [this, r] { serve(static_cast<int>(r)); });
           if (!enough) continue;
           const cpu_set_t own = detail::processor_set(free, r * each, each);
           // A refusal costs speed, never correctness.

@@ -10,6 +10,8 @@
 #include <thread>
 #include <utility>
 
+#include <lockstep/core/start_thread.hpp>
+
 namespace lockstep::detail {
 
 /// Watches that work which begins also ends in time: a thread that looks at a clock four times in the time limit, and
@@ -18,11 +20,12 @@ class watchdog {
   using clock = std::chrono::steady_clock;
 
  public:
-  /// Starts the thread. Calls of `late` come from it.
+  /// Starts the thread. Calls of `late` come from it. Throws resource_error when it cannot be started.
   template <class Late>
   watchdog(double seconds, Late late)
       : limit_(std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds))),
-        thread_([this, late = std::move(late)] { watch(late); }) {}
+        thread_(start_thread({"data_parallel", "the watchdog's thread", "set no time_limit"},
+                             [this, late = std::move(late)] { watch(late); })) {}
   watchdog(const watchdog&) = delete;
   watchdog& operator=(const watchdog&) = delete;
   ~watchdog() {
