@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 
 #include <lockstep/core/config.hpp>
@@ -72,6 +73,18 @@ class random_stream {
   /// Uniform in [0, 1).
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr float uniform(std::uint64_t index) const {
     return to_unit_float(bits(index));
+  }
+
+  /// Normal with mean 0 and deviation 1, at most 6.7 from 0: the cosine of Box and Muller's transformation, in double
+  /// and rounded once. Draw i takes the words `bits(2 * i)` and `bits(2 * i + 1)`.
+  /// Source: Box, Muller, "A note on the generation of random normal deviates", 1958.
+  [[nodiscard]] LOCKSTEP_HOST_DEVICE float normal(std::uint64_t index) const {
+    constexpr double two_pi = 6.283185307179586;
+    const auto words = block(index / 2);
+    const auto first = 2 * (index % 2);
+    const double unit = (words[first] + 0.5) * 0x1p-32;  // in (0, 1): its logarithm is finite
+    const double angle = words[first + 1] * 0x1p-32;
+    return static_cast<float>(std::sqrt(-2 * std::log(unit)) * std::cos(two_pi * angle));
   }
 
   /// Uniform integer in [0, bound), bound > 0, by a 64-bit multiply of 32 bits: bias below bound / 2^32.
