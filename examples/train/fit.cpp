@@ -3,14 +3,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
 
+#include <lockstep/observe/divergence.hpp>
 #include <lockstep/observe/gpu_monitor.hpp>
 #include <lockstep/observe/progress.hpp>
 #include <lockstep/observe/report.hpp>
@@ -18,6 +22,8 @@
 #include <lockstep/observe/step_log.hpp>
 #include <lockstep/observe/trace.hpp>
 #include <lockstep/parallel/timeline.hpp>
+
+#include "complain.hpp"
 
 namespace lockstep_train {
 
@@ -44,19 +50,16 @@ struct epoch_result {
   [[nodiscard]] double loss() const { return loss_sum / static_cast<double>(samples); }
 };
 
-score evaluate(trainer& t, batch_source& source) {
-  score total;
-  source.start();
-  for (batch b; source.next(b);) total.add(t.evaluate(b));
-  return total;
-}
-
 /// What was measured on the test set, in words.
 std::string verdict(const network& net, const score& test) {
   const double loss = test.loss_sum / test.denominator;
   if (!net.classifies) return fmt::format("test loss {:.6f}", loss);
   return fmt::format("test accuracy {:.2f} %",
                      100.0 * static_cast<double>(test.correct) / static_cast<double>(test.counted));
+}
+
+lockstep::value_check check(const float* values, std::int64_t samples, std::int64_t size) {
+  return lockstep::check_values({values, static_cast<std::size_t>(samples * size)});
 }
 
 class run {
@@ -69,27 +72,30 @@ class run {
       times_.emplace(o.replicas, events_per_replica);
       t.record(&*times_);
     }
+    finite_start_ = o.init.empty() || t.finite();
   }
 
-  void operator()() {
+  /// Returns false when a loss that is not finite ended the training.
+  bool operator()() {
     const std::int64_t per_epoch = data_.train->batches();
     const std::int64_t epochs = options_.steps ? (*options_.steps - 1) / per_epoch + 1 : options_.epochs;
     epoch_result all;
     score test;
-    for (std::int64_t epoch = 1; epoch <= epochs; ++epoch) {
+    for (std::int64_t epoch = 1; epoch <= epochs && !ended(); ++epoch) {
       const std::int64_t left = options_.steps ? *options_.steps - all.steps : per_epoch;
       const epoch_result result = train(fmt::format("epoch {}/{}", epoch, epochs), std::min(left, per_epoch));
       all.samples += result.samples;
       all.steps += result.steps;
       all.seconds += result.seconds;
       all.waited += result.waited;
-      test = evaluate(trainer_, *data_.test);
+      test = evaluate();
       report(epoch, epochs, result, test);
     }
-    say("finished: {} step{} in {:.2f} s, {:.0f} samples/s, {}\n", all.steps, all.steps == 1 ? "" : "s", all.seconds,
-        rate(all.samples, all.seconds), verdict(network_, test));
+    say("{}: {} step{} in {:.2f} s, {:.0f} samples/s, {}\n", ended() ? "ended early" : "finished", all.steps,
+        all.steps == 1 ? "" : "s", all.seconds, rate(all.samples, all.seconds), verdict(network_, test));
     if (!options_.trace.empty()) network_.write_trace(options_.trace, *times_, {.replicas = options_.replicas});
     if (!options_.report.empty()) write_report(all);
+    return !ended();
   }
 
  private:
@@ -98,6 +104,52 @@ class run {
     if (options_.quiet) return;
     fmt::print(format, std::forward<T>(values)...);
     std::fflush(stdout);
+  }
+
+  /// Whether a loss that is not finite has ended the training.
+  [[nodiscard]] bool ended() const { return diverged_ && !options_.keep_going; }
+
+  score evaluate() {
+    score total;
+    lockstep::value_check inputs;
+    data_.test->start();
+    for (batch b; data_.test->next(b);) {
+      const bool finite = std::isfinite(total.loss_sum);
+      total.add(trainer_.evaluate(b));
+      if (finite && !std::isfinite(total.loss_sum)) inputs = check(b.inputs, b.samples, network_.inputs);
+    }
+    const double loss = total.loss_sum / total.denominator;
+    test_losses_.push_back({step_, loss});
+    if (!std::isfinite(loss) && !diverged_) tell(lockstep::find_test_divergence(facts(inputs), step_, loss));
+    return total;
+  }
+
+  /// What is known of a run that diverges, with what a look at the inputs found.
+  [[nodiscard]] lockstep::divergence_facts facts(const lockstep::value_check& inputs) const {
+    return {.losses = losses_,
+            .learning_rate = options_.learning_rate,
+            .momentum = options_.momentum,
+            .clipped = std::isfinite(options_.max_norm),
+            .inputs = inputs,
+            .sample_size = network_.inputs,
+            .broken_start = finite_start_ ? std::string_view{} : std::string_view(options_.init)};
+  }
+
+  void tell(lockstep::divergence found) {
+    diverged_ = std::move(found);
+    std::string text = diverged_->text();
+    if (!options_.keep_going) {
+      text += " This ends the run (--keep-going goes on)";
+      text += options_.save.empty() ? "." : ", and " + options_.save + " is not written.";
+    }
+    complain(text);
+  }
+
+  /// Says why the loss of the last step, for that batch, is not finite.
+  void tell_of_step(const batch& b) {
+    lockstep::divergence_facts known = facts(check(b.inputs, b.samples, network_.inputs));
+    if (b.values != nullptr) known.targets = check(b.values, b.samples, network_.outputs);
+    tell(*lockstep::find_divergence(known));
   }
 
   epoch_result train(std::string label, std::int64_t steps) {
@@ -115,13 +167,18 @@ class run {
       ++result.steps;
       ++step_;
       result.waited += seconds_between(before, arrived);
-      if (times_) recorded(b.samples, loss);
+      losses_.push_back(loss);
+      if (times_) recorded(b.samples);
       result.samples += b.samples;
       result.loss_sum += loss * static_cast<double>(b.samples);
       if (log_) log_->step(step_, loss, rate(b.samples, seconds_between(before, after)));
       bar.step(b.samples, loss);
       before = after;
       watch_gpus(after, gpu_period);
+      if (std::isfinite(loss) || diverged_) continue;
+      bar.finish();
+      tell_of_step(b);
+      if (ended()) break;
     }
     watch_gpus(steady::now(), 0);
     result.seconds = seconds_between(begin, before);
@@ -145,8 +202,7 @@ class run {
   }
 
   /// Keeps what the report shows of a step.
-  void recorded(std::int64_t samples, double loss) {
-    losses_.push_back(loss);
+  void recorded(std::int64_t samples) {
     // What the first step prepares would stand for all of a short record.
     if (step_ == 1 && (options_.epochs > 1 || options_.steps.value_or(2) > 1)) {
       times_->clear();
@@ -187,6 +243,8 @@ class run {
     data.seconds = all.seconds;
     data.samples_per_s = rate(all.samples, all.seconds);
     data.losses = losses_;
+    data.test_losses = test_losses_;
+    data.diverged = diverged_;
     data.accuracies = accuracies_;
     data.loader_wait = all.seconds > 0 ? all.waited / all.seconds : 0;
     data.recorded_samples = recorded_samples_;
@@ -199,13 +257,16 @@ class run {
   data_set& data_;
   std::optional<lockstep::step_log> log_;
   std::int64_t step_ = 0;
+  std::vector<double> losses_;  ///< of every step
+  std::vector<lockstep::measured_loss> test_losses_;
+  std::optional<lockstep::divergence> diverged_;
+  bool finite_start_ = true;
 
   // For --trace and --report.
   static constexpr std::int64_t events_per_replica = 100'000;
   static constexpr double gpu_period = 0.5;  ///< seconds; the driver's own are about as long
   std::optional<lockstep::timeline> times_;
   std::int64_t recorded_samples_ = 0;
-  std::vector<double> losses_;
   std::vector<double> accuracies_;
   std::optional<lockstep::gpu_monitor> gpus_;
   steady::time_point gpus_read_{};
@@ -213,6 +274,6 @@ class run {
 
 }  // namespace
 
-void fit(const options& o, const network& net, trainer& t, data_set& data) { run(o, net, t, data)(); }
+bool fit(const options& o, const network& net, trainer& t, data_set& data) { return run(o, net, t, data)(); }
 
 }  // namespace lockstep_train

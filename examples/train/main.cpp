@@ -1,8 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <new>
 #include <set>
 #include <string>
@@ -12,10 +12,11 @@
 
 #include <fmt/core.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/io/output_target.hpp>
 
+#include "complain.hpp"
 #include "data.hpp"
 #include "fit.hpp"
 #include "gpu.hpp"
@@ -27,17 +28,11 @@ namespace {
 
 using namespace lockstep_train;
 
-constexpr int bad_input = 2;
+// Exit codes.
+constexpr int done = 0;
 constexpr int failure = 1;
-
-/// A training run that cannot be saved should fail before it starts.
-void require_writable_folder(const std::string& file) {
-  std::filesystem::path folder = std::filesystem::path(file).parent_path();
-  if (folder.empty()) folder = ".";
-  if (std::filesystem::is_directory(file)) throw lockstep::io_error(file, "expected a file, got a directory");
-  if (!std::filesystem::is_directory(folder) || ::access(folder.c_str(), W_OK) != 0)
-    throw lockstep::io_error(file, "its folder does not exist or cannot be written");
-}
+constexpr int bad_input = 2;
+constexpr int diverged = 3;
 
 void print_shape(const lockstep::dims& shape) {
   std::string text;
@@ -53,17 +48,19 @@ void print_sharing(const std::vector<int>& devices) {
              fmt::join(devices, ", "));
 }
 
-void train(options o) {
+/// Returns the exit code.
+int train(options o) {
   const sample_format format = format_of(o);
   const bool on_gpu = o.backend == "cuda";
   const network net = on_gpu ? gpu()->pick(o, format) : pick_network<lockstep::cpu>(o, format);
   if (o.plan) {
     fmt::print("{}\nover ranks, gradients are reduced in these buckets\n{}", net.plan(o.replicas, o.batch),
                net.buckets());
-    return;
+    return done;
   }
-  for (const std::string* file : {&o.save, &o.trace, &o.report})
-    if (!file->empty()) require_writable_folder(*file);
+  // A run that cannot be saved should fail before it starts.
+  for (const std::string* file : {&o.save, &o.log, &o.trace, &o.report})
+    if (!file->empty()) lockstep::check_output(*file);
   if (on_gpu) o.devices = gpu()->place(o);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
@@ -75,29 +72,31 @@ void train(options o) {
     if (format == sample_format::rows) print_shape(t->output_shape(std::min(o.batch, data.train->samples())));
     std::fflush(stdout);
   }
-  fit(o, net, *t, data);
+  if (!fit(o, net, *t, data)) return diverged;
   if (!o.save.empty()) t->save(o.save);
+  return done;
 }
 
-/// One line on stderr. The library's messages carry its own name in front.
 int complain(std::string_view message, int code) {
-  constexpr std::string_view prefix = "lockstep: ";
-  if (message.substr(0, prefix.size()) == prefix) message.remove_prefix(prefix.size());
-  std::fflush(stdout);
-  fmt::print(stderr, "lockstep-train: {}\n", message);
+  lockstep_train::complain(message);
   return code;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  // The reader of a pipe that goes away is then told of like a full disk, instead of ending the program without a word.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
-    if (auto o = parse(argc, argv)) train(std::move(*o));
+    int code = done;
+    if (auto o = parse(argc, argv)) code = train(std::move(*o));
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain("the output cannot be written", failure);
-    return 0;
+    return code;
   } catch (const usage_error& error) {
     return complain(error.what(), bad_input);
   } catch (const lockstep::replica_error& error) {
+    return complain(error.what(), failure);
+  } catch (const lockstep::resource_error& error) {
     return complain(error.what(), failure);
   } catch (const lockstep::backend_error& error) {
     return complain(error.what(), failure);

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <span>
 #include <string>
@@ -51,6 +52,12 @@ class model_trainer : public trainer {
 
   void load(const std::string& file) override { lockstep::load_safetensors(parallel_, file); }
   void save(const std::string& file) const override { lockstep::save_safetensors(parallel_, file); }
+  bool finite() const override {
+    for (const auto& parameter : parallel_.parameters())
+      for (const auto value : parameter.values())
+        if (!std::isfinite(static_cast<float>(value))) return false;
+    return true;
+  }
   void record(lockstep::timeline* to) override { parallel_.record(to); }
 
  private:
@@ -92,6 +99,8 @@ template <class Model, class Backend>
 template <class Model, class Backend>
 [[nodiscard]] network make_network() {
   return {.parameters = Model::parameter_count,
+          .inputs = Model::input_dims.size(),
+          .outputs = Model::output_dims.size(),
           .classifies = !std::is_same_v<typename Model::loss_type, lockstep::mean_squared_error>,
           .plan = &lockstep::plan_table<Model, Backend>,
           .buckets = &lockstep::bucket_table<Model, Backend>,

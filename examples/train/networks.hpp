@@ -58,6 +58,8 @@ class trainer {
   virtual lockstep::dims output_shape(std::int64_t samples) = 0;
   virtual void load(const std::string& file) = 0;
   virtual void save(const std::string& file) const = 0;
+  /// Whether all parameters are finite.
+  [[nodiscard]] virtual bool finite() const = 0;
   /// Writes down what the replicas do, a track each, from the next step on; null ends it.
   virtual void record(lockstep::timeline* to) = 0;
 };
@@ -65,7 +67,9 @@ class trainer {
 /// A network that this program was built with.
 struct network {
   std::int64_t parameters;
-  bool classifies;  ///< has labels and an accuracy
+  std::int64_t inputs;   ///< of one sample
+  std::int64_t outputs;  ///< for one sample
+  bool classifies;       ///< has labels and an accuracy
   std::string (*plan)(int replicas, std::int64_t batch);
   std::string (*buckets)();
   void (*write_trace)(const std::string& file, const lockstep::timeline& times, const lockstep::trace_options& options);

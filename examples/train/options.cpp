@@ -2,12 +2,15 @@
 #include "options.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <filesystem>
 #include <limits>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include <fmt/core.h>
 #include <CLI/App.hpp>
@@ -70,6 +73,21 @@ std::string check_seed(const std::string& text) {
   constexpr auto largest = std::numeric_limits<std::uint64_t>::max();
   if (whole_number<std::uint64_t>(text)) return {};
   return fmt::format("expected a whole number from 0 to {}, got {}", largest, text);
+}
+
+/// Throws usage_error when two outputs would end up in one regular file, of which one would be lost.
+void require_different_files(const options& o) {
+  const std::array<std::pair<const char*, const std::string*>, 4> files{
+      {{"--save", &o.save}, {"--log", &o.log}, {"--trace", &o.trace}, {"--report", &o.report}}};
+  for (std::size_t i = 0; i < files.size(); ++i)
+    for (std::size_t k = 0; k < i; ++k) {
+      if (files[i].second->empty() || *files[i].second != *files[k].second) continue;
+      std::error_code missing;
+      const auto status = std::filesystem::status(*files[i].second, missing);
+      if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) continue;
+      throw usage_error(fmt::format("{} and {} name the same file {}; give each its own", files[k].first,
+                                    files[i].first, *files[i].second));
+    }
 }
 
 /// Throws usage_error unless the program was built for that many replicas with that flag.
@@ -160,8 +178,13 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_option("--trace", o.trace, "Write a timeline of the first steps to this file, for Perfetto")
       ->check(check_name);
   app.add_option("--report", o.report, "Write a page about the run to this HTML file")->check(check_name);
+  app.add_flag("--keep-going", o.keep_going, "Go on after a loss that is not finite, which otherwise ends the run");
   app.add_flag("--plan", o.plan, "Print the static plan and stop");
   app.add_flag("--quiet", o.quiet, "Print nothing but errors");
+
+  app.footer(
+      "The files of --save, --log, --trace and --report may be devices or pipes, as /dev/stdout.\n"
+      "Exit codes: 0 done; 1 failed; 2 bad input; 3 the loss was not finite, --save was left out.");
 
   try {
     app.parse(argc, argv);
@@ -173,6 +196,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
     std::replace(line.begin(), line.end(), '\n', ' ');
     throw usage_error(line + "; --help lists the flags");
   }
+  require_different_files(o);
   if (batch->empty() && o.model == "linear") o.batch = 100;
   o.shuffle = !no_shuffle;
   o.reproducible = reduce == "reproducible";

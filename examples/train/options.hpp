@@ -40,6 +40,7 @@ struct options {
   bool reproducible = false;                ///< --reduce
   arithmetic precision = arithmetic::fp32;  ///< --precision
   bool plan = false;
+  bool keep_going = false;  ///< after a loss that is not finite
   bool quiet = false;
 };
 

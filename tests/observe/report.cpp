@@ -4,108 +4,25 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include <unistd.h>
 
 #include <lockstep/lockstep.hpp>
 
 #include "io/io_support.hpp"
+#include "observe/report_support.hpp"
 #include "support/catch.hpp"
 
 namespace {
 
 namespace ls = lockstep;
-using lockstep_test::slurp;
-using lockstep_test::temporary_folder;
+using namespace lockstep_test;
 using ls::activity;
 using ls::advice_about;
-
-using small = ls::model<
-    ls::sequential<ls::named<"conv1", ls::conv2d<4, 3>>, ls::relu, ls::flatten, ls::named<"fc", ls::linear<64, 10>>>,
-    ls::input<2, 6, 6>, ls::cross_entropy>;
-
-constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
-
-bool has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
-
-int count(std::string_view text, std::string_view part) {
-  int found = 0;
-  for (std::size_t at = text.find(part); at != std::string_view::npos; at = text.find(part, at + part.size())) ++found;
-  return found;
-}
-
-/// Empty for well-formed XML (of the little that pages use), else what is wrong.
-std::string fault_of(std::string_view page) {
-  constexpr std::string_view type = "<!DOCTYPE html>";
-  if (page.substr(0, type.size()) != type) return "no doctype";
-  page.remove_prefix(type.size());
-  std::vector<std::string_view> open;
-  while (!page.empty()) {
-    const std::string_view text = page.substr(0, page.find('<'));
-    for (std::size_t at = text.find('&'); at != std::string_view::npos; at = text.find('&', at + 1)) {
-      const std::string_view entity = text.substr(at, text.find(';', at) - at + 1);
-      if (entity != "&amp;" && entity != "&lt;" && entity != "&gt;" && entity != "&quot;" && entity != "&#39;")
-        return "entity " + std::string(entity.substr(0, 20));
-    }
-    if (open.empty() && text.find_first_not_of('\n') != std::string_view::npos) return "text outside";
-    page.remove_prefix(text.size());
-    if (page.empty()) break;
-    std::size_t end = 1;
-    for (bool quoted = false; end < page.size() && (quoted || page[end] != '>'); ++end) {
-      if (page[end] == '"') quoted = !quoted;
-      if (page[end] == '<') return "< inside " + std::string(page.substr(0, 40));
-    }
-    if (end == page.size()) return "an open tag";
-    const std::string_view tag = page.substr(1, end - 1);
-    page.remove_prefix(end + 1);
-    const bool closes = tag.front() == '/';
-    const bool alone = tag.back() == '/';
-    const std::string_view name = tag.substr(closes ? 1 : 0, tag.find_first_of(" /", 1) - (closes ? 1 : 0));
-    if (closes) {
-      if (open.empty() || open.back() != tag.substr(1)) return "closes " + std::string(tag);
-      open.pop_back();
-    } else if (!alone) {
-      open.push_back(name);
-    }
-  }
-  return open.empty() ? std::string() : "never closed: " + std::string(open.back());
-}
-
-ls::timeline_event event(std::int64_t begin, std::int64_t end, activity what, int index = -1, int step = 0) {
-  return {.begin = begin, .end = end, .step = step, .index = static_cast<std::int16_t>(index), .what = what};
-}
-
-/// Two replicas that compute 80 % of 1 ms, wait 10 % and update 10 %, and a bucket hidden behind them.
-ls::timeline good_timeline() {
-  ls::timeline t(3, 16);
-  for (int r = 0; r < 2; ++r) {
-    t.record(r, event(0, 300'000, activity::forward, 0));
-    t.record(r, event(300'000, 800'000, activity::backward, 0));
-    t.record(r, event(800'000, 900'000, activity::wait));
-    t.record(r, event(900'000, 1'000'000, activity::update));
-  }
-  t.record(2, event(400'000, 600'000, activity::communicate, 0));
-  return t;
-}
-
-ls::report_data good_data() {
-  auto data = ls::make_report_data<small, ls::cpu>(
-      good_timeline(), {.replicas = 2, .batch = 64, .optimizer_states = 1, .data_bytes = 3 << 20});
-  data.title = "a run";
-  data.model = "sequential<conv2d<4, 3>, relu>";
-  data.facts = {{"optimizer", "sgd"}};
-  data.samples_per_s = 12'345.6;
-  data.seconds = 61.5;
-  for (int i = 0; i < 300; ++i) data.losses.push_back(2.5 / (1 + 0.01 * i));
-  data.accuracies = {0.25, 0.5, 0.625};
-  data.recorded_samples = 64;
-  return data;
-}
 
 std::vector<advice_about> subjects(const ls::report_data& data) {
   std::vector<advice_about> all;
@@ -121,7 +38,7 @@ ls::replica_time shares(double busy, double communicate, double update, double w
 }  // namespace
 
 TEST_CASE("a report is well-formed and holds what was measured") {
-  const std::string page = ls::report_html(good_data());
+  const std::string page = unjoined(ls::report_html(good_data()));
   CHECK(fault_of(page).empty());
   CHECK(has(page, "<title>a run</title>"));
   CHECK(has(page, "<dt>replicas</dt><dd>2</dd>"));
@@ -130,6 +47,7 @@ TEST_CASE("a report is well-formed and holds what was measured") {
   CHECK(has(page, "<dt>samples/s</dt><dd>12,346</dd>"));
   CHECK(has(page, "<dt>steps</dt><dd>300</dd>"));
   CHECK(has(page, "<dt>last loss</dt><dd>0.6266</dd>"));
+  CHECK(has(page, "<dt>test loss</dt><dd>1.125</dd>"));
   CHECK(has(page, "<dt>last accuracy</dt><dd>62.5 %</dd>"));
   CHECK(has(page, "<dt>training time</dt><dd>61.5 s</dd>"));
   CHECK(has(page, "<dt>optimizer</dt><dd>sgd</dd>"));
@@ -140,7 +58,7 @@ TEST_CASE("a report is well-formed and holds what was measured") {
   CHECK(count(page, "<title>computing 80.0 %</title>") == 2);
   CHECK(count(page, "<title>waiting 10.0 %</title>") == 2);
   CHECK(has(page, "Shares of the 1.00 ms that were recorded, 1 step;"));
-  CHECK(has(page, "Communication: 200 \u00B5s, 100.0 % of it behind computing."));
+  CHECK(has(page, "Communication: 200 \u00B5s, 100.0 % of it hidden by computing."));
   CHECK(has(page, "<td class=\"left\">backward</td><td>62.5 %</td><td>500 \u00B5s</td><td>2</td>"));
   CHECK(has(page, "<td class=\"left\">2x6x6 -&gt; 4x4x4</td>"));
   CHECK(has(page, "3.00 MiB"));
@@ -151,6 +69,90 @@ TEST_CASE("a report is well-formed and holds what was measured") {
   CHECK_FALSE(has(page, "href="));
   CHECK_FALSE(has(page, "@import"));
   CHECK_FALSE(has(page, "url("));
+}
+
+TEST_CASE("a report says first that the training diverged", "[report]") {
+  auto data = good_data();
+  CHECK_FALSE(has(ls::report_html(data), "id=\"diverged\""));
+  SECTION("by what the losses tell") {
+    data.losses = {2.5, 100, no_number};
+    data.test_losses = {{3, no_number}};
+    const std::string page = ls::report_html(data);
+    CHECK(fault_of(page).empty());
+    CHECK(has(page, "<h2>The training diverged in step 3</h2>"));
+    CHECK(has(page, "It rose from 2.5 in step 1 to 100 in step 2"));
+    CHECK(has(page, "<dt>last loss</dt><dd>not finite</dd>"));
+    CHECK(has(page, "<dt>test loss</dt><dd>not finite</dd>"));
+    CHECK(count(page, "<path class=\"broken\"") == 1);
+    // Before all numbers.
+    CHECK(page.find("id=\"diverged\"") < page.find("class=\"tiles\""));
+  }
+  SECTION("by what the caller knows") {
+    data.diverged = ls::divergence{.step = 1234, .finding = "F <1>.", .cause = "C.", .remedy = "R."};
+    const std::string page = ls::report_html(data);
+    CHECK(fault_of(page).empty());
+    CHECK(has(page, "<h2>The training diverged in step 1,234</h2>\n<p>F &lt;1&gt;. C.</p>\n<p>R.</p>"));
+  }
+  SECTION("by growth") {
+    data.losses = {1, 50};
+    const std::string page = ls::report_html(data);
+    CHECK(has(page, "<h2>The training diverged</h2>\n<p>The loss grew from 1 to 50."));
+  }
+}
+
+TEST_CASE("a report names date, machine, compiler and version", "[report]") {
+  const std::string page = ls::report_html(good_data());
+  for (const char* name : {"date", "machine", "compiler", "lockstep"}) {
+    INFO(name);
+    const std::string before = std::string("<dt>") + name + "</dt><dd>";
+    const auto at = page.find(before);
+    REQUIRE(at != std::string::npos);
+    CHECK(page.find("</dd>", at) > at + before.size() + 4);
+  }
+  CHECK(ls::detail::date_text(1'764'459'600) == "2025-11-29 23:40 UTC");
+  CHECK(ls::detail::version_text() == std::to_string(LOCKSTEP_VERSION_MAJOR) + "." +
+                                          std::to_string(LOCKSTEP_VERSION_MINOR) + "." +
+                                          std::to_string(LOCKSTEP_VERSION_PATCH));
+  char host[256] = {};
+  REQUIRE(::gethostname(host, sizeof host - 1) == 0);
+  CHECK(ls::detail::machine_text().rfind(std::string(host) + ": ", 0) == 0);
+  CHECK(has(ls::detail::machine_text(), " processor"));
+}
+
+TEST_CASE("a report shows communication only where there was any", "[report]") {
+  auto data = good_data();
+  CHECK(has(ls::report_html(data), "communication"));
+  data.times.communication = 0;
+  const std::string page = ls::report_html(data);
+  CHECK(fault_of(page).empty());
+  CHECK_FALSE(has(page, "ommunication"));
+  CHECK(count(page, "<title>computing 80.0 %</title>") == 2);
+  data.times.replicas[1].communicate = 0.1;
+  CHECK(has(ls::report_html(data), "communication"));
+}
+
+TEST_CASE("a number and its unit stay on one line of a report", "[report]") {
+  using ls::detail::prose;
+  CHECK(prose("took 45.7 % of 1.20 ms, 3 \u00B5s, 2 steps and 2.51 MiB.") ==
+        "took 45.7\u00A0% of 1.20\u00A0ms, 3\u00A0\u00B5s, 2 steps and 2.51\u00A0MiB.");
+  CHECK(prose("5 s") == "5\u00A0s");
+  CHECK(prose("a % b, 5 states & 7 hosts, 5 ") == "a % b, 5 states &amp; 7 hosts, 5 ");
+  auto data = good_data();
+  data.loader_wait = 0.41;
+  const std::string page = ls::report_html(data);
+  const auto body = page.find("<section id=\"advice\"");
+  CHECK(has(page.substr(body), "41.0\u00A0% of the training time"));
+  CHECK(has(page.substr(body), "Shares of the 1.00\u00A0ms that were recorded"));
+}
+
+TEST_CASE("test losses are a line of their own in the chart", "[report]") {
+  auto data = good_data();
+  CHECK(count(ls::report_html(data), "<path class=\"line other dots\"") == 1);
+  CHECK(has(ls::report_html(data), "<i class=\"other\"></i>test</span>"));
+  data.test_losses = {{300, 7}};  // above all of the others: the chart makes room
+  CHECK(has(ls::report_html(data), "aria-label=\"Loss: from 0.6266 to 7\""));
+  data.test_losses.clear();
+  CHECK_FALSE(has(ls::report_html(data), "<path class=\"line other"));
 }
 
 TEST_CASE("a report leaves out what is not known") {
@@ -301,6 +303,7 @@ TEST_CASE("losses of every kind make a page") {
     CHECK(fault_of(page).empty());
     CHECK_FALSE(has(page, "id=\"loss\""));
     CHECK(has(page, "not finite in 2 steps, first in step 1."));
+    CHECK(has(page, "The training diverged in step 1"));
   }
   SECTION("some are not") {
     data.losses = {1, 2, no_number, 3, std::numeric_limits<double>::infinity(), 4};
@@ -387,65 +390,4 @@ TEST_CASE("a report is written whole or not at all") {
   CHECK(folder.file_count() == 0);
   ls::write_report(folder / "report.html", good_data());
   CHECK(slurp(folder / "report.html") == ls::report_html(good_data()));
-}
-
-namespace {
-
-/// The path of a browser that can dump a page, or nothing.
-std::string browser() {
-  const char* path = std::getenv("PATH");
-  const std::string folders = path == nullptr ? "" : path;
-  for (const char* name : {"chromium", "google-chrome"})
-    for (std::size_t at = 0; at < folders.size();) {
-      const std::size_t end = std::min(folders.find(':', at), folders.size());
-      const auto file = std::filesystem::path(folders.substr(at, end - at)) / name;
-      std::error_code ignored;
-      if (std::filesystem::is_regular_file(file, ignored)) return file.string();
-      at = end + 1;
-    }
-  return {};
-}
-
-/// What a page looks like to a browser once its scripts have run.
-std::string opened(const std::string& program, const temporary_folder& folder, const std::string& page) {
-  std::ofstream(folder / "page.html", std::ios::binary) << page;
-  const std::string command = "timeout 100 '" + program + "' --headless --no-sandbox --disable-gpu --user-data-dir='" +
-                              (folder / "profile") + "' --dump-dom 'file://" + (folder / "page.html") + "' > '" +
-                              (folder / "dom") + "' 2> /dev/null";
-  return std::system(command.c_str()) == 0 ? slurp(folder / "dom") : std::string();
-}
-
-}  // namespace
-
-TEST_CASE("a browser shows the charts of a report without an error") {
-  const std::string program = browser();
-  if (program.empty()) LOCKSTEP_SKIP("neither chromium nor google-chrome is in PATH");
-  const temporary_folder folder;
-  if (!has(opened(program, folder, "<p>a probe</p>"), "<p>a probe</p>"))
-    LOCKSTEP_SKIP("the browser cannot open a file of a temporary folder here");
-
-  // The pointer at the right edge of the first chart, and in the middle of the second.
-  const std::string page = ls::report_html(good_data());
-  const std::string moves = R"js(<script>
-    [["#loss", 1], ["#accuracy", 0.5]].forEach(([chart, part]) => {
-      const area = document.querySelector(chart + " .area");
-      const box = area.getBoundingClientRect();
-      area.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + part * box.width }));
-    });
-  </script>)js";
-  std::string with_pointer = page;
-  with_pointer.insert(page.find("</body>"), moves);
-  const std::string dom = opened(program, folder, with_pointer);
-  CHECK(has(dom, "data-ready=\"yes\""));
-  CHECK_FALSE(has(dom, "data-script-error"));
-  CHECK(count(dom, "<svg") == count(page, "<svg"));
-  CHECK(count(dom, "<rect") == count(page, "<rect"));
-  CHECK(count(dom, "<path class=\"line") == count(page, "<path class=\"line"));
-  CHECK(has(dom, ">step 300: loss 0.626566</div>"));
-  CHECK(has(dom, ">epoch 2: accuracy 50.00 %</div>"));
-
-  // The check sees an error when there is one.
-  std::string broken = page;
-  broken.insert(page.find("</body>"), "<script>no_such_function()</script>");
-  CHECK(has(opened(program, folder, broken), "data-script-error"));
 }

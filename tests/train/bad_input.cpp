@@ -111,6 +111,10 @@ TEST_CASE("files that cannot be used are refused before training") {
   check_refused(place, "--model linear --save taken", "taken");
   check_refused(place, "--model linear --trace no/such/folder/file", "no/such/folder/file");
   check_refused(place, "--model linear --report taken", "taken");
+  check_refused(place, "--model linear --log no/such/folder/file", "make its folder first");
+  check_refused(place, "--model linear --save one --report one", "--save and --report name the same file one");
+  check_refused(place, "--model linear --log one --trace one", "--log and --trace name the same file one");
+  CHECK_FALSE(place.has("one"));
 }
 
 TEST_CASE("a log that cannot be written ends the run") {

@@ -76,6 +76,7 @@ class workplace {
   }
 
   void make_folder(const std::string& name) const { std::filesystem::create_directory(folder_ / name); }
+  [[nodiscard]] std::filesystem::path path(const std::string& name) const { return folder_ / name; }
   [[nodiscard]] bool has(const std::string& name) const { return std::filesystem::exists(folder_ / name); }
 
  private:

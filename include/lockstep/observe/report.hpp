@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include <lockstep/io/file.hpp>
+#include <lockstep/observe/divergence.hpp>
 #include <lockstep/observe/report_data.hpp>
 #include <lockstep/observe/summary.hpp>
 #include <lockstep/observe/svg.hpp>
@@ -43,8 +45,26 @@ inline void append_table(std::string& out, std::size_t left, std::span<const std
   out.append("</tbody></table></div>\n");
 }
 
+/// A loss, in words where it is no number.
+[[nodiscard]] inline std::string loss_text(double loss) {
+  return std::isfinite(loss) ? general(loss) : std::string("not finite");
+}
+
+/// Says that the loss is no number, or grew; nothing where it did neither.
+inline void append_divergence(std::string& out, const report_data& data) {
+  const divergence_facts facts{.losses = data.losses, .first_step = data.first_step};
+  std::optional<divergence> found = data.diverged;
+  if (!found) found = find_divergence(facts);
+  if (!found) found = find_growth(facts);
+  if (!found) return;
+  add(out, {"<section id=\"diverged\"><h2>The training diverged",
+            found->step > 0 ? " in step " + grouped(found->step) : std::string(), "</h2>\n<p>", prose(found->finding),
+            " ", prose(found->cause), "</p>\n<p>", prose(found->remedy), "</p>\n</section>\n"});
+}
+
 inline void append_heading(std::string& out, const report_data& data) {
   add(out, {"<h1>", escaped(data.title), "</h1>\n"});
+  append_divergence(out, data);
   std::vector<std::pair<std::string, std::string>> tiles;
   tiles.emplace_back("replicas", std::to_string(data.replicas));
   if (data.batch > 0) tiles.emplace_back("batch", grouped(data.batch));
@@ -54,8 +74,9 @@ inline void append_heading(std::string& out, const report_data& data) {
                                                              : grouped(std::llround(data.samples_per_s)));
   if (!data.losses.empty()) {
     tiles.emplace_back("steps", grouped(static_cast<std::int64_t>(data.losses.size())));
-    tiles.emplace_back("last loss", general(data.losses.back()));
+    tiles.emplace_back("last loss", loss_text(data.losses.back()));
   }
+  if (!data.test_losses.empty()) tiles.emplace_back("test loss", loss_text(data.test_losses.back().loss));
   if (!data.accuracies.empty() && std::isfinite(data.accuracies.back()))
     tiles.emplace_back("last accuracy", percent_text(data.accuracies.back()));
   if (data.seconds > 0) tiles.emplace_back("training time", duration_text(data.seconds));
@@ -63,12 +84,13 @@ inline void append_heading(std::string& out, const report_data& data) {
   for (const auto& [name, value] : tiles)
     add(out, {"<div><dt>", escaped(name), "</dt><dd>", escaped(value), "</dd></div>\n"});
   out.append("</dl>\n");
-  if (data.facts.empty() && data.model.empty()) return;
+  const bool facts = !data.facts.empty() || !data.origin.empty();
+  if (!facts && data.model.empty()) return;
   out.append("<section id=\"run\"><h2>Run</h2>\n");
-  if (!data.facts.empty()) out.append("<dl class=\"facts\">\n");
-  for (const auto& [name, value] : data.facts)
-    add(out, {"<dt>", escaped(name), "</dt><dd>", escaped(value), "</dd>\n"});
-  if (!data.facts.empty()) out.append("</dl>\n");
+  if (facts) out.append("<dl class=\"facts\">\n");
+  for (const auto* pairs : {&data.facts, &data.origin})
+    for (const auto& [name, value] : *pairs) add(out, {"<dt>", escaped(name), "</dt><dd>", prose(value), "</dd>\n"});
+  if (facts) out.append("</dl>\n");
   if (!data.model.empty()) add(out, {"<pre id=\"model\">", escaped(data.model), "</pre>\n"});
   out.append("</section>\n");
 }
@@ -82,7 +104,7 @@ inline void append_advice(std::string& out, const std::vector<advice>& all, bool
     out.append("<p>No timeline was recorded, so there is nothing to base advice on.</p>\n");
   for (const advice& one : all)
     add(out, {R"(<div class="advice" id="advice-)", ids.at(static_cast<std::size_t>(one.about)), "\"><b>",
-              escaped(one.headline), ".</b> ", escaped(one.finding), "<p>", escaped(one.remedy), "</p></div>\n"});
+              escaped(one.headline), ".</b> ", prose(one.finding), "<p>", prose(one.remedy), "</p></div>\n"});
   out.append("</section>\n");
 }
 
@@ -97,8 +119,7 @@ inline void append_broken_losses(std::string& out, const report_data& data) {
     }
   if (broken > 0)
     add(out, {R"(<p class="advice" id="broken-losses">The loss is not finite in )", grouped(broken),
-              broken == 1 ? " step" : " steps", ", first in step ", grouped(first),
-              ". Try a smaller learning rate, and check the inputs for values that are not finite.</p>\n"});
+              broken == 1 ? " step" : " steps", ", first in step ", grouped(first), ".</p>\n"});
 }
 
 inline void append_curves(std::string& out, const report_data& data) {
@@ -106,10 +127,16 @@ inline void append_curves(std::string& out, const report_data& data) {
   if (data.losses.empty() && !accuracies) return;
   out.append("<div class=\"pair\">\n");
   if (!data.losses.empty()) {
-    line_chart chart{.id = "loss", .title = "Loss of each step", .x_name = "step", .y_name = "loss"};
+    line_chart chart{.id = "loss", .title = "Loss", .x_name = "step", .y_name = "loss"};
     chart.points = decimate(data.losses, data.first_step, report_points);
     if (data.losses.size() >= 100)
       chart.average = moving_average(data.losses, data.first_step, data.losses.size() / 50, report_points / 4);
+    chart.others_name = "test";
+    for (const measured_loss& test : data.test_losses)
+      if (drawable(test.loss)) chart.others.push_back({static_cast<double>(test.step), test.loss});
+    const auto broken = std::find_if_not(data.losses.begin(), data.losses.end(), drawable);
+    if (broken != data.losses.end())
+      chart.broken_at = static_cast<double>(data.first_step + (broken - data.losses.begin()));
     out.append("<section>\n");
     append_line_chart(out, chart);
     append_broken_losses(out, data);
@@ -129,37 +156,48 @@ inline void append_curves(std::string& out, const report_data& data) {
 
 inline void append_replicas(std::string& out, const timeline_summary& times) {
   if (times.replicas.empty() || times.seconds <= 0) return;
-  constexpr std::array<std::string_view, 5> names{"computing", "communication", "update", "waiting", "between steps"};
-  constexpr std::array<std::string_view, 5> colours{"c0", "c1", "c2", "c3", "c4"};
+  struct activity_share {
+    std::string_view name;
+    std::string_view colour;
+    double replica_time::*share;
+  };
+  std::vector<activity_share> kinds{{"computing", "c0", &replica_time::busy},
+                                    {"communication", "c1", &replica_time::communicate},
+                                    {"update", "c2", &replica_time::update},
+                                    {"waiting", "c3", &replica_time::wait},
+                                    {"between steps", "c4", &replica_time::idle}};
+  const bool communicated = times.communication > 0 || std::any_of(times.replicas.begin(), times.replicas.end(),
+                                                                   [](const auto& r) { return r.communicate > 0; });
+  if (!communicated) kinds.erase(kinds.begin() + 1);
   out.append("<section id=\"replicas\"><h2>Where the replicas' time goes</h2>\n<div class=\"legend\">");
-  for (std::size_t i = 0; i < names.size(); ++i)
-    add(out, {"<span><i class=\"", colours[i], "\"></i>", names[i], "</span>"});
+  for (const activity_share& kind : kinds)
+    add(out, {"<span><i class=\"", kind.colour, "\"></i>", kind.name, "</span>"});
   out.append("</div>\n<div class=\"bars\">\n");
   std::vector<std::vector<std::string>> rows;
   for (std::size_t r = 0; r < times.replicas.size(); ++r) {
     const replica_time& time = times.replicas[r];
-    const std::array<double, 5> shares{time.busy, time.communicate, time.update, time.wait, time.idle};
-    std::array<bar_part, 5> parts;
+    std::vector<bar_part> parts;
     std::vector<std::string>& row = rows.emplace_back();
     row.push_back("replica " + std::to_string(r));
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      parts[i] = {shares[i], colours[i], names[i]};
-      row.push_back(percent_text(shares[i]));
+    for (const activity_share& kind : kinds) {
+      parts.push_back({time.*kind.share, kind.colour, kind.name});
+      row.push_back(percent_text(time.*kind.share));
     }
     append_bar(out, row.front(), parts, percent_text(time.busy));
   }
-  add(out, {"</div>\n<p class=\"muted\">Shares of the ", duration_text(times.seconds), " that were recorded, ",
-            grouped(times.steps), times.steps == 1 ? " step" : " steps", "; the number beside a bar is computing."});
-  if (times.replicas.size() > 1) add(out, {" Imbalance of computing: ", percent_text(times.imbalance), "."});
+  std::string note;
+  add(note, {"Shares of the ", duration_text(times.seconds), " that were recorded, ", grouped(times.steps),
+             times.steps == 1 ? " step" : " steps", "; the number beside a bar is computing."});
+  if (times.replicas.size() > 1) add(note, {" Imbalance of computing: ", percent_text(times.imbalance), "."});
   if (times.communication > 0)
-    add(out, {" Communication: ", duration_text(times.communication), ", ", percent_text(times.overlap),
-              " of it behind computing."});
+    add(note, {" Communication: ", duration_text(times.communication), ", ", percent_text(times.overlap),
+               " of it hidden by computing."});
   if (times.dropped > 0)
-    add(out, {" ", grouped(times.dropped), times.dropped == 1 ? " event" : " events",
-              " found no room: what follows the first full track is left out."});
-  out.append("</p>\n<details><summary>As numbers</summary>\n");
-  std::array<std::string_view, 6> head{"replica"};
-  std::copy(names.begin(), names.end(), head.begin() + 1);
+    add(note, {" ", grouped(times.dropped), times.dropped == 1 ? " event" : " events",
+               " found no room: what follows the first full track is left out."});
+  add(out, {"</div>\n<p class=\"muted\">", prose(note), "</p>\n<details><summary>As numbers</summary>\n"});
+  std::vector<std::string_view> head{"replica"};
+  for (const activity_share& kind : kinds) head.push_back(kind.name);
   append_table(out, 1, head, rows);
   out.append("</details></section>\n");
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,8 @@
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/shard.hpp>
 #include <lockstep/model/plan_table.hpp>
+#include <lockstep/observe/divergence.hpp>
+#include <lockstep/observe/run_origin.hpp>
 #include <lockstep/observe/summary.hpp>
 #include <lockstep/observe/svg_text.hpp>
 #include <lockstep/parallel/timeline.hpp>
@@ -24,20 +27,29 @@ struct memory_item {
   std::int64_t bytes = 0;
 };
 
+/// A loss that was measured after a step.
+struct measured_loss {
+  std::int64_t step = 0;
+  double loss = 0;
+};
+
 /// All that a report shows. What is empty or zero is left out of it.
 struct report_data {
   std::string title = "lockstep training run";
-  std::string model{};                                       ///< the network as text
-  std::vector<std::pair<std::string, std::string>> facts{};  ///< more about the run: optimizer, data, seed
+  std::string model{};                                        ///< the network as text
+  std::vector<std::pair<std::string, std::string>> facts{};   ///< more about the run: optimizer, data, seed
+  std::vector<std::pair<std::string, std::string>> origin{};  ///< date, machine, compiler, version; see run_origin
   int replicas = 1;
   std::int64_t batch = 0;
   std::int64_t parameters = 0;
-  double seconds = 0;                ///< training, without evaluations
-  double samples_per_s = 0;          ///< over all steps
-  std::int64_t first_step = 1;       ///< the number of the step that losses[0] belongs to
-  std::vector<double> losses{};      ///< of every step
-  std::vector<double> accuracies{};  ///< of every epoch, in [0, 1]; NaN where unknown
-  double loader_wait = 0;            ///< share of the training time in which a step waited for its batch
+  double seconds = 0;                        ///< training, without evaluations
+  double samples_per_s = 0;                  ///< over all steps
+  std::int64_t first_step = 1;               ///< the number of the step that losses[0] belongs to
+  std::vector<double> losses{};              ///< of every step
+  std::vector<measured_loss> test_losses{};  ///< on data that is not trained on, in order of the steps
+  std::vector<double> accuracies{};          ///< of every epoch, in [0, 1]; NaN where unknown
+  std::optional<divergence> diverged{};      ///< why, where the caller knows; else what the losses tell
+  double loader_wait = 0;                    ///< share of the training time in which a step waited for its batch
 
   timeline_summary times{};
   std::int64_t recorded_samples = 0;  ///< samples of the steps in the timeline; 0: unknown, no speed of nodes
@@ -76,8 +88,9 @@ template <class Model, class Backend>
   return items;
 }
 
-/// The parts of a report that come from the plan and from a timeline: replicas, batch, parameters, plan, memory, times.
-/// The run's own numbers (losses, accuracies, speed, loader_wait) are the caller's to add.
+/// The parts of a report that come from the plan and from a timeline: replicas, batch, parameters,
+/// plan, memory, times, origin.
+/// The run's own numbers (losses, test losses, accuracies, speed, loader_wait) are the caller's to add.
 /// Throws value_error for less than one replica or sample, or when the timeline has fewer tracks than replicas.
 template <class Model, class Backend>
 [[nodiscard]] report_data make_report_data(const timeline& recorded, const report_run& run) {
@@ -85,6 +98,7 @@ template <class Model, class Backend>
     throw value_error("make_report_data", "one replica or more and a batch of one sample or more",
                       std::to_string(run.replicas) + " replicas, batch " + std::to_string(run.batch));
   report_data data;
+  data.origin = run_origin();
   data.replicas = run.replicas;
   data.batch = run.batch;
   data.parameters = Model::template plan<Backend>.parameter_count;

@@ -143,8 +143,11 @@ struct line_chart {
   std::string_view y_name{};  ///< `loss`
   std::vector<chart_point> points{};
   std::vector<chart_point> average{};  ///< a second, bolder line; may be empty
-  bool percent = false;                ///< values are shares
-  bool dots = false;                   ///< marks the points
+  std::vector<chart_point> others{};   ///< a line of marked points in another colour; may be empty
+  std::string_view others_name{};      ///< `test, after each epoch`
+  double broken_at = std::numeric_limits<double>::quiet_NaN();  ///< from here on values are not finite; NaN: nowhere
+  bool percent = false;                                         ///< values are shares
+  bool dots = false;                                            ///< marks the points
 };
 
 /// The points as path data in a field of 1000 x 1000, interrupted where a value is missing.
@@ -168,15 +171,29 @@ struct line_chart {
   return data;
 }
 
+/// Appends what the lines of a chart are, where there is more than one.
+inline void append_chart_legend(std::string& out, const line_chart& chart) {
+  const bool broken = std::isfinite(chart.broken_at);
+  if (chart.average.empty() && chart.others.empty() && !broken) return;
+  out.append("<span class=\"legend\">");
+  if (chart.average.empty() && !chart.others.empty()) out.append("<span><i class=\"bold\"></i>each step</span>");
+  if (!chart.average.empty())
+    out.append("<span><i class=\"faint\"></i>each step</span><span><i class=\"bold\"></i>moving average</span>");
+  if (!chart.others.empty()) add(out, {"<span><i class=\"other\"></i>", escaped(chart.others_name), "</span>"});
+  if (broken) add(out, {"<span><i class=\"broken\"></i>not finite</span>"});
+  out.append("</span>");
+}
+
 /// Appends the chart as a figure. With no finite value there is nothing to draw, and nothing is appended.
 inline void append_line_chart(std::string& out, const line_chart& chart) {
   double low = std::numeric_limits<double>::infinity();
   double high = -low;
-  for (const chart_point& p : chart.points) {
-    if (!std::isfinite(p.y)) continue;
-    low = std::min(low, p.y);
-    high = std::max(high, p.y);
-  }
+  for (const auto* points : {&chart.points, &chart.others})
+    for (const chart_point& p : *points) {
+      if (!std::isfinite(p.y)) continue;
+      low = std::min(low, p.y);
+      high = std::max(high, p.y);
+    }
   if (low > high) return;
   const bool logarithmic = !chart.percent && low > 1e-300 && high / low >= 100;
   chart_axis y = logarithmic
@@ -192,9 +209,7 @@ inline void append_line_chart(std::string& out, const line_chart& chart) {
   add(out, {R"(<figure class="chart" id=")", chart.id, "\" data-x=\"", chart.x_name, "\" data-y=\"", chart.y_name, "\"",
             chart.percent ? " data-percent=\"yes\"" : "", ">\n<figcaption><b>", escaped(chart.title), "</b>",
             logarithmic ? " <span class=\"muted\">logarithmic</span>" : ""});
-  if (!chart.average.empty())
-    out.append(R"(<span class="legend"><span><i class="faint"></i>each step</span><span><i class="bold"></i>moving )"
-               "average</span></span>");
+  append_chart_legend(out, chart);
   out.append("</figcaption>\n<div class=\"plot\"><div class=\"y\">");
   std::string grid;
   for (std::size_t i = 0; i < y.ticks.size(); ++i) {
@@ -209,6 +224,11 @@ inline void append_line_chart(std::string& out, const line_chart& chart) {
             "\" d=\"", path_data(chart.points, x, y, false), "\"/>"});
   if (!chart.average.empty()) add(out, {R"(<path class="line" d=")", path_data(chart.average, x, y, false), "\"/>"});
   if (chart.dots) add(out, {R"(<path class="line dots" d=")", path_data(chart.points, x, y, true), "\"/>"});
+  if (!chart.others.empty())
+    add(out, {R"(<path class="line other" d=")", path_data(chart.others, x, y, false),
+              R"("/><path class="line other dots" d=")", path_data(chart.others, x, y, true), "\"/>"});
+  if (std::isfinite(chart.broken_at))
+    add(out, {R"(<path class="broken" d="M)", fixed(10 * x.at(chart.broken_at), 1), " 0v1000\"/>"});
   out.append("</svg></div><div class=\"x\">");
   for (std::size_t i = 0; i < x.ticks.size(); ++i)
     add(out, {"<span style=\"left:", fixed(x.at(x.ticks[i]), 2), "%\">", x.labels[i], "</span>"});

@@ -11,10 +11,12 @@ namespace lockstep::detail {
 
 inline constexpr std::string_view page_style = R"css(
 :root { color-scheme: light dark; --back: #f6f7f8; --card: #ffffff; --text: #1b1d21; --muted: #5b6168; --line: #dfe2e6;
-  --c0: #2f6fde; --c1: #d9730d; --c2: #13866a; --c3: #8d949c; --c4: #dde1e6; --warn: #b45309; --warn-back: #fff7ec; }
+  --c0: #2f6fde; --c1: #d9730d; --c2: #13866a; --c3: #8d949c; --c4: #dde1e6; --warn: #b45309; --warn-back: #fff7ec;
+  --bad: #b3261e; --bad-back: #fdeeec; }
 @media (prefers-color-scheme: dark) {
   :root { --back: #131518; --card: #1c1f23; --text: #e8eaed; --muted: #a0a7af; --line: #32373d;
-    --c0: #6c9ff4; --c1: #ef9a45; --c2: #46bf9b; --c3: #7d858e; --c4: #363c43; --warn: #f3b561; --warn-back: #2a241a; }
+    --c0: #6c9ff4; --c1: #ef9a45; --c2: #46bf9b; --c3: #7d858e; --c4: #363c43; --warn: #f3b561; --warn-back: #2a241a;
+    --bad: #ff8a80; --bad-back: #33191a; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--text); font: 15px/1.5 system-ui, -apple-system, "Segoe UI",
@@ -28,19 +30,22 @@ p { margin: 0 0 10px; }
 pre { margin: 8px 0 0; padding: 0; font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
   color: var(--muted); white-space: pre-wrap; overflow-wrap: anywhere; }
 .muted { color: var(--muted); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: 10px; margin: 16px 0 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); gap: 10px; margin: 16px 0 0; }
 .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 10px 12px;
   min-width: 0; }
 .tiles dt { color: var(--muted); font-size: 0.87em; }
-.tiles dd { margin: 0; font-size: 1.2em; font-weight: 600; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-.facts { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 0; }
+.tiles dd { margin: 0; font-size: 1.2em; font-weight: 600; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.facts { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: 2px 16px; margin: 0; }
 .facts dt { color: var(--muted); }
-.facts dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+.facts dd { margin: 0; min-width: 0; overflow-wrap: break-word; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 0 16px; }
 .advice { border-left: 4px solid var(--warn); background: var(--warn-back); border-radius: 6px; padding: 10px 14px;
   margin: 0 0 10px; }
 .advice p { margin: 4px 0 0; }
 .advice:last-child, .chart, section > p:last-child { margin-bottom: 0; }
+#diverged { border: 1px solid var(--bad); border-left-width: 6px; background: var(--bad-back); }
+#diverged h2 { color: var(--bad); margin: 0 0 6px; }
+#diverged p { overflow-wrap: break-word; }
 figure.chart { margin: 0; }
 figcaption { display: flex; flex-wrap: wrap; gap: 2px 12px; align-items: baseline; margin: 0 0 24px; }
 #broken-losses { margin: 12px 0 0; }
@@ -48,7 +53,9 @@ figcaption { display: flex; flex-wrap: wrap; gap: 2px 12px; align-items: baselin
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin: 0 6px 0 0;
   background: var(--c0); }
 figcaption .legend { margin-left: auto; }
-.legend .faint, .legend .bold { width: 18px; height: 3px; margin: 0 6px 3px 0; }
+.legend .faint, .legend .bold, .legend .other, .legend .broken { width: 18px; height: 3px; margin: 0 6px 3px 0; }
+.legend .other { background: var(--c1); }
+.legend .broken { background: none; height: 0; border-top: 2px dashed var(--bad); }
 .legend .faint { opacity: 0.4; }
 .plot { display: grid; grid-template-columns: 3.6em 1fr; grid-template-rows: 240px 1.6em; margin: 0 14px 0 0; }
 .plot .y, .plot .x { position: relative; color: var(--muted); font-size: 0.8em; font-variant-numeric: tabular-nums; }
@@ -63,6 +70,8 @@ figcaption .legend { margin-left: auto; }
 .line { stroke: var(--c0); stroke-width: 2px; }
 .line.faint { stroke-width: 1px; opacity: 0.4; }
 .line.dots { stroke-width: 8px; }
+.line.other { stroke: var(--c1); }
+.broken { stroke: var(--bad); stroke-width: 2px; stroke-dasharray: 5 4; }
 .mark { position: absolute; width: 10px; height: 10px; margin: 0 0 -5px -5px; border-radius: 50%;
   background: var(--c0); border: 2px solid var(--card); pointer-events: none; }
 .tip { position: absolute; top: -6px; transform: translate(-50%, -100%); padding: 1px 8px; border-radius: 6px;

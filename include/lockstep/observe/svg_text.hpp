@@ -51,7 +51,30 @@ inline void add(std::string& out, std::initializer_list<std::string_view> parts)
   return out;
 }
 
-/// `value` with that many digits behind the point.
+/// The length of the unit that `text` begins with and that ends there as a word: `%`, `ms`, `MiB`; 0 without one.
+[[nodiscard]] inline std::size_t unit_length(std::string_view text) {
+  constexpr std::array<std::string_view, 13> units{"%", "ns",  "\u00B5s", "ms",  "s",   "min", "h",
+                                                   "B", "KiB", "MiB",     "GiB", "TiB", "PiB"};
+  const std::string_view word = text.substr(0, text.find_first_of(" ,.;:)\n"));
+  for (const std::string_view unit : units)
+    if (word == unit) return unit.size();
+  return 0;
+}
+
+/// `escaped`, with a number and its unit kept on one line: a no-break space stands between them.
+[[nodiscard]] inline std::string prose(std::string_view text) {
+  std::string joined;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool after_digit = i > 0 && text[i - 1] >= '0' && text[i - 1] <= '9';
+    if (text[i] == ' ' && after_digit && unit_length(text.substr(i + 1)) > 0)
+      joined.append("\u00A0");
+    else
+      joined += text[i];
+  }
+  return escaped(joined);
+}
+
+/// `value` with that many digits after the point.
 [[nodiscard]] inline std::string fixed(double value, int decimals) {
   char digits[400];  // the largest double has 309 digits in front
   const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::fixed, decimals);

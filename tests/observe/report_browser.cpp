@@ -1,0 +1,77 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <lockstep/observe/report.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "io/io_support.hpp"
+#include "observe/report_support.hpp"
+#include "support/catch.hpp"
+
+namespace ls = lockstep;
+using namespace lockstep_test;
+
+namespace {
+
+/// The path of a browser that can dump a page, or nothing.
+std::string browser() {
+  const char* path = std::getenv("PATH");
+  const std::string folders = path == nullptr ? "" : path;
+  for (const char* name : {"chromium", "google-chrome"})
+    for (std::size_t at = 0; at < folders.size();) {
+      const std::size_t end = std::min(folders.find(':', at), folders.size());
+      const auto file = std::filesystem::path(folders.substr(at, end - at)) / name;
+      std::error_code ignored;
+      if (std::filesystem::is_regular_file(file, ignored)) return file.string();
+      at = end + 1;
+    }
+  return {};
+}
+
+/// What a page looks like to a browser once its scripts have run.
+std::string opened(const std::string& program, const temporary_folder& folder, const std::string& page) {
+  std::ofstream(folder / "page.html", std::ios::binary) << page;
+  const std::string command = "timeout 100 '" + program + "' --headless --no-sandbox --disable-gpu --user-data-dir='" +
+                              (folder / "profile") + "' --dump-dom 'file://" + (folder / "page.html") + "' > '" +
+                              (folder / "dom") + "' 2> /dev/null";
+  return std::system(command.c_str()) == 0 ? slurp(folder / "dom") : std::string();
+}
+
+}  // namespace
+
+TEST_CASE("a browser shows the charts of a report without an error") {
+  const std::string program = browser();
+  if (program.empty()) LOCKSTEP_SKIP("neither chromium nor google-chrome is in PATH");
+  const temporary_folder folder;
+  if (!has(opened(program, folder, "<p>a probe</p>"), "<p>a probe</p>"))
+    LOCKSTEP_SKIP("the browser cannot open a file of a temporary folder here");
+
+  // The pointer at the right edge of the first chart, and in the middle of the second.
+  const std::string page = ls::report_html(good_data());
+  const std::string moves = R"js(<script>
+    [["#loss", 1], ["#accuracy", 0.5]].forEach(([chart, part]) => {
+      const area = document.querySelector(chart + " .area");
+      const box = area.getBoundingClientRect();
+      area.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + part * box.width }));
+    });
+  </script>)js";
+  std::string with_pointer = page;
+  with_pointer.insert(page.find("</body>"), moves);
+  const std::string dom = opened(program, folder, with_pointer);
+  CHECK(has(dom, "data-ready=\"yes\""));
+  CHECK_FALSE(has(dom, "data-script-error"));
+  CHECK(count(dom, "<svg") == count(page, "<svg"));
+  CHECK(count(dom, "<rect") == count(page, "<rect"));
+  CHECK(count(dom, "<path class=\"line") == count(page, "<path class=\"line"));
+  CHECK(has(dom, ">step 300: loss 0.626566</div>"));
+  CHECK(has(dom, ">epoch 2: accuracy 50.00 %</div>"));
+
+  // The check sees an error when there is one.
+  std::string broken = page;
+  broken.insert(page.find("</body>"), "<script>no_such_function()</script>");
+  CHECK(has(opened(program, folder, broken), "data-script-error"));
+}
