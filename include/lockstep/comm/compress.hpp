@@ -10,11 +10,11 @@
 #include <vector>
 
 #include <lockstep/comm/communicator.hpp>
-#include <lockstep/comm/half.hpp>
 #include <lockstep/comm/single.hpp>
 #include <lockstep/comm/wire.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/half.hpp>
 
 namespace lockstep {
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/half.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/io/message.hpp>
 
@@ -109,24 +110,6 @@ inline constexpr std::string_view safetensors_dtype_of<std::uint8_t> = "U8";
   }
 }
 
-/// IEEE 754 binary16 to float; exact.
-[[nodiscard]] inline float float_from_f16(std::uint16_t bits) {
-  const std::uint32_t sign = (bits & 0x8000U) << 16U;
-  const std::uint32_t exponent = (bits >> 10U) & 0x1FU;
-  const std::uint32_t fraction = bits & 0x3FFU;
-  if (exponent == 0) {  // zero and subnormal numbers: multiples of 2^-24
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const std::uint32_t wide = exponent == 0x1FU ? 0xFFU : exponent + (127U - 15U);
-  return std::bit_cast<float>(sign | (wide << 23U) | (fraction << 13U));
-}
-
-/// bfloat16 (the upper half of a float) to float; exact.
-[[nodiscard]] inline float float_from_bf16(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
-}
-
 /// Whether values of `dtype` convert to float or double.
 [[nodiscard]] constexpr bool is_convertible_to_float(std::string_view dtype) {
   return dtype == "F32" || dtype == "F64" || dtype == "F16" || dtype == "BF16";
@@ -149,8 +132,8 @@ template <class T>
   const std::span<T> all(values);
   if (entry.dtype == "F32") convert_elements<float>(entry.data, all, [](float x) { return x; });
   if (entry.dtype == "F64") convert_elements<double>(entry.data, all, [](double x) { return x; });
-  if (entry.dtype == "F16") convert_elements<std::uint16_t>(entry.data, all, float_from_f16);
-  if (entry.dtype == "BF16") convert_elements<std::uint16_t>(entry.data, all, float_from_bf16);
+  if (entry.dtype == "F16") convert_elements<std::uint16_t>(entry.data, all, float16::decode);
+  if (entry.dtype == "BF16") convert_elements<std::uint16_t>(entry.data, all, bfloat16::decode);
   return values;
 }
 

@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <lockstep/comm/half.hpp>
+#include <lockstep/core/half.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -65,7 +65,7 @@ bool same_bits(float a, float b) { return std::bit_cast<std::uint32_t>(a) == std
 
 }  // namespace
 
-TEST_CASE("rounding to 16 bits goes to the nearest value, ties to even", "[comm][half]") {
+TEST_CASE("rounding to 16 bits goes to the nearest value, ties to even", "[core][half]") {
   int wrong_half = 0;
   int wrong_bfloat = 0;
   int wrong_round = 0;
@@ -80,7 +80,7 @@ TEST_CASE("rounding to 16 bits goes to the nearest value, ties to even", "[comm]
   CHECK(wrong_bfloat == 0);
 }
 
-TEST_CASE("every 16-bit pattern survives the way to float and back", "[comm][half]") {
+TEST_CASE("every 16-bit pattern survives the way to float and back", "[core][half]") {
   int wrong = 0;
   for (std::uint32_t bits = 0; bits <= 0xFFFF; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
@@ -93,7 +93,7 @@ TEST_CASE("every 16-bit pattern survives the way to float and back", "[comm][hal
   CHECK(wrong == 0);
 }
 
-TEST_CASE("the largest, the smallest and what lies beyond", "[comm][half]") {
+TEST_CASE("the largest, the smallest and what lies beyond", "[core][half]") {
   CHECK(ls::float16::encode(65519.996F) == 0x7BFF);
   CHECK(ls::float16::encode(65520.F) == 0x7C00);
   CHECK(ls::float16::encode(-1e30F) == 0xFC00);
@@ -110,7 +110,7 @@ TEST_CASE("the largest, the smallest and what lies beyond", "[comm][half]") {
   CHECK(ls::bfloat16::encode(std::bit_cast<float>(0xFFFFFFFFU)) == 0xFFFF);
 }
 
-TEST_CASE("float16 is the compiler's", "[comm][half]") {
+TEST_CASE("float16 is the compiler's", "[core][half]") {
 #if defined(__FLT16_MANT_DIG__)
   __extension__ using compiler_half = _Float16;
   int wrong = 0;
