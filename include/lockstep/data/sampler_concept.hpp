@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -10,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <lockstep/core/error.hpp>
@@ -98,11 +96,6 @@ class draw_sequence {
   std::uint64_t next_block_ = 0;
   std::size_t half_ = 0;
 };
-
-/// Fisher and Yates' method.
-inline void shuffle(std::span<std::int64_t> order, draw_sequence& draws) {
-  for (std::size_t left = order.size(); left > 1; --left) std::swap(order[left - 1], order[draws.below(left)]);
-}
 
 /// The count of samples a sampler is built for, or value_error. Below 2^32, so that one draw can choose among them.
 [[nodiscard]] inline std::int64_t checked_samples(std::string_view where, std::int64_t samples) {

@@ -11,6 +11,7 @@
 
 #include <lockstep/core/random.hpp>
 #include <lockstep/data/sampler_concept.hpp>
+#include <lockstep/data/shuffle.hpp>
 
 namespace lockstep::data {
 
@@ -74,11 +75,11 @@ class stratified_sampler {
       std::int64_t* const begin = out;
       for (std::size_t c = 0; c < strata_.size(); ++c) take(c, strata_[c].in_batch);
       take_extras(extras, full - batch, draws, take);
-      detail::shuffle({begin, out}, draws);
+      detail::shuffle(std::span(begin, out), draws);
     }
     std::int64_t* const begin = out;
     for (std::size_t c = 0; c < strata_.size(); ++c) take(c, strata_[c].in_last);
-    detail::shuffle({begin, out}, draws);
+    detail::shuffle(std::span(begin, out), draws);
   }
 
  private:
@@ -127,7 +128,7 @@ class stratified_sampler {
   static void take_extras(std::vector<entry>& extras, std::size_t batches, detail::draw_sequence& draws,
                           const Take& take) {
     if (extras.empty()) return;
-    for (std::size_t left = extras.size(); left > 1; --left) std::swap(extras[left - 1], extras[draws.below(left)]);
+    detail::shuffle(std::span(extras), draws);
     std::size_t mark = draws.below(batches);
     std::size_t sum = 0;
     for (entry& e : extras) {
