@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <lockstep/io/safetensors.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -264,25 +266,30 @@ TEST_CASE("a file that does not fit the model is explained and changes nothing",
   SECTION("a missing tensor") {
     good.pop_back();
     ls::write_safetensors(path, good);
-    CHECK(message(path) == start + "expected a tensor 'fc.bias', got none of that name; nothing was loaded");
+    CHECK(message(path) ==
+          start +
+              "expected a tensor 'fc.bias', got none of that name; nothing was loaded; match::partial loads what fits");
   }
   SECTION("an unexpected tensor") {
     good.push_back(ls::safetensors_tensor::of("bn.num_batches_tracked", {2}, all(counts)));
     ls::write_safetensors(path, good);
     CHECK(message(path) == start +
                                "expected only the parameters of the model, got also a tensor "
-                               "'bn.num_batches_tracked'; nothing was loaded");
+                               "'bn.num_batches_tracked'; nothing was loaded; match::partial loads what fits");
   }
   SECTION("another shape of the same size") {
     good[2].shape = {4, 2};
     ls::write_safetensors(path, good);
-    CHECK(message(path) == start + "tensor 'fc.weight': expected shape [2, 4], got [4, 2]; nothing was loaded");
+    CHECK(message(path) == start +
+                               "tensor 'fc.weight': expected shape [2, 4], got [4, 2]; nothing was loaded; "
+                               "match::partial loads what fits");
   }
   SECTION("another element type") {
     good[3] = ls::safetensors_tensor::of("fc.bias", {2}, all(counts));
     ls::write_safetensors(path, good);
-    CHECK(message(path) ==
-          start + "tensor 'fc.bias': expected element type F32, F64, F16 or BF16, got I64; nothing was loaded");
+    CHECK(message(path) == start +
+                               "tensor 'fc.bias': expected element type F32, F64, F16 or BF16, got I64; nothing was "
+                               "loaded; match::partial loads what fits");
   }
   SECTION("several faults in one message") {
     good[2].shape = {8};
@@ -291,13 +298,38 @@ TEST_CASE("a file that does not fit the model is explained and changes nothing",
     CHECK(message(path) ==
           start +
               "tensor 'fc.weight': expected shape [2, 4], got [8]; expected a tensor 'fc.bias', got none of that "
-              "name; expected only the parameters of the model, got also a tensor 'fc.offset'; nothing was loaded");
+              "name; expected only the parameters of the model, got also a tensor 'fc.offset'; nothing was loaded; "
+              "match::partial loads what fits");
   }
   SECTION("more faults than anybody reads") {
     std::vector<ls::safetensors_tensor> others;
     for (int i = 0; i < 20; ++i) others.push_back(ls::safetensors_tensor::of("t" + std::to_string(i), {2}, all(two)));
     ls::write_safetensors(path, others);
-    CHECK(message(path).find("; and 16 more; nothing was loaded") != std::string::npos);
+    CHECK(message(path) == start +
+                               "expected tensors 'conv1.weight', 'conv1.bias', 'fc.weight', 'fc.bias', got none of "
+                               "these names; expected only the parameters of the model, got also tensors 't0', 't1', "
+                               "'t10', 't11', 't12', 't13', 't14', 't15' and 12 more; nothing was loaded; "
+                               "match::partial loads what fits");
+  }
+  SECTION("many missing names do not hide a foreign one") {
+    parameters_only<float> large;
+    for (int i = 0; i < 30; ++i) large.list.push_back({"layer" + std::to_string(i), ls::dims(1), {0.0F}});
+    ls::write_safetensors(path, std::vector{ls::safetensors_tensor::of("layers", {2}, all(two))});
+    const std::string text = message_of<ls::io_error>([&] { ls::load_safetensors(large, path); });
+    CHECK(text.find("'layer7' and 22 more, got none of these names") != std::string::npos);
+    CHECK(text.find("got also a tensor 'layers'; nothing was loaded") != std::string::npos);
+  }
+  SECTION("more misfits than anybody reads") {
+    parameters_only<float> large;
+    std::vector<ls::safetensors_tensor> others;
+    for (int i = 0; i < 10; ++i) {
+      large.list.push_back({"t" + std::to_string(i), ls::dims(3), {0.0F, 0.0F, 0.0F}});
+      others.push_back(ls::safetensors_tensor::of("t" + std::to_string(i), {2}, all(two)));
+    }
+    ls::write_safetensors(path, others);
+    const std::string text = message_of<ls::io_error>([&] { ls::load_safetensors(large, path); });
+    CHECK(text.find("tensor 't7': expected shape [3], got [2]; 2 more tensors of other shapes or element types; "
+                    "nothing was loaded") != std::string::npos);
   }
   SECTION("module. before some names only") {
     good[0].name = "module.conv1.weight";
@@ -312,6 +344,127 @@ TEST_CASE("a file that does not fit the model is explained and changes nothing",
   REQUIRE(network.list.size() == before.size());
   CHECK(network.assignments() == 0);
   for (std::size_t i = 0; i < before.size(); ++i) CHECK(network.list[i].elements == before[i].elements);
+}
+
+TEST_CASE("what wrappers put before every name is taken off", "[io]") {
+  const lockstep_test::temporary_folder folder;
+  const std::string path = folder / "wrapped.safetensors";
+  const std::string prefix =
+      GENERATE(as<std::string>(), "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.");
+  auto network = small_network();
+  ls::load_safetensors(network, fixture("state_dict.safetensors"));
+  trainer wrapped = network;
+  for (auto& one : wrapped.list) one.text.insert(0, prefix);
+  ls::save_safetensors(wrapped, path);
+  auto loaded = small_network();
+  SECTION("from every name") {
+    ls::load_safetensors(loaded, path);
+    check_ramps(loaded);
+  }
+  SECTION("when the file has foreign names beside") {
+    wrapped.list.push_back({"step", ls::dims(1), {0.0F}});
+    ls::save_safetensors(wrapped, path);
+    const auto report = ls::load_safetensors(loaded, path, ls::match::partial);
+    CHECK(report.foreign == std::vector<std::string>{"step"});
+    CHECK(report.missing.empty());
+    check_ramps(loaded);
+  }
+  SECTION("not from names of the model that begin so") {
+    auto same = wrapped;
+    for (auto& one : same.list) std::fill(one.elements.begin(), one.elements.end(), 0.0F);
+    ls::load_safetensors(same, path);
+    for (std::size_t i = 0; i < same.list.size(); ++i) CHECK(same.list[i].elements == network.list[i].elements);
+  }
+  SECTION("once, where the model has such a name itself") {
+    trainer nested{{{"module.w", ls::dims(1), {0.0F}}}};
+    ls::save_safetensors(trainer{{{prefix + "module.w", ls::dims(1), {7.0F}}}}, path);
+    ls::load_safetensors(nested, path);
+    CHECK(nested.list[0].elements == std::vector<float>{7.0F});
+  }
+}
+
+TEST_CASE("a partial load assigns what fits and names the rest", "[io]") {
+  const lockstep_test::temporary_folder folder;
+  const std::string path = folder / "file.safetensors";
+  const std::vector<float> weight(24, 1.5F);
+  const std::vector<float> eight(8, 2.5F);
+  const std::vector<std::int64_t> counts(2);
+  ls::write_safetensors(path, std::vector{ls::safetensors_tensor::of("conv1.weight", {3, 2, 2, 2}, all(weight)),
+                                          ls::safetensors_tensor::of("fc.weight", {4, 2}, all(eight)),
+                                          ls::safetensors_tensor::of("fc.bias", {2}, all(counts)),
+                                          ls::safetensors_tensor::of("head.weight", {8}, all(eight))});
+  auto network = small_network();
+  const auto report = ls::load_safetensors(network, path, ls::match::partial);
+  CHECK(report.missing == std::vector<std::string>{"conv1.bias"});
+  CHECK(report.foreign == std::vector<std::string>{"head.weight"});
+  CHECK(report.misfit == std::vector<std::string>{"fc.weight", "fc.bias"});
+  CHECK_FALSE(report.complete());
+  CHECK(network.list[0].elements == weight);
+  CHECK(network.assignments() == 1);
+  CHECK(ls::load_safetensors(network, fixture("state_dict.safetensors"), ls::match::partial).complete());
+  CHECK(ls::load_safetensors(network, fixture("state_dict.safetensors"), ls::match::strict).complete());
+  for (const auto& one : network.list) CHECK(one.elements.at(1) == one.elements.at(0) + 0.25F);
+  CHECK_THROWS_AS(ls::load_safetensors(network, path, ls::match::strict), ls::io_error);
+  CHECK_THROWS_AS(ls::load_safetensors(network, folder / "absent", ls::match::partial), ls::io_error);
+}
+
+TEST_CASE("what a model needs beside its parameters is saved and loaded with them", "[io]") {
+  const lockstep_test::temporary_folder folder;
+  const std::string path = folder / "file.safetensors";
+  auto network = small_network();
+  ls::load_safetensors(network, fixture("state_dict.safetensors"));
+  const parameters_only<double> scale{{{"scale", ls::dims(2), {0.1, 1e300}}}};
+  const trainer offset{{{"offset", ls::dims(), {3.0F}}}};
+  ls::save_safetensors(network, path, scale, offset);
+  CHECK(ls::safetensors_file::read(path).names().size() == 6);
+  CHECK(ls::safetensors_file::read(path).metadata() == ls::safetensors_metadata{{"format", "pt"}});
+  CHECK(ls::safetensors_file::read(path).at("scale").dtype == "F64");
+
+  auto again = small_network();
+  parameters_only<double> its_scale{{{"scale", ls::dims(2), {0.0, 0.0}}}};
+  trainer its_offset{{{"offset", ls::dims(), {0.0F}}}};
+  SECTION("all of it") {
+    ls::load_safetensors(again, path, its_scale, its_offset);
+    check_ramps(again);
+    CHECK(its_scale.list[0].elements == scale.list[0].elements);
+    CHECK(its_offset.list[0].elements == std::vector<float>{3.0F});
+  }
+  SECTION("what is not asked for is foreign") {
+    CHECK(message_of<ls::io_error>([&] {
+            ls::load_safetensors(again, path, its_scale);
+          }).find("got also a tensor 'offset'; nothing was loaded") != std::string::npos);
+    CHECK(again.assignments() == 0);
+    CHECK(its_scale.list[0].elements == std::vector<double>{0.0, 0.0});
+  }
+  SECTION("what the file lacks is missing") {
+    ls::save_safetensors(network, path, offset);
+    CHECK(message_of<ls::io_error>([&] {
+            ls::load_safetensors(again, path, its_scale, its_offset);
+          }).find("expected a tensor 'scale', got none of that name") != std::string::npos);
+    const auto report = ls::load_safetensors(again, path, ls::match::partial, its_scale, its_offset);
+    CHECK(report.missing == std::vector<std::string>{"scale"});
+    CHECK(its_offset.list[0].elements == std::vector<float>{3.0F});
+    check_ramps(again);
+  }
+  SECTION("two tensors of one name are refused") {
+    CHECK(message_of<ls::io_error>([&] {
+            ls::save_safetensors(network, path, scale, scale);
+          }).find("got 'scale' twice") != std::string::npos);
+  }
+  SECTION("an extra that refuses its values changes nothing") {
+    struct picky : trainer {
+      struct refusing : parameter {
+        static void assign(std::span<const float> /*values*/) {
+          throw ls::value_error("picky", "other values", "these");
+        }
+      };
+      [[nodiscard]] std::vector<refusing> parameters() const { return {{list[0]}}; }
+    };
+    picky refuses{{{{"offset", ls::dims(), {0.0F}}}}};
+    CHECK_THROWS_AS(ls::load_safetensors(again, path, its_scale, refuses), ls::value_error);
+    CHECK(again.assignments() == 0);
+    CHECK(its_scale.list[0].elements == std::vector<double>{0.0, 0.0});
+  }
 }
 
 TEST_CASE("a save that fails leaves the file of before", "[io]") {

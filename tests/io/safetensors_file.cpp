@@ -262,6 +262,43 @@ TEST_CASE("a header length that cannot be right is refused", "[io]") {
         "lockstep: " + path + ": expected a safetensors header of at most 100000000 bytes, got a length of 100000001");
 }
 
+TEST_CASE("a file of another format is named for what it is", "[io]") {
+  const lockstep_test::temporary_folder folder;
+  const std::string path = folder / "model.safetensors";
+  const auto message = [&](const std::string& content) {
+    put(path, content);
+    const std::string text = message_of<ls::io_error>([&] { (void)ls::safetensors_file::read(path); });
+    const std::string start = "lockstep: " + path + ": expected a safetensors file, got ";
+    return text.starts_with(start) ? text.substr(start.size()) : text;
+  };
+  const std::string zeros(300, '\0');
+  const std::string fill(300, 'x');
+  // The first bytes of torch.save in PyTorch 2, and before 1.6.
+  const std::string zipped("PK\x03\x04\0\0\x08\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0e\0\0\0archive/data.pkl", 46);
+  const std::string pickled("\x80\x02\x8a\nl\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", 20);
+  const std::string framed("\x80\x04\x95\x1e\0\0\0\0\0\0\0", 11);
+  CHECK(message(zipped + fill).starts_with("a zip archive, as torch.save writes it"));
+  CHECK(message(zipped + fill).find("safetensors.torch.save_file(torch.load(") != std::string::npos);
+  CHECK(message(pickled + fill).starts_with("a Python pickle"));
+  CHECK(message(pickled).find("safetensors.torch.save_file(torch.load(") != std::string::npos);
+  CHECK(message(framed).starts_with("a Python pickle"));
+  CHECK(message("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2\nsize 12345\n")
+            .starts_with("a Git LFS pointer"));
+  CHECK(message("version https://git-lfs.github.com/spec/v1\n").find("git lfs pull") != std::string::npos);
+  for (const char* page : {"<!DOCTYPE html><html>", "<!doctype HTML>\n", " \r\n\t<html lang=\"en\">", "<HEAD><title>",
+                           "\xef\xbb\xbf<!DOCTYPE html>"})
+    CHECK(message(page).starts_with("an HTML page"));
+  CHECK(message("\x1f\x8b\x08\x08" + fill).starts_with("a gzip archive"));
+  CHECK(message("\x89HDF\r\n\x1a\n" + fill).starts_with("an HDF5 file"));
+  CHECK(message("GGUF\x03" + fill).starts_with("a GGUF file"));
+
+  // What is none of these keeps its own message, a file that was cut before all.
+  CHECK(message("plain text, not of any format").find("got a length of ") != std::string::npos);
+  CHECK(message(std::string("\x80\x02\x01\0\0\0\0\0{", 9)).find("got a length of 66176") != std::string::npos);
+  CHECK(message("<html").find("expected a safetensors file of 8 bytes or more, got 5") != std::string::npos);
+  CHECK(message("<htm" + fill).find("got a length of ") != std::string::npos);
+}
+
 TEST_CASE("a huge file with a wrong header is refused without being read", "[io]") {
   const lockstep_test::temporary_folder folder;
   const std::string path = folder / "file.safetensors";

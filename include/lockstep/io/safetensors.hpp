@@ -5,11 +5,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -20,6 +20,7 @@
 #include <lockstep/io/safetensors_file.hpp>
 #include <lockstep/io/safetensors_format.hpp>
 #include <lockstep/io/safetensors_header.hpp>
+#include <lockstep/io/safetensors_match.hpp>
 
 namespace lockstep {
 
@@ -99,59 +100,50 @@ using parameter_of = std::remove_reference_t<decltype(*std::begin(std::declval<T
   return {shape.extent, shape.extent + shape.rank};
 }
 
-/// A parameter that a file is to provide.
-struct wanted_tensor {
-  std::string name;
-  std::vector<std::int64_t> shape;
-};
+/// The values of a source's parameters, one list each.
+template <class Source>
+using parameter_lists = std::vector<std::vector<parameter_element<parameter_of<Source>>>>;
 
-/// "module." when a torch.nn.DataParallel wrapper put it before every name of the file and the parameters have
-/// other names, else nothing.
-template <class File>
-[[nodiscard, gnu::cold]] std::string_view wrapper_prefix(const File& file, const std::vector<wanted_tensor>& wanted) {
-  constexpr std::string_view prefix = "module.";
-  for (const auto& name : file.names())
-    if (!name.starts_with(prefix)) return {};
-  for (const auto& tensor : wanted)
-    if (tensor.name.starts_with(prefix)) return {};
-  return prefix;
+/// Appends the tensors of a source, whose bytes lie in `lists`.
+template <class Source>
+void append_tensors(Source& source, parameter_lists<Source>& lists, std::vector<safetensors_tensor>& tensors) {
+  using element = parameter_element<parameter_of<Source>>;
+  for (auto&& parameter : source.parameters()) {
+    lists.push_back(parameter.values());
+    tensors.push_back(safetensors_tensor::of(parameter.name(), extents_vector(parameter.shape()),
+                                             std::span<const element>(lists.back())));
+  }
 }
 
-/// The entries that the wanted tensors have in the file, in their order. Throws io_error that lists what is missing,
-/// left over, of another shape or not of a floating-point type.
-template <class File>
-[[nodiscard, gnu::cold]] std::vector<const safetensors_entry*> match_tensors(const File& file,
-                                                                             const std::vector<wanted_tensor>& wanted) {
-  constexpr int most_shown = 8;
-  const std::string_view prefix = wrapper_prefix(file, wanted);
-  std::vector<const safetensors_entry*> entries;
-  std::vector<std::string> names;
-  std::string problems;
-  int count = 0;
-  const auto complain = [&](std::initializer_list<message_part> parts) {
-    if (++count <= most_shown) problems.append(count == 1 ? "" : "; ").append(message(parts));
-  };
-  for (const auto& tensor : wanted) {
-    const std::string name = message({prefix, tensor.name});
-    names.push_back(name);
-    if (!file.contains(name)) {
-      complain({"expected a tensor '", clipped(name), "', got none of that name"});
-      continue;
-    }
-    const auto& entry = file.at(name);
-    entries.push_back(&entry);
-    if (entry.shape != tensor.shape)
-      complain({"tensor '", clipped(name), "': expected shape ", tensor.shape, ", got ", entry.shape});
-    else if (!is_convertible_to_float(entry.dtype))
-      complain({"tensor '", clipped(name), "': expected element type F32, F64, F16 or BF16, got ", entry.dtype});
+template <class Source>
+void append_wanted(Source& source, std::vector<wanted_tensor>& wanted) {
+  for (auto&& parameter : source.parameters())
+    wanted.push_back({std::string(parameter.name()), extents_vector(parameter.shape())});
+}
+
+/// The values for a target's parameters from entries `next` and following; an empty list where there is no entry.
+/// Moves `next` past them.
+template <class Target>
+[[nodiscard]] parameter_lists<Target> converted(Target& target, const tensor_match& found, std::size_t& next) {
+  parameter_lists<Target> lists;
+  for (auto&& parameter : target.parameters()) {
+    static_cast<void>(parameter);
+    const safetensors_entry* const entry = found.entries[next++];
+    lists.emplace_back();
+    if (entry != nullptr) lists.back() = floating_values<parameter_element<parameter_of<Target>>>(*entry);
   }
-  std::sort(names.begin(), names.end());
-  for (const auto& name : file.names())
-    if (!std::binary_search(names.begin(), names.end(), name))
-      complain({"expected only the parameters of the model, got also a tensor '", clipped(name), "'"});
-  if (count > most_shown) problems.append(message({"; and ", count - most_shown, " more"}));
-  if (count > 0) throw_io_error(file.path(), {problems, "; nothing was loaded"});
-  return entries;
+  return lists;
+}
+
+/// Assigns what `converted` gave for the entries before `next`.
+template <class Target>
+void assign_lists(Target& target, const parameter_lists<Target>& lists, const tensor_match& found, std::size_t next) {
+  std::size_t i = 0;
+  for (auto&& parameter : target.parameters()) {
+    if (found.entries[next - lists.size() + i] != nullptr)
+      parameter.assign(std::span<const parameter_element<parameter_of<Target>>>(lists[i]));
+    ++i;
+  }
 }
 
 }  // namespace detail
@@ -179,35 +171,65 @@ template <class Trainer>
   requires parameter_source<const Trainer>
 void save_safetensors(const Trainer& trainer, const std::string& path,
                       const safetensors_metadata& metadata = {{"format", "pt"}}) {
-  using element = detail::parameter_element<detail::parameter_of<const Trainer>>;
-  std::vector<std::vector<element>> values;
+  detail::parameter_lists<const Trainer> lists;
   std::vector<safetensors_tensor> tensors;
-  for (auto&& parameter : trainer.parameters()) {
-    values.push_back(parameter.values());
-    tensors.push_back(safetensors_tensor::of(parameter.name(), detail::extents_vector(parameter.shape()),
-                                             std::span<const element>(values.back())));
-  }
+  detail::append_tensors(trainer, lists, tensors);
   write_safetensors(path, tensors, metadata);
 }
 
-/// Assigns all parameters from a file. Names must agree exactly (a `module.` before every name, left there by
-/// torch.nn.DataParallel, is taken off), shapes too; F16, BF16, F32 and F64 are converted. Everything is checked and
-/// converted before the first assignment, so a load that throws io_error changes nothing.
-template <parameter_target Trainer>
-void load_safetensors(Trainer& trainer, const std::string& path) {
-  using element = detail::parameter_element<detail::parameter_of<Trainer>>;
-  const auto file = safetensors_file::read(path);
+/// Writes the parameters, and with them the tensors of everything in `extras`: what the model needs beside its
+/// parameters, such as the normalisation of its inputs. Throws io_error, also when two tensors have one name.
+template <class Trainer, class... Extras>
+  requires(sizeof...(Extras) > 0 && parameter_source<const Trainer> && (parameter_source<const Extras> && ...))
+void save_safetensors(const Trainer& trainer, const std::string& path, const Extras&... extras) {
+  std::tuple<detail::parameter_lists<const Trainer>, detail::parameter_lists<const Extras>...> lists;
+  std::vector<safetensors_tensor> tensors;
+  std::apply(
+      [&](auto& own, auto&... others) {
+        detail::append_tensors(trainer, own, tensors);
+        (detail::append_tensors(extras, others, tensors), ...);
+      },
+      lists);
+  write_safetensors(path, tensors, {{"format", "pt"}});
+}
 
+/// Assigns the parameters, and the tensors of everything in `extras`, from a file; F16, BF16, F32 and F64 are
+/// converted. Names and shapes must agree exactly under match::strict; match::partial assigns what fits. What wrappers
+/// put before every name (`module.`, `_orig_mod.`, or both) is taken off.
+///
+/// Returns the names that were left out: none under match::strict, which throws io_error that tells them. Everything is
+/// checked and converted before the first assignment, so that a load that throws changes nothing.
+template <parameter_target Trainer, parameter_target... Extras>
+load_report load_safetensors(Trainer& trainer, const std::string& path, match how, Extras&... extras) {
+  const auto file = safetensors_file::read(path);
   std::vector<detail::wanted_tensor> wanted;
-  for (auto&& parameter : trainer.parameters())
-    wanted.push_back({std::string(parameter.name()), detail::extents_vector(parameter.shape())});
-  std::vector<std::vector<element>> values;
-  values.reserve(wanted.size());
-  for (const auto* entry : detail::match_tensors(file, wanted))
-    values.push_back(detail::floating_values<element>(*entry));
+  detail::append_wanted(trainer, wanted);
+  (detail::append_wanted(extras, wanted), ...);
+  detail::tensor_match found = detail::match_tensors(file, wanted);
+  if (how == match::strict) detail::require_complete(path, found);
 
   std::size_t next = 0;
-  for (auto&& parameter : trainer.parameters()) parameter.assign(std::span<const element>(values[next++]));
+  const auto lists = detail::converted(trainer, found, next);
+  // An extra may refuse its values, so copies take them first.
+  std::tuple<Extras...> copies(extras...);
+  std::apply(
+      [&](auto&... copy) {
+        [[maybe_unused]] const auto fill = [&](auto& one) {
+          const auto its_lists = detail::converted(one, found, next);
+          detail::assign_lists(one, its_lists, found, next);
+        };
+        (fill(copy), ...);
+      },
+      copies);
+  detail::assign_lists(trainer, lists, found, lists.size());
+  std::tie(extras...) = std::move(copies);
+  return std::move(found.report);
+}
+
+/// The same under match::strict.
+template <parameter_target Trainer, parameter_target... Extras>
+void load_safetensors(Trainer& trainer, const std::string& path, Extras&... extras) {
+  static_cast<void>(load_safetensors(trainer, path, match::strict, extras...));
 }
 
 }  // namespace lockstep

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include <lockstep/io/file.hpp>
+#include <lockstep/io/known_format.hpp>
 #include <lockstep/io/message.hpp>
 #include <lockstep/io/safetensors_format.hpp>
 #include <lockstep/io/safetensors_header.hpp>
@@ -72,9 +75,7 @@ class basic_safetensors_file {
     file.read(std::as_writable_bytes(std::span(&stated, 1)));
     const std::int64_t behind = file.size() - prefix;
     const std::int64_t limit = std::min(behind, safetensors_max_header_bytes);
-    if (stated > static_cast<std::uint64_t>(limit))
-      detail::throw_io_error(path,
-                             {"expected a safetensors header of at most ", limit, " bytes, got a length of ", stated});
+    if (stated > static_cast<std::uint64_t>(limit)) refuse_header(file, stated, limit);
     std::string json(static_cast<std::size_t>(stated), '\0');
     file.read(std::as_writable_bytes(std::span(json.data(), json.size())));
     const auto data_bytes = static_cast<std::size_t>(behind) - json.size();
@@ -90,6 +91,18 @@ class basic_safetensors_file {
       names_.push_back(std::move(tensor.name));
     }
     header_.tensors.clear();
+  }
+
+  /// Throws io_error for a file whose first eight bytes give no header's length: it names the format that begins with
+  /// these bytes, where that is known.
+  [[noreturn, gnu::cold]] static void refuse_header(Reader& file, std::uint64_t stated, std::int64_t limit) {
+    std::array<char, 256> beginning{};
+    std::memcpy(beginning.data(), &stated, sizeof(stated));
+    const auto rest = std::min(static_cast<std::size_t>(file.size()), beginning.size()) - sizeof(stated);
+    file.read(std::as_writable_bytes(std::span(beginning).subspan(sizeof(stated), rest)));
+    detail::refuse_known_format(file.path(), {beginning.data(), sizeof(stated) + rest});
+    detail::throw_io_error(file.path(),
+                           {"expected a safetensors header of at most ", limit, " bytes, got a length of ", stated});
   }
 
   /// The position of a name in `names_`, or their number when there is none such.

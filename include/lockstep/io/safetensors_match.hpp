@@ -1,0 +1,131 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lockstep/io/message.hpp>
+#include <lockstep/io/safetensors_format.hpp>
+
+namespace lockstep {
+
+/// What load_safetensors does when a file and a model do not agree.
+enum class match : std::uint8_t {
+  strict,  ///< it throws, and loads nothing
+  partial  ///< it loads what fits, and returns the names of the rest
+};
+
+/// The tensors that a load left out, by name. All lists are empty when file and model agree.
+struct load_report {
+  std::vector<std::string> missing;  ///< names of the model that the file has not
+  std::vector<std::string> foreign;  ///< names of the file that the model has not
+  std::vector<std::string>
+      misfit;  ///< names of both, whose shapes differ or whose values are no floating-point numbers
+
+  [[nodiscard]] bool complete() const noexcept { return missing.empty() && foreign.empty() && misfit.empty(); }
+};
+
+namespace detail {
+
+/// A tensor that a file is to provide.
+struct wanted_tensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+/// What a file offers for a list of wanted tensors.
+struct tensor_match {
+  std::vector<const safetensors_entry*> entries;  // one a wanted tensor, null where none fits
+  load_report report;
+  std::vector<std::string> misfits;  // sentences, one a name in report.misfit
+};
+
+/// What wrappers put before every name: torch.nn.DataParallel and DistributedDataParallel, torch.compile, or both.
+inline constexpr std::array<std::string_view, 5> wrapper_prefixes{"", "module.", "_orig_mod.", "module._orig_mod.",
+                                                                  "_orig_mod.module."};
+
+/// The prefix under which the file has most of the wanted names; the first of several.
+template <class File>
+[[nodiscard, gnu::cold]] std::string_view wrapper_prefix(const File& file, const std::vector<wanted_tensor>& wanted) {
+  std::string_view best;
+  std::ptrdiff_t most = 0;
+  for (const std::string_view prefix : wrapper_prefixes) {
+    const auto found = std::count_if(wanted.begin(), wanted.end(), [&](const wanted_tensor& tensor) {
+      return file.contains(message({prefix, tensor.name}));
+    });
+    if (found > most) {
+      most = found;
+      best = prefix;
+    }
+  }
+  return best;
+}
+
+template <class File>
+[[nodiscard, gnu::cold]] tensor_match match_tensors(const File& file, const std::vector<wanted_tensor>& wanted) {
+  const std::string_view prefix = wrapper_prefix(file, wanted);
+  tensor_match result;
+  std::vector<std::string> names;
+  for (const auto& tensor : wanted) {
+    const std::string& name = names.emplace_back(message({prefix, tensor.name}));
+    result.entries.push_back(nullptr);
+    if (!file.contains(name)) {
+      result.report.missing.push_back(tensor.name);
+      continue;
+    }
+    const auto& entry = file.at(name);
+    std::string misfit;
+    if (entry.shape != tensor.shape)
+      misfit = message({"tensor '", clipped(name), "': expected shape ", tensor.shape, ", got ", entry.shape});
+    else if (!is_convertible_to_float(entry.dtype))
+      misfit =
+          message({"tensor '", clipped(name), "': expected element type F32, F64, F16 or BF16, got ", entry.dtype});
+    else
+      result.entries.back() = &entry;
+    if (misfit.empty()) continue;
+    result.report.misfit.push_back(tensor.name);
+    result.misfits.push_back(std::move(misfit));
+  }
+  std::sort(names.begin(), names.end());
+  for (const auto& name : file.names())
+    if (!std::binary_search(names.begin(), names.end(), name)) result.report.foreign.push_back(name);
+  return result;
+}
+
+inline constexpr std::size_t most_names_shown = 8;
+
+/// ` 'a'` for one name; `s 'a', 'b' and 3 more` for several.
+[[nodiscard, gnu::cold]] inline std::string quoted_list(const std::vector<std::string>& names) {
+  std::string text = names.size() == 1 ? "" : "s";
+  const std::size_t shown = std::min(names.size(), most_names_shown);
+  for (std::size_t i = 0; i < shown; ++i) text.append(message({i == 0 ? " '" : ", '", clipped(names[i]), "'"}));
+  if (names.size() > shown) text.append(message({" and ", names.size() - shown, " more"}));
+  return text;
+}
+
+/// Throws io_error that tells of each kind of fault, unless the model and the file agree.
+[[gnu::cold]] inline void require_complete(const std::string& path, const tensor_match& found) {
+  if (found.report.complete()) return;
+  std::string faults;
+  const auto add = [&](const std::string& fault) { faults.append(faults.empty() ? "" : "; ").append(fault); };
+  for (std::size_t i = 0; i < std::min(found.misfits.size(), most_names_shown); ++i) add(found.misfits[i]);
+  if (found.misfits.size() > most_names_shown)
+    add(message({found.misfits.size() - most_names_shown, " more tensors of other shapes or element types"}));
+  const auto& [missing, foreign, misfit] = found.report;
+  if (!missing.empty())
+    add(message({missing.size() == 1 ? "expected a tensor" : "expected tensor", quoted_list(missing),
+                 missing.size() == 1 ? ", got none of that name" : ", got none of these names"}));
+  if (!foreign.empty())
+    add(message({"expected only the parameters of the model, got also ", foreign.size() == 1 ? "a tensor" : "tensor",
+                 quoted_list(foreign)}));
+  throw_io_error(path, {faults, "; nothing was loaded; match::partial loads what fits"});
+}
+
+}  // namespace detail
+}  // namespace lockstep
