@@ -1,16 +1,17 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Lists of headers, for the checks. Usable from a project and from `cmake -P`.
 
-# Headers that need more than the CPU library (CUDA, NCCL, MPI) and so are not in lockstep.hpp; and the one that stands in
+# Headers that need more than the CPU library (CUDA, NCCL, MPI, zlib) and so are not in lockstep.hpp; and the one that stands in
 # for another, with which it cannot be read.
 set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/cuda/" "^lockstep/comm/(nccl|mpi)"
-                              "^lockstep/backend/cpu/no_cpu\\.hpp$")
+                              "^lockstep/backend/cpu/no_cpu\\.hpp$" "^lockstep/data/gzip\\.hpp$")
 
 # Headers of the CPU library that lockstep.hpp leaves to those who ask for them.
 set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"
+    "^lockstep/data/(cifar100|normalisation|random_split|stream)\\.hpp$"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
     "^lockstep/observe/(gpu_monitor|report|report_data|summary|svg|svg_style|svg_text|trace)\\.hpp$")
 

@@ -50,15 +50,20 @@ class temporary_folder {
   std::filesystem::path path_;
 };
 
-/// The message of the io_error that `action` throws, or a text no message equals. Other exceptions pass.
-template <class Action>
-[[nodiscard]] std::string io_error_of(Action&& action) {
+/// The message of the Error that `action` throws, or a text no message equals. Other exceptions pass.
+template <class Error, class Action>
+[[nodiscard]] std::string error_of(Action&& action) {
   try {
     action();
-  } catch (const lockstep::io_error& error) {
+  } catch (const Error& error) {
     return error.what();
   }
   return "(nothing was thrown)";
+}
+
+template <class Action>
+[[nodiscard]] std::string io_error_of(Action&& action) {
+  return error_of<lockstep::io_error>(action);
 }
 
 /// Empty when `text` holds every part; else says which it lacks.

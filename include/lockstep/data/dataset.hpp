@@ -11,14 +11,17 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/data/field.hpp>
 #include <lockstep/io/message.hpp>
 
 namespace lockstep::data {
 
 /// Labelled pictures held in memory: one byte a value, each sample in PyTorch's order (channel, row, column).
 /// Immutable once built, so any number of threads may read it.
-template <class Sample>
-class dataset {
+template <std::int64_t... Extents>
+class dataset<shape<Extents...>> {
+  using Sample = shape<Extents...>;
+
   static_assert(!Sample::is_dynamic && Sample::rank > 0,
                 "lockstep: dataset: the sample shape states every extent, as in shape<3, 32, 32>");
 
@@ -62,6 +65,10 @@ class dataset {
   /// One name a class, or empty when the source has none.
   [[nodiscard]] const std::vector<std::string>& class_names() const noexcept { return class_names_; }
 
+  /// What the reader has to say about its source in one line, such as that files are missing; empty in general.
+  [[nodiscard]] const std::string& note() const noexcept { return note_; }
+  void set_note(std::string note) noexcept { note_ = std::move(note); }
+
   /// All samples, back to back.
   [[nodiscard]] std::span<const std::uint8_t> pixels() const noexcept { return pixels_; }
 
@@ -77,18 +84,26 @@ class dataset {
     return labels_[static_cast<std::size_t>(index)];
   }
 
+  /// The samples of these indices, in their order. Throws value_error when one is out of range.
+  [[nodiscard]] dataset select(std::span<const std::int64_t> indices) const {
+    std::vector<std::uint8_t> pixels;
+    std::vector<std::int64_t> labels;
+    pixels.reserve(indices.size() * static_cast<std::size_t>(sample_size));
+    labels.reserve(indices.size());
+    for (const std::int64_t i : indices) {
+      detail::check_index(i, size());
+      pixels.insert(pixels.end(), pixels_.begin() + i * sample_size, pixels_.begin() + (i + 1) * sample_size);
+      labels.push_back(label(i));
+    }
+    return {std::move(pixels), std::move(labels), classes_, class_names_};
+  }
+
  private:
   std::vector<std::uint8_t> pixels_;
   std::vector<std::int64_t> labels_;
   std::int64_t classes_;
   std::vector<std::string> class_names_;
-};
-
-/// What a reader returns: `auto [train, test] = cifar10(folder);`.
-template <class Sample>
-struct split {
-  dataset<Sample> train;
-  dataset<Sample> test;
+  std::string note_;
 };
 
 }  // namespace lockstep::data

@@ -7,6 +7,7 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -18,7 +19,8 @@ namespace lockstep::data::detail {
 /// filled ahead, so it is filled on the consumer's own thread.
 ///
 /// `fill(slot, index)` is called for 0, 1, ... in order. What it throws reaches the consumer at that index, after
-/// every slot filled before it; the run has then ended.
+/// every slot filled before it; the run has then ended. A `fill` that returns bool ends the run by false: it had
+/// nothing for that slot.
 template <class Slot, class Fill>
 class prefetcher {
  public:
@@ -47,22 +49,19 @@ class prefetcher {
 
   /// The slot to consume now, waiting for it; nullptr when the run is over. Throws what filling it threw.
   [[nodiscard]] Slot* front() {
-    if (consumed_ == count_) {
+    if (!thread_.joinable()) {
+      if (consumed_ < count_ && (produced_ > consumed_ || fill_here())) return &slot_at(consumed_);
       stop();
       return nullptr;
     }
-    Slot& slot = slot_at(consumed_);
-    if (!thread_.joinable()) {
-      if (produced_ == consumed_) fill_here(slot);
-      return &slot;
-    }
     std::unique_lock lock(mutex_);
-    filled_.wait(lock, [this] { return produced_ > consumed_ || failure_; });
-    if (produced_ > consumed_) return &slot;
+    filled_.wait(lock, [this] { return produced_ > consumed_ || consumed_ == count_ || failure_; });
+    if (produced_ > consumed_) return &slot_at(consumed_);
     const std::exception_ptr failure = std::exchange(failure_, nullptr);
     lock.unlock();
     stop();
-    std::rethrow_exception(failure);
+    if (failure) std::rethrow_exception(failure);
+    return nullptr;
   }
 
   /// Hands the front slot back for refilling.
@@ -92,14 +91,25 @@ class prefetcher {
     return slots_[static_cast<std::size_t>(index) % slots_.size()];
   }
 
-  void fill_here(Slot& slot) {
+  /// Whether there was something for the slot.
+  [[nodiscard]] bool fill_slot(std::int64_t index) {
+    if constexpr (std::is_same_v<decltype(fill_(slot_at(index), index)), bool>) {
+      return fill_(slot_at(index), index);
+    } else {
+      fill_(slot_at(index), index);
+      return true;
+    }
+  }
+
+  [[nodiscard]] bool fill_here() {
     try {
-      fill_(slot, consumed_);
+      if (!fill_slot(consumed_)) return false;
     } catch (...) {
       stop();
       throw;
     }
     ++produced_;
+    return true;
   }
 
   void produce() noexcept {
@@ -111,28 +121,30 @@ class prefetcher {
         if (stopping_) return;
       }
       std::exception_ptr failure;
+      bool filled = false;
       try {
-        fill_(slot_at(index), index);
+        filled = fill_slot(index);
       } catch (...) {
         failure = std::current_exception();
       }
-      const bool failed = failure != nullptr;
       {
         const std::scoped_lock lock(mutex_);
-        if (failed)
+        if (filled)
+          produced_ = index + 1;
+        else if (failure != nullptr)
           failure_ = std::move(failure);
         else
-          produced_ = index + 1;
+          count_ = index;
       }
       filled_.notify_one();
-      if (failed) return;
+      if (!filled) return;
     }
   }
 
   std::vector<Slot> slots_;
   Fill fill_;
-  std::int64_t count_ = 0;  // written only while no thread runs
-  std::mutex mutex_;        // guards the four below while a thread runs
+  std::mutex mutex_;        // guards the five below while a thread runs
+  std::int64_t count_ = 0;  // written by that thread alone
   std::int64_t produced_ = 0;
   std::int64_t consumed_ = 0;
   bool stopping_ = false;

@@ -66,7 +66,7 @@ template <sampler Sampler>
 namespace detail {
 
 /// Keeps the draws of one kind of sampler apart from those of the others. A loader's own shuffle is 0.
-enum class sampler_stream : std::uint64_t { replacement = 1, weighted = 2, race = 3, strata = 4 };
+enum class sampler_stream : std::uint64_t { replacement = 1, weighted = 2, race = 3, strata = 4, split = 5 };
 
 /// The draws of one stream, one after the other.
 class draw_sequence {

@@ -1,0 +1,326 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/data/batch.hpp>
+#include <lockstep/data/column.hpp>
+#include <lockstep/data/field.hpp>
+#include <lockstep/data/loader.hpp>
+#include <lockstep/data/walk.hpp>
+#include <lockstep/io/message.hpp>
+
+/// \file
+/// Data of unknown length, read while it is walked over: files that are too large, a simulation, an instrument.
+
+namespace lockstep::data {
+
+namespace detail {
+
+/// Where one field of a sample is written: a reference to its element, or a span of its elements.
+template <class Field>
+using field_place = std::conditional_t<Field::shape_type::rank == 0, typename Field::value_type&,
+                                       std::span<typename Field::value_type, static_cast<std::size_t>(Field::size)>>;
+
+template <class Field>
+[[nodiscard]] field_place<Field> place_of(typename Field::value_type* batch, std::int64_t sample) {
+  if constexpr (Field::shape_type::rank == 0)
+    return batch[sample];
+  else
+    return field_place<Field>(batch + sample * Field::size, static_cast<std::size_t>(Field::size));
+}
+
+/// A callable that writes the next sample and returns true, or returns false when there is none.
+template <class Next, class... Fields>
+concept sample_generator = std::is_invocable_r_v<bool, Next&, field_place<Fields>...>;
+
+/// A callable that returns a fresh generator; it may take the number of the walk.
+template <class Make, class... Fields>
+concept generator_maker = requires(Make& make) {
+  { make() } -> sample_generator<Fields...>;
+} || requires(Make& make, std::uint64_t walk) {
+  { make(walk) } -> sample_generator<Fields...>;
+};
+
+/// What a stream reads from, whatever its type: one indirect call a batch.
+template <class... Fields>
+class stream_source {
+ public:
+  using pointers = typename field_list<Fields...>::pointers;
+
+  stream_source() = default;
+  stream_source(const stream_source&) = delete;
+  stream_source& operator=(const stream_source&) = delete;
+  virtual ~stream_source() = default;
+
+  /// Starts from the beginning. Throws value_error when that cannot be done again.
+  virtual void start(std::uint64_t walk) = 0;
+
+  /// Writes at most `most` samples and returns their number; fewer at the end alone.
+  virtual std::int64_t fill(const pointers& to, std::int64_t most) = 0;
+};
+
+template <class Next, class... Fields>
+std::int64_t fill_from(Next& next, const typename field_list<Fields...>::pointers& to, std::int64_t most,
+                       field_list<Fields...> /*fields*/) {
+  return std::apply(
+      [&](auto*... batch) {
+        std::int64_t i = 0;
+        while (i < most && std::invoke(next, place_of<Fields>(batch, i)...)) ++i;
+        return i;
+      },
+      to);
+}
+
+/// Lets the first walk pass, and throws at the second.
+class single_walk {
+ public:
+  void start() {
+    if (std::exchange(started_, true))
+      throw value_error("stream", "one walk over a source that can be read once", "a second",
+                        "build the stream from a function that returns a fresh generator: each walk calls it");
+  }
+
+ private:
+  bool started_ = false;
+};
+
+template <class Next, class... Fields>
+class generator_source final : public stream_source<Fields...> {
+ public:
+  explicit generator_source(Next next) : next_(std::move(next)) {}
+  void start(std::uint64_t /*walk*/) override { once_.start(); }
+  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most) override {
+    return fill_from(next_, to, most, field_list<Fields...>{});
+  }
+
+ private:
+  Next next_;
+  single_walk once_;
+};
+
+template <class Make, class... Fields>
+class made_source final : public stream_source<Fields...> {
+ public:
+  explicit made_source(Make make) : make_(std::move(make)) {}
+  void start(std::uint64_t walk) override {
+    next_.reset();
+    next_.emplace(call(make_, walk));
+  }
+  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most) override {
+    return fill_from(*next_, to, most, field_list<Fields...>{});
+  }
+
+ private:
+  [[nodiscard]] static auto call(Make& make, std::uint64_t walk) {
+    if constexpr (std::invocable<Make&, std::uint64_t>)
+      return make(walk);
+    else
+      return make();
+  }
+
+  Make make_;
+  std::optional<decltype(call(std::declval<Make&>(), 0))> next_;
+};
+
+/// Writes what an element of a range holds for one field. Throws shape_error for another number of elements.
+template <class Field, class Value>
+void write_field(const Value& value, field_place<Field> to, std::size_t number) {
+  using T = typename Field::value_type;
+  if constexpr (std::ranges::input_range<const Value>) {
+    auto from = std::ranges::begin(value);
+    std::size_t count = 0;
+    if constexpr (Field::shape_type::rank == 0) {
+      for (; from != std::ranges::end(value); ++from, ++count) to = converted<T>(*from);
+    } else {
+      for (; from != std::ranges::end(value) && count < to.size(); ++from, ++count) to[count] = converted<T>(*from);
+    }
+    if (count != static_cast<std::size_t>(Field::size) || from != std::ranges::end(value))
+      throw shape_error(lockstep::detail::message({"stream: field ", number}),
+                        lockstep::detail::message({Field::size, " elements in each sample"}), "another number");
+  } else {
+    static_assert(Field::size == 1, "lockstep: stream: a field of several elements takes a range of numbers");
+    if constexpr (Field::shape_type::rank == 0)
+      to = converted<T>(value);
+    else
+      to[0] = converted<T>(value);
+  }
+}
+
+/// A generator over a range of tuples (or pairs, arrays, structured-binding types) with one part a field.
+template <class View, class... Fields>
+class range_source final : public stream_source<Fields...> {
+ public:
+  explicit range_source(View view) : view_(std::move(view)) {}
+
+  void start(std::uint64_t /*walk*/) override {
+    if constexpr (!std::ranges::forward_range<View>) once_.start();
+    at_.emplace(std::ranges::begin(view_));
+    fresh_ = true;
+  }
+
+  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most) override {
+    // An input range is moved on only when its next element is asked for: it may have to wait for that.
+    auto next = [&](field_place<Fields>... places) {
+      if (!std::exchange(fresh_, false)) ++*at_;
+      if (*at_ == std::ranges::end(view_)) return false;
+      auto&& sample = **at_;
+      [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+        if constexpr (sizeof...(Fields) == 1)
+          (write_field<Fields>(sample, places, Index), ...);
+        else
+          (write_field<Fields>(part<Index>(sample), places, Index), ...);
+      }(std::index_sequence_for<Fields...>{});
+      return true;
+    };
+    return fill_from(next, to, most, field_list<Fields...>{});
+  }
+
+ private:
+  template <std::size_t Index, class Sample>
+  [[nodiscard]] static const auto& part(const Sample& sample) {
+    static_assert(std::tuple_size_v<Sample> == sizeof...(Fields),
+                  "lockstep: stream: an element of the range is a tuple with one part for each field");
+    using std::get;
+    return get<Index>(sample);
+  }
+
+  View view_;
+  std::optional<std::ranges::iterator_t<View>> at_;
+  bool fresh_ = true;
+  single_walk once_;
+};
+
+}  // namespace detail
+
+/// Samples of the given fields that are made or read while a loader walks over them, on the loader's thread. Its length
+/// need not be known: `loader{stream, {.batch = 64}}`.
+template <class... Fields>
+class stream {
+ public:
+  /// `next(places...)` writes the next sample and returns true, or returns false at the end, after which it is not
+  /// called again. For each field it takes a reference to its element, or a span of its elements. It can be walked over
+  /// once.
+  template <class Next>
+    requires(detail::sample_generator<Next, Fields...>)
+  explicit stream(Next next) : source_(std::make_unique<detail::generator_source<Next, Fields...>>(std::move(next))) {}
+
+  /// `make()` or `make(walk)` returns such a function; each walk over the stream calls it, walk being 0, 1, ...
+  template <class Make>
+    requires(detail::generator_maker<Make, Fields...> && !detail::sample_generator<Make, Fields...>)
+  explicit stream(Make make) : source_(std::make_unique<detail::made_source<Make, Fields...>>(std::move(make))) {}
+
+  /// A range of tuples with one part a field, a number or a range of numbers; of these themselves where there is one
+  /// field. An lvalue is borrowed and must outlive the stream. A range that is only an input_range can be walked over
+  /// once.
+  template <std::ranges::input_range Range>
+    requires(!std::same_as<std::remove_cvref_t<Range>, stream>)
+  explicit stream(Range&& range)
+      : source_(std::make_unique<detail::range_source<std::views::all_t<Range>, Fields...>>(
+            std::views::all(std::forward<Range>(range)))) {}
+
+ private:
+  template <class...>
+  friend class loader;
+
+  std::unique_ptr<detail::stream_source<Fields...>> source_;
+};
+
+namespace detail {
+
+/// Fills a slot with the next samples of a stream.
+template <class... Fields>
+struct stream_batch {
+  stream_source<Fields...>* source = nullptr;
+  std::int64_t batch = 0;
+  bool drop_last = false;
+  std::int64_t done = 0;  // samples of the walk so far
+  bool ended = false;
+
+  template <class Slot>
+  bool operator()(Slot& target, std::int64_t /*index*/) {
+    if (ended) return false;
+    ended = true;  // so it is too when the source throws
+    target.samples = source->fill(target.pointers(), batch);
+    target.first_index = done;
+    done += target.samples;
+    ended = target.samples < batch;
+    return target.samples == batch || (target.samples > 0 && !drop_last);
+  }
+};
+
+}  // namespace detail
+
+/// The batches of a stream. Each walk starts the stream anew, which fails for one that can be read once; what was
+/// prepared ahead is lost when a walk is left early. Nothing is allocated a batch. A stream cannot be shuffled.
+template <class... Fields>
+class loader<stream<Fields...>> {
+  using slot = detail::batch_slot<Fields...>;
+  using walk = detail::batch_walk<batch<Fields...>, slot, detail::stream_batch<Fields...>>;
+
+ public:
+  using iterator = typename walk::iterator;
+
+  /// Borrows the stream. Throws value_error when `batch` is below one, `prefetch` below zero, or `shuffle` is set.
+  explicit loader(stream<Fields...>& source, const loader_options& options = {})
+      : source_(source.source_.get()), walk_(make_walk(options)) {}
+
+  loader(const loader&) = delete;
+  loader& operator=(const loader&) = delete;
+  ~loader() = default;
+
+  /// The number that the next begin() hands to the stream, counted from 0.
+  [[nodiscard]] std::uint64_t next_epoch() const noexcept { return epoch_; }
+  void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
+
+  /// Starts the next walk. Throws error when no thread can be started, value_error when the stream can be read once and
+  /// was, and what the stream throws.
+  [[nodiscard]] iterator begin() {
+    walk_.stop();
+    source_->start(epoch_);
+    walk_.fill().done = 0;
+    walk_.fill().ended = false;
+    iterator first = walk_.start(std::numeric_limits<std::int64_t>::max());
+    ++epoch_;
+    return first;
+  }
+
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  [[nodiscard]] walk make_walk(const loader_options& options) const {
+    detail::checked_options(options);
+    if (options.shuffle)
+      throw value_error("loader", "a data set in memory to shuffle", "a stream",
+                        "leave .shuffle out and let the stream give its samples in a random order");
+    std::vector<slot> slots;
+    for (std::int64_t i = 0; i <= options.prefetch; ++i)
+      slots.emplace_back(detail::field_list<Fields...>{}, options.batch);
+    return walk(std::move(slots), {source_, options.batch, options.drop_last});
+  }
+
+  detail::stream_source<Fields...>* source_;
+  std::uint64_t epoch_ = 0;
+  walk walk_;
+};
+
+template <class... Fields>
+loader(stream<Fields...>&, const loader_options& = {}) -> loader<stream<Fields...>>;
+
+}  // namespace lockstep::data
