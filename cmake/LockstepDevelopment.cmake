@@ -29,6 +29,11 @@ if(LOCKSTEP_BUILD_TESTS)
   list(APPEND CMAKE_MODULE_PATH "${Catch2_DIR}" "${catch2_SOURCE_DIR}/extras") # where Catch.cmake may be
 endif()
 
+# Optional: reading packed IDX files. Tests of it are skipped without.
+if(LOCKSTEP_BUILD_TESTS OR LOCKSTEP_BUILD_EXAMPLES)
+  find_package(ZLIB QUIET)
+endif()
+
 if(LOCKSTEP_BUILD_BENCHMARKS)
   set(BENCHMARK_ENABLE_TESTING OFF CACHE INTERNAL "")
   set(BENCHMARK_ENABLE_INSTALL OFF CACHE INTERNAL "")

@@ -3,12 +3,18 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
 #include <numeric>
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <lockstep/core/random.hpp>
 #include <lockstep/data/cifar10.hpp>
+#if LOCKSTEP_TRAIN_HAS_ZLIB
+#include <lockstep/data/gzip.hpp>
+#endif
 #include <lockstep/data/idx.hpp>
 #include <lockstep/data/loader.hpp>
 #include <lockstep/data/open.hpp>
@@ -20,6 +26,12 @@ namespace lockstep_train {
 namespace {
 
 namespace ls = lockstep;
+
+#if LOCKSTEP_TRAIN_HAS_ZLIB
+using unpacker = ls::data::gzip;
+#else
+using unpacker = ls::data::detail::no_unpacker;
+#endif
 
 /// Samples in a batch of the test set: what a network answers does not depend on it.
 constexpr std::int64_t test_batch = 250;
@@ -112,6 +124,7 @@ class row_source : public batch_source {
 
 template <class Sample>
 data_set pictures(std::string description, ls::data::split<Sample> split, const ls::data::loader_options& train) {
+  if (!split.train.note().empty()) fmt::print(stderr, "lockstep-train: {}\n", split.train.note());
   return {
       std::move(description), std::make_unique<picture_source<Sample>>(std::move(split.train), train),
       std::make_unique<picture_source<Sample>>(std::move(split.test), ls::data::loader_options{.batch = test_batch})};
@@ -122,7 +135,10 @@ data_set pictures(std::string description, ls::data::split<Sample> split, const 
 sample_format format_of(const options& o) {
   if (o.model == "linear") return sample_format::rows;
   if (o.data == "synthetic") return sample_format::cifar10;
-  return ls::data::recognize(o.data) == ls::data::folder_kind::cifar10 ? sample_format::cifar10 : sample_format::idx;
+  const ls::data::folder_kind kind = ls::data::recognize(o.data);
+  if (kind == ls::data::folder_kind::cifar100)
+    throw ls::io_error(o.data, "found CIFAR-100, of a hundred classes; the models here have ten");
+  return kind == ls::data::folder_kind::cifar10 ? sample_format::cifar10 : sample_format::idx;
 }
 
 data_set open_data(const options& o, sample_format format) {
@@ -132,7 +148,7 @@ data_set open_data(const options& o, sample_format format) {
             std::make_unique<row_source>(1000, 1, ls::data::loader_options{.batch = test_batch})};
   if (o.data == "synthetic") return pictures("synthetic pictures", ls::data::synthetic(), train);
   if (format == sample_format::cifar10) return pictures("CIFAR-10 in " + o.data, ls::data::cifar10(o.data), train);
-  return pictures("IDX pictures in " + o.data, ls::data::idx(o.data), train);
+  return pictures("IDX pictures in " + o.data, ls::data::idx(o.data, unpacker{}), train);
 }
 
 }  // namespace lockstep_train

@@ -136,11 +136,35 @@ TEST_CASE("cifar10: refuses damaged files", "[data]") {
     folder.write(victim, random_bytes(40 * record_size, 5));
     CHECK(lacking(message(folder), {victim, "labels from 0 to 9"}) == "");
   }
-  SECTION("a folder in its place") {
-    folder.remove(victim);
-    std::filesystem::create_directory(folder.path() / victim);
-    CHECK(lacking(message(folder), {victim, "expected a file, got a directory"}) == "");
-  }
+}
+
+TEST_CASE("cifar10: passes over a folder that has the name of a file", "[data]") {
+  const temporary_folder folder;
+  folder.write("data_batch_1.bin", records({1, 2}));
+  folder.write("test_batch.bin", records({1}));
+  for (const char* name : {"data_batch_2.bin", "batches.meta.txt"})
+    std::filesystem::create_directory(folder.path() / name);
+  const auto [train, test] = cifar10(folder.path());
+  CHECK(train.size() == 2);
+  CHECK(train.class_names().empty());
+  folder.remove("test_batch.bin");
+  std::filesystem::create_directory(folder.path() / "test_batch.bin");
+  CHECK(lacking(message(folder), {"test_batch.bin", "expected a file, got a directory"}) == "");
+}
+
+TEST_CASE("cifar10: says which batches are missing, and uses the others", "[data]") {
+  const temporary_folder folder;
+  folder.write("test_batch.bin", records({1}));
+  for (const int number : {2, 3, 5})
+    folder.write("data_batch_" + std::to_string(number) + ".bin", records({number, 0}));
+  const auto [train, test] = cifar10(folder.path());
+  CHECK(train.size() == 6);
+  CHECK(lacking(train.note(), {folder.path().string(), "found 3 of CIFAR-10's 5 training files",
+                               "without data_batch_1.bin, data_batch_4.bin;"}) == "");
+  CHECK(train.note().find('\n') == std::string::npos);
+  CHECK(test.note().empty());
+  for (const int number : {1, 4}) folder.write("data_batch_" + std::to_string(number) + ".bin", records({number}));
+  CHECK(cifar10(folder.path()).train.note().empty());
 }
 
 TEST_CASE("cifar10: reads the published files", "[data]") {

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <lockstep/data/open.hpp>
 
+#include <filesystem>
 #include <string>
 
 #include "data/temporary_folder.hpp"
@@ -27,11 +28,29 @@ TEST_CASE("recognize: tells data sets by one of their names", "[data]") {
       {"train-labels.idx1-ubyte", folder_kind::idx},
       {"t10k-images-idx3-ubyte.gz", folder_kind::idx},
       {"t10k-labels-idx1-ubyte", folder_kind::idx},
+      {"fine_label_names.txt", folder_kind::cifar100},
   }));
   folder.write("readme.txt", "something else beside it");
   folder.write(name, "content is the reader's business");
   INFO(name);
   CHECK(recognize(folder.path()) == kind);
+}
+
+TEST_CASE("recognize: CIFAR-100 has two files of plain names", "[data]") {
+  const temporary_folder folder;
+  folder.write("train.bin", "x");
+  CHECK(lacking(io_error_of([&] { (void)recognize(folder.path()); }), {"no known data set", "test.bin"}) == "");
+  folder.write("test.bin", "x");
+  CHECK(recognize(folder.path()) == folder_kind::cifar100);
+}
+
+TEST_CASE("recognize: folders are no files", "[data]") {
+  const temporary_folder folder;
+  for (const char* name : {"data_batch_1.bin", "test_batch.bin", "train-images-idx3-ubyte", "train.bin", "test.bin"})
+    std::filesystem::create_directory(folder.path() / name);
+  CHECK(lacking(io_error_of([&] { (void)recognize(folder.path()); }), {"no known data set"}) == "");
+  folder.write("t10k-images-idx3-ubyte", "x");
+  CHECK(recognize(folder.path()) == folder_kind::idx);
 }
 
 TEST_CASE("recognize: says what it looked for", "[data]") {
@@ -46,5 +65,5 @@ TEST_CASE("recognize: says what it looked for", "[data]") {
   CHECK(lacking(message(""), {"no known data set", "data_batch_1.bin"}) == "");
   folder.write("test_batch.bin", "x");
   folder.write("t10k-labels-idx1-ubyte", "x");
-  CHECK(lacking(message(""), {"both"}) == "");
+  CHECK(lacking(message(""), {"more than one"}) == "");
 }

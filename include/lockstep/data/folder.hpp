@@ -62,10 +62,16 @@ class folder_listing {
 /// Throws io_error unless `folder` is an existing folder that can be listed.
 inline void require_folder(const std::string& folder) { static_cast<void>(folder_listing(folder)); }
 
-/// Whether anything of that name lies in `folder`.
-[[nodiscard]] inline bool holds(const std::string& folder, std::string_view name) {
+/// Whether `folder` holds a file of that name. A folder of that name is none: archives are often unpacked into one.
+[[nodiscard]] inline bool holds_file(const std::string& folder, std::string_view name) {
   struct ::stat status {};
-  return ::stat(path_in(folder, name).c_str(), &status) == 0;
+  return ::stat(path_in(folder, name).c_str(), &status) == 0 && !S_ISDIR(status.st_mode);
+}
+
+/// Whether `folder` holds a folder of that name.
+[[nodiscard]] inline bool holds_folder(const std::string& folder, std::string_view name) {
+  struct ::stat status {};
+  return ::stat(path_in(folder, name).c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 }  // namespace lockstep::data::detail

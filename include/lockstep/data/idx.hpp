@@ -1,10 +1,10 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <array>
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,8 +13,10 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/data/dataset.hpp>
+#include <lockstep/data/field.hpp>
 #include <lockstep/data/folder.hpp>
-#include <lockstep/io/file.hpp>
+#include <lockstep/data/idx_file.hpp>
+#include <lockstep/data/table.hpp>
 
 namespace lockstep::data {
 
@@ -23,95 +25,121 @@ using idx_sample = shape<1, 28, 28>;
 
 namespace detail {
 
-inline constexpr std::int64_t idx_classes = 10;
-
-/// The spellings in use for one file; the last two are still packed.
-[[nodiscard]] inline std::array<std::string, 4> idx_spellings(std::string_view stem, std::string_view ending) {
+/// The spellings in use for one file; packed ones come last.
+[[nodiscard]] inline std::vector<std::string> idx_spellings(std::string_view stem, std::string_view ending) {
   return {message({stem, "-", ending}), message({stem, ".", ending}), message({stem, "-", ending, ".gz"}),
           message({stem, ".", ending, ".gz"})};
 }
 
+/// The path of the first file in `folder` that has one of these names.
 template <class = void>
-[[nodiscard]] file_reader open_idx(const std::string& folder, std::string_view stem, std::string_view ending) {
-  const auto spellings = idx_spellings(stem, ending);
+[[nodiscard]] std::string find_idx(const std::string& folder, const std::vector<std::string>& spellings) {
   for (const std::string& name : spellings)
-    if (holds(folder, name)) return file_reader(path_in(folder, name));
+    if (holds_file(folder, name)) return path_in(folder, name);
+  for (const std::string& name : spellings)
+    if (holds_folder(folder, name))
+      throw_io_error(path_in(folder, name), {"expected a file, found a folder of that name; the file may lie inside"});
   throw_io_error(path_in(folder, spellings[0]),
-                 {"expected this file, or the same with a dot before idx, found neither"});
+                 {"expected this file, or the same with a dot before idx or with .gz at the end, found none of them"});
 }
 
-/// Reads the header and returns its extents. The element type must be 0x08, unsigned byte.
-template <std::size_t Rank>
-[[nodiscard]] std::array<std::uint64_t, Rank> read_idx_header(file_reader& file) {
-  std::array<std::uint8_t, 4 + 4 * Rank> header{};
-  const std::span bytes = std::as_writable_bytes(std::span(header));
-  const auto size = static_cast<std::size_t>(file.size());
-  constexpr std::size_t magic = 2;
-  if (size >= magic) file.read(bytes.first(magic));
-  if (header[0] == 0x1f && header[1] == 0x8b)
-    throw_io_error(file.path(), {"expected an unpacked IDX file, got a gzip archive; unpack it with gunzip"});
-  if (size < header.size())
-    throw_io_error(file.path(), {"expected an IDX header of ", header.size(), " bytes, got a file of ", size,
-                                 "; the file is truncated"});
-  file.read(bytes.subspan(magic));
-  if (header[0] != 0 || header[1] != 0)
-    throw_io_error(file.path(),
-                   {"expected an IDX file, which begins with two zero bytes, got ", header[0], " and ", header[1]});
-  if (header[2] != 0x08) throw_io_error(file.path(), {"expected IDX element type 8 (unsigned byte), got ", header[2]});
-  if (header[3] != Rank)
-    throw_io_error(file.path(), {"expected IDX data of ", Rank, Rank == 1 ? " dimension" : " dimensions", ", got ",
-                                 header[3], "; images have 3, labels have 1"});
-  std::array<std::uint64_t, Rank> extents{};
-  for (std::size_t i = 0; i < extents.size(); ++i)
-    for (std::size_t byte = 0; byte < 4; ++byte) extents[i] = extents[i] << 8U | header[4 + 4 * i + byte];
-  return extents;
+/// The spellings of a file with images: the name may tell the rank of the file, and its type.
+[[nodiscard]] inline std::vector<std::string> idx_image_spellings(const std::string& stem, const dims& sample) {
+  std::vector<std::string> all;
+  for (const char* type : {"ubyte", "float"})
+    for (const int rank : {3, 1 + without_leading_ones(sample).rank, 1 + sample.rank})
+      for (auto& name : idx_spellings(stem, message({"idx", rank, "-", type})))
+        if (std::find(all.begin(), all.end(), name) == all.end()) all.push_back(std::move(name));
+  // Those that are not packed first.
+  std::stable_partition(all.begin(), all.end(), [](const std::string& name) { return !name.ends_with(".gz"); });
+  return all;
 }
 
-inline void require_idx_length(const file_reader& file, std::uint64_t header, std::uint64_t body) {
-  const auto size = static_cast<std::uint64_t>(file.size());
-  if (size != header + body)
-    throw_io_error(file.path(), {"expected ", header + body, " bytes, as its header says, got ", size, "; the file is ",
-                                 size < header + body ? "truncated" : "followed by something else"});
+/// One part of a set, its labels not yet held against a number of classes.
+struct idx_part {
+  idx_array images;
+  std::vector<std::int64_t> labels;
+};
+
+template <class Unpack>
+[[nodiscard]] idx_part read_idx_part(const std::string& folder, const std::string& part, const Unpack& unpack,
+                                     const dims& sample, bool floats) {
+  const std::string image_path = find_idx(folder, idx_image_spellings(message({part, "-images"}), sample));
+  const std::string label_path = find_idx(folder, idx_spellings(message({part, "-labels"}), "idx1-ubyte"));
+  const idx_array labels = read_idx(label_path, unpack, {{}, false, "labels"});
+  idx_array images = read_idx(image_path, unpack, {sample, floats, "images"});
+  if (images.count == 0) throw_io_error(image_path, {"expected one image or more, got none"});
+  if (images.count != labels.count)
+    throw_io_error(label_path, {"expected one label for each of ", images.count, " images, got ", labels.count});
+  return {std::move(images), {labels.bytes.begin(), labels.bytes.end()}};
 }
 
-template <class = void>
-[[nodiscard]] dataset<idx_sample> idx_part(const std::string& folder, const std::string& part) {
-  constexpr auto side = static_cast<std::uint64_t>(idx_sample::extents.extent[1]);
-  file_reader images = open_idx(folder, message({part, "-images"}), "idx3-ubyte");
-  file_reader labels = open_idx(folder, message({part, "-labels"}), "idx1-ubyte");
-  const auto [count, rows, columns] = read_idx_header<3>(images);
-  const auto [label_count] = read_idx_header<1>(labels);
-  if (rows != side || columns != side)
-    throw_io_error(images.path(), {"expected images of 28x28, got ", rows, "x", columns});
-  if (count == 0) throw_io_error(images.path(), {"expected one image or more, got none"});
-  // Fits: both factors are below 2^32, and rows and columns are known by now.
-  require_idx_length(images, 16, count * side * side);
-  require_idx_length(labels, 8, label_count);
-  if (count != label_count)
-    throw_io_error(labels.path(), {"expected one label for each of ", count, " images, got ", label_count});
-  std::vector<std::uint8_t> bytes(label_count);
-  labels.read(std::as_writable_bytes(std::span(bytes)));
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    if (bytes[i] >= idx_classes)
-      throw_io_error(labels.path(), {"expected labels from 0 to 9, got ", bytes[i], " for image ", i});
-  std::vector<std::uint8_t> pixels(count * side * side);
-  images.read(std::as_writable_bytes(std::span(pixels)));
-  return {std::move(pixels), std::vector<std::int64_t>(bytes.begin(), bytes.end()), idx_classes};
+/// Floats of a big-endian file as they are, bytes as x / 255.
+[[nodiscard]] inline std::vector<float> idx_values(const idx_array& array) {
+  std::vector<float> values(array.type == idx_floats ? array.bytes.size() / 4 : array.bytes.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (array.type == idx_floats) {
+      std::uint32_t bits = 0;
+      for (std::size_t byte = 0; byte < 4; ++byte) bits = bits << 8U | array.bytes[4 * i + byte];
+      values[i] = std::bit_cast<float>(bits);
+    } else {
+      values[i] = unit_values[array.bytes[i]];
+    }
+  }
+  return values;
 }
+
+/// How a set is read whose samples are given as a type.
+template <class Sample>
+struct idx_reading;
+
+template <std::int64_t... Extents>
+struct idx_reading<shape<Extents...>> {
+  using result = split<shape<Extents...>>;
+  static constexpr dims sample = shape<Extents...>::extents;
+  static constexpr bool floats = false;
+
+  [[nodiscard]] static auto make(idx_part part, std::int64_t classes) {
+    return dataset<shape<Extents...>>(std::move(part.images.bytes), std::move(part.labels), classes);
+  }
+};
+
+template <std::int64_t... Extents>
+struct idx_reading<field<float, Extents...>> {
+  using result = split<field<float, Extents...>, field<std::int64_t>>;
+  static constexpr dims sample = shape<Extents...>::extents;
+  static constexpr bool floats = true;
+
+  [[nodiscard]] static auto make(const idx_part& part, std::int64_t /*classes*/) {
+    return dataset<field<float, Extents...>, field<std::int64_t>>(idx_values(part.images), part.labels);
+  }
+};
 
 }  // namespace detail
 
-/// Reads MNIST or a set in its format (Fashion-MNIST, KMNIST) from `folder`: train-images-idx3-ubyte,
-/// train-labels-idx1-ubyte and the two t10k- files, each also with a dot instead of the hyphen before `idx`.
-/// Throws io_error, naming the file, when one is missing, still packed, truncated or too long, when counts
-/// disagree, images are not 28x28, or a label is not 0 to 9.
-/// Source: http://yann.lecun.com/exdb/mnist/, "file formats".
-template <class = void>
-[[nodiscard]] split<idx_sample> idx(const std::string& folder) {
+/// Reads MNIST or a set in its format (Fashion-MNIST, KMNIST, EMNIST) from `folder`: train-images-idx3-ubyte,
+/// train-labels-idx1-ubyte and the two t10k- files, each also with a dot instead of the hyphen before `idx`. There are
+/// as many classes as the largest label says.
+///
+/// `Sample` is what an image looks like: a shape for unsigned bytes, as in `idx<input<1, 32, 32>>(folder)`; or a field
+/// of float, as in `idx<field<float, 28, 28>>(folder)`, for floats, and bytes as x / 255. The file may leave out
+/// leading extents of 1. `idx(folder, gzip{})`, of lockstep/data/gzip.hpp, also reads files that end in .gz; else they
+/// are refused.
+///
+/// Throws io_error, naming the file, when one is missing, packed, truncated or too long, when counts disagree, when
+/// elements are of another type, and when images have another shape than `Sample`.
+template <class Sample = idx_sample, class Unpack = detail::no_unpacker>
+[[nodiscard]] auto idx(const std::string& folder, const Unpack& unpack = {}) {
+  using reading = detail::idx_reading<Sample>;
   detail::require_folder(folder);
   // The small part first: damage there is reported before the large one is read.
-  auto test = detail::idx_part(folder, "t10k");
-  return {detail::idx_part(folder, "train"), std::move(test)};
+  auto test = detail::read_idx_part(folder, "t10k", unpack, reading::sample, reading::floats);
+  auto train = detail::read_idx_part(folder, "train", unpack, reading::sample, reading::floats);
+  std::int64_t largest = 0;
+  for (const auto* part : {&train, &test})
+    for (const std::int64_t label : part->labels) largest = std::max(largest, label);
+  return typename reading::result{reading::make(std::move(train), largest + 1),
+                                  reading::make(std::move(test), largest + 1)};
 }
 
 }  // namespace lockstep::data
