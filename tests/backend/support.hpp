@@ -16,6 +16,7 @@
 
 #include "backend/backends.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 /// \file
 /// The conformance suite's tools: every test case of this folder is typed over `backends` and holds one primitive
@@ -194,15 +195,13 @@ double added_loss(const Run& run) {
 /// A NaN equals only a NaN.
 inline void check_close(const doubles& got, const doubles& want, double allowed, double relative = 0) {
   REQUIRE(got.size() == want.size());
+  REQUIRE(std::isfinite(allowed));
   double worst = 0;
   std::size_t at = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
-    double difference = std::abs(got[i] - want[i]);
-    if (std::isnan(got[i]) && std::isnan(want[i])) difference = 0;
-    if (std::isnan(difference)) difference = got[i] == want[i] ? 0 : infinity;
-    if (std::isfinite(difference)) difference = std::max(0.0, difference - relative * std::abs(want[i]));
-    if (difference > worst) {
-      worst = difference;
+    const double excess = excess_of(got[i], want[i], relative, nan_rule::equals_nan);
+    if (excess > worst) {
+      worst = excess;
       at = i;
     }
   }

@@ -16,12 +16,15 @@
 
 #include "comm/ranks.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 namespace {
 
 namespace ls = lockstep;
 using comm_test::draw;
 using comm_test::run_ranks;
+using lockstep_test::difference_of;
+using lockstep_test::largest_difference;
 
 using matrix = std::vector<double>;  // row by row
 
@@ -112,12 +115,6 @@ std::vector<float> low_rank(std::size_t rows, std::size_t columns, std::size_t r
   return a;
 }
 
-double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) worst = std::fmax(worst, std::fabs(double{a[i]} - double{b[i]}));
-  return worst;
-}
-
 ls::bucket_view whole(std::vector<float>& g, const ls::bucket_tensor& t) {
   return {.index = 0, .gradients = g, .tensors = {&t, 1}};
 }
@@ -163,12 +160,12 @@ TEST_CASE("PowerSGD on several ranks is PyTorch's algorithm, times the number of
       const matrix mean = reference.step(inputs);
       for (std::size_t i = 0; i < rows * columns; ++i)
         worst_matrix =
-            std::fmax(worst_matrix, std::fabs(double{results[0][at][16 + i]} - static_cast<double>(world) * mean[i]));
+            std::max(worst_matrix, difference_of(double{results[0][at][16 + i]}, static_cast<double>(world) * mean[i]));
       for (std::size_t i = 0; i < length; ++i) {
         if (i >= 16 && i < 16 + rows * columns) continue;
         double sum = 0;
         for (std::size_t w = 0; w < world; ++w) sum += double{gradient(w, step, i)};
-        worst_rest = std::fmax(worst_rest, std::fabs(double{results[0][at][i]} - sum));
+        worst_rest = std::max(worst_rest, difference_of(double{results[0][at][i]}, sum));
       }
       for (std::size_t w = 1; w < world; ++w)
         equal = equal && std::memcmp(results[w][at].data(), results[0][at].data(), length * sizeof(float)) == 0;
@@ -211,8 +208,10 @@ TEST_CASE("a matrix of low rank comes through whole", "[comm][powersgd]") {
         const std::vector<float> truth = low_rank(rows, columns, true_rank, 10 + static_cast<std::uint64_t>(step));
         std::vector<float> g = truth;
         hook(alone, whole(g, tensor));
-        if (step == 0 && rank >= static_cast<int>(true_rank)) CHECK(largest_difference(g, truth) < 1e-5);
-        if (rank < static_cast<int>(true_rank)) CHECK(largest_difference(g, truth) > 0.01);
+        const double difference = largest_difference(g, truth);
+        CHECK(std::isfinite(difference));
+        if (step == 0 && rank >= static_cast<int>(true_rank)) CHECK(difference < 1e-5);
+        if (rank < static_cast<int>(true_rank)) CHECK(difference > 0.01);
       }
     }
 }
@@ -261,7 +260,9 @@ TEST_CASE("PowerSGD starts late when told so", "[comm][powersgd]") {
     const std::vector<float> truth = low_rank(20, 20, 5, 1);
     std::vector<float> g = truth;
     hook(alone, whole(g, tensor));
-    CHECK((largest_difference(g, truth) == 0) == (step < 2));
+    const double difference = largest_difference(g, truth);
+    CHECK(std::isfinite(difference));
+    CHECK((difference == 0) == (step < 2));
   }
   CHECK(hook.plain_bytes() == 4 * 4 * 400);
   CHECK(hook.wire_bytes() == 4 * (2 * 400 + 2 * 40));
@@ -338,7 +339,8 @@ TEST_CASE("draws differ by seed, bucket and tensor; without warm start also by s
       loss.push_back(std::sqrt(sum));
     }
     // A warm start is a power iteration: it settles on the best approximation. Fresh draws stay worse.
-    const double spread = std::fabs(loss[29] - loss[28]);
+    const double spread = difference_of(loss[29], loss[28]);
+    CHECK(std::isfinite(spread));
     CHECK((spread < 1e-3 * loss[29]) == warm);
     if (warm) CHECK(loss[29] < loss[0]);
   }

@@ -1,7 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <lockstep/comm/threads.hpp>
 
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -15,6 +15,7 @@
 
 #include "comm/ranks.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 namespace {
 
@@ -65,7 +66,7 @@ void check_all_reduce(int world, std::size_t n, double tolerance) {
   for (std::size_t i = 0; i < n; ++i) {
     double sum = 0;
     for (const auto& b : before) sum += static_cast<double>(b[i]);
-    worst = std::fmax(worst, std::fabs(static_cast<double>(after[0][i]) - sum));
+    worst = std::max(worst, lockstep_test::difference_of(static_cast<double>(after[0][i]), sum));
     exact = exact && after[0][i] == tree_sum(before, i, 0, before.size());
   }
   CHECK(worst <= tolerance);

@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include "device.hpp"
 #include "device_array.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 using namespace lockstep_test;
 namespace backend = lockstep::cuda_backend;
@@ -48,8 +50,7 @@ void check_definition() {
               want += double{dy[static_cast<std::size_t>(i / in * out + o)]} *
                       double{w[static_cast<std::size_t>(o * in + i % in)]};
             if (x[at] <= 0) want = 0;  // not where it is NaN
-            const double error = std::abs(static_cast<double>(got[at]) - want) - of_rounding<A> * std::abs(want);
-            worst = error <= worst ? worst : error;  // a NaN too
+            worst = std::max(worst, excess_of(static_cast<double>(got[at]), want, of_rounding<A>));
           }
           CHECK(worst <= 1e-6 * static_cast<double>(out));
         }

@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include "device.hpp"
 #include "device_array.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 using namespace lockstep_test;
 namespace ls = lockstep;
@@ -22,8 +24,6 @@ struct distance {
   double input = 0;
   double weights = 0;
 };
-
-double larger(double error, double worst) { return error <= worst ? worst : error; }  // a NaN too
 
 template <class A>
 distance distance_from_definition(std::int64_t samples, std::int64_t in, std::int64_t out, const floats& dy,
@@ -38,13 +38,13 @@ distance distance_from_definition(std::int64_t samples, std::int64_t in, std::in
       double want = 0;
       for (std::int64_t o = 0; o < out; ++o) want += at(dy, s * out + o) * at(w, o * in + i);
       if (at(x, s * in + i) <= 0) want = 0;
-      worst.input = larger(std::abs(at(dx, s * in + i) - want) - of_rounding<A> * std::abs(want), worst.input);
+      worst.input = std::max(worst.input, excess_of(at(dx, s * in + i), want, of_rounding<A>));
     }
   for (std::int64_t o = 0; o < out; ++o)
     for (std::int64_t i = 0; i < in; ++i) {
       double want = at(before, o * in + i);
       for (std::int64_t s = 0; s < samples; ++s) want += at(dy, s * out + o) * at(x, s * in + i);
-      worst.weights = larger(std::abs(at(dw, o * in + i) - want), worst.weights);
+      worst.weights = std::max(worst.weights, difference_of(at(dw, o * in + i), want));
     }
   return worst;
 }

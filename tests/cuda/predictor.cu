@@ -100,13 +100,7 @@ TEST_CASE("a predictor on a device serves many threads, and takes new parameters
       const floats is = new_ones.of(own);
       for (int i = 0; i < 20; ++i) {
         const floats y = predict(server, own);
-        double difference = 1;
-        for (const floats* wanted : {&was, &is}) {
-          double all = 0;
-          for (std::size_t k = 0; k < y.size(); ++k) all = std::max(all, std::abs(double{y[k]} - double{(*wanted)[k]}));
-          difference = std::min(difference, all);
-        }
-        worst[t] = std::max(worst[t], difference);
+        worst[t] = std::max(worst[t], std::min(largest_difference(y, was), largest_difference(y, is)));
       }
     });
   server.update_from(after.trainer());

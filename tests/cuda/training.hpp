@@ -17,6 +17,7 @@
 
 #include "networks.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 /// \file
 /// Training runs that a trainer of any backend can make, and how what they leave behind is compared. The runs make no
@@ -145,21 +146,6 @@ inline void check_same_bits(const trained& given, const trained& expected) {
   CHECK(same_bits(given.outputs, expected.outputs));
   CHECK(same_bits(std::vector<double>{given.evaluated}, std::vector<double>{expected.evaluated}));
   CHECK(given.correct == expected.correct);
-}
-
-/// The largest difference over the largest magnitude of `expected`; infinite for what is no number.
-template <class T>
-double relative_difference(const std::vector<T>& given, const std::vector<T>& expected) {
-  REQUIRE(given.size() == expected.size());
-  double top = 0;
-  double worst = 0;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const double difference = std::abs(double{given[i]} - double{expected[i]});
-    if (std::isnan(difference)) return std::numeric_limits<double>::infinity();
-    worst = std::max(worst, difference);
-    top = std::max(top, std::abs(double{expected[i]}));
-  }
-  return worst == 0 ? 0 : worst / top;
 }
 
 inline void check_close(const std::vector<floats>& given, const std::vector<floats>& expected, double tolerance) {

@@ -14,6 +14,7 @@
 #include <lockstep/io/safetensors_file.hpp>
 
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 /// \file
 /// The inputs of the golden values, made again as README.md says, and how a result, or a trainer of any backend, is
@@ -56,24 +57,10 @@ inline float fan_in_bound(std::int64_t fan_in) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in)));
 }
 
-/// The largest difference over the largest magnitude of `expected`; infinite for what is no number.
-inline double relative_difference(const std::vector<float>& given, const std::vector<double>& expected) {
-  REQUIRE(given.size() == expected.size());
-  double top = 0;
-  double worst = 0;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const double difference = std::abs(double{given[i]} - expected[i]);
-    if (std::isnan(difference)) return INFINITY;
-    worst = std::max(worst, difference);
-    top = std::max(top, std::abs(expected[i]));
-  }
-  return worst == 0 ? 0 : worst / top;
-}
-
 /// Relative to the loss itself, with a floor for losses that have fallen to practically nothing: such a loss is the
 /// difference of a logit and a logarithm of about 10, which float32 knows to 1e-6.
 inline bool same_loss(double given, double expected, double tolerance) {
-  return std::abs(given - expected) <= tolerance * std::max(std::abs(expected), 0.1);
+  return is_close(given, expected, {.absolute = tolerance * std::max(std::abs(expected), 0.1)});
 }
 
 /// A gradient of a model's file, in full or by what README.md says is stored of a large one.
@@ -93,14 +80,14 @@ inline void check_golden_gradient(const ls::safetensors_file& golden, const std:
   double squares = 0;
   for (const float g : given) squares += double{g} * double{g};
   const double norm = golden.values_f64(name + "/norm")[0];
-  CHECK(std::abs(std::sqrt(squares) - norm) <= tolerance * norm);
+  CHECK(is_close(std::sqrt(squares), norm, {.relative = tolerance}));
   const auto projections = golden.values_f64(name + "/projection");
   REQUIRE(projections.size() == 4);
   for (std::uint64_t j = 0; j < 4; ++j) {
     const auto vector = golden_symmetric(1000 + j, static_cast<std::int64_t>(given.size()));
     double product = 0;
     for (std::size_t i = 0; i < given.size(); ++i) product += double{given[i]} * double{vector[i]};
-    CHECK(std::abs(product - projections[j]) <= tolerance * norm);
+    CHECK(is_close(product, projections[j], {.absolute = tolerance * norm}));
   }
 }
 
@@ -134,7 +121,7 @@ void check_golden_batch(const ls::safetensors_file& golden, const std::string& p
   }();
 
   const auto y = trainer.forward(x);
-  CHECK(relative_difference({y.begin(), y.end()}, golden.values_f64(prefix + "/output")) <= tolerance.outputs);
+  CHECK(relative_difference(y, golden.values_f64(prefix + "/output")) <= tolerance.outputs);
 
   const auto losses = golden.values_f64(prefix + "/losses");
   REQUIRE(losses.size() == 20);

@@ -8,6 +8,7 @@
 
 #include "model/networks.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -60,17 +61,6 @@ result run(std::int64_t samples) {
   return r;
 }
 
-double difference(const std::vector<double>& given, const std::vector<double>& expected) {
-  REQUIRE(given.size() == expected.size());
-  double top = 0;
-  double worst = 0;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    top = std::max(top, std::abs(expected[i]));
-    worst = std::max(worst, std::abs(given[i] - expected[i]));
-  }
-  return worst / top;
-}
-
 /// A backend that computes in float against the definitions in double.
 template <class Model, class B>
 void check_definitions() {
@@ -82,11 +72,11 @@ void check_definitions() {
     // The outputs are those of float, not of double.
     const auto is_float = [](double v) { return v == double{static_cast<float>(v)}; };
     CHECK(std::all_of(given.output.begin(), given.output.end(), is_float));
-    CHECK(difference(given.output, expected.output) <= 1e-5);
+    CHECK(relative_difference(given.output, expected.output) <= 1e-5);
     REQUIRE(given.gradients.size() == expected.gradients.size());
     for (std::size_t p = 0; p < given.gradients.size(); ++p) {
       INFO("parameter " << p);
-      CHECK(difference(given.gradients[p], expected.gradients[p]) <= 1e-5);
+      CHECK(relative_difference(given.gradients[p], expected.gradients[p]) <= 1e-5);
     }
   }
 }
@@ -141,7 +131,7 @@ TEST_CASE("gradients accumulate on request, and no samples give zero", "[executo
   std::vector<double> parts(static_cast<std::size_t>(n), 99.0);
   const double loss = train(0, 6, whole, false);
   CHECK(train(0, 2, parts, false) + train(2, 4, parts, true) == Approx(loss).epsilon(1e-12));
-  CHECK(difference(parts, whole) <= 1e-12);
+  CHECK(relative_difference(parts, whole) <= 1e-12);
 
   const auto kept = parts;
   CHECK(train(0, 0, parts, true) == 0);

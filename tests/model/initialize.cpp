@@ -1,5 +1,4 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -9,6 +8,7 @@
 
 #include "model/networks.hpp"
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -37,12 +37,11 @@ TEST_CASE("weights and biases are uniform in +-1/sqrt(fan_in)", "[initialize]") 
     const auto n = static_cast<double>(all[p].size());
     double sum = 0;
     double squares = 0;
-    double largest = 0;
     for (const float v : all[p]) {
       sum += double{v};
       squares += double{v} * double{v};
-      largest = std::max(largest, std::abs(double{v}));
     }
+    const double largest = largest_magnitude(all[p]);
     CHECK(largest <= bound * (1 + 1e-6));
     // Standard deviations of the two estimates for n draws of U(-bound, bound); five of them.
     CHECK(std::abs(sum / n) <= 5 * bound / std::sqrt(3 * n));

@@ -127,9 +127,7 @@ void check_differences(runner<Model, B>& run, const doubles& parameters, const d
     p = before;
     differences.push_back((up - down) / (2 * h));
   }
-  double largest = 1;
-  for (const double d : differences) largest = std::max(largest, std::abs(d));
-  check_close(gradients, differences, 1e-8 * largest);
+  check_close(gradients, differences, 1e-8 * std::max(1.0, largest_magnitude(differences)));
 }
 
 /// Poisoned gradients are overwritten, accumulation adds, and a second call gives the same. Returns the gradient.
@@ -139,15 +137,13 @@ doubles check_gradient_buffer(runner<Model, B>& run, const doubles& parameters) 
   doubles gradients = filled(n, poison);
   const double loss = run.train(parameters, gradients, false);
   CHECK(std::isfinite(loss));
-  for (const double g : gradients) REQUIRE(std::isfinite(g));
+  REQUIRE(std::isfinite(largest_magnitude(gradients)));
 
   doubles again = filled(n, infinity);
   CHECK(run.train(parameters, again, false) == loss);
   check_close(again, gradients, 0);
 
-  double largest = 1;
-  for (const double g : gradients) largest = std::max(largest, std::abs(g));
-  const double allowed = tolerance<typename B::value_type>(64) * largest;
+  const double allowed = tolerance<typename B::value_type>(64) * std::max(1.0, largest_magnitude(gradients));
   doubles onto = filled(n, 0);
   CHECK(run.train(parameters, onto, true) == loss);
   check_close(onto, gradients, allowed);
@@ -165,8 +161,7 @@ void compare_backends(std::type_identity<std::tuple<B...>>, runner<Model, oracle
                       const settings& s) {
   doubles gradients(parameters.size());
   const double want = exact.train(parameters, gradients, false);
-  double largest = 1;
-  for (const double g : gradients) largest = std::max(largest, std::abs(g));
+  const double largest = std::max(1.0, largest_magnitude(gradients));
   const auto compare = [&]<class One>(std::type_identity<One>) {
     CAPTURE(One::name);
     const double allowed = tolerance<typename One::value_type>(256);

@@ -2,7 +2,6 @@
 #include <lockstep/optim/sgd.hpp>
 
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -11,6 +10,7 @@
 #include <lockstep/optim/optimizer.hpp>
 
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 namespace {
 
@@ -77,11 +77,7 @@ template <class T>
 double deviation(const ls::sgd& options) {
   const auto want = torch_sgd(double{options.learning_rate}, double{options.momentum}, double{options.dampening},
                               double{options.weight_decay}, options.nesterov);
-  const auto got = lockstep_sgd<T>(options);
-  double worst = 0;
-  for (std::size_t i = 0; i < want.size(); ++i)
-    worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
-  return worst;
+  return lockstep_test::largest_difference(lockstep_sgd<T>(options), want);
 }
 
 }  // namespace

@@ -47,9 +47,7 @@ TEST_CASE("converted elements leave outputs, evaluations and predictions as they
   exact.initialize(ls::seed{6});
   converted.initialize(ls::seed{6});
 
-  const auto close = [](double given, double expected) {
-    return std::abs(given - expected) <= 1e-5 * std::abs(expected);
-  };
+  const auto close = [](double given, double expected) { return is_close(given, expected, {.relative = 1e-5}); };
   const auto wanted = vector_of(exact.forward(batch<small_classifier>(x)));
   const auto given = vector_of(converted.forward(batch<small_classifier>(x)));
   CHECK(given != wanted);

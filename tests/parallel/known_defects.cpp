@@ -79,8 +79,8 @@ TEST_CASE("random numbers are keyed by the sample, not by the replica or rank th
       ls::data_parallel<classifier, 2, thread_rank> trainer(momentum, std::move(rank));
       const piece own = cut<classifier>(whole, part * r, part);
       // Dropout of 0.2 with other draws would be far off.
-      expect(std::abs(step_on(trainer, own) - first) < 1e-5 * first);
-      expect(std::abs(step_on(trainer, own) - second) < 1e-5 * second);
+      expect(is_close(step_on(trainer, own), first, {.relative = 1e-5}));
+      expect(is_close(step_on(trainer, own), second, {.relative = 1e-5}));
       expect_close(all_values(trainer.parameters()), all_values(one.parameters()));
     }));
 }

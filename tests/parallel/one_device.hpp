@@ -61,7 +61,7 @@ void check_same_step(const step_result<T>& given, const step_result<T>& expected
   if (std::isnan(expected.loss))
     CHECK(std::isnan(given.loss));
   else
-    CHECK(std::abs(given.loss - expected.loss) <= tolerance<T> * std::abs(expected.loss));
+    CHECK(is_close(given.loss, expected.loss, {.relative = tolerance<T>}));
   check_close(given.gradients, expected.gradients);
   check_close(given.parameters, expected.parameters);
 }

@@ -1,8 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,6 +11,7 @@
 #include <lockstep/lockstep.hpp>
 
 #include "support/catch.hpp"
+#include "support/difference.hpp"
 
 namespace lockstep_test {
 
@@ -45,22 +44,6 @@ auto all_values(const Range& range) {
   std::vector<decltype((*range.begin()).values())> all;
   for (const auto& each : range) all.push_back(each.values());
   return all;
-}
-
-/// The largest difference over the largest magnitude of `expected`; 0 when the two are equal, infinite when one holds
-/// what is no number.
-template <class T>
-double relative_difference(const std::vector<T>& given, const std::vector<T>& expected) {
-  REQUIRE(given.size() == expected.size());
-  double top = 0;
-  double worst = 0;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(given[i]) - static_cast<double>(expected[i]));
-    if (std::isnan(difference)) return INFINITY;
-    worst = std::max(worst, difference);
-    top = std::max(top, std::abs(static_cast<double>(expected[i])));
-  }
-  return worst == 0 ? 0 : worst / top;
 }
 
 /// What lockstep promises for a sum in another order: 1e-12 in double, 1e-5 in float.

@@ -1,8 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -64,15 +62,9 @@ inline void expect_close(const std::vector<std::vector<float>>& given, const std
                          int line = __builtin_LINE()) {
   expect(given.size() == expected.size(), "as many tensors", line);
   for (std::size_t p = 0; p < given.size(); ++p) {
-    double top = 0, worst = 0;
-    expect(given[p].size() == expected[p].size(), "equal sizes", line);
-    for (std::size_t i = 0; i < given[p].size(); ++i) {
-      top = std::max<double>(top, std::abs(expected[p][i]));
-      const double difference = std::abs(static_cast<double>(given[p][i]) - static_cast<double>(expected[p][i]));
-      worst = difference <= worst ? worst : difference;  // a NaN stays
-    }
-    expect(worst <= tolerance<float> * top,
-           "tensor " + std::to_string(p) + " differs by " + std::to_string(worst / top), line);
+    const double difference = relative_difference(given[p], expected[p]);
+    expect(difference <= tolerance<float>, "tensor " + std::to_string(p) + " differs by " + std::to_string(difference),
+           line);
   }
 }
 

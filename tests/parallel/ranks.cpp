@@ -105,7 +105,7 @@ TEST_CASE("ranks with parts of different sizes, weighted classes and ignored tar
     const auto r = static_cast<std::size_t>(rank.rank());
     const piece own = cut<mlp>(whole, edges[r], edges[r + 1] - edges[r]);
     ls::data_parallel<mlp, 2, thread_rank, small_buckets> trainer({.learning_rate = 0.1F}, std::move(rank), loss);
-    for (const double expected : losses) expect(std::abs(step_on(trainer, own) - expected) < 1e-5 * expected);
+    for (const double expected : losses) expect(is_close(step_on(trainer, own), expected, {.relative = 1e-5}));
     expect_close(all_values(trainer.parameters()), all_values(alone.parameters()));
   }));
 }
