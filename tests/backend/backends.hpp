@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include <lockstep/backend/cpu/cpu.hpp>
+#include <lockstep/backend/reference/reference.hpp>
 
 namespace lockstep_test {
 
@@ -12,5 +13,7 @@ namespace lockstep_test {
 using backends = std::tuple<lockstep::cpu>;
 /// The same, and those that differ from one of them in what a pass computes in.
 using pass_backends = backends;
+/// Those that compute passes in other elements than the user's. The CPU has none: the definitions have.
+using converting_backends = std::tuple<lockstep::reference<double, float>>;
 
 }  // namespace lockstep_test

@@ -244,39 +244,42 @@ TEMPLATE_LIST_TEST_CASE("a change of order moves every element and changes none"
     }
 }
 
-TEMPLATE_LIST_TEST_CASE("elements that a pass computes in are the nearest of the user's", "[convert]", pass_backends) {
+TEMPLATE_LIST_TEST_CASE("elements that a pass computes in are the nearest of the user's", "[convert]",
+                        converting_backends) {
   using B = TestType;
   using value = typename B::value_type;
-  if constexpr (ls::converts_values<B>) {
-    entered<B> e;
-    // Halfway between two numbers of 8 bits, both ways; and just off it.
-    const doubles ties{1 + 0x1p-8, 1 + 0x3p-8, -1 - 0x1p-8, 1 + 0x1p-8 + 0x1p-23, 1 + 0x1p-8 - 0x1p-23, 0x1p-126};
-    const doubles nearest{1, 1 + 0x4p-8, -1, 1 + 0x2p-8, 1, 0x1p-126};
-    for (const std::int64_t n : sizes)
-      for (const std::int64_t shift : {0, 3}) {
-        CAPTURE(B::name, n, shift);
-        doubles x = uniform(n, 1);
-        doubles want = held<B>(x);
-        if (n >= 64) {
-          std::copy(ties.begin(), ties.end(), x.begin() + 7);
-          std::copy(nearest.begin(), nearest.end(), want.begin() + 7);
-          x[20] = want[20] = infinity;
-          x[21] = want[21] = poison;
-        }
-        array<B, value> given(x, shift);
-        array<B> narrow(filled(n, 0), shift);
-        array<B, value> back(filled(n, 0));
-        B::convert(e.context, n, given.data(), narrow.data());
-        check_close(narrow.read(), want, 0);
-        B::convert(e.context, n, narrow.data(), back.data());
-        check_close(back.read(), want, 0);
+  STATIC_REQUIRE(ls::converts_values<B>);
+  entered<B> e;
+  // Half of the step between 1 and the next larger element. Halfway between two elements, both ways; and just off it.
+  constexpr double half = sizeof(typename B::activation_type) == 2 ? 0x1p-8 : 0x1p-24;
+  constexpr double off = half * 0x1p-15;
+  const doubles ties{1 + half, 1 + 3 * half, -1 - half, 1 + half + off, 1 + half - off, 0x1p-126};
+  const doubles nearest{1, 1 + 4 * half, -1, 1 + 2 * half, 1, 0x1p-126};
+  for (const std::int64_t n : sizes)
+    for (const std::int64_t shift : {0, 3}) {
+      CAPTURE(B::name, n, shift);
+      doubles x = uniform(n, 1);
+      for (double& v : x) v /= 3;  // with as many digits as the user's elements have
+      doubles want = held<B>(x);
+      if (n >= 64) {
+        std::copy(ties.begin(), ties.end(), x.begin() + 7);
+        std::copy(nearest.begin(), nearest.end(), want.begin() + 7);
+        x[20] = want[20] = infinity;
+        x[21] = want[21] = poison;
       }
+      array<B, value> given(x, shift);
+      array<B> narrow(filled(n, 0), shift);
+      array<B, value> back(filled(n, 0));
+      B::convert(e.context, n, given.data(), narrow.data());
+      check_close(narrow.read(), want, 0);
+      B::convert(e.context, n, narrow.data(), back.data());
+      check_close(back.read(), want, 0);
+    }
 
-    const ls::dims picture{3, 9, 8};
-    const doubles x = uniform(2 * picture.size(), 2);
-    array<B, value> given(x);
-    array<B> narrow(filled(2 * picture.size(), poison));
-    B::to_channels_last(e.context, 2, picture, given.data(), narrow.data());
-    check_close(narrow.read(), held<B>(reordered(x, 2, picture, true)), 0);
-  }
+  const ls::dims picture{3, 9, 8};
+  const doubles x = uniform(2 * picture.size(), 2);
+  array<B, value> given(x);
+  array<B> narrow(filled(2 * picture.size(), poison));
+  B::to_channels_last(e.context, 2, picture, given.data(), narrow.data());
+  check_close(narrow.read(), held<B>(reordered(x, 2, picture, true)), 0);
 }

@@ -233,31 +233,32 @@ TEST_CASE("idx: refuses damaged images", "[data]") {
   write_good(folder);
   const std::string victim = GENERATE(as<std::string>(), "train-images-idx3-ubyte", "t10k-images-idx3-ubyte");
   bytes content = images(victim[1] == 'r' ? 3 : 2);
-  std::string reason;
-  SECTION("empty") { content.clear(), reason = "header of 16 bytes"; }
-  SECTION("one byte") { content.resize(1), reason = "header of 16 bytes"; }
-  SECTION("half a header") { content.resize(9), reason = "header of 16 bytes"; }
-  SECTION("header alone") { content.resize(16), reason = "truncated"; }
-  SECTION("one byte short") { content.pop_back(), reason = "truncated"; }
-  SECTION("one byte too many") { content.push_back(1), reason = "followed by something else"; }
-  SECTION("other magic") { content[0] = 1, reason = "two zero bytes, got 1 and 0"; }
-  SECTION("other element type") { content[2] = 0x0d, reason = "type 8 (unsigned bytes), got type 13"; }
-  SECTION("labels in its place") { content = labels({1, 2, 3, 4, 5, 6, 7, 8, 9, 0}), reason = "3 dimensions, got 1"; }
-  SECTION("no images") { content = images(0), reason = "one image or more"; }
-  SECTION("other rows") { content = images(2, 32, 28), reason = "got 32x28"; }
-  SECTION("other columns") { content = images(2, 28, 27), reason = "got 28x27"; }
-  SECTION("rows and columns swapped around") { content = images(2, 14, 56), reason = "got 14x56"; }
+  const auto refuses = [&](const std::string& reason) {
+    folder.write(victim, content);
+    const std::string text = message(folder);
+    CHECK(lacking(text, {reason}) == "");
+    const bool blames_labels = reason == "5 images, got";
+    CHECK(lacking(text, {victim.substr(0, victim.find('-')) + (blames_labels ? "-labels" : "-images")}) == "");
+  };
+  SECTION("empty") { content.clear(), refuses("header of 16 bytes"); }
+  SECTION("one byte") { content.resize(1), refuses("header of 16 bytes"); }
+  SECTION("half a header") { content.resize(9), refuses("header of 16 bytes"); }
+  SECTION("header alone") { content.resize(16), refuses("truncated"); }
+  SECTION("one byte short") { content.pop_back(), refuses("truncated"); }
+  SECTION("one byte too many") { content.push_back(1), refuses("followed by something else"); }
+  SECTION("other magic") { content[0] = 1, refuses("two zero bytes, got 1 and 0"); }
+  SECTION("other element type") { content[2] = 0x0d, refuses("type 8 (unsigned bytes), got type 13"); }
+  SECTION("labels in its place") { content = labels({1, 2, 3, 4, 5, 6, 7, 8, 9, 0}), refuses("3 dimensions, got 1"); }
+  SECTION("no images") { content = images(0), refuses("one image or more"); }
+  SECTION("other rows") { content = images(2, 32, 28), refuses("got 32x28"); }
+  SECTION("other columns") { content = images(2, 28, 27), refuses("got 28x27"); }
+  SECTION("rows and columns swapped around") { content = images(2, 14, 56), refuses("got 14x56"); }
   SECTION("a huge count") {
     for (std::size_t i = 4; i < 8; ++i) content[i] = 0xff;
-    reason = "expected 3367254359296 bytes";
+    refuses("expected 3367254359296 bytes");
   }
-  SECTION("more images than labels") { content = images(5), reason = "5 images, got"; }
-  SECTION("random bytes") { content = random_bytes(5000, 3), reason = "two zero bytes"; }
-  folder.write(victim, content);
-  const std::string text = message(folder);
-  CHECK(lacking(text, {reason}) == "");
-  const bool blames_labels = reason == "5 images, got";
-  CHECK(lacking(text, {victim.substr(0, victim.find('-')) + (blames_labels ? "-labels" : "-images")}) == "");
+  SECTION("more images than labels") { content = images(5), refuses("5 images, got"); }
+  SECTION("random bytes") { content = random_bytes(5000, 3), refuses("two zero bytes"); }
 }
 
 TEST_CASE("idx: refuses damaged labels", "[data]") {
@@ -265,16 +266,17 @@ TEST_CASE("idx: refuses damaged labels", "[data]") {
   write_good(folder);
   const std::string victim = "train-labels-idx1-ubyte";
   bytes content = labels({9, 0, 4});
-  std::string reason;
-  SECTION("empty") { content.clear(), reason = "header of 8 bytes"; }
-  SECTION("one byte short") { content.pop_back(), reason = "truncated"; }
-  SECTION("one byte too many") { content.push_back(0), reason = "followed by something else"; }
-  SECTION("one label too few") { content = labels({1, 2}), reason = "3 images, got 2"; }
-  SECTION("one label too many") { content = labels({1, 2, 3, 4}), reason = "3 images, got 4"; }
-  SECTION("images in its place") { content = images(3), reason = "1 dimension, got 3"; }
-  SECTION("random bytes") { content = random_bytes(11, 4), reason = "two zero bytes"; }
-  folder.write(victim, content);
-  CHECK(lacking(message(folder), {victim, reason}) == "");
+  const auto refuses = [&](const std::string& reason) {
+    folder.write(victim, content);
+    CHECK(lacking(message(folder), {victim, reason}) == "");
+  };
+  SECTION("empty") { content.clear(), refuses("header of 8 bytes"); }
+  SECTION("one byte short") { content.pop_back(), refuses("truncated"); }
+  SECTION("one byte too many") { content.push_back(0), refuses("followed by something else"); }
+  SECTION("one label too few") { content = labels({1, 2}), refuses("3 images, got 2"); }
+  SECTION("one label too many") { content = labels({1, 2, 3, 4}), refuses("3 images, got 4"); }
+  SECTION("images in its place") { content = images(3), refuses("1 dimension, got 3"); }
+  SECTION("random bytes") { content = random_bytes(11, 4), refuses("two zero bytes"); }
 }
 
 TEST_CASE("idx: never takes random headers", "[data]") {

@@ -15,6 +15,7 @@ namespace lockstep_test {
 /// The backend under test, in the place of the CPU's.
 using backends = std::tuple<lockstep::cuda>;
 using pass_backends = std::tuple<lockstep::cuda, lockstep::cuda_bf16>;
+using converting_backends = std::tuple<lockstep::cuda_bf16>;
 
 /// Calls f(std::type_identity<B>{}) for each B of a list.
 template <class List, class F>
