@@ -3,12 +3,12 @@
 The headers of CCCL 3.0 or later (libcu++, Thrust, CUB), which work with any C++ compiler; no CUDA compiler is needed.
 
 Gives the target CCCLHeaders::CCCLHeaders and the variables CCCLHeaders_FOUND, CCCLHeaders_VERSION and
-CCCLHeaders_INCLUDE_DIR. Looks, in this order, in
-  LOCKSTEP_CCCL_DIR   a folder that holds CCCL: a checkout, an unpacked wheel `nvidia-cuda-cccl`, a toolkit, or the
-                      include folder itself
+CCCLHeaders_INCLUDE_DIR. Where LOCKSTEP_CCCL_DIR is set, only that folder is searched: a checkout, an unpacked wheel
+`nvidia-cuda-cccl`, a toolkit, or the include folder itself. Else looks, in this order, in
   a CUDA toolkit      CUDAToolkit_ROOT, CUDA_PATH, CUDA_HOME, the nvcc on PATH, /usr/local/cuda
   CMake's prefixes    where CCCL is installed by itself
   its CMake package   find_package(CCCL CONFIG)
+  lockstep_deps_dir   what an installed lockstep carries along
 A copy older than 3.0 is passed over.
 ]]
 
@@ -44,34 +44,54 @@ function(_cccl_accept folder_ok folder)
   endif()
 endfunction()
 
-if(DEFINED LOCKSTEP_CCCL_DIR AND LOCKSTEP_CCCL_DIR)
+# What was found is looked for again when it has gone, and when it lies outside the folder that is asked for.
+if(CCCLHeaders_INCLUDE_DIR)
+  set(_cccl_asked "${LOCKSTEP_CCCL_DIR}")
+  cmake_path(IS_PREFIX _cccl_asked "${CCCLHeaders_INCLUDE_DIR}" NORMALIZE _cccl_as_asked)
+  if(NOT EXISTS "${CCCLHeaders_INCLUDE_DIR}/cuda/std/mdspan" OR (LOCKSTEP_CCCL_DIR AND NOT _cccl_as_asked))
+    unset(CCCLHeaders_INCLUDE_DIR CACHE)
+  endif()
+endif()
+
+if(LOCKSTEP_CCCL_DIR)
+  set(_cccl_hint "LOCKSTEP_CCCL_DIR, ${LOCKSTEP_CCCL_DIR}, holds no CCCL 3.0 or later")
   find_path(
     CCCLHeaders_INCLUDE_DIR cuda/std/mdspan
     PATHS "${LOCKSTEP_CCCL_DIR}"
     PATH_SUFFIXES ${_cccl_subfolders}
     VALIDATOR _cccl_accept
     NO_DEFAULT_PATH)
-endif()
+else()
+  set(_cccl_hint "CCCL 3.0 or later is needed (headers only)")
+  find_program(_cccl_nvcc nvcc)
+  mark_as_advanced(_cccl_nvcc)
+  if(_cccl_nvcc)
+    file(REAL_PATH "${_cccl_nvcc}" _cccl_nvcc_root)
+    cmake_path(GET _cccl_nvcc_root PARENT_PATH _cccl_nvcc_root)
+    cmake_path(GET _cccl_nvcc_root PARENT_PATH _cccl_nvcc_root)
+  endif()
+  find_path(
+    CCCLHeaders_INCLUDE_DIR cuda/std/mdspan
+    HINTS "${CUDAToolkit_ROOT}" ENV CUDAToolkit_ROOT ENV CUDA_PATH ENV CUDA_HOME "${_cccl_nvcc_root}"
+    PATHS /usr/local/cuda /opt/cuda
+    PATH_SUFFIXES ${_cccl_subfolders}
+    VALIDATOR _cccl_accept)
 
-find_program(_cccl_nvcc nvcc)
-mark_as_advanced(_cccl_nvcc)
-if(_cccl_nvcc)
-  file(REAL_PATH "${_cccl_nvcc}/../.." _cccl_nvcc_root)
-endif()
-find_path(
-  CCCLHeaders_INCLUDE_DIR cuda/std/mdspan
-  HINTS "${CUDAToolkit_ROOT}" ENV CUDAToolkit_ROOT ENV CUDA_PATH ENV CUDA_HOME "${_cccl_nvcc_root}"
-  PATHS /usr/local/cuda /opt/cuda
-  PATH_SUFFIXES ${_cccl_subfolders}
-  VALIDATOR _cccl_accept)
-
-if(NOT CCCLHeaders_INCLUDE_DIR)
-  find_package(CCCL 3.0 CONFIG QUIET COMPONENTS libcudacxx)
-  if(TARGET libcudacxx::libcudacxx)
-    get_target_property(_cccl_folders libcudacxx::libcudacxx INTERFACE_INCLUDE_DIRECTORIES)
+  if(NOT CCCLHeaders_INCLUDE_DIR)
+    find_package(CCCL 3.0 CONFIG QUIET COMPONENTS libcudacxx)
+    if(TARGET libcudacxx::libcudacxx)
+      get_target_property(_cccl_folders libcudacxx::libcudacxx INTERFACE_INCLUDE_DIRECTORIES)
+      find_path(
+        CCCLHeaders_INCLUDE_DIR cuda/std/mdspan
+        PATHS ${_cccl_folders}
+        VALIDATOR _cccl_accept
+        NO_DEFAULT_PATH)
+    endif()
+  endif()
+  if(NOT CCCLHeaders_INCLUDE_DIR AND lockstep_deps_dir)
     find_path(
       CCCLHeaders_INCLUDE_DIR cuda/std/mdspan
-      PATHS ${_cccl_folders}
+      PATHS "${lockstep_deps_dir}/cccl"
       VALIDATOR _cccl_accept
       NO_DEFAULT_PATH)
   endif()
@@ -88,7 +108,7 @@ find_package_handle_standard_args(
   REQUIRED_VARS CCCLHeaders_INCLUDE_DIR
   VERSION_VAR CCCLHeaders_VERSION
   REASON_FAILURE_MESSAGE
-    "CCCL 3.0 or later is needed (headers only): set LOCKSTEP_CCCL_DIR to a CUDA toolkit, a checkout of CCCL or an unpacked wheel nvidia-cuda-cccl"
+    "${_cccl_hint}: set LOCKSTEP_CCCL_DIR to a CUDA toolkit, a checkout of CCCL or an unpacked wheel nvidia-cuda-cccl"
 )
 
 if(CCCLHeaders_FOUND AND NOT TARGET CCCLHeaders::CCCLHeaders)

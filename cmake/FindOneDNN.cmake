@@ -19,7 +19,7 @@ if(NOT TARGET DNNL::dnnl)
   endif()
 endif()
 
-if(TARGET DNNL::dnnl)
+if(TARGET DNNL::dnnl AND NOT OneDNN_INCLUDE_DIR)
   set(OneDNN_LIBRARY DNNL::dnnl)
   set(OneDNN_VERSION "${dnnl_VERSION}")
   if(NOT OneDNN_VERSION)

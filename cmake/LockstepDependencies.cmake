@@ -3,43 +3,53 @@
 
 include(FetchContent)
 
-macro(lockstep_begin_fetch name url)
+set(LOCKSTEP_CCCL_DIR "" CACHE PATH "A folder that holds CCCL's headers; no other is searched when it is set")
+set(LOCKSTEP_RAPIDJSON_DIR "" CACHE PATH "A folder that holds RapidJSON's headers; no other is searched when it is set")
+
+# lockstep_fetch(NAME URL SHA256 FLAGS...): FLAGS go to FetchContent_Declare.
+macro(lockstep_fetch name url sha256)
   if(NOT LOCKSTEP_FETCH_DEPENDENCIES)
     message(FATAL_ERROR "lockstep: ${name} was not found; install it, add its prefix to CMAKE_PREFIX_PATH, "
                         "or set LOCKSTEP_FETCH_DEPENDENCIES=ON")
   endif()
   message(STATUS "lockstep: ${name} was not found; fetching ${url}")
+  FetchContent_Declare(${name} URL "${url}" URL_HASH "SHA256=${sha256}" DOWNLOAD_EXTRACT_TIMESTAMP OFF ${ARGN})
+  FetchContent_MakeAvailable(${name})
 endmacro()
 
 # find_package(NAME), else the project in the archive. A macro, because find_package sets variables for its caller.
-macro(lockstep_find_or_fetch name url)
+macro(lockstep_find_or_fetch name url sha256)
   find_package(${name} QUIET)
   if(NOT ${name}_FOUND)
-    lockstep_begin_fetch(${name} "${url}")
-    FetchContent_Declare(${name} URL "${url}" DOWNLOAD_EXTRACT_TIMESTAMP OFF SYSTEM)
-    FetchContent_MakeAvailable(${name})
+    lockstep_fetch(${name} "${url}" ${sha256} SYSTEM)
   endif()
 endmacro()
 
 # The same for a library of headers that a find module of ours looks for in the folder `folder_variable`. The subfolder
 # does not exist on purpose: the sources are wanted, their build is not.
-macro(lockstep_find_or_fetch_headers name folder_variable url)
-  set(${folder_variable} "" CACHE PATH "A folder that holds ${name}; searched first")
+macro(lockstep_find_or_fetch_headers name folder_variable url sha256)
   find_package(${name} QUIET)
-  if(NOT ${name}_FOUND AND LOCKSTEP_FETCH_DEPENDENCIES)
-    lockstep_begin_fetch(${name} "${url}")
+  if(NOT ${name}_FOUND
+     AND LOCKSTEP_FETCH_DEPENDENCIES
+     AND NOT ${folder_variable})
+    lockstep_fetch(${name} "${url}" ${sha256} SOURCE_SUBDIR no-build ${ARGN})
     string(TOLOWER ${name} lower_name)
-    FetchContent_Declare(${name} URL "${url}" DOWNLOAD_EXTRACT_TIMESTAMP OFF SOURCE_SUBDIR no-build)
-    FetchContent_MakeAvailable(${name})
-    set(${folder_variable} "${${lower_name}_SOURCE_DIR}" CACHE PATH "" FORCE)
+    set(${folder_variable} "${${lower_name}_SOURCE_DIR}")
   endif()
   find_package(${name} REQUIRED)
 endmacro()
 
 find_package(Threads REQUIRED)
 find_package(OneDNN 2.6 QUIET)
-lockstep_find_or_fetch_headers(CCCLHeaders LOCKSTEP_CCCL_DIR
-                               https://github.com/NVIDIA/cccl/archive/refs/tags/v3.0.2.tar.gz)
+# CCCL 3.0.1. Its wheel is a zip of the headers alone, a tenth of the release's sources, and the same on every platform.
+lockstep_find_or_fetch_headers(
+  CCCLHeaders
+  LOCKSTEP_CCCL_DIR
+  https://files.pythonhosted.org/packages/ab/fb/0384bb2129bed6b1b39f8e44471c615ab5ab29b7e55817538a1d390d8f84/nvidia_cuda_cccl-13.0.85-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl
+  e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649
+  DOWNLOAD_NAME
+  cccl.zip)
 lockstep_find_or_fetch_headers(
   RapidJSONHeaders LOCKSTEP_RAPIDJSON_DIR
-  https://github.com/Tencent/rapidjson/archive/24b5e7a8b27f42fa16b96fc70aade9106cf7102f.tar.gz)
+  https://github.com/Tencent/rapidjson/archive/24b5e7a8b27f42fa16b96fc70aade9106cf7102f.tar.gz
+  2d2601a82d2d3b7e143a3c8d43ef616671391034bc46891a9816b79cf2d3e7a8)

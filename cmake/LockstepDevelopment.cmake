@@ -25,7 +25,8 @@ add_library(lockstep_optimized INTERFACE)
 target_compile_options(lockstep_optimized INTERFACE $<$<BOOL:${LOCKSTEP_NATIVE}>:-march=native>)
 
 if(LOCKSTEP_BUILD_TESTS)
-  lockstep_find_or_fetch(Catch2 https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz)
+  lockstep_find_or_fetch(Catch2 https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz
+                         c991b247a1a0d7bb9c39aa35faf0fe9e19764213f28ffba3109388e62ee0269c)
   list(APPEND CMAKE_MODULE_PATH "${Catch2_DIR}" "${catch2_SOURCE_DIR}/extras") # where Catch.cmake may be
 endif()
 
@@ -37,12 +38,15 @@ endif()
 if(LOCKSTEP_BUILD_BENCHMARKS)
   set(BENCHMARK_ENABLE_TESTING OFF CACHE INTERNAL "")
   set(BENCHMARK_ENABLE_INSTALL OFF CACHE INTERNAL "")
-  lockstep_find_or_fetch(benchmark https://github.com/google/benchmark/archive/refs/tags/v1.9.1.tar.gz)
+  lockstep_find_or_fetch(benchmark https://github.com/google/benchmark/archive/refs/tags/v1.9.1.tar.gz
+                         32131c08ee31eeff2c8968d7e874f3cb648034377dfc32a4c377fa8796d84981)
 endif()
 
 if(LOCKSTEP_BUILD_BENCHMARKS OR LOCKSTEP_BUILD_EXAMPLES)
-  lockstep_find_or_fetch(CLI11 https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.4.2.tar.gz)
+  lockstep_find_or_fetch(CLI11 https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.4.2.tar.gz
+                         f2d893a65c3b1324c50d4e682c0cdc021dd0477ae2c048544f39eed6654b699a)
 endif()
 if(LOCKSTEP_BUILD_EXAMPLES)
-  lockstep_find_or_fetch(fmt https://github.com/fmtlib/fmt/archive/refs/tags/11.0.2.tar.gz)
+  lockstep_find_or_fetch(fmt https://github.com/fmtlib/fmt/archive/refs/tags/11.0.2.tar.gz
+                         6cb1e6d37bdcb756dbbe59be438790db409cdb4868c66e888d5df9f13f7c027f)
 endif()
