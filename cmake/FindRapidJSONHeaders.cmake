@@ -3,8 +3,8 @@
 The headers of RapidJSON, which reads and writes the header of a safetensors file.
 
 Gives the target RapidJSONHeaders::RapidJSONHeaders and the variables RapidJSONHeaders_FOUND and
-RapidJSONHeaders_INCLUDE_DIR. Where LOCKSTEP_RAPIDJSON_DIR is set (a checkout, or a prefix), only that folder is searched.
-Else looks in CMake's prefixes, then in lockstep_deps_dir, which is what an installed lockstep carries along.
+RapidJSONHeaders_INCLUDE_DIR. Where LOCKSTEP_RAPIDJSON_DIR is set (a checkout, or a prefix), only that folder is
+searched. Else looks in CMake's prefixes, then in lockstep_deps_dir, which is what an installed lockstep carries along.
 RapidJSON's own package is not used: it names no target in the release that most systems have.
 ]]
 

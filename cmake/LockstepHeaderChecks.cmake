@@ -29,6 +29,8 @@ target_link_libraries(header_checks_linked PRIVATE header_checks lockstep::locks
 
 add_test(NAME links_of_pages COMMAND "${CMAKE_COMMAND}" -D "ROOT=${PROJECT_SOURCE_DIR}" -P
                                  "${PROJECT_SOURCE_DIR}/cmake/check_links.cmake")
+add_test(NAME options_are_documented COMMAND "${CMAKE_COMMAND}" -D "ROOT=${PROJECT_SOURCE_DIR}" -P
+                                             "${PROJECT_SOURCE_DIR}/cmake/check_options.cmake")
 add_test(NAME umbrella_is_complete COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
                                            "${PROJECT_SOURCE_DIR}/cmake/check_umbrella.cmake")
 add_test(NAME includes_point_down COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
