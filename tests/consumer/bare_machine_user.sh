@@ -53,7 +53,7 @@ plain() { # CCCL
 
 # CMake stops, and says what to do.
 refuse() { # EXPECTED CMAKE-FLAGS...
-  if cmake -S $lockstep -B b "${@:2}" >refused.txt 2>&1; then
+  if cmake -B b "${@:2}" >refused.txt 2>&1; then
     echo "CMake went on"
     return 1
   fi
@@ -73,15 +73,21 @@ names_no_folder() { # PREFIX FOLDERS...
 }
 
 offline() {
-  local copy=/srv/moved/include/lockstep-deps/cccl
+  local copy=/srv/moved/include/lockstep-deps/cccl consumer=$lockstep/tests/consumer
   stage "install, CCCL in LOCKSTEP_CCCL_DIR" build_and_install /srv/first -DLOCKSTEP_CCCL_DIR=/opt/cccl
   stage "the package names no folder" names_no_folder /srv/first /opt/cccl /srv $lockstep
-  # The rest has the installed prefix only, which has moved.
+  stage "install without a copy of CCCL" build_and_install /srv/small -DLOCKSTEP_CCCL_DIR=/opt/cccl \
+    -DLOCKSTEP_INSTALL_DEPENDENCIES=OFF
+  # The rest has the installed prefixes only, the first of which has moved.
   rm -rf /srv/moved
   mv /srv/first /srv/moved
   rm -rf /opt/cccl
-  stage "refuse without CCCL" refuse "set LOCKSTEP_CCCL_DIR to" -DLOCKSTEP_FETCH_DEPENDENCIES=OFF
-  stage "refuse a folder without CCCL" refuse "LOCKSTEP_CCCL_DIR, /opt, holds no CCCL" -DLOCKSTEP_CCCL_DIR=/opt
+  stage "refuse without CCCL" refuse "set LOCKSTEP_CCCL_DIR to" -S $lockstep -DLOCKSTEP_FETCH_DEPENDENCIES=OFF
+  stage "refuse without a network" refuse "could not be downloaded .*set LOCKSTEP_CCCL_DIR to a folder" -S $lockstep
+  stage "refuse a folder without CCCL" refuse "LOCKSTEP_CCCL_DIR, /opt, holds no CCCL" -S $lockstep \
+    -DLOCKSTEP_CCCL_DIR=/opt
+  stage "refuse a package without CCCL" refuse "set LOCKSTEP_CCCL_DIR to" -S "$consumer" \
+    -DLOCKSTEP_FROM=find_package -DCMAKE_PREFIX_PATH=/srv/small
   stage "find_package" project -DLOCKSTEP_FROM=find_package -DCMAKE_PREFIX_PATH=/srv/moved
   stage "add_subdirectory" project -DLOCKSTEP_FROM=add_subdirectory -DLOCKSTEP_SOURCE_DIR=$lockstep \
     -DLOCKSTEP_CCCL_DIR=$copy
