@@ -141,9 +141,8 @@ struct column_sums {
   static LOCKSTEP_ALWAYS_INLINE void run(const product_shape& f, const float* LOCKSTEP_RESTRICT dy,
                                          float* LOCKSTEP_RESTRICT sums) {
     constexpr int vectors = gradient_channels / lanes<V>;
-    V sum[vectors];
-#pragma GCC unroll 4
-    for (int k = 0; k < vectors; ++k) load(sum[k], sums + lanes<V> * k);
+    // From zero, so that what one call adds is as precise as few summands are, however many pixels there are in all.
+    V sum[vectors] = {};
     for (std::int64_t r = 0; r < f.rows; ++r) {
       const float* d = dy + r * f.dy_row;
       for (std::int64_t p = 0; p < f.pixels; ++p, d += f.dy_step)
@@ -151,7 +150,10 @@ struct column_sums {
         for (int k = 0; k < vectors; ++k) add_from(sum[k], d + lanes<V> * k);
     }
 #pragma GCC unroll 4
-    for (int k = 0; k < vectors; ++k) store(sums + lanes<V> * k, sum[k]);
+    for (int k = 0; k < vectors; ++k) {
+      add_from(sum[k], sums + lanes<V> * k);
+      store(sums + lanes<V> * k, sum[k]);
+    }
   }
 };
 
