@@ -66,11 +66,13 @@ TEMPLATE_LIST_TEST_CASE("gradient_norm tells of what is not finite", "[gradient_
     const ls::update_terms nan = norm_of<B>(e.context, {1, poison, 2}, max_norm);
     CHECK(std::isnan(nan.norm));
     CHECK(nan.finite == 0);
+    CHECK(std::isnan(nan.scale));
     const ls::update_terms infinite = norm_of<B>(e.context, {1, 2, infinity}, max_norm);
     CHECK(infinite.norm == infinity);
     CHECK(infinite.finite == 0);
     const ls::update_terms overflown = norm_of<B>(e.context, {1.5e308, 1.5e308}, max_norm);
     CHECK(overflown.norm == infinity);
     CHECK(overflown.finite == 0);
+    for (const ls::update_terms& longest : {infinite, overflown}) CHECK(longest.scale == (max_norm < infinity ? 0 : 1));
   }
 }

@@ -129,7 +129,7 @@ struct dropout_key {
 /// What a step does with its gradients once their norm is known. In the backend's memory.
 struct update_terms {
   double norm = 0;
-  double scale = 1;  ///< what clipping multiplies the gradients by
+  double scale = 1;  ///< what clipping multiplies the gradients by; NaN when the norm is
   std::int32_t finite = 1;
 };
 

@@ -79,13 +79,14 @@ struct synchronous {
   }
   static void forget(Context&) noexcept {}
 
-  /// From the sums of squares of all blocks: the norm, and what torch.nn.utils.clip_grad_norm_ multiplies by.
+  /// From the sums of squares of all blocks: the norm, and what torch.nn.utils.clip_grad_norm_ multiplies by. A norm
+  /// that is NaN makes the factor NaN too, and so every element that it clips.
   static void gradient_norm(Context&, std::int64_t blocks, const double* squares, double max_norm, update_terms* out) {
     double total = 0;
     for (std::int64_t k = 0; k < blocks; ++k) total += squares[k];
     const double norm = std::sqrt(total);
     *out = {.norm = norm,
-            .scale = norm > max_norm ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0,
+            .scale = norm <= max_norm ? 1.0 : max_norm / (norm + 1e-6),
             .finite = std::isfinite(norm) ? 1 : 0};
   }
 };

@@ -75,7 +75,8 @@ struct trainer_options {
   /// backends that offer it.
   std::optional<factor_rounding> rounding{};
   /// Gradients are scaled down so that the norm of all of them together is at most this, as
-  /// torch.nn.utils.clip_grad_norm_.
+  /// torch.nn.utils.clip_grad_norm_. Where the norm is NaN all of them become NaN, unless `non_finite` skips or stops
+  /// the step.
   double max_norm = std::numeric_limits<double>::infinity();
   lockstep::non_finite non_finite = lockstep::non_finite::ignore;
   /// Called in the thread that called step, before the step is skipped or stopped.

@@ -79,10 +79,8 @@ __global__ void __launch_bounds__(Threads)
   total = shared.sum(total);
   if (threadIdx.x != 0) return;
   const double norm = sqrt(total);
-  // The small term as in torch.nn.utils.clip_grad_norm_.
-  *out = {.norm = norm,
-          .scale = norm > max_norm ? fmin(1.0, max_norm / (norm + 1e-6)) : 1.0,
-          .finite = isfinite(norm) ? 1 : 0};
+  // The small term as in torch.nn.utils.clip_grad_norm_; a NaN passes on, as there.
+  *out = {.norm = norm, .scale = norm <= max_norm ? 1.0 : max_norm / (norm + 1e-6), .finite = isfinite(norm) ? 1 : 0};
 }
 
 /// *out = the square root of the sum of `blocks` squares, and what clipping to max_norm multiplies gradients by.
