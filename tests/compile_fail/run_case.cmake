@@ -2,7 +2,8 @@
 # Checks one program that must not compile. Run: cmake -D SETTINGS=settings.cmake -D SOURCE=case.cpp -P run_case.cmake
 #
 # The compiler must refuse SOURCE, print the text after `// expect: ` within its first 12 lines, and print 40 lines at
-# most; it must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or the case would also "pass" for a misspelt name.
+# most; it must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or the case would also "pass" for a misspelt name. The text
+# after `// flags: `, if any, are flags of the first compilation alone.
 
 cmake_minimum_required(VERSION 3.25)
 include("${SETTINGS}") # compiler, own_folder, folders, implicit_folders
@@ -52,7 +53,11 @@ endif()
 string(REGEX REPLACE "^// expect: " "" expected "${expected}")
 string(REGEX REPLACE "[][;]" " " expected "${expected}") # as count_lines does
 
-compile()
+file(STRINGS "${SOURCE}" flags REGEX "^// flags: .+" LIMIT_COUNT 1)
+string(REGEX REPLACE "^// flags: " "" flags "${flags}")
+separate_arguments(flags UNIX_COMMAND "${flags}")
+
+compile(${flags})
 if(compiles)
   reject("it compiled" "It must not.")
 endif()

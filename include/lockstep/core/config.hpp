@@ -8,6 +8,14 @@
 #define LOCKSTEP_VERSION_MINOR 1
 #define LOCKSTEP_VERSION_PATCH 0
 
+// A compiler that may take NaN and infinity for impossible drops every check for them: a diverged training would go on
+// unseen. One that may add in any order breaks what is promised of bits.
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__ASSOCIATIVE_MATH__)
+#error \
+    "lockstep: NaN, infinity and the order of sums count here: compile without -ffast-math, -Ofast, \
+-ffinite-math-only and -fassociative-math what includes lockstep"
+#endif
+
 /// 1 while a CUDA compiler reads the file. Function-like, so that a misspelt switch is an error.
 #if defined(__CUDACC__)
 #define LOCKSTEP_CUDA_COMPILATION() 1
