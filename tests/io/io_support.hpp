@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 
 namespace lockstep_test {
 
@@ -63,17 +64,6 @@ inline std::string with_length(std::string_view json, std::string_view data = {}
   std::string bytes;
   for (unsigned i = 0; i < 8; ++i) bytes += static_cast<char>((std::uint64_t{json.size()} >> (8U * i)) & 0xFFU);
   return bytes.append(json).append(data);
-}
-
-/// The message of the exception of type `Error` that `action` throws; "nothing was thrown" when it throws none.
-template <class Error, class Action>
-std::string message_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 /// No file of this process may grow beyond `bytes` while this lives; writes then fail instead of raising a signal.

@@ -12,6 +12,7 @@
 
 #include "support/catch.hpp"
 #include "support/difference.hpp"
+#include "support/message_of.hpp"
 
 namespace lockstep_test {
 
@@ -57,17 +58,6 @@ void check_close(const std::vector<std::vector<T>>& given, const std::vector<std
     INFO("parameter " << p);
     CHECK(relative_difference(given[p], expected[p]) <= tolerance<T>);
   }
-}
-
-/// The message of the exception of type Error that `action` throws; "nothing was thrown" when it throws none.
-template <class Error, class Action>
-std::string message_of(const Action& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 }  // namespace lockstep_test

@@ -110,7 +110,8 @@ inline constexpr std::size_t most_names_shown = 8;
 }
 
 /// Throws io_error that tells of each kind of fault, unless the model and the file agree.
-[[gnu::cold]] inline void require_complete(const std::string& path, const tensor_match& found) {
+[[gnu::cold]] inline void require_complete(const std::string& path, const tensor_match& found,
+                                           std::string_view advice = "match::partial loads what fits") {
   if (found.report.complete()) return;
   std::string faults;
   const auto add = [&](const std::string& fault) { faults.append(faults.empty() ? "" : "; ").append(fault); };
@@ -124,7 +125,7 @@ inline constexpr std::size_t most_names_shown = 8;
   if (!foreign.empty())
     add(message({"expected only the parameters of the model, got also ", foreign.size() == 1 ? "a tensor" : "tensor",
                  quoted_list(foreign)}));
-  throw_io_error(path, {faults, "; nothing was loaded; match::partial loads what fits"});
+  throw_io_error(path, {faults, "; nothing was loaded; ", advice});
 }
 
 }  // namespace detail

@@ -24,6 +24,10 @@
 
 namespace lockstep {
 
+namespace detail {
+struct checkpoint_access;
+}
+
 /// N replicas of a model that train in lockstep on one machine, as torch.nn.DataParallel does, with the results of one
 /// device.
 ///
@@ -298,6 +302,7 @@ class data_parallel {
   static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
 
   using batch = typename engine::template batch<target_type>;
+  friend struct detail::checkpoint_access;
 
   engine engine_;
 };

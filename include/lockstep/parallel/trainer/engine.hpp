@@ -16,6 +16,7 @@
 #include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shard.hpp>
+#include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/policies.hpp>
 #include <lockstep/parallel/precision.hpp>
 #include <lockstep/parallel/ranks/bucket_walk.hpp>
@@ -130,6 +131,26 @@ struct trainer_engine {
     return inside<decltype(device_of<backend_type>(*front()))>{entrance(busy), device_of<backend_type>(*front())};
   }
 
+  /// Where a checkpoint says that a run was.
+  void resume(seed s, std::int64_t step) {
+    key = s;
+    steps = step;
+    norm = std::numeric_limits<double>::quiet_NaN();
+    half_updated = false;
+    drop_pending();
+  }
+
+  /// Calls f(named values) for each state of the optimizer that is in use.
+  template <class F>
+  void each_optimizer_state(const F& f) {
+    for (std::size_t s = 0; s < optimizer_type::max_states; ++s) {
+      const auto data_of = [&](home_type& home) { return home.update.state(s).data(); };
+      if (homes.front().update.state(s).size() == 0) continue;
+      const auto copies = homes.copies_of(data_of);
+      f(named_values_range<Model, backend_type, 1, true, true>({data_of(homes.front())}, front(), copies));
+    }
+  }
+
   void refuse_in_child() const {
     if (fork.crossed())
       throw value_error("data_parallel", "a call in the process that made the trainer", "one in a forked child of it",
@@ -138,12 +159,8 @@ struct trainer_engine {
 
   void initialize(seed s) {
     homes.template initialize<Model>(s);
-    key = s;
-    steps = 0;
-    norm = std::numeric_limits<double>::quiet_NaN();
-    half_updated = false;
     skips.reset_state_steps();
-    drop_pending();
+    resume(s, 0);
   }
 
   /// Throws value_error after an update that only some replicas made.

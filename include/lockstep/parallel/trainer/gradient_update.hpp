@@ -61,6 +61,9 @@ class gradient_update {
       if (state.size() > 0) f(state);
   }
 
+  /// State number s of the optimizer; empty while it is not in use.
+  [[nodiscard]] auto& state(std::size_t s) { return states_.at(s); }
+
   /// Clears the optimizer's state.
   void reset(context& c) {
     each_state([&](auto& state) { B::clear(c, state.size(), state.data()); });

@@ -48,6 +48,12 @@ class one_home {
   /// The parameters in homes beside the first: none.
   [[nodiscard]] std::span<const parameter_copy<B>> copies() const noexcept { return {}; }
 
+  /// The same for what data_of(home) names: nothing.
+  template <class DataOf>
+  [[nodiscard]] std::vector<parameter_copy<B>> copies_of(const DataOf&) const {
+    return {};
+  }
+
   /// Calls f(home) for each, from one thread.
   template <class F>
   void each(const F& f) {

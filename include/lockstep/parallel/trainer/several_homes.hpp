@@ -74,6 +74,14 @@ class several_homes {
   /// The parameters in all homes but the first.
   [[nodiscard]] std::span<const parameter_copy<B>> copies() const { return std::span(copies_).first(size_ - 1); }
 
+  /// The same for what data_of(home) names.
+  template <class DataOf>
+  [[nodiscard]] std::vector<parameter_copy<B>> copies_of(const DataOf& data_of) {
+    std::vector<parameter_copy<B>> all;
+    for (std::size_t h = 1; h < size_; ++h) all.push_back({data_of(*homes_[h]), copies_[h - 1].context});
+    return all;
+  }
+
   /// Calls f(home) for each, from one thread.
   template <class F>
   void each(const F& f) {

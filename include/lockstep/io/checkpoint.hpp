@@ -1,0 +1,179 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/random.hpp>
+#include <lockstep/io/message.hpp>
+#include <lockstep/io/safetensors.hpp>
+
+/// \file
+/// A trainer's state as one safetensors file: training that goes on from it has the bits of undisturbed training.
+
+namespace lockstep {
+
+namespace detail {
+
+/// Reaches what a trainer does not show.
+struct checkpoint_access {
+  template <class Trainer>
+  [[nodiscard]] static auto& engine(Trainer& trainer) noexcept {
+    return trainer.engine_;
+  }
+};
+
+/// Names of the numbers that a checkpoint keeps in the file's metadata.
+inline constexpr std::string_view seed_key = "lockstep.seed";
+inline constexpr std::string_view steps_key = "lockstep.steps";
+inline constexpr std::string_view state_steps_key = "lockstep.state_steps";
+inline constexpr std::string_view states_key = "lockstep.optimizer_states";
+
+/// The name of a parameter's optimizer state number `state`.
+[[nodiscard]] inline std::string state_name(std::size_t state, std::string_view parameter) {
+  return message({"optimizer_state.", state, ".", parameter});
+}
+
+/// Integers of a metadata entry, separated by commas. Throws io_error when there is no such entry, or other text.
+[[nodiscard]] inline std::vector<std::uint64_t> numbers_of(const std::string& path,
+                                                           const safetensors_metadata& metadata, std::string_view key) {
+  for (const auto& [name, text] : metadata) {
+    if (name != key) continue;
+    std::vector<std::uint64_t> numbers;
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    for (;;) {
+      std::uint64_t number = 0;
+      const auto [stop, failure] = std::from_chars(at, end, number);
+      if (failure != std::errc{} || (stop != end && *stop != ',')) break;
+      numbers.push_back(number);
+      if (stop == end) return numbers;
+      at = stop + 1;
+    }
+    throw_io_error(path, {"expected numbers in its metadata's ", key, ", got '", clipped(text), "'"});
+  }
+  throw_io_error(path, {"expected a checkpoint, whose metadata has ", key,
+                        ", got a safetensors file without; load_safetensors reads parameters alone"});
+}
+
+/// The one number of a metadata entry.
+[[nodiscard]] inline std::uint64_t number_of(const std::string& path, const safetensors_metadata& metadata,
+                                             std::string_view key) {
+  const auto numbers = numbers_of(path, metadata, key);
+  if (numbers.size() != 1) throw_io_error(path, {"expected one number in its metadata's ", key, ", got several"});
+  return numbers.front();
+}
+
+}  // namespace detail
+
+/// Writes all that a trainer's next step depends on but the batch: parameters, the optimizer's state, the seed, and the
+/// counts of steps. Parameters have PyTorch's names, so that others read the file too; the state of conv1.weight is
+/// `optimizer_state.0.conv1.weight`. The file appears whole or not at all. Of several ranks, which hold the same, one
+/// writes.
+///
+/// Options (learning rate, ...) are not part of it, nor what a hook keeps. Throws value_error between accumulate() and
+/// the step that uses its gradients, io_error when the file cannot be written.
+template <class Trainer>
+void save_checkpoint(Trainer& trainer, const std::string& path) {
+  using value = typename Trainer::value_type;
+  auto& engine = detail::checkpoint_access::engine(trainer);
+  const auto entered = engine.enter();
+  engine.check_whole();
+  if (engine.pending)
+    throw value_error("save_checkpoint", "a trainer between steps", "one with accumulated gradients",
+                      "save after the step that uses them");
+
+  std::vector<std::vector<value>> lists;
+  std::vector<std::pair<std::string, dims>> names;
+  for (const auto& parameter : trainer.parameters()) {
+    names.emplace_back(parameter.name(), parameter.shape());
+    lists.push_back(parameter.values());
+  }
+  std::size_t states = 0;
+  engine.each_optimizer_state([&](const auto& state) {
+    for (const auto& part : state) {
+      names.emplace_back(detail::state_name(states, part.name()), part.shape());
+      lists.push_back(part.values());
+    }
+    ++states;
+  });
+  std::vector<safetensors_tensor> tensors;
+  for (std::size_t i = 0; i < lists.size(); ++i)
+    tensors.push_back(safetensors_tensor::of(names[i].first, detail::extents_vector(names[i].second),
+                                             std::span<const value>(lists[i])));
+  std::string state_steps;
+  for (const std::int64_t count : engine.skips.state_steps())
+    state_steps.append(state_steps.empty() ? "" : ",").append(std::to_string(count));
+  write_safetensors(path, tensors,
+                    {{"format", "pt"},
+                     {std::string(detail::seed_key), std::to_string(engine.key.value)},
+                     {std::string(detail::steps_key), std::to_string(engine.steps)},
+                     {std::string(detail::state_steps_key), state_steps},
+                     {std::string(detail::states_key), std::to_string(states)}});
+}
+
+/// Brings a trainer to where `save_checkpoint` left another, which may have had another number of replicas. Gradients
+/// that were accumulated are dropped. Of several ranks all load the file, or one does and calls broadcast() with the
+/// others.
+///
+/// Throws io_error, and changes nothing, for a file that is no checkpoint or one of another model, or whose optimizer
+/// kept another number of states.
+template <class Trainer>
+void load_checkpoint(Trainer& trainer, const std::string& path) {
+  using value = typename Trainer::value_type;
+  auto& engine = detail::checkpoint_access::engine(trainer);
+  const auto entered = engine.enter();
+  const auto file = safetensors_file::read(path);
+  const std::uint64_t from_seed = detail::number_of(path, file.metadata(), detail::seed_key);
+  const std::uint64_t steps = detail::number_of(path, file.metadata(), detail::steps_key);
+  const std::uint64_t states = detail::number_of(path, file.metadata(), detail::states_key);
+  const auto state_steps = detail::numbers_of(path, file.metadata(), detail::state_steps_key);
+  const auto own_state_steps = engine.skips.state_steps();
+  if (state_steps.size() != own_state_steps.size())
+    detail::throw_io_error(path, {"expected ", own_state_steps.size(), " counts of steps, got ", state_steps.size(),
+                                  "; the checkpoint is of another model"});
+  engine.prepare();
+  std::size_t own_states = 0;
+  engine.each_optimizer_state([&](const auto&) { ++own_states; });
+  if (states > own_states)
+    detail::throw_io_error(path, {"expected an optimizer with ", own_states, " states a parameter, got ", states,
+                                  "; give the trainer the options of the run that was saved"});
+
+  std::vector<detail::wanted_tensor> wanted;
+  for (const auto& parameter : trainer.parameters())
+    wanted.push_back({std::string(parameter.name()), detail::extents_vector(parameter.shape())});
+  std::size_t state_number = 0;
+  engine.each_optimizer_state([&](const auto& state) {
+    if (state_number < states)
+      for (const auto& part : state)
+        wanted.push_back({detail::state_name(state_number, part.name()), detail::extents_vector(part.shape())});
+    ++state_number;
+  });
+  const detail::tensor_match found = detail::match_tensors(file, wanted);
+  detail::require_complete(path, found, "the checkpoint is of another model");
+  std::vector<std::vector<value>> lists;
+  for (const safetensors_entry* entry : found.entries) lists.push_back(detail::floating_values<value>(*entry));
+
+  std::size_t next = 0;
+  for (const auto& parameter : trainer.parameters()) parameter.assign(lists[next++]);
+  engine.each_optimizer_state([&](const auto& state) {
+    for (const auto& part : state) {
+      if (next < lists.size())
+        part.assign(lists[next++]);
+      else  // the run that was saved had no such state yet
+        part.assign(std::vector<value>(static_cast<std::size_t>(part.size())));
+    }
+  });
+  for (std::size_t i = 0; i < state_steps.size(); ++i) own_state_steps[i] = static_cast<std::int64_t>(state_steps[i]);
+  engine.resume(seed{from_seed}, static_cast<std::int64_t>(steps));
+}
+
+}  // namespace lockstep
