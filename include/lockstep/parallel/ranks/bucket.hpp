@@ -12,7 +12,7 @@ namespace lockstep {
 /// A contiguous range of the flat gradients that is reduced together.
 struct bucket {
   std::int64_t first = 0;  ///< element offset
-  std::int64_t last = 0;   ///< behind the last element
+  std::int64_t last = 0;   ///< one past the last element
   int node = -1;           ///< node of the plan whose backward completes it
 
   [[nodiscard]] constexpr std::int64_t size() const { return last - first; }

@@ -16,8 +16,9 @@
 
 namespace lockstep::detail {
 
-/// The communication thread of a trainer: runs a job for each of `Parts` parts of a step, in order, once all N replicas
-/// have completed it, while they go on with their backward. Waits in the kernel, so that it takes no time from them.
+/// The communication thread of a trainer. A step has `Parts` parts; when all N replicas have completed a part, the
+/// thread runs the job for it, part by part in order, while the replicas go on with backward. It waits in the kernel,
+/// and so takes no time from the replicas.
 template <std::size_t Parts, int N>
 class bucket_thread {
  public:

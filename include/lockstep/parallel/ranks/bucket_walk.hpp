@@ -14,8 +14,8 @@ class bucket_walk {
   static constexpr auto buckets = plan_buckets<Sizes>(Model::template plan<B>, sizeof(typename B::value_type));
   static constexpr auto count = static_cast<std::size_t>(buckets.count);
 
-  /// The gradients of `node`, and of all nodes behind it, are complete but for what complete_from(first element) does:
-  /// calls send(b) when bucket b is complete with them.
+  /// Backward has run `node`, and before it all later nodes. When their gradients complete bucket b, calls
+  /// complete_from(first element), which does what is left to do for them, and send(b).
   template <class CompleteFrom, class Send>
   void completed(int node, const CompleteFrom& complete_from, const Send& send) {
     if (buckets.ready[static_cast<std::size_t>(node)] < 0) return;

@@ -30,7 +30,7 @@ namespace lockstep::detail {
 /// What a rank is about to do with the others.
 enum class rank_call : std::uint8_t { step, accumulate, join };
 
-/// What enters the pass over a batch from outside of it: of one process, or of all ranks together.
+/// What a pass has to know of the whole batch: that of this process, or of all ranks together.
 struct batch_terms {
   double denominator = 0;         ///< of the loss
   std::int64_t samples = 0;       ///< of all ranks
@@ -39,9 +39,9 @@ struct batch_terms {
   bool all_joined = false;
 };
 
-/// A trainer's way to other ranks: agrees with them on a batch, and reduces the buckets of gradients over the
-/// communicator in a thread of its own while the replicas still run backward. All ranks make the same calls; a rank
-/// that fails in a step still takes part in its communication, so that the others learn of it and none waits in vain.
+/// A trainer's way to the other ranks. It agrees with them on a batch, and its own thread reduces buckets of gradients
+/// over the communicator while the replicas still run backward. All ranks make the same calls. A rank that fails in a
+/// step goes on communicating until the step's end, so that the others learn of the failure and none waits in vain.
 ///
 /// `Layers` flags, of layers that a rank may skip, travel with the agreement on a batch.
 template <class Model, class B, int N, class Communicator, class Hook, class Sizes, std::size_t Layers>
@@ -221,7 +221,7 @@ class rank_link {
     return schedule;
   }
 
-  /// In the communication thread, behind the buckets: the sum of the losses, and how many ranks have failed.
+  /// In the communication thread, after the buckets: the sum of the losses, and how many ranks have failed.
   void close(double loss, bool failed) {
     tail_ = {loss, failed ? 1.0 : 0.0};
     guarded([&] { communicator_.all_reduce(std::span<double>(tail_)); });

@@ -7,7 +7,7 @@
 
 namespace lockstep::detail {
 
-/// Holds an object for one thread: a second one that enters meanwhile gets a value_error.
+/// Keeps an object for one thread. A second thread that enters meanwhile gets a value_error.
 class entrance {
  public:
   explicit entrance(std::atomic<bool>& busy) : busy_(busy) {

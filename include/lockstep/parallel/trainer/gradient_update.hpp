@@ -20,9 +20,10 @@ namespace lockstep::detail {
 
 /// From the gradients of N replicas to new parameters; every replica works on a slice of its own.
 ///
-/// Either `fused`, one pass over gradients and parameters; or, when something must look at the sums first, `reduce`,
-/// `measure`, a barrier, `judge` and `apply`. Where work is recorded and run again, `set_rule` before it is what brings
-/// the optimizer's options of the step. `active` are the elements that the step may change, in `Ranges` ranges at most.
+/// `fused` does all in one pass over gradients and parameters. When something must look at the sums first, the order is
+/// `reduce`, `measure`, a meeting of the replicas, `judge`, `apply`. Where work is recorded and run again, `set_rule`
+/// brings the optimizer's options to it before each step. `active` are the elements that the step may change, in
+/// `Ranges` ranges at most.
 template <class B, class Optimizer, std::size_t N, std::size_t Ranges = 1>
 class gradient_update {
  public:

@@ -38,7 +38,8 @@ class label {
   std::size_t size_ = 0;
 };
 
-/// What `doing` says of forward, the loss and backward (rows) of each node (columns, behind that of no node).
+/// The words of `doing` for forward, the loss and backward (rows). The first column is for no node, the others are for
+/// the plan's nodes.
 template <class Model, class B>
 inline constexpr auto labels = [] {
   constexpr auto nodes = static_cast<std::size_t>(Model::template plan<B>.node_count);
@@ -56,7 +57,7 @@ template <class Model, class B>
   return labels<Model, B>[static_cast<std::size_t>(what)][static_cast<std::size_t>(node + 1)];
 }
 
-/// A range that may be open, on backends that show any; else nothing.
+/// A range that may be open, on backends that show ranges; on others it is nothing.
 template <class B>
 class shown_range {
  public:

@@ -23,7 +23,7 @@
 
 namespace lockstep::detail {
 
-/// Where a replica is, for others to read while it works.
+/// Where a replica is in its pass. Other threads read it while the replica works.
 class replica_position {
  public:
   /// `node` is an index of the plan's nodes, -1 for none.
@@ -42,7 +42,7 @@ class replica_position {
   alignas(64) std::atomic<std::uint32_t> now_{static_cast<std::uint32_t>(activity::wait) << 24U};
 };
 
-/// One track of a timeline, or nothing: measures a span at the cost of a branch when nothing is recorded.
+/// One track of a timeline. Without a timeline, a span costs a branch.
 struct track {
   timeline* record = nullptr;
   int index = 0;
@@ -54,8 +54,8 @@ struct track {
   }
 };
 
-/// Follows a replica through its pass: writes down where it is, records spans, shows ranges, and says when gradients
-/// are complete.
+/// Follows a replica through its pass: it notes where the replica is, records spans, shows ranges to a profiler, and
+/// tells when the gradients of a node are complete.
 template <class Model, class B, class OnComplete>
 class replica_observer {
  public:
@@ -96,7 +96,7 @@ class replica_observer {
   const OnComplete& on_complete_;
 };
 
-/// Held by a thread that gives work to a context from outside of its executor. A backend of the host needs nothing.
+/// A thread holds this while it gives work to a context outside of the context's executor. On the host it is nothing.
 template <class B>
 [[nodiscard]] auto device_of([[maybe_unused]] typename B::context& c) {
   if constexpr (B::host_memory)
@@ -154,8 +154,8 @@ class replica {
     return {.first = begin, .count = last.first + last.count - begin};
   }
 
-  /// Before `train`: takes over what the replica needs of the batch. Returns what tells apart works that read it from
-  /// different places.
+  /// Before `train`: takes over the replica's shard of the batch. Returns a number that differs when the work will read
+  /// the shard from other places.
   template <class Pass>
   std::uint64_t prepare(const Pass& batch, int first, int all) {
     const shard_range own = range(batch.samples, first, all);
@@ -273,7 +273,7 @@ class replica {
   lockstep::executor<Model, B> executor;
   typename B::template buffer<value> gradients;
   replica_position position;
-  std::array<fence, 2> done;  ///< behind the work that others wait for, of every second meeting each
+  std::array<fence, 2> done;  ///< recorded after the work that others wait for; one for every second meeting
   std::uint64_t meetings = 0;
 
  private:

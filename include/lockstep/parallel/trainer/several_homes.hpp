@@ -127,7 +127,7 @@ class several_homes {
 
   /// Replica r: a part of its gradients, to which nothing will be added, leaves for the other homes: straight from
   /// `own`, or from the sums when the update reads these. With Reproducible those of a pass that is added to others
-  /// travel by themselves, and are added behind that, in the order of one home.
+  /// travel by themselves and are added afterwards, in the order of one home.
   void send(std::size_t r, context& c, value* own, const bucket& part, bool to_sums, bool accumulate) {
     value* from = own;
     if (to_sums && !adds_behind(accumulate)) {
@@ -181,7 +181,7 @@ class several_homes {
     return all;
   }
 
-  /// Takes out what is no replica's own gradients any more, behind a pass that was added to others or not.
+  /// Takes out what is no replica's own gradients any more, after a pass that was added to others or not.
   void hide_combined(buffers& all, bool accumulated) const {
     if (mixed())
       for (std::size_t r = 0; r < N; r += members_) all[r] = nullptr;

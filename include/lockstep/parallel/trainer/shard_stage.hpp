@@ -11,7 +11,7 @@
 
 namespace lockstep::detail {
 
-/// Elements of a batch in the backend's memory: where they lie already, or a copy.
+/// Elements of a batch in the backend's memory: the caller's own where the backend reads them, else a copy.
 template <class B, class T>
 class staged_elements {
  public:
@@ -61,8 +61,8 @@ class shard_stage {
   using context = typename B::context;
 
  public:
-  // As large as it may become: to make another, a replica would free memory while others wait for it, and freeing may
-  // wait for them.
+  // The packet has its largest size from the start. To replace it, a replica would have to free memory while others
+  // wait for the replica, and a device may not free before they have gone on.
   explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
 
   /// For a backend with memory of its own: what comes in the packet of shards of up to so many elements, with images
@@ -73,7 +73,7 @@ class shard_stage {
   }
 
   /// Before the work: takes over the values, and `images` and `targets` of those lengths in the host's memory, images
-  /// perhaps in a device's. Returns what tells apart works that read from different places.
+  /// perhaps in a device's. Returns a number that differs when the work will read from other places.
   std::uint64_t prepare(context& c, const step_values& now, [[maybe_unused]] packed_parts which, const Value* images,
                         std::int64_t image_values, const Target* targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {
@@ -106,7 +106,7 @@ class shard_stage {
     if constexpr (!B::host_memory) packet_.send(c, used_);
   }
 
-  /// Behind the work: the packet may be filled again.
+  /// After the work: the packet may be filled again.
   void finished() noexcept { in_use_ = false; }
 
   [[nodiscard]] const step_values* now() const {
@@ -115,7 +115,7 @@ class shard_stage {
     else
       return reinterpret_cast<const step_values*>(packet_.get());
   }
-  /// For a backend with memory of its own: zeros behind `send`, which come with the values.
+  /// For a backend with memory of its own: zeros, which `send` brings with the values.
   [[nodiscard]] std::array<double, static_cast<std::size_t>(Sums)>* sums() {
     return reinterpret_cast<std::array<double, static_cast<std::size_t>(Sums)>*>(packet_.get() + sums_at);
   }

@@ -31,7 +31,7 @@ class layer_skips {
     return false;
   }();
   static constexpr std::size_t layers = any ? Model::leaf_count : 0;
-  /// Counters of steps: layers that are skipped fall behind the others.
+  /// Counters of steps: one for each layer where any may miss a step, else one for all.
   static constexpr std::size_t counters = any ? layers : 1;
 
   layer_skips() {
@@ -107,7 +107,7 @@ class layer_skips {
   /// What the step may change, in order.
   [[nodiscard]] const std::vector<element_range>& active() const noexcept { return active_; }
 
-  /// Tells apart what enqueues different work.
+  /// Differs when the update enqueues different work.
   [[nodiscard]] std::uint64_t key() const noexcept {
     std::uint64_t hash = 0;
     for (const bool skipped : flags_) hash = hash * 31 + (skipped ? 2 : 1);

@@ -13,7 +13,8 @@
 
 namespace lockstep::detail {
 
-/// Where an engine's current step is, for another thread: names the first replica that does not wait, and what it does.
+/// Where an engine's current step is. Another thread asks: the report names the first replica that does not wait, and
+/// what it does.
 template <class Engine>
 [[nodiscard]] stall_report where_is(const Engine& engine, double seconds) {
   stall_report report{.step = engine.now.load(std::memory_order_relaxed), .seconds = seconds, .doing = {}};
@@ -33,7 +34,7 @@ template <class Engine>
   return report;
 }
 
-/// What became of a step that took too long, where the replicas could be made to give up.
+/// The report of a step that took too long and was therefore given up.
 class given_up {
  public:
   /// In the thread that watches, before the replicas are told.
