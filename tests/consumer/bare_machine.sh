@@ -71,6 +71,8 @@ command -v wget >/dev/null || skip "wget is not installed"
 unshare --mount --pid --net --fork true 2>/dev/null || skip "this system lets nobody make a namespace of mounts"
 
 mkdir -p "$folder"
+[[ ,$(findmnt --noheadings --output OPTIONS --target "$folder" || true), != *,no@(dev|exec),* ]] ||
+  skip "$folder lies where no device or program is allowed"
 [[ $(cat "$root/bare_machine" 2>/dev/null) == "${packages[*]}" ]] || make_root
 
 # The sources, as a user unpacks them, and what CCCL is on this machine.
