@@ -50,10 +50,15 @@ struct epoch_result {
   [[nodiscard]] double loss() const { return loss_sum / static_cast<double>(samples); }
 };
 
+/// A loss in words.
+std::string loss_text(double loss, int decimals) {
+  return std::isfinite(loss) ? fmt::format("{:.{}f}", loss, decimals) : "not finite";
+}
+
 /// What was measured on the test set, in words.
 std::string verdict(const network& net, const score& test) {
   const double loss = test.loss_sum / test.denominator;
-  if (!net.classifies) return fmt::format("test loss {:.6f}", loss);
+  if (!net.classifies) return "test loss " + loss_text(loss, 6);
   return fmt::format("test accuracy {:.2f} %",
                      100.0 * static_cast<double>(test.correct) / static_cast<double>(test.counted));
 }
@@ -197,8 +202,8 @@ class run {
                    {"test_loss", test.loss_sum / test.denominator},
                    {"test_accuracy", accuracy},
                    {"samples_per_s", speed}});
-    say("epoch {}/{}  loss {:.4f}  {}  {:.0f} samples/s\n", epoch, epochs, result.loss(), verdict(network_, test),
-        speed);
+    say("epoch {}/{}  loss {}  {}  {:.0f} samples/s\n", epoch, epochs, loss_text(result.loss(), 4),
+        verdict(network_, test), speed);
   }
 
   /// Keeps what the report shows of a step.
@@ -244,7 +249,7 @@ class run {
     data.samples_per_s = rate(all.samples, all.seconds);
     data.losses = losses_;
     data.test_losses = test_losses_;
-    data.diverged = diverged_;
+    data.diverged = diverged_ ? diverged_ : lockstep::find_growth(facts({}));
     data.accuracies = accuracies_;
     data.loader_wait = all.seconds > 0 ? all.waited / all.seconds : 0;
     data.recorded_samples = recorded_samples_;

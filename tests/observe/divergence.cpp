@@ -33,16 +33,16 @@ TEST_CASE("a loss that rose tells of the learning rate", "[divergence]") {
   const std::vector<double> losses{2.5, 2.25, 1e6, 4e20, no_number, infinity};
   CHECK(told(losses, {.learning_rate = 10}) ==
         "The loss is not a number in step 5. It rose from 2.25 in step 2 to 4e+20 in step 4: the learning rate of 10 "
-        "is too high. Try a learning rate of 1 or less instead of 10, or clip gradients to a largest norm of 1.");
+        "is too high. Try a learning rate of 0.1 or less instead of 10, or clip gradients to a largest norm of 1.");
   CHECK(told(losses, {.first_step = 101, .learning_rate = 10, .clipped = true}) ==
         "The loss is not a number in step 105. It rose from 2.25 in step 102 to 4e+20 in step 104: the learning rate "
-        "of 10 is too high. Try a learning rate of 1 or less instead of 10.");
+        "of 10 is too high. Try a learning rate of 0.1 or less instead of 10.");
   CHECK(told(losses) ==
         "The loss is not a number in step 5. It rose from 2.25 in step 2 to 4e+20 in step 4: the learning rate is too "
         "high. Try a smaller learning rate, or clip gradients to a largest norm of 1.");
   CHECK(told({2.5, infinity}, {.learning_rate = 1000}) ==
         "The loss is infinite in step 2. One update led there from 2.5: the learning rate of 1000 is too high. Try a "
-        "learning rate of 100 or less instead of 1000, or clip gradients to a largest norm of 1.");
+        "learning rate of 0.1 or less instead of 1000, or clip gradients to a largest norm of 1.");
   CHECK(told(losses, {.learning_rate = 0.1, .momentum = 1.5}) ==
         "The loss is not a number in step 5. A momentum of 1.5 lets steps grow without end. Try a momentum below 1.");
 }
@@ -117,7 +117,7 @@ TEST_CASE("a test loss alone that is not finite tells of the last update", "[div
   CHECK(found.step == 1);
   CHECK(found.text() ==
         "The test loss is not a number after step 1. The last update was too large: the learning rate of 1e+30 is too "
-        "high. Try a learning rate of 1e+29 or less instead of 1e+30, or clip gradients to a largest norm of 1.");
+        "high. Try a learning rate of 0.1 or less instead of 1e+30, or clip gradients to a largest norm of 1.");
   CHECK(ls::find_test_divergence({.inputs = {.broken = 3}, .sample_size = 2}, 1, no_number).cause ==
         "Value 1 of sample 1 of its batch (counted from 0) is not finite.");
 }

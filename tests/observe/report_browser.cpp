@@ -32,12 +32,14 @@ std::string browser() {
   return {};
 }
 
-/// What a page looks like to a browser once its scripts have run.
-std::string opened(const std::string& program, const temporary_folder& folder, const std::string& page) {
+/// What a page looks like to a browser, whose window is that many pixels wide, once its scripts have run.
+std::string opened(const std::string& program, const temporary_folder& folder, const std::string& page,
+                   int width = 1200) {
   std::ofstream(folder / "page.html", std::ios::binary) << page;
-  const std::string command = "timeout 100 '" + program + "' --headless --no-sandbox --disable-gpu --user-data-dir='" +
-                              (folder / "profile") + "' --dump-dom 'file://" + (folder / "page.html") + "' > '" +
-                              (folder / "dom") + "' 2> /dev/null";
+  const std::string command = "timeout 100 '" + program +
+                              "' --headless --no-sandbox --disable-gpu --window-size=" + std::to_string(width) +
+                              ",900 --user-data-dir='" + (folder / "profile") + "' --dump-dom 'file://" +
+                              (folder / "page.html") + "' > '" + (folder / "dom") + "' 2> /dev/null";
   return std::system(command.c_str()) == 0 ? slurp(folder / "dom") : std::string();
 }
 
@@ -74,4 +76,57 @@ TEST_CASE("a browser shows the charts of a report without an error") {
   std::string broken = page;
   broken.insert(page.find("</body>"), "<script>no_such_function()</script>");
   CHECK(has(opened(program, folder, broken), "data-script-error"));
+}
+
+TEST_CASE("a report fits wide and narrow windows, and breaks no number in two") {
+  const std::string program = browser();
+  if (program.empty()) LOCKSTEP_SKIP("neither chromium nor google-chrome is in PATH");
+  const temporary_folder folder;
+  if (!has(opened(program, folder, "<p>a probe</p>"), "<p>a probe</p>"))
+    LOCKSTEP_SKIP("the browser cannot open a file of a temporary folder here");
+
+  // Says how wide the window is, what reaches beyond it, and which numbers with their units lie on two lines.
+  const std::string measure = R"js(<script>
+    const told = { width: innerWidth, beyond: [], broken: [], numbers: 0 };
+    document.querySelectorAll("details").forEach(each => { each.open = true; });
+    document.querySelectorAll("main *").forEach(each => {
+      if (each.getBoundingClientRect().right > innerWidth + 0.5) told.beyond.push(each.tagName + each.className);
+    });
+    const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      if (node.parentElement.closest("script")) continue;
+      for (const match of node.data.matchAll(/[0-9][0-9.,:e+-]*[0-9]([ \u00A0](%|ms|s|min|h|KiB|MiB|B|\u00B5s))?|[0-9]/g)) {
+        const range = document.createRange();
+        range.setStart(node, match.index);
+        range.setEnd(node, match.index + match[0].length);
+        const lines = new Set(Array.from(range.getClientRects(), box => Math.round(box.top)));
+        ++told.numbers;
+        if (lines.size > 1) told.broken.push(match[0]);
+      }
+    }
+    document.documentElement.dataset.told = JSON.stringify(told).replaceAll('"', "");
+  </script>)js";
+  auto good = good_data();
+  good.parameters = 1'234'567'890'123;
+  good.samples_per_s = 123'456'789;
+  good.loader_wait = 0.41;
+  good.facts = {{"data", "CIFAR-10 in /home/someone/a/rather/long/folder/with/data/cifar-10-batches-bin"},
+                {"optimizer", "sgd, learning rate 0.0123456, momentum 0.98765, weight decay 0.00012345"}};
+  auto diverged = good;
+  diverged.losses = {2.5, 1e20, no_number};
+  diverged.diverged = ls::find_divergence({.losses = diverged.losses, .learning_rate = 1000});
+  for (const auto* data : {&good, &diverged})
+    for (const int width : {400, 1200}) {
+      std::string page = ls::report_html(*data);
+      page.insert(page.find("</body>"), measure);
+      const std::string dom = opened(program, folder, page, width);
+      const auto at = dom.find("data-told=");
+      REQUIRE(at != std::string::npos);
+      const std::string told = dom.substr(at, dom.find('>', at) - at);
+      INFO(told);
+      CHECK(has(told, "{width:" + std::to_string(width) + ","));
+      CHECK(has(told, "beyond:[],"));
+      CHECK(has(told, "broken:[],"));
+      CHECK_FALSE(has(told, "numbers:0"));
+    }
 }

@@ -32,7 +32,7 @@ TEST_CASE("a loss that is not finite ends the run with exit code 3") {
   CHECK(result.error_lines() == 1);
   CHECK(result.err.rfind("lockstep-train: The loss is ", 0) == 0);
   CHECK(holds(result.err, "the learning rate of 1e+06 is too high"));
-  CHECK(holds(result.err, "Try a learning rate of 1e+05 or less"));
+  CHECK(holds(result.err, "Try a learning rate of 0.1 or less"));
   CHECK(holds(result.err, "--keep-going"));
   CHECK(holds(result.err, "trained is not written"));
   CHECK(holds(result.out, "ended early: "));

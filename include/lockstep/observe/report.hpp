@@ -28,18 +28,25 @@ namespace detail {
 inline constexpr std::size_t report_points = 2000;  ///< of a curve at most
 inline constexpr std::size_t report_slowest = 12;   ///< rows of the table of slow nodes
 
-/// Appends a table whose first `left` columns are flush left and whose others are flush right.
+/// Appends a table whose first `left` columns are flush left and whose others are flush right. Each cell knows its
+/// column's name, which a narrow page shows above it.
 inline void append_table(std::string& out, std::size_t left, std::span<const std::string_view> head,
                          const std::vector<std::vector<std::string>>& rows) {
-  const auto cell = [&](std::string_view tag, std::size_t column, std::string_view text) {
-    add(out, {"<", tag, column < left ? " class=\"left\"" : "", ">", escaped(text), "</", tag, ">"});
+  const auto start = [&](std::string_view tag, std::size_t column) {
+    add(out, {"<", tag, column < left ? " class=\"left\"" : ""});
   };
   out.append("<div class=\"wide\"><table>\n<thead><tr>");
-  for (std::size_t c = 0; c < head.size(); ++c) cell("th", c, head[c]);
+  for (std::size_t c = 0; c < head.size(); ++c) {
+    start("th", c);
+    add(out, {">", head[c], "</th>"});
+  }
   out.append("</tr></thead>\n<tbody>\n");
   for (const auto& row : rows) {
     out.append("<tr>");
-    for (std::size_t c = 0; c < row.size(); ++c) cell("td", c, row[c]);
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      start("td", c);
+      add(out, {" data-name=\"", head[c], "\">", escaped(row[c]), "</td>"});
+    }
     out.append("</tr>\n");
   }
   out.append("</tbody></table></div>\n");
@@ -50,12 +57,17 @@ inline void append_table(std::string& out, std::size_t left, std::span<const std
   return std::isfinite(loss) ? general(loss) : std::string("not finite");
 }
 
-/// Says that the loss is no number, or grew; nothing where it did neither.
-inline void append_divergence(std::string& out, const report_data& data) {
+/// What is known of why the loss is no number, or grew; nothing where it did neither.
+[[nodiscard]] inline std::optional<divergence> divergence_of(const report_data& data) {
   const divergence_facts facts{.losses = data.losses, .first_step = data.first_step};
   std::optional<divergence> found = data.diverged;
   if (!found) found = find_divergence(facts);
   if (!found) found = find_growth(facts);
+  return found;
+}
+
+inline void append_divergence(std::string& out, const report_data& data) {
+  const std::optional<divergence> found = divergence_of(data);
   if (!found) return;
   add(out, {"<section id=\"diverged\"><h2>The training diverged",
             found->step > 0 ? " in step " + grouped(found->step) : std::string(), "</h2>\n<p>", prose(found->finding),
@@ -89,13 +101,18 @@ inline void append_heading(std::string& out, const report_data& data) {
   out.append("<section id=\"run\"><h2>Run</h2>\n");
   if (facts) out.append("<dl class=\"facts\">\n");
   for (const auto* pairs : {&data.facts, &data.origin})
-    for (const auto& [name, value] : *pairs) add(out, {"<dt>", escaped(name), "</dt><dd>", prose(value), "</dd>\n"});
+    for (const auto& [name, value] : *pairs)
+      add(out, {"<div><dt>", escaped(name), "</dt><dd>", with_breaks(prose(value)), "</dd></div>\n"});
   if (facts) out.append("</dl>\n");
   if (!data.model.empty()) add(out, {"<pre id=\"model\">", escaped(data.model), "</pre>\n"});
   out.append("</section>\n");
 }
 
-inline void append_advice(std::string& out, const std::vector<advice>& all, bool measured) {
+/// Appends the advice, or that there is none; that says nothing good about a run that diverged, and is left out there.
+inline void append_advice(std::string& out, const report_data& data) {
+  const std::vector<advice> all = advise(data);
+  const bool measured = data.times.seconds > 0;
+  if (all.empty() && divergence_of(data)) return;
   constexpr std::array<std::string_view, 4> ids{"small-batch", "imbalance", "loader", "communication"};
   out.append("<section id=\"advice\"><h2>What to try</h2>\n");
   if (all.empty() && measured)
@@ -108,7 +125,7 @@ inline void append_advice(std::string& out, const std::vector<advice>& all, bool
   out.append("</section>\n");
 }
 
-/// Says what the curve cannot show: losses that are no number.
+/// Says what the curve cannot show: losses that are no number. One alone the page has told of at its beginning.
 inline void append_broken_losses(std::string& out, const report_data& data) {
   std::int64_t broken = 0;
   std::int64_t first = 0;
@@ -117,13 +134,14 @@ inline void append_broken_losses(std::string& out, const report_data& data) {
       ++broken;
       first = data.first_step + static_cast<std::int64_t>(i);
     }
-  if (broken > 0)
-    add(out, {R"(<p class="advice" id="broken-losses">The loss is not finite in )", grouped(broken),
+  if (broken > 1 || broken == static_cast<std::int64_t>(data.losses.size()))
+    add(out, {R"(<p class="muted" id="broken-losses">The loss is not finite in )", grouped(broken),
               broken == 1 ? " step" : " steps", ", first in step ", grouped(first), ".</p>\n"});
 }
 
 inline void append_curves(std::string& out, const report_data& data) {
-  const bool accuracies = std::any_of(data.accuracies.begin(), data.accuracies.end(), drawable);
+  // One value makes no curve; it stands at the top.
+  const bool accuracies = std::count_if(data.accuracies.begin(), data.accuracies.end(), drawable) > 1;
   if (data.losses.empty() && !accuracies) return;
   out.append("<div class=\"pair\">\n");
   if (!data.losses.empty()) {
@@ -169,7 +187,7 @@ inline void append_replicas(std::string& out, const timeline_summary& times) {
   const bool communicated = times.communication > 0 || std::any_of(times.replicas.begin(), times.replicas.end(),
                                                                    [](const auto& r) { return r.communicate > 0; });
   if (!communicated) kinds.erase(kinds.begin() + 1);
-  out.append("<section id=\"replicas\"><h2>Where the replicas' time goes</h2>\n<div class=\"legend\">");
+  out.append("<section id=\"replicas\"><h2>Where the time goes</h2>\n<div class=\"legend\">");
   for (const activity_share& kind : kinds)
     add(out, {"<span><i class=\"", kind.colour, "\"></i>", kind.name, "</span>"});
   out.append("</div>\n<div class=\"bars\">\n");
@@ -282,7 +300,7 @@ inline void append_plan(std::string& out, const std::vector<plan_row>& plan) {
        R"(<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; )",
        "script-src 'unsafe-inline'\"/>\n<style>", detail::page_style, "</style>\n</head>\n<body>\n<main>\n"});
   detail::append_heading(out, data);
-  detail::append_advice(out, advise(data), data.times.seconds > 0);
+  detail::append_advice(out, data);
   detail::append_curves(out, data);
   detail::append_replicas(out, data.times);
   detail::append_slowest(out, data);

@@ -68,12 +68,10 @@ namespace detail {
   return name;
 }
 
-/// `host: AMD EPYC 9554, 2 processors, 23.5 GiB, Linux 6.1.0 x86_64`; the processors are those that this process may
-/// use.
+/// `host: AMD EPYC 9554, 2 processors, 23.5 GiB`; the processors are those that this process may use.
 [[nodiscard]] inline std::string machine_text() {
   ::utsname system{};
-  const bool known = ::uname(&system) == 0;
-  std::string text(known ? system.nodename : "unknown");
+  std::string text(::uname(&system) == 0 ? system.nodename : "unknown");
   text += ": ";
   if (const std::string name = processor_name(); !name.empty()) text.append(name).append(", ");
   cpu_set_t allowed;
@@ -84,17 +82,25 @@ namespace detail {
   }
   const long pages = ::sysconf(_SC_PHYS_PAGES);
   const long page = ::sysconf(_SC_PAGESIZE);
-  if (pages > 0 && page > 0) text.append(bytes_text(std::int64_t{pages} * page)).append(", ");
-  if (known) text.append(system.sysname).append(" ").append(system.release).append(" ").append(system.machine);
+  if (pages > 0 && page > 0) text.append(bytes_text(std::int64_t{pages} * page));
   return text;
+}
+
+/// `Linux 6.1.0 x86_64`
+[[nodiscard]] inline std::string system_text() {
+  ::utsname system{};
+  if (::uname(&system) != 0) return "unknown";
+  return std::string(system.sysname).append(" ").append(system.release).append(" ").append(system.machine);
 }
 
 }  // namespace detail
 
-/// Pairs of a name and a text: the date, the machine, the compiler of the calling code, the version of lockstep.
+/// Pairs of a name and a text: the date, the machine, its system, the compiler of the calling code, the version of
+/// lockstep.
 [[nodiscard]] inline std::vector<std::pair<std::string, std::string>> run_origin() {
   return {{"date", detail::date_text(std::time(nullptr))},
           {"machine", detail::machine_text()},
+          {"system", detail::system_text()},
           {"compiler", detail::compiler_text()},
           {"lockstep", detail::version_text()}};
 }

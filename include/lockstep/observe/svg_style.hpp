@@ -30,14 +30,15 @@ p { margin: 0 0 10px; }
 pre { margin: 8px 0 0; padding: 0; font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
   color: var(--muted); white-space: pre-wrap; overflow-wrap: anywhere; }
 .muted { color: var(--muted); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); gap: 10px; margin: 16px 0 0; }
+.tiles { display: flex; flex-wrap: wrap; gap: 10px; margin: 16px 0 0; }
 .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 10px 12px;
-  min-width: 0; }
+  flex: 1 0 auto; min-width: 96px; max-width: 220px; }
 .tiles dt { color: var(--muted); font-size: 0.87em; }
 .tiles dd { margin: 0; font-size: 1.2em; font-weight: 600; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.facts { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: 2px 16px; margin: 0; }
+.facts { columns: 2 380px; column-gap: 32px; margin: 0; }
+.facts div { display: grid; grid-template-columns: 8.5em 1fr; gap: 0 12px; padding: 1px 0; break-inside: avoid; }
 .facts dt { color: var(--muted); }
-.facts dd { margin: 0; min-width: 0; overflow-wrap: break-word; }
+.facts dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 0 16px; }
 .advice { border-left: 4px solid var(--warn); background: var(--warn-back); border-radius: 6px; padding: 10px 14px;
   margin: 0 0 10px; }
@@ -55,7 +56,7 @@ figcaption { display: flex; flex-wrap: wrap; gap: 2px 12px; align-items: baselin
 figcaption .legend { margin-left: auto; }
 .legend .faint, .legend .bold, .legend .other, .legend .broken { width: 18px; height: 3px; margin: 0 6px 3px 0; }
 .legend .other { background: var(--c1); }
-.legend .broken { background: none; height: 0; border-top: 2px dashed var(--bad); }
+.legend .broken { background: repeating-linear-gradient(90deg, var(--bad) 0 4px, transparent 4px 7px); }
 .legend .faint { opacity: 0.4; }
 .plot { display: grid; grid-template-columns: 3.6em 1fr; grid-template-rows: 240px 1.6em; margin: 0 14px 0 0; }
 .plot .y, .plot .x { position: relative; color: var(--muted); font-size: 0.8em; font-variant-numeric: tabular-nums; }
@@ -99,9 +100,17 @@ summary { color: var(--muted); cursor: pointer; }
 @media (max-width: 560px) {
   main { padding: 16px 12px 32px; }
   section { padding: 14px; }
-  .tiles { grid-template-columns: repeat(2, 1fr); }
+  .tiles div { flex: 1 0 calc(50% - 5px); min-width: max-content; max-width: none; }
+  .facts div { grid-template-columns: 8.7em 1fr; gap: 0 6px; }
   .plot { grid-template-rows: 200px 1.6em; }
-  th, td { padding-right: 9px; }
+  thead { display: none; }
+  table, tbody { display: block; }
+  tr { display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 8px 0; border-bottom: 1px solid var(--line); }
+  tr:last-child { border-bottom: 0; }
+  td { display: block; padding: 0; border: 0; text-align: left; min-width: calc((100% - 36px) / 3); }
+  td:first-child { flex: 1 0 100%; }
+  td.left { white-space: normal; overflow-wrap: anywhere; }
+  td::before { display: block; content: attr(data-name); color: var(--muted); font-size: 0.85em; }
   .bar { grid-template-columns: 1fr auto; gap: 2px 10px; }
   .bar svg { grid-row: 2; grid-column: 1 / 3; }
 }

@@ -74,6 +74,16 @@ inline void add(std::string& out, std::initializer_list<std::string_view> parts)
   return escaped(joined);
 }
 
+/// Escaped text that may break after each slash, as paths do.
+[[nodiscard]] inline std::string with_breaks(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    out += c;
+    if (c == '/') out.append("<wbr/>");
+  }
+  return out;
+}
+
 /// `value` with that many digits after the point.
 [[nodiscard]] inline std::string fixed(double value, int decimals) {
   char digits[400];  // the largest double has 309 digits in front
