@@ -85,7 +85,8 @@ TEST_CASE("first parameters that are not finite are named as the cause") {
 TEST_CASE("a test loss that alone is not finite ends the run too") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
-  const outcome result = place.run("--model linear --steps 1 --learning-rate 1e38 --quiet --save trained");
+  const outcome result =
+      place.run("--model linear --steps 1 --learning-rate 1e38 --weight-decay 1000 --quiet --save trained");
   INFO(result.err);
   CHECK(result.code == 3);
   CHECK(holds(result.err, "lockstep-train: The test loss is "));

@@ -109,6 +109,7 @@ summary { color: var(--muted); cursor: pointer; }
   tr:last-child { border-bottom: 0; }
   td { display: block; padding: 0; border: 0; text-align: left; min-width: calc((100% - 36px) / 3); }
   td:first-child { flex: 1 0 100%; }
+  td:empty { display: none; }
   td.left { white-space: normal; overflow-wrap: anywhere; }
   td::before { display: block; content: attr(data-name); color: var(--muted); font-size: 0.85em; }
   .bar { grid-template-columns: 1fr auto; gap: 2px 10px; }
