@@ -3,6 +3,7 @@
 // Walks that cross: every way to step on an iterator that stands on no batch.
 #include <lockstep/data/loader.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <span>
@@ -10,8 +11,11 @@
 #include <type_traits>
 #include <vector>
 
+#include <pthread.h>
+
 #include "data/temporary_folder.hpp"
 #include "support/catch.hpp"
+#include "support/sanitized.hpp"
 
 namespace {
 
@@ -126,3 +130,27 @@ TEST_CASE("loader: a begin() that throws leaves nothing to step on", "[data]") {
   batches.set_next_epoch(0);
   CHECK(samples_seen(batches) == 10);
 }
+
+#if __has_include(<gnu/libc-version.h>) && !LOCKSTEP_TEST_SANITIZED()
+
+TEST_CASE("loader: a thread that cannot be started is an error of ours, which says how to do without", "[data]") {
+  const auto set = numbered(10);
+  loader batches{set, {.batch = 4}};
+  loader without{set, {.batch = 4, .prefetch = 0}};
+  ::pthread_attr_t before;
+  ::pthread_attr_t huge;
+  REQUIRE(::pthread_getattr_default_np(&before) == 0);
+  REQUIRE(::pthread_attr_init(&huge) == 0);
+  // A stack for which no address space is large enough.
+  REQUIRE(::pthread_attr_setstacksize(&huge, std::size_t{1} << 47U) == 0);
+  REQUIRE(::pthread_setattr_default_np(&huge) == 0);
+  const std::string text = error_of<ls::error>([&] { static_cast<void>(batches.begin()); });
+  const std::int64_t seen = samples_seen(without);
+  REQUIRE(::pthread_setattr_default_np(&before) == 0);
+  CHECK(lacking(text, {"loader: expected a thread", "set .prefetch = 0"}) == "");
+  CHECK(seen == 10);
+  CHECK(batches.next_epoch() == 0);
+  CHECK(samples_seen(batches) == 10);
+}
+
+#endif
