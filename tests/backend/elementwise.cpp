@@ -251,10 +251,11 @@ TEMPLATE_LIST_TEST_CASE("elements that a pass computes in are the nearest of the
   STATIC_REQUIRE(ls::converts_values<B>);
   entered<B> e;
   // Half of the step between 1 and the next larger element. Halfway between two elements, both ways; and just off it.
-  constexpr double half = sizeof(typename B::activation_type) == 2 ? 0x1p-8 : 0x1p-24;
-  constexpr double off = half * 0x1p-15;
-  const doubles ties{1 + half, 1 + 3 * half, -1 - half, 1 + half + off, 1 + half - off, 0x1p-126};
-  const doubles nearest{1, 1 + 4 * half, -1, 1 + 2 * half, 1, 0x1p-126};
+  constexpr double half_step = sizeof(typename B::activation_type) == 2 ? 0x1p-8 : 0x1p-24;
+  constexpr double off = half_step * 0x1p-15;
+  const doubles ties{1 + half_step,       1 + 3 * half_step,   -1 - half_step,
+                     1 + half_step + off, 1 + half_step - off, 0x1p-126};
+  const doubles nearest{1, 1 + 4 * half_step, -1, 1 + 2 * half_step, 1, 0x1p-126};
   for (const std::int64_t n : sizes)
     for (const std::int64_t shift : {0, 3}) {
       CAPTURE(B::name, n, shift);

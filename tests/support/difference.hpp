@@ -5,7 +5,6 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
-#include <utility>
 
 /// \file
 /// How far what a test got lies from what it expects. No difference is ever NaN, because a running maximum drops a NaN
@@ -54,7 +53,8 @@ double largest_magnitude(const Range& values) {
 /// The largest difference of two elements that stand in the same place; infinite when the lengths differ.
 template <class Given, class Expected>
 double largest_difference(const Given& given, const Expected& expected) {
-  if (std::cmp_not_equal(std::size(given), std::size(expected))) return std::numeric_limits<double>::infinity();
+  if (std::distance(std::begin(given), std::end(given)) != std::distance(std::begin(expected), std::end(expected)))
+    return std::numeric_limits<double>::infinity();
   double worst = 0;
   auto want = std::begin(expected);
   for (const auto& got : given)
