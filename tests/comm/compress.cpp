@@ -123,6 +123,7 @@ TEST_CASE("16-bit hooks keep a residual per bucket, and notice another length", 
     total += g[0];
   }
   CHECK(total == 4 * value);
+  CHECK(hook.wire_bytes() == 2 * (1 + 2 + 3 * 1));  // of all buckets and steps
   CHECK_THROWS_WITH(hook(alone, ls::bucket_view{.index = 1, .gradients = other, .tensors = {}}),
                     Catch::Contains("bucket 1 with 1 gradients"));
   CHECK_THROWS_AS(hook(alone, ls::bucket_view{.index = -1, .gradients = other, .tensors = {}}), ls::value_error);

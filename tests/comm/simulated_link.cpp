@@ -90,6 +90,20 @@ TEST_CASE("a simulated link of W machines takes the time of a ring", "[comm][sim
   CHECK(three < 1);
 }
 
+TEST_CASE("bytes that the machines of a link do not divide are rounded up", "[comm][simulated_link]") {
+  for (const int world : {2, 3, 5, 7})
+    for (const std::int64_t n : {1, 2, 3, 5, 9}) {
+      CAPTURE(world, n);
+      ls::simulated_link link{ls::single_rank{}, {.world = world}};
+      std::vector<float> values(static_cast<std::size_t>(n));
+      link.all_reduce(values);
+      const std::int64_t bytes = link.bytes();
+      // 2 (W - 1) / W of 4 n bytes, and less than one byte more.
+      CHECK(bytes * world >= 2 * (world - 1) * 4 * n);
+      CHECK((bytes - 1) * world < 2 * (world - 1) * 4 * n);
+    }
+}
+
 TEST_CASE("half the width takes half the time of the bytes", "[comm][simulated_link]") {
   ls::simulated_link link{ls::single_rank{}, {.bandwidth = 1e8, .world = 2}};
   std::vector<float> values(25'000, 1.F);

@@ -24,6 +24,9 @@ static_assert(conv2d<4, extent2{3, 1}, ls::stride<extent2{1, 2}>>::output(dims{2
 static_assert(conv2d<4, extent2{3, 2}, ls::groups<2>>::parameters(dims{2, 8, 9}).items[0].shape == dims{4, 1, 3, 2});
 static_assert(conv2d<4, 3>::parameters(dims{2, 8, 9}).size() == 76);
 static_assert(conv2d<4, 3, ls::no_bias>::parameters(dims{2, 8, 9}).count == 1);
+// A product and a sum for each output and each weight of its window.
+static_assert(conv2d<4, extent2{3, 1}>::flops(dims{2, 8, 9}) == 2 * (4 * 6 * 9) * (2 * 3));
+static_assert(conv2d<4, extent2{1, 5}, ls::groups<2>>::flops(dims{6, 8, 9}) == 2 * (4 * 8 * 5) * (3 * 5));
 
 /// The layer behind a 1x1 convolution, so that the gradient of its input is checked too.
 template <class Input, std::int64_t Channels, class... Layers>

@@ -75,6 +75,12 @@ TEST_CASE("cross_entropy: hits are rows whose largest logit is the target's") {
   const std::vector<std::int64_t> ignored{2, 0, -100};
   CHECK(cross_entropy{}.correct(3, ls::dims{3}, logits.data(), ignored.data()) == 2);
   CHECK(cross_entropy{}.counted(3, ignored.data()) == 2);
+  // What is ignored may be a class: the largest logit of rows 0 and 2.
+  const std::vector<double> rows{0, 1, 2, 5, 1, 2, 0, 0, 1};
+  const std::vector<std::int64_t> class_ignored{2, 0, 2};
+  const cross_entropy without{.ignore_index = 2};
+  CHECK(without.correct(3, ls::dims{3}, rows.data(), class_ignored.data()) == 1);
+  CHECK(without.counted(3, class_ignored.data()) == 1);
 }
 
 TEST_CASE("cross_entropy: options out of their domain are refused") {

@@ -25,6 +25,9 @@ static_assert(max_pool2d<3, ls::stride<1>>::output(dims{3, 8, 9}) == dims{3, 6, 
 static_assert(avg_pool2d<3, ls::stride<2>, ls::padding<1>>::output(dims{3, 8, 9}) == dims{3, 4, 5});
 static_assert(avg_pool2d<extent2{2, 3}>::output(dims{3, 8, 9}) == dims{3, 4, 3});
 static_assert(max_pool2d<2>::parameters(dims{3, 8, 9}).count == 0);
+// One operation for each element of each window.
+static_assert(max_pool2d<extent2{2, 3}>::flops(dims{3, 8, 9}) == 3 * 4 * 3 * 6);
+static_assert(avg_pool2d<extent2{4, 1}, ls::stride<1>>::flops(dims{3, 8, 9}) == 3 * 5 * 9 * 4);
 
 template <class Input, std::int64_t Channels, class Pool>
 using behind = regression<Input, conv2d<Channels, 1>, Pool>;

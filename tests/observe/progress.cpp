@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -58,6 +59,21 @@ TEST_CASE("a progress line shows steps, speed, loss and the time left") {
         "[####################] 1/1  4 samples/s  loss 0.5  ETA 0:00");
   CHECK(ls::progress_line("", {.step = 1, .steps = 3'726, .samples = 1, .loss = std::nan(""), .seconds = 1}) ==
         "[--------------------] 1/3726  1 samples/s  loss nan  ETA 1:02:05");
+}
+
+TEST_CASE("times left change their form at a minute, an hour and a hundred hours") {
+  using ls::detail::clock_text;
+  CHECK(clock_text(0) == "0:00");
+  CHECK(clock_text(0.5) == "0:01");
+  CHECK(clock_text(59.4) == "0:59");
+  CHECK(clock_text(60) == "1:00");
+  CHECK(clock_text(3'599.4) == "59:59");
+  CHECK(clock_text(3'599.5) == "1:00:00");
+  CHECK(clock_text(3'600) == "1:00:00");
+  CHECK(clock_text(3'661) == "1:01:01");
+  CHECK(clock_text(359'999) == "99:59:59");
+  for (const double unknown : {360'000.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()})
+    CHECK(clock_text(unknown) == "--:--");
 }
 
 TEST_CASE("a progress line stays within its bounds") {

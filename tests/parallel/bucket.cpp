@@ -80,6 +80,16 @@ TEST_CASE("buckets are closed in backward order, once they have reached their si
   STATIC_REQUIRE(some.buckets[1].size() == 220);
   STATIC_REQUIRE(some.buckets[2].size() == 110);
 
+  // Exactly full: 88 bytes, and then 440 each.
+  constexpr auto full = buckets_of<ls::bucket_bytes<440, 88>>;
+  STATIC_REQUIRE(full.count == 4);
+  STATIC_REQUIRE(full.buckets[0].size() == 22);
+  STATIC_REQUIRE(full.buckets[1].size() == 110);
+  check_cover(full);
+  // One byte short.
+  STATIC_REQUIRE(buckets_of<ls::bucket_bytes<441, 88>>.buckets[1].size() == 220);
+  STATIC_REQUIRE(buckets_of<ls::bucket_bytes<441, 89>>.buckets[0].size() == 132);
+
   // An eighth would be 176 bytes; a bucket is 64 KiB at least.
   STATIC_REQUIRE(buckets_of<ls::bucket_bytes<>>.count == 1);
 

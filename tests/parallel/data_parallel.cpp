@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -94,7 +95,7 @@ void check_outputs() {
     const ls::evaluation result = trainer.evaluate(batch<classifier>(x), targets);
     const ls::evaluation expected = score(y, targets, loss.class_weights, -100);
     const double loss_tolerance = sizeof(value) == sizeof(double) ? 1e-12 : 1e-5;
-    CHECK(std::abs(result.loss() - expected.loss()) <= loss_tolerance * expected.loss());
+    CHECK(is_close(result.loss(), expected.loss(), {.relative = loss_tolerance}));
     CHECK(result.denominator == Approx(expected.denominator).epsilon(1e-12));
     CHECK(result.correct == expected.correct);
     CHECK(result.counted == expected.counted);
@@ -112,7 +113,7 @@ TEST_CASE("dropout drops the same elements for any number of replicas", "[data_p
     INFO(N << " replicas");
     const auto many = train_with_dropout<N>(3, 0.1F, ls::seed{3});
     for (std::size_t i = 0; i < one.losses.size(); ++i)
-      CHECK(std::abs(many.losses[i] - one.losses[i]) <= 1e-12 * one.losses[i]);
+      CHECK(is_close(many.losses[i], one.losses[i], {.relative = 1e-12}));
     check_close(many.gradients, one.gradients);
     check_close(many.parameters, one.parameters);
   };
@@ -247,6 +248,33 @@ TEST_CASE("initialize starts over: parameters, optimizer state and steps", "[dat
   trainer.initialize(ls::seed{0});
   CHECK(trainer.steps() == 0);
   CHECK(all_values(trainer.parameters()) == fresh);
+}
+
+TEST_CASE("initialize forgets when a momentum was switched on", "[data_parallel]") {
+  // The first velocity is not damped, whichever step it comes in.
+  constexpr ls::sgd plain{.learning_rate = 0.1F};
+  constexpr ls::sgd damped{.learning_rate = 0.05F, .momentum = 0.5F, .dampening = 0.25F};
+  const auto x = draws<float>(63, 8 * 50);
+  const auto targets = class_draws(64, 8, 5);
+  const auto train = [&](auto& trainer, const ls::sgd& optimizer, int steps) {
+    trainer.optimizer() = optimizer;
+    for (int i = 0; i < steps; ++i) static_cast<void>(trainer.step(batch<classifier>(x), targets));
+  };
+  ls::data_parallel<classifier, 2> used(plain);
+  train(used, plain, 3);
+  train(used, damped, 2);
+  used.initialize(ls::seed{21});
+  ls::data_parallel<classifier, 2> fresh(plain);
+  fresh.initialize(ls::seed{21});
+
+  // Switched on late once more: never, sooner and later than before.
+  const int steps_without = GENERATE(0, 1, 4);
+  CAPTURE(steps_without);
+  for (auto* each : {&used, &fresh}) {
+    train(*each, plain, steps_without);
+    train(*each, damped, 3);
+  }
+  CHECK(all_values(used.parameters()) == all_values(fresh.parameters()));
 }
 
 TEST_CASE("policies may stand in any order", "[data_parallel]") {

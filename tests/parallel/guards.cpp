@@ -2,13 +2,17 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "parallel/rank_support.hpp"
@@ -157,6 +161,37 @@ TEST_CASE("verify names the parameter and the rank that differ, and broadcast me
   }));
   CHECK(same_bits(values[1], values[0]));
   CHECK(same_bits(values[2], values[0]));
+}
+
+TEMPLATE_TEST_CASE("a checksum tells values apart that differ in one or two bits, or in their order", "[guards]", float,
+                   double) {
+  using word = std::conditional_t<sizeof(TestType) == 4, std::uint32_t, std::uint64_t>;
+  constexpr std::size_t bits = 8 * sizeof(TestType);
+  const auto values = draws<TestType>(5, 4);
+  const auto sum = [](const std::vector<TestType>& of) { return ls::detail::checksum(of.data(), std::ssize(of)); };
+  const auto flip = [&](std::vector<TestType>& of, std::size_t bit) {
+    word w = 0;
+    std::memcpy(&w, &of[bit / bits], sizeof(w));
+    w ^= word{1} << bit % bits;
+    std::memcpy(&of[bit / bits], &w, sizeof(w));
+  };
+  const std::uint32_t own = sum(values);
+  int alike = 0;
+  for (std::size_t first = 0; first < 4 * bits; ++first)
+    for (std::size_t second = first; second < 4 * bits; ++second) {
+      auto other = values;
+      flip(other, first);
+      if (second != first) flip(other, second);
+      alike += sum(other) == own ? 1 : 0;
+    }
+  CHECK(alike == 0);
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t j = 0; j < i; ++j) {
+      auto other = values;
+      std::swap(other[i], other[j]);
+      CHECK(sum(other) != own);
+    }
+  CHECK(sum({values.begin(), values.end() - 1}) != own);
 }
 
 TEST_CASE("verify_every finds a difference by itself", "[guards]") {

@@ -1,4 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <vector>
@@ -90,5 +94,36 @@ TEST_CASE("a sum over replicas that overflows is told from a replica that does",
   } catch (const ls::non_finite_error& e) {
     CHECK(e.report().replica == -1);
     CHECK(std::string(e.what()).find("once summed") != std::string::npos);
+  }
+}
+
+TEST_CASE("any one element that is not finite is found, wherever it stands", "[data_parallel][non_finite]") {
+  using backend = ls::cpu;
+  constexpr auto count = static_cast<std::size_t>(classifier::parameter_count);
+  backend::context context;
+  const std::array<backend::context*, 2> contexts{&context, &context};
+  std::array<std::vector<float>, 2> gradients{std::vector<float>(count, 1.F), std::vector<float>(count, 1.F)};
+  std::vector<float> sums(count, 2.F);
+  const auto find = [&] {
+    return ls::detail::find_non_finite<classifier, backend, 2>(contexts, 7, {gradients[0].data(), gradients[1].data()},
+                                                               sums.data());
+  };
+  CHECK(find().parameter.empty());
+  for (const auto& parameter : classifier::plan<backend>.parameters) {
+    const auto first = static_cast<std::size_t>(parameter.offset);
+    for (std::size_t i = first; i < first + static_cast<std::size_t>(parameter.shape.size()); ++i) {
+      INFO("element " << i << " of " << count);
+      const float bad = i % 2 == 0 ? no_number : -infinity;
+      for (int replica = -1; replica < 2; ++replica) {
+        sums[i] = bad;
+        if (replica >= 0) gradients[static_cast<std::size_t>(replica)][i] = bad;
+        const auto report = find();
+        CHECK(report.parameter == classifier::parameter_name<backend>(parameter));
+        CHECK(report.replica == replica);
+        CHECK(report.step == 7);
+        sums[i] = 2.F;
+        for (auto& own : gradients) own[i] = 1.F;
+      }
+    }
   }
 }

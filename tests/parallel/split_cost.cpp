@@ -89,6 +89,17 @@ TEST_CASE("equal costs give the even split, and so do costs of zero", "[split]")
     CHECK(ls::cost_split<4>(std::vector<int>(samples, 0)) == even);
     CHECK(ls::cost_split<4>(std::vector<float>(samples, 0.F)) == even);
   }
+  // Whatever the cost, and whatever is left over.
+  for (const int cost : {1, 2, 3, 1000})
+    for (std::size_t samples = 0; samples <= 40; ++samples) {
+      INFO(samples << " samples of cost " << cost);
+      const std::vector<int> costs(samples, cost);
+      const auto n = static_cast<std::int64_t>(samples);
+      CHECK(ls::cost_split<2>(costs) == ls::even_split<2>(n));
+      CHECK(ls::cost_split<3>(costs) == ls::even_split<3>(n));
+      CHECK(ls::cost_split<4>(costs) == ls::even_split<4>(n));
+      CHECK(ls::cost_split<7>(costs) == ls::even_split<7>(n));
+    }
 }
 
 TEST_CASE("no replica idles while another has the work of two", "[split]") {
