@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,6 +82,31 @@ void check_steady_steps(const Targets& targets, ls::sgd optimizer = {}) {
   double loss = 0;
   const auto counts = count_allocations([&] {
     for (int i = 0; i < 20; ++i) loss += trainer.step(batch<Model>(x), targets);
+  });
+  INFO("called from oneDNN: " << counts.library << "; the first other one is called from " << counts.first_other);
+  CHECK(counts.others == 0);
+  CHECK(loss > 0);
+}
+
+/// Steps of all sizes up to the largest, which comes first.
+template <class Model, int N, class... Policies>
+void check_changing_sizes() {
+  INFO(N << " replicas");
+  using trainer_type = ls::data_parallel<Model, N, Policies...>;
+  using target = typename trainer_type::target_type;
+  constexpr std::int64_t most = 70;
+  constexpr std::int64_t per_sample = Model::loss_type::target_size(Model::output_dims);
+  trainer_type trainer;
+  const auto x = draws<float>(1, most * Model::input_dims.size());
+  std::vector<target> targets;
+  for (const std::int64_t t : class_draws(2, most * per_sample, 10)) targets.push_back(static_cast<target>(t));
+  const auto step = [&](std::int64_t samples) {
+    const typename trainer_type::input_view images(x.data(), samples);
+    return trainer.step(images, std::span(targets).first(static_cast<std::size_t>(samples * per_sample)));
+  };
+  double loss = step(most);
+  const auto counts = count_allocations([&] {
+    for (std::int64_t k = 0; k < most; ++k) loss += step(1 + k * 37 % most);
   });
   INFO("called from oneDNN: " << counts.library << "; the first other one is called from " << counts.first_other);
   CHECK(counts.others == 0);
@@ -156,6 +182,22 @@ TEST_CASE("a steady step allocates nothing", "[allocations]") {
     using rank = ls::comm::thread_rank;
     check_steady_steps_of_rank<ls::data_parallel<mlp, 2, rank, ls::bucket_bytes<4096>>>();
     check_steady_steps_of_rank<ls::data_parallel<mlp, 2, rank, ls::bf16_hook, ls::reduce::reproducible>>();
+  }
+}
+
+TEST_CASE("batches of any size allocate nothing once the largest has been met", "[allocations]") {
+  SECTION("linear") {
+    check_changing_sizes<linear_model, 1>();
+    check_changing_sizes<linear_model, 2>();
+  }
+  SECTION("cnn") {
+    check_changing_sizes<cnn, 1>();
+    check_changing_sizes<cnn, 2>();
+  }
+  SECTION("mlp") {
+    check_changing_sizes<mlp, 1>();
+    check_changing_sizes<mlp, 2>();
+    check_changing_sizes<mlp, 2, ls::reduce::reproducible>();
   }
 }
 

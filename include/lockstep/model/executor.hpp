@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/backend.hpp>
 #include <lockstep/model/pipeline.hpp>
 
 namespace lockstep {
@@ -26,7 +26,8 @@ inline constexpr std::int64_t micro_shard = [] {
 /// Runs one replica of a model: owns its context, its ops for the batch sizes it has met, and its activation arena.
 /// Parameters and gradients belong to the caller; all memory is the backend's. Not thread-safe; one thread at a time.
 ///
-/// The first pass of a new batch size prepares ops and may allocate; later ones do not.
+/// The first pass of a larger batch than before prepares ops and may allocate; others do not, whatever their sizes.
+/// Where a layer has an op that is bound to its number of samples (see `layer`), this is so of a new size, instead.
 template <class Model, class B>
 class executor {
   static constexpr const auto& plan = Model::template plan<B>;
@@ -143,7 +144,8 @@ class executor {
  private:
   using pipeline = detail::pipeline<Model, B>;
   static constexpr std::int64_t micro = micro_shard<Model, B>;
-  /// Batch sizes to keep ops for; a loader produces two (full and last), and uneven shards double them.
+  /// Batch sizes to keep ops for, where one's ops serve no other; a loader produces two (full and last), and uneven
+  /// shards double them.
   static constexpr std::size_t max_pipelines = 8;
 
   template <class F>
@@ -157,6 +159,31 @@ class executor {
   }
 
   pipeline& prepared(std::int64_t samples) {
+    if constexpr (pipeline::takes_fewer)
+      return prepared_for_most(samples);
+    else
+      return prepared_for(samples);
+  }
+
+  /// The one pipeline, told of `samples`; a larger one when it was made for fewer.
+  pipeline& prepared_for_most(std::int64_t samples) {
+    if (pipelines_.empty() || pipelines_.front()->most() < samples) {
+      // Twice as large at least, so that sizes which grow step by step do not prepare ops in each.
+      const std::int64_t most =
+          pipelines_.empty() ? samples : std::clamp(2 * pipelines_.front()->most(), samples, micro);
+      auto larger = std::make_unique<pipeline>(context_, most);
+      if (!pipelines_.empty()) {
+        B::forget(context_);
+        pipelines_.clear();
+      }
+      pipelines_.push_back(std::move(larger));
+    }
+    pipelines_.front()->set_samples(samples);
+    return *pipelines_.front();
+  }
+
+  /// The pipeline that was made for `samples`.
+  pipeline& prepared_for(std::int64_t samples) {
     for (std::size_t i = 0; i < pipelines_.size(); ++i)
       if (pipelines_[i]->samples() == samples) {
         // Most recent first, so that the one to go is the last.

@@ -20,6 +20,7 @@ class order_op {
 
  public:
   order_op(typename B::context&, std::int64_t samples) : samples_(samples) {}
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   template <class Element>
   void forward(typename B::context& c, const pass&, const Element* x, const activation*, activation* y) {
@@ -45,6 +46,7 @@ class order_op {
 struct no_op {
   template <class Context>
   no_op(Context&, std::int64_t) {}
+  void set_samples(std::int64_t) noexcept {}
 };
 
 /// The op of node Index of a model's plan.
@@ -81,8 +83,8 @@ struct op_slots<Model, B, std::index_sequence<Index...>> : op_slot<Index, typena
   op_slots(Context& c, std::int64_t samples) : op_slot<Index, typename node_op<Model, B, Index>::type>(c, samples)... {}
 };
 
-/// A model's ops for one number of samples: the fixed sequence of calls that a pass is. Owns the ops and no
-/// activations; those lie in an arena that the caller passes.
+/// A model's ops for a number of samples: the fixed sequence of calls that a pass is. Owns the ops and no activations;
+/// those lie in an arena that the caller passes.
 ///
 /// Gradients are the range of the parameters that learn. A layer need not know of being frozen: where backward passes
 /// through one that computes the gradients of its parameters anyway, they go to a buffer that nobody reads.
@@ -97,10 +99,27 @@ class pipeline {
   using activation = typename B::activation_type;
   using context = typename B::context;
 
-  pipeline(context& c, std::int64_t samples)
-      : samples_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {}
+  /// True when `set_samples` can be called.
+  static constexpr bool takes_fewer = []<std::size_t... Index>(std::index_sequence<Index...>) {
+    return (takes_fewer_samples<typename node_op<Model, B, Index>::type> && ...);
+  }(indices{});
 
+  pipeline(context& c, std::int64_t samples)
+      : most_(samples), samples_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {}
+
+  /// Of the next passes.
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
+  /// What it was made for.
+  [[nodiscard]] std::int64_t most() const noexcept { return most_; }
+
+  /// The next passes are of `samples` samples, `most()` at most.
+  void set_samples(std::int64_t samples) noexcept
+    requires(takes_fewer)
+  {
+    if (samples == samples_) return;
+    samples_ = samples;
+    [&]<std::size_t... Index>(std::index_sequence<Index...>) { (op<Index>().set_samples(samples), ...); }(indices{});
+  }
 
   /// Runs every node. Returns the output, inside the arena (or the input itself for a network that only renames it).
   template <pass_observer Observer>
@@ -222,6 +241,7 @@ class pipeline {
       return arena + plan.nodes[Index - 1].gradient_buffer * samples_;
   }
 
+  std::int64_t most_;
   std::int64_t samples_;
   op_slots<Model, B, indices> ops_;
   typename B::template buffer<value> unread_;

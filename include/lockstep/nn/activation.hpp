@@ -11,8 +11,10 @@ namespace lockstep {
 /// max(0, x), as torch.nn.ReLU. Behind conv2d or linear it becomes part of that layer's primitive.
 struct relu {
   static constexpr std::string_view kind = "relu";
-  static constexpr layer_traits traits{
-      .is_relu = true, .backward_reads_input = false, .backward_reads_output = true, .backward_in_place = true};
+  static constexpr layer_traits traits{.is_relu = true,
+                                       .backward_reads_input = false,
+                                       .backward_reads_output = true,
+                                       .backward_in_place = true};
 
   [[nodiscard]] static constexpr dims output(const dims& in) { return in; }
   [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
@@ -25,6 +27,7 @@ struct relu {
 
    public:
     op(context&, std::int64_t samples) : count_(samples * T.in.size()) {}
+    void set_samples(std::int64_t samples) noexcept { count_ = samples * T.in.size(); }
 
     void forward(context& c, const pass&, const activation* x, const activation*, activation* y) {
       B::relu_forward(c, count_, x, y);

@@ -79,9 +79,17 @@ struct conv2d {
       all.parameter_gradient = T.parameter_gradient;
       return all;
     }();
+    using convolution = typename B::template convolution<g>;
 
    public:
     op(context& c, std::int64_t samples) : samples_(samples), convolution_(c, samples) {}
+
+    void set_samples(std::int64_t samples) noexcept
+      requires takes_fewer_samples<convolution>
+    {
+      samples_ = samples;
+      convolution_.set_samples(samples);
+    }
 
     void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
       convolution_.forward(c, x, parameters, parameters + g.weight_size(), y);
@@ -103,8 +111,6 @@ struct conv2d {
     }
 
    private:
-    using convolution = typename B::template convolution<g>;
-
     std::int64_t samples_;
     convolution convolution_;
   };

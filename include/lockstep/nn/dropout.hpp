@@ -32,7 +32,8 @@ struct probability {
 template <probability P = 0.5>
 struct dropout {
   static constexpr std::string_view kind = "dropout";
-  static constexpr layer_traits traits{.backward_reads_input = false, .backward_in_place = true};
+  static constexpr layer_traits traits{
+      .backward_reads_input = false, .backward_in_place = true};
 
   template <dims Arriving>
   static consteval void check() {
@@ -50,6 +51,7 @@ struct dropout {
 
    public:
     op(context&, std::int64_t samples) : samples_(samples) {}
+    void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
     void forward(context& c, const pass& p, const activation* x, const activation*, activation* y) {
       if (p.training)

@@ -36,12 +36,12 @@ struct parameter_list {
 
 /// What a layer tells the planner about itself. A layer overrides what differs from the defaults.
 struct layer_traits {
-  bool needs_picture_order = false;  ///< computes on the backend's order of pictures, not on any order
-  bool is_flatten = false;           ///< changes the extents and no element: no code, no buffer
-  bool is_relu = false;              ///< may be fused into the layer before it
-  bool is_skippable = false;         ///< may be skipped at run time: obeys pass::skips
-  bool fuses_relu = false;           ///< its primitive can apply a relu to what it writes
-  bool masks_input = false;          ///< its backward can apply the mask of a relu before it
+  bool needs_picture_order = false;  ///< computes on pictures in the backend's order
+  bool is_flatten = false;    ///< changes the extents and no element: no code, no buffer
+  bool is_relu = false;       ///< may be fused into the layer before it
+  bool is_skippable = false;  ///< may be skipped at run time: obeys pass::skips
+  bool fuses_relu = false;    ///< its primitive can apply a relu to what it writes
+  bool masks_input = false;   ///< its backward can apply the mask of a relu before it
   bool backward_reads_input = true;
   bool backward_reads_output = false;
   bool backward_in_place = false;          ///< dx may be the same range as dy
@@ -91,6 +91,13 @@ struct backward_arguments {
   bool accumulate;   ///< add the complete gradient of these samples to `gradients` instead of overwriting
 };
 
+/// True for what was prepared for a number of samples and can be told to take as many or fewer in its next passes,
+/// without allocation: `set_samples(n)`.
+template <class Op>
+concept takes_fewer_samples = requires(Op& op, std::int64_t samples) {
+  { op.set_samples(samples) } noexcept;
+};
+
 /// A layer: a shape rule, a parameter list and, for a backend, an `op` that runs it.
 ///
 /// `op<Backend, node_traits>` is constructed from (context, samples) and has
@@ -98,6 +105,9 @@ struct backward_arguments {
 /// `backward(context, pass, backward_arguments<Backend>)`.
 /// A layer with parameters whose elements do not lie in PyTorch's order has
 /// `op::physical(parameter, index)`, the place of an element in its range.
+///
+/// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where all of a model's have it,
+/// a batch size that changes from step to step costs nothing.
 template <class L>
 concept layer = requires(const dims& in) {
   { L::traits } -> std::convertible_to<layer_traits>;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/nn/layer.hpp>
 
 namespace lockstep {
@@ -13,8 +14,10 @@ namespace lockstep {
 template <std::int64_t In, std::int64_t Out, bool Bias>
 struct basic_linear {
   static constexpr std::string_view kind = "linear";
-  static constexpr layer_traits traits{
-      .fuses_relu = true, .masks_input = true, .backward_overwrites_input = true, .skips_parameter_gradient = true};
+  static constexpr layer_traits traits{.fuses_relu = true,
+                                       .masks_input = true,
+                                       .backward_overwrites_input = true,
+                                       .skips_parameter_gradient = true};
 
   template <dims Arriving>
   static consteval void check() {
@@ -52,6 +55,13 @@ struct basic_linear {
 
    public:
     op(context& c, std::int64_t samples) : samples_(samples), product_(c, samples) {}
+
+    void set_samples(std::int64_t samples) noexcept
+      requires takes_fewer_samples<product>
+    {
+      samples_ = samples;
+      product_.set_samples(samples);
+    }
 
     void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
       product_.forward(c, x, parameters, parameters + weights, y);

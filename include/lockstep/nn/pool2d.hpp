@@ -60,9 +60,16 @@ struct pool2d {
   class op {
     using activation = typename B::activation_type;
     using context = typename B::context;
+    using pooling = typename B::template pooling<geometry(T.in)>;
 
    public:
     op(context& c, std::int64_t samples) : pooling_(c, samples) {}
+
+    void set_samples(std::int64_t samples) noexcept
+      requires takes_fewer_samples<pooling>
+    {
+      pooling_.set_samples(samples);
+    }
 
     void forward(context& c, const pass&, const activation* x, const activation*, activation* y) {
       pooling_.forward(c, x, y);
@@ -73,7 +80,7 @@ struct pool2d {
     }
 
    private:
-    typename B::template pooling<geometry(T.in)> pooling_;
+    pooling pooling_;
   };
 };
 

@@ -43,6 +43,13 @@ struct skippable {
    public:
     op(context& c, std::int64_t samples) : samples_(samples), inner_(c, samples) {}
 
+    void set_samples(std::int64_t samples) noexcept
+      requires takes_fewer_samples<inner_op>
+    {
+      samples_ = samples;
+      inner_.set_samples(samples);
+    }
+
     void forward(context& c, const pass& p, const activation* x, const activation* parameters, activation* y) {
       if (!p.skips())
         inner_.forward(c, p, x, parameters, y);

@@ -14,12 +14,12 @@ namespace lockstep::cpu_backend {
 /// and a NaN before any number, as in PyTorch. For pictures that oneDNN would lose a NaN of; not fast.
 class careful_max_pooling {
  public:
-  careful_max_pooling(const pooling_geometry& g, std::int64_t samples)
-      : g_(g), samples_(samples), winners_(samples * g.out_size()) {}
+  /// For `most` samples at most.
+  careful_max_pooling(const pooling_geometry& g, std::int64_t most) : g_(g), winners_(most * g.out_size()) {}
 
-  void forward(const float* x, float* y) {
+  void forward(std::int64_t samples, const float* x, float* y) {
     std::int64_t at = 0;
-    each_window([&](std::int64_t picture, const part& rows, const part& columns) {
+    each_window(samples, [&](std::int64_t picture, const part& rows, const part& columns) {
       for (std::int64_t c = 0; c < g_.channels; ++c, ++at) {
         float best = -std::numeric_limits<float>::infinity();
         std::int64_t winner = -1;
@@ -37,9 +37,9 @@ class careful_max_pooling {
   }
 
   /// dx = the gradient of the input; every element is written.
-  void backward(const float* dy, float* dx) const {
-    std::fill_n(dx, samples_ * g_.in_size(), 0.F);
-    for (std::int64_t i = 0; i < winners_.size(); ++i) dx[winners_.data()[i]] += dy[i];
+  void backward(std::int64_t samples, const float* dy, float* dx) const {
+    std::fill_n(dx, samples * g_.in_size(), 0.F);
+    for (std::int64_t i = 0; i < samples * g_.out_size(); ++i) dx[winners_.data()[i]] += dy[i];
   }
 
  private:
@@ -54,9 +54,9 @@ class careful_max_pooling {
 
   /// Calls f(first element of its picture, rows, columns) for each window, in the order of the output.
   template <class F>
-  void each_window(const F& f) const {
+  void each_window(std::int64_t samples, const F& f) const {
     const extent2 out = g_.out();
-    for (std::int64_t s = 0; s < samples_; ++s)
+    for (std::int64_t s = 0; s < samples; ++s)
       for (std::int64_t row = 0; row < out.height; ++row)
         for (std::int64_t column = 0; column < out.width; ++column)
           f(s * g_.in_size(), covered(row * g_.stride.height - g_.padding.height, g_.kernel.height, g_.in.height),
@@ -64,7 +64,6 @@ class careful_max_pooling {
   }
 
   pooling_geometry g_;
-  std::int64_t samples_;
   aligned_buffer<std::int64_t> winners_;
 };
 

@@ -9,6 +9,8 @@
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/narrow_convolution.hpp>
+#include <lockstep/backend/cpu/onednn_convolution.hpp>
+#include <lockstep/backend/cpu/pieces.hpp>
 #include <lockstep/backend/cpu/winograd.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
@@ -16,15 +18,18 @@
 
 namespace lockstep::cpu_backend {
 
-/// Two-dimensional convolution for a fixed number of samples, by oneDNN, or by kernels of our own where there are few
-/// input channels: activations channels-last, weights in PyTorch's order. The geometry is a value here, so that a
-/// network of many convolutions compiles this code once.
+/// Two-dimensional convolution, by oneDNN, or by kernels of our own where there are few input channels: activations
+/// channels-last, weights in PyTorch's order. The geometry is a value here, so that a network of many convolutions
+/// compiles this code once.
 class convolution_runner {
  public:
   [[gnu::cold]] convolution_runner(context& c, const convolution_geometry& geometry, std::int64_t samples)
       : g_(geometry), samples_(samples) {
     build(c);
   }
+
+  /// The next passes are of `samples` samples, of as many as at first or fewer.
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   /// y = relu_if(x * w + b).
   void forward(context& c, const float* x, const float* w, const float* b, float* y) {
@@ -36,12 +41,9 @@ class convolution_runner {
         else
           narrow_forward_->run<V>(samples_, x, w, bias, y);
       });
-    src_.load(c.stream(), x);
-    weights_.load(c.stream(), w);
-    if (g_.bias) onednn::set_address(bias_.get(), b);
-    dst_.bind(y);
-    forward_(c.stream());
-    dst_.store(c.stream());
+    onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
+      piece.forward(c.stream(), x + first * g_.in_size(), w, b, y + first * g_.out_size());
+    });
     // oneDNN's own would turn a NaN into 0.
     if (g_.relu) relu_forward(c, samples_ * g_.out_size(), y, y);
   }
@@ -59,23 +61,22 @@ class convolution_runner {
           narrow_gradient_->run<V>(samples_, x, dy, dw, bias, accumulate);
       });
     else if (g_.parameter_gradient)
-      backward_weights(c, x, dy, dw, db, accumulate);
-    if (g_.input_gradient) {
-      data_dst_.load(c.stream(), dy);
-      data_weights_.load(c.stream(), w);
-      data_src_.bind(dx);
-      backward_data_(c.stream());
-      data_src_.store(c.stream());
-    }
+      backward_parameters(c, x, dy, dw, db, accumulate);
+    if (g_.input_gradient)
+      onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
+        piece.backward_input(c.stream(), dy + first * g_.out_size(), w, dx + first * g_.in_size());
+      });
   }
 
  private:
-  void backward_weights(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
-    back_src_.load(c.stream(), x);
-    back_dst_.load(c.stream(), dy);
-    weights_gradient_.bind(accumulate ? fresh_weights_.data() : dw);
-    backward_weights_(c.stream());
-    weights_gradient_.store(c.stream());
+  void backward_parameters(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
+    // The sum of all pieces is complete before it is added to what is there.
+    float* sum = accumulate ? fresh_weights_.data() : dw;
+    onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
+      float* to = first == 0 ? sum : piece_weights_.data();
+      piece.backward_weights(c.stream(), x + first * g_.in_size(), dy + first * g_.out_size(), to);
+      if (first > 0) add(piece_weights_, sum);
+    });
     if (accumulate) add(fresh_weights_, dw);
     if (!g_.bias) return;
     // Not by oneDNN, which adds all pixels to one float, and so is off by a part in 400 after 512 x 512 of them.
@@ -88,45 +89,6 @@ class convolution_runner {
     for (std::int64_t i = 0; i < from.size(); ++i) to[i] += values[i];
   }
 
-  /// What a pass sees: pictures channels-last, weights in any order, and the pictures in any order too.
-  struct layouts {
-    onednn::memory_desc x, y, any_x, any_y, weights, bias;
-  };
-
-  static const char* name(onednn::pass which) {
-    switch (which) {
-      case onednn::pass::forward:
-        return "a forward convolution";
-      case onednn::pass::backward_data:
-        return "a convolution's input gradient";
-      case onednn::pass::backward_weights:
-        break;
-    }
-    return "a convolution's weight gradient";
-  }
-
-  [[nodiscard, gnu::cold]] dnnl_status_t create(onednn::primitive_desc& made, dnnl_engine_t engine, onednn::pass which,
-                                                const layouts& d, bool any, dnnl_primitive_desc_t forward) const {
-    const auto attr = onednn::make_attributes();
-    const bool bias = g_.bias && which == onednn::pass::forward;
-    return onednn::create_convolution(made, engine, which, any ? d.any_x.view() : d.x.view(), d.weights.view(),
-                                      bias ? d.bias.view() : nullptr, any ? d.any_y.view() : d.y.view(),
-                                      onednn::window(g_), forward, attr.get());
-  }
-
-  /// The faster of channels-last and oneDNN's own choice: the latter, with reorders, only where the former would run
-  /// unoptimised loops or does not exist.
-  [[nodiscard, gnu::cold]] onednn::primitive_desc choose(dnnl_engine_t engine, onednn::pass which, const layouts& d,
-                                                         dnnl_primitive_desc_t forward) const {
-    onednn::primitive_desc ours, any;
-    const bool exists = create(ours, engine, which, d, false, forward) == dnnl_success;
-    if (exists && !onednn::is_reference(ours)) return ours;
-    const auto status = create(any, engine, which, d, true, forward);
-    if (exists && (status != dnnl_success || onednn::is_reference(any))) return ours;
-    onednn::check(status, name(which));
-    return any;
-  }
-
   [[gnu::cold, gnu::noinline]] void build(const context& c) {
     is_narrow_ = narrow::takes(g_) && c.threads() == 1;  // kernels of our own run in one thread
     if (is_narrow_ && narrow::takes_winograd(g_)) {
@@ -136,58 +98,16 @@ class convolution_runner {
       narrow_forward_.emplace(g_);
       if (g_.parameter_gradient) narrow_gradient_.emplace(g_);
     }
-    if (!is_narrow_ || g_.input_gradient) build_onednn(c.engine());
-  }
-
-  /// What no kernel of our own does.
-  [[gnu::cold]] void build_onednn(dnnl_engine_t engine) {
-    const layouts d{onednn::pictures(samples_, g_.in_channels, g_.in, false),
-                    onednn::pictures(samples_, g_.out_channels, g_.out(), false),
-                    onednn::pictures(samples_, g_.in_channels, g_.in, true),
-                    onednn::pictures(samples_, g_.out_channels, g_.out(), true),
-                    onednn::convolution_weights(g_, true),
-                    onednn::memory_desc(1, {g_.out_channels}, dnnl_x)};
-    const auto w = onednn::convolution_weights(g_, false);
-
-    const auto forward = choose(engine, onednn::pass::forward, d, nullptr);
-    if (!is_narrow_) {
-      src_.create(engine, d.x, onednn::query(forward, dnnl_query_src_md), true);
-      weights_.create(engine, w, onednn::query(forward, dnnl_query_weights_md), true);
-      dst_.create(engine, d.y, onednn::query(forward, dnnl_query_dst_md), false);
-      bias_ = onednn::make_memory(d.bias.view(), engine);
-      forward_.create(forward, name(onednn::pass::forward));
-      forward_.add(DNNL_ARG_SRC, src_.memory());
-      forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
-      if (g_.bias) forward_.add(DNNL_ARG_BIAS, bias_.get());
-      forward_.add(DNNL_ARG_DST, dst_.memory());
-      scratch_.add(forward_, forward, engine);
-    }
-
-    if (g_.parameter_gradient && !is_narrow_) {
-      const auto back = choose(engine, onednn::pass::backward_weights, d, forward.get());
-      back_src_.create(engine, d.x, onednn::query(back, dnnl_query_src_md), true);
-      back_dst_.create(engine, d.y, onednn::query(back, dnnl_query_diff_dst_md), true);
-      weights_gradient_.create(engine, w, onednn::query(back, dnnl_query_diff_weights_md), false);
+    const onednn_passes passes{
+        .forward = !is_narrow_, .weights = !is_narrow_ && g_.parameter_gradient, .input = g_.input_gradient};
+    if (passes.weights) {
       fresh_weights_ = aligned_buffer<float>(g_.weight_size());
+      piece_weights_ = aligned_buffer<float>(samples_ > 1 ? g_.weight_size() : 0);
       fresh_bias_ = aligned_buffer<float>(g_.bias ? g_.out_channels : 0);
-      backward_weights_.create(back, name(onednn::pass::backward_weights));
-      backward_weights_.add(DNNL_ARG_SRC, back_src_.memory());
-      backward_weights_.add(DNNL_ARG_DIFF_DST, back_dst_.memory());
-      backward_weights_.add(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_.memory());
-      scratch_.add(backward_weights_, back, engine);
     }
-
-    if (g_.input_gradient) {
-      const auto data = choose(engine, onednn::pass::backward_data, d, forward.get());
-      data_src_.create(engine, d.x, onednn::query(data, dnnl_query_diff_src_md), false);
-      data_dst_.create(engine, d.y, onednn::query(data, dnnl_query_diff_dst_md), true);
-      data_weights_.create(engine, w, onednn::query(data, dnnl_query_weights_md), true);
-      backward_data_.create(data, name(onednn::pass::backward_data));
-      backward_data_.add(DNNL_ARG_DIFF_DST, data_dst_.memory());
-      backward_data_.add(DNNL_ARG_WEIGHTS, data_weights_.memory());
-      backward_data_.add(DNNL_ARG_DIFF_SRC, data_src_.memory());
-      scratch_.add(backward_data_, data, engine);
-    }
+    if (passes.forward || passes.input)
+      onednn_ = pieces<onednn_convolution>(
+          samples_, [&](std::int64_t samples) { return onednn_convolution(c.engine(), g_, passes, samples); });
   }
 
   convolution_geometry g_;
@@ -197,13 +117,8 @@ class convolution_runner {
   std::optional<narrow::weight_gradient> narrow_gradient_;
   std::optional<narrow::winograd_forward> winograd_forward_;
   std::optional<narrow::winograd_gradient> winograd_gradient_;
-  onednn::operand src_, weights_, dst_;
-  onednn::operand back_src_, back_dst_, weights_gradient_;
-  onednn::operand data_src_, data_dst_, data_weights_;
-  onednn::memory_handle bias_;
-  aligned_buffer<float> fresh_weights_, fresh_bias_;
-  onednn::scratch scratch_;
-  onednn::call forward_, backward_weights_, backward_data_;
+  pieces<onednn_convolution> onednn_;  ///< the passes that no kernel of our own runs
+  aligned_buffer<float> fresh_weights_, piece_weights_, fresh_bias_;
 };
 
 template <convolution_geometry G>

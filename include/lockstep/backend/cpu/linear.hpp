@@ -17,7 +17,7 @@
 
 namespace lockstep::cpu_backend {
 
-/// Fully connected products for a fixed number of samples. Weights lie in the order of `weight_offset`.
+/// Fully connected products. Weights lie in the order of `weight_offset`.
 template <linear_geometry G>
 class linear {
  public:
@@ -29,6 +29,9 @@ class linear {
         by_panels_(is_wide && has_avx2() && c.threads() == 1),
         partial_(is_narrow && has_avx2() ? samples * narrow::partial_sums<G> : 0),
         plain_(is_wide && !by_panels_ ? G.in * G.out : 0) {}
+
+  /// The next passes are of `samples` samples, of as many as at first or fewer.
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   /// Position of PyTorch's weight[o][i] in the flat range.
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) {

@@ -8,19 +8,18 @@
 #include <lockstep/backend/cpu/all_finite.hpp>
 #include <lockstep/backend/cpu/careful_max_pooling.hpp>
 #include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/pieces.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>
 
 namespace lockstep::cpu_backend {
 
 /// Pooling by oneDNN for a fixed number of samples, activations channels-last. Maximum pooling remembers the winning
-/// positions between forward and backward. oneDNN's skips a NaN, so that one behind a window would be gone, and with it
-/// the sign that a network has diverged: so pictures that are not finite are pooled by the definition.
-class pooling_runner {
+/// positions between forward and backward.
+class onednn_pooling {
  public:
-  [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples)
-      : g_(geometry), in_size_(samples * geometry.in_size()) {
-    dnnl_engine_t engine = c.engine();
+  [[gnu::cold]] onednn_pooling(dnnl_engine_t engine, const pooling_geometry& geometry, std::int64_t samples)
+      : g_(geometry) {
     const auto x = onednn::pictures(samples, g_.channels, g_.in, false);
     const auto y = onednn::pictures(samples, g_.channels, g_.out(), false);
     const auto forward = describe(engine, x, y, nullptr);
@@ -43,24 +42,20 @@ class pooling_runner {
       workspace_ = onednn::make_memory(winners, engine, winners_.data());
       forward_.add(DNNL_ARG_WORKSPACE, workspace_.get());
       backward_.add(DNNL_ARG_WORKSPACE, workspace_.get());
-      careful_.emplace(g_, samples);
     }
   }
 
-  void forward(context& c, const float* x, float* y) {
-    is_careful_ = careful_ && !all_finite(in_size_, x);
-    if (is_careful_) return careful_->forward(x, y);
-    src_.load(c.stream(), x);
+  void forward(dnnl_stream_t stream, const float* x, float* y) {
+    src_.load(stream, x);
     dst_.bind(y);
-    forward_(c.stream());
+    forward_(stream);
   }
 
   /// dx = the gradient of the input; every element is written.
-  void backward(context& c, const float* dy, float* dx) {
-    if (is_careful_) return careful_->backward(dy, dx);
-    dst_gradient_.load(c.stream(), dy);
+  void backward(dnnl_stream_t stream, const float* dy, float* dx) {
+    dst_gradient_.load(stream, dy);
     src_gradient_.bind(dx);
-    backward_(c.stream());
+    backward_(stream);
   }
 
  private:
@@ -89,14 +84,49 @@ class pooling_runner {
   }
 
   pooling_geometry g_;
-  std::int64_t in_size_;
-  std::optional<careful_max_pooling> careful_;
-  bool is_careful_ = false;  ///< in this pass
   onednn::operand src_, dst_, src_gradient_, dst_gradient_;
   onednn::memory_handle workspace_;
   aligned_buffer<std::byte> winners_;
   onednn::scratch scratch_;
   onednn::call forward_, backward_;
+};
+
+/// Pooling, activations channels-last, by oneDNN. Its maximum skips a NaN, so that one behind a window would be gone,
+/// and with it the sign that a network has diverged: so pictures that are not finite are pooled by the definition.
+class pooling_runner {
+ public:
+  [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples)
+      : g_(geometry),
+        samples_(samples),
+        onednn_(samples, [&](std::int64_t n) { return onednn_pooling(c.engine(), geometry, n); }) {
+    if (g_.kind == pooling_kind::maximum) careful_.emplace(g_, samples);
+  }
+
+  /// The next passes are of `samples` samples, of as many as at first or fewer.
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
+
+  void forward(context& c, const float* x, float* y) {
+    is_careful_ = careful_ && !all_finite(samples_ * g_.in_size(), x);
+    if (is_careful_) return careful_->forward(samples_, x, y);
+    onednn_.each(samples_, [&](onednn_pooling& piece, std::int64_t first) {
+      piece.forward(c.stream(), x + first * g_.in_size(), y + first * g_.out_size());
+    });
+  }
+
+  /// dx = the gradient of the input; every element is written.
+  void backward(context& c, const float* dy, float* dx) {
+    if (is_careful_) return careful_->backward(samples_, dy, dx);
+    onednn_.each(samples_, [&](onednn_pooling& piece, std::int64_t first) {
+      piece.backward(c.stream(), dy + first * g_.out_size(), dx + first * g_.in_size());
+    });
+  }
+
+ private:
+  pooling_geometry g_;
+  std::int64_t samples_;
+  pieces<onednn_pooling> onednn_;
+  std::optional<careful_max_pooling> careful_;
+  bool is_careful_ = false;  ///< in this pass
 };
 
 template <pooling_geometry G>

@@ -15,6 +15,7 @@ template <class T, class A, convolution_geometry G>
 class convolution {
  public:
   convolution(context&, std::int64_t samples) : samples_(samples), sums_(G.weight_size() + G.out_channels) {}
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   /// Position of PyTorch's weight[o][i][h][w] in the flat range.
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i, std::int64_t h,

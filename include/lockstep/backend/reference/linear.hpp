@@ -14,6 +14,7 @@ template <class T, class A, linear_geometry G>
 class linear {
  public:
   linear(context&, std::int64_t samples) : samples_(samples) {}
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   [[nodiscard]] static constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) { return o * G.in + i; }
 

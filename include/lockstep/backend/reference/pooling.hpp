@@ -17,6 +17,7 @@ class pooling {
  public:
   pooling(context&, std::int64_t samples)
       : samples_(samples), winner_(G.kind == pooling_kind::maximum ? samples * G.out_size() : 0) {}
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   void forward(context&, const T* x, T* y) {
     each_window([&](std::int64_t plane, std::int64_t out, std::int64_t top, std::int64_t left) {

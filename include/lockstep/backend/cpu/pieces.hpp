@@ -1,0 +1,39 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace lockstep::cpu_backend {
+
+/// What a library prepares for a fixed number of samples, for every number up to `most`: once for each power of two, of
+/// which a number of samples is a sum. The sum depends on the number alone, and so do the bits that come of it.
+template <class Prepared>
+class pieces {
+ public:
+  pieces() = default;
+  /// make(samples) prepares one.
+  template <class Make>
+  [[gnu::cold]] pieces(std::int64_t most, const Make& make) {
+    const auto count = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(most)));
+    prepared_.reserve(static_cast<std::size_t>(count));
+    for (int k = 0; k < count; ++k) prepared_.push_back(make(std::int64_t{1} << k));
+  }
+
+  /// Calls f(prepared, first sample) for the pieces of `samples` samples, the largest first. Each is used once at most.
+  template <class F>
+  void each(std::int64_t samples, const F& f) {
+    for (std::int64_t first = 0; first < samples;) {
+      const auto k = std::bit_width(static_cast<std::uint64_t>(samples - first)) - 1;
+      f(prepared_[static_cast<std::size_t>(k)], first);
+      first += std::int64_t{1} << k;
+    }
+  }
+
+ private:
+  std::vector<Prepared> prepared_;
+};
+
+}  // namespace lockstep::cpu_backend
