@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <lockstep/backend/geometry.hpp>
 #include <lockstep/model/leaves.hpp>
 #include <lockstep/nn/layer.hpp>
 
@@ -190,6 +191,8 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     node.converts = std::exchange(converts, false);
     node.backward_reads_input = false;
     push(node);
+    // What is flat stays so in plain order.
+    if (to == element_order::plain) plan.nodes[static_cast<std::size_t>(plan.node_count - 1)].out = now;
     order = to;
     picture = dims{};
   };
@@ -208,6 +211,9 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     }
     if (leaf.traits.needs_picture_order && order != picture_order && order_matters(now))
       change(node_kind::to_channels_last, picture_order);
+    const bool wants_plain =
+        !leaf.traits.needs_picture_order && !leaf.traits.takes_any_order && !leaf.traits.is_flatten;
+    if (wants_plain && order != element_order::plain) change(node_kind::to_plain, element_order::plain);
     if (converts && !leaf.traits.is_flatten) change(node_kind::to_activation, order);
 
     plan_node node;
@@ -248,10 +254,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     now = node.out;
   }
   if (converts) change(node_kind::to_activation, order);
-  if (order != element_order::plain) {
-    change(node_kind::to_plain, element_order::plain);
-    plan.nodes[static_cast<std::size_t>(plan.node_count - 1)].out = now;
-  }
+  if (order != element_order::plain) change(node_kind::to_plain, element_order::plain);
   plan.output = now;
   // Frozen parameters were counted from zero; they lie behind the others.
   for (int p = 0; p < plan.parameter_tensors; ++p) {

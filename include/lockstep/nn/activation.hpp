@@ -11,7 +11,8 @@ namespace lockstep {
 /// max(0, x), as torch.nn.ReLU. Behind conv2d or linear it becomes part of that layer's primitive.
 struct relu {
   static constexpr std::string_view kind = "relu";
-  static constexpr layer_traits traits{.is_relu = true,
+  static constexpr layer_traits traits{.takes_any_order = true,
+                                       .is_relu = true,
                                        .backward_reads_input = false,
                                        .backward_reads_output = true,
                                        .backward_in_place = true};

@@ -33,7 +33,7 @@ template <probability P = 0.5>
 struct dropout {
   static constexpr std::string_view kind = "dropout";
   static constexpr layer_traits traits{
-      .backward_reads_input = false, .backward_in_place = true};
+      .takes_any_order = true, .backward_reads_input = false, .backward_in_place = true};
 
   template <dims Arriving>
   static consteval void check() {

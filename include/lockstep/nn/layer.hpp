@@ -37,6 +37,9 @@ struct parameter_list {
 /// What a layer tells the planner about itself. A layer overrides what differs from the defaults.
 struct layer_traits {
   bool needs_picture_order = false;  ///< computes on pictures in the backend's order
+  /// Computes the same in any order, or knows from node_traits::picture which one it gets. A layer that says neither
+  /// this nor needs_picture_order gets the plain order of PyTorch, and leaves it.
+  bool takes_any_order = false;
   bool is_flatten = false;    ///< changes the extents and no element: no code, no buffer
   bool is_relu = false;       ///< may be fused into the layer before it
   bool is_skippable = false;  ///< may be skipped at run time: obeys pass::skips

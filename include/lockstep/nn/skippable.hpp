@@ -16,6 +16,7 @@ template <class Layer>
 struct skippable {
   static constexpr std::string_view kind = Layer::kind;
   static constexpr layer_traits traits{.needs_picture_order = Layer::traits.needs_picture_order,
+                                       .takes_any_order = Layer::traits.takes_any_order,
                                        .is_skippable = true,
                                        .backward_reads_input = Layer::traits.backward_reads_input,
                                        .backward_reads_output = Layer::traits.backward_reads_output,
