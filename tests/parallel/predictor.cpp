@@ -130,51 +130,90 @@ TEST_CASE("a batch of the same shape gives the bits of a trainer's forward", "[p
 }
 
 TEST_CASE("requests are joined when a batch is full, whatever the latency", "[predictor]") {
-  ls::data_parallel<classifier, 1> trainer;
-  const auto x = draws<float>(3, 16 * 50);
-  const auto whole = vector_of(trainer.forward(batch<classifier>(x)));
-  ls::predictor<classifier, 2> server(trainer, {.max_batch = 16, .latency = never});
+  ls::predictor<gated, 2> server({.max_batch = 16, .latency = never, .warm_up = false});
+  const auto x = draws<float>(3, 17 * 4);
+  const shut_gate door;
   std::vector<std::future<decltype(server)::output_tensor>> answers;
-  for (std::int64_t s = 0; s < 15; s += 3) answers.push_back(server.submit(part_of<classifier>(x, s, 3)));
-  CHECK_FALSE(is_answered(answers.front(), std::chrono::milliseconds{50}));
-  CHECK(server.statistics().batches == 0);
-  answers.push_back(server.submit(part_of<classifier>(x, 15, 1)));
-  std::vector<float> joined;
-  for (auto& answer : answers) {
-    REQUIRE(is_answered(answer));
-    for (const float y : answer.get()) joined.push_back(y);
-  }
-  CHECK(joined == whole);  // the same samples in the same batch
+  answers.push_back(server.submit(part_of<gated>(x, 16, 1)));
+  door.await(1);  // one replica works, so that the other may wait for company
+  for (std::int64_t s = 0; s < 15; s += 3) answers.push_back(server.submit(part_of<gated>(x, s, 3)));
+  std::this_thread::sleep_for(std::chrono::milliseconds{50});
+  CHECK(server.statistics().waiting == 15);
+  answers.push_back(server.submit(part_of<gated>(x, 15, 1)));
+  door.await(2);  // hangs unless the full batch is taken
+  CHECK(server.statistics().waiting == 0);
+  door.open();
+  for (const auto& answer : answers) REQUIRE(is_answered(answer));
   const auto all = server.statistics();
-  CHECK(all.requests == 6);
-  CHECK(all.batches == 1);
+  CHECK(all.requests == 7);
+  CHECK(all.batches == 2);
   CHECK(all.largest_batch == 16);
 }
 
-TEST_CASE("a lone request waits as long as the latency says, and no longer", "[predictor]") {
-  using clock = std::chrono::steady_clock;
-  constexpr std::chrono::milliseconds latency{40};
-  ls::predictor<classifier, 2> server({.max_batch = 16, .latency = latency});
+TEST_CASE("a lone request never waits", "[predictor]") {
   const auto x = draws<float>(4, 50);
-  for (int i = 0; i < 3; ++i) {
-    const auto begin = clock::now();
-    static_cast<void>(server.predict(batch<classifier>(x)));
-    const auto waited = clock::now() - begin;
-    CHECK(waited >= latency);
-    CHECK(waited < patience / 4);
-  }
-  CHECK(server.statistics().batches == 3);
-  CHECK(server.statistics().mean_latency >= 0.04);
+  const auto check = [&](const auto& server) {
+    for (int i = 0; i < 3; ++i) {
+      CHECK(is_answered(server.submit(batch<classifier>(x))));
+      static_cast<void>(server.predict(batch<classifier>(x)));  // hangs where it waits
+    }
+    CHECK(server.statistics().batches == 6);
+  };
+  check(ls::predictor<classifier, 1>({.max_batch = 16, .latency = never}));
+  check(ls::predictor<classifier, 3>({.max_batch = 16, .latency = never}));
 }
 
-TEST_CASE("a request that does not fill a batch is joined by those that come in time", "[predictor]") {
-  ls::predictor<classifier, 1> server({.max_batch = 16, .latency = std::chrono::seconds{1}});
-  const auto x = draws<float>(5, 3 * 50);
+TEST_CASE("while another replica works, a request waits as long as the latency says, and no longer", "[predictor]") {
+  constexpr std::chrono::milliseconds latency{40};
+  ls::predictor<gated, 2> server({.max_batch = 16, .latency = latency, .warm_up = false});
+  const auto x = draws<float>(4, 4 * 4);
+  const shut_gate door;
   std::vector<std::future<decltype(server)::output_tensor>> answers;
-  for (std::int64_t s = 0; s < 3; ++s) answers.push_back(server.submit(part_of<classifier>(x, s, 1)));
+  answers.push_back(server.submit(part_of<gated>(x, 0, 1)));
+  door.await(1);
+  const auto begin = std::chrono::steady_clock::now();
+  // What comes in time joins it.
+  for (std::int64_t s = 1; s < 4; ++s) answers.push_back(server.submit(part_of<gated>(x, s, 1)));
+  door.await(2);
+  const auto waited = std::chrono::steady_clock::now() - begin;
+  CHECK(waited >= latency);
+  CHECK(waited < patience / 4);
+  door.open();
   for (const auto& answer : answers) REQUIRE(is_answered(answer));
-  CHECK(server.statistics().batches == 1);
-  CHECK(server.statistics().largest_batch == 3);
+}
+
+TEST_CASE("what waits for company starts once the last replica that works is done", "[predictor]") {
+  ls::predictor<gated, 2> server({.max_batch = 16, .latency = never, .warm_up = false});
+  const auto x = draws<float>(5, 3 * 4);
+  const shut_gate door;
+  std::vector<std::future<decltype(server)::output_tensor>> answers;
+  answers.push_back(server.submit(part_of<gated>(x, 0, 1)));
+  door.await(1);
+  for (std::int64_t s = 1; s < 3; ++s) answers.push_back(server.submit(part_of<gated>(x, s, 1)));
+  door.open();
+  for (const auto& answer : answers) REQUIRE(is_answered(answer));
+  CHECK(server.statistics().batches == 2);
+  CHECK(server.statistics().largest_batch == 2);
+}
+
+TEST_CASE("a const predictor made from a const trainer predicts from any thread", "[predictor]") {
+  ls::data_parallel<classifier, 2> trainer;
+  trainer.initialize(ls::seed{21});
+  const auto x = draws<float>(10, 8 * 50);
+  const auto expected = one_by_one(trainer, x);
+  const auto& unchanged = trainer;
+  const ls::predictor<classifier, 2> server(unchanged);
+  // The trainer goes on; the predictor keeps what it was made from.
+  static_cast<void>(trainer.step(batch<classifier>(x), class_draws(11, 8, 5)));
+  std::vector<std::vector<float>> given(4);
+  std::vector<std::thread> callers;
+  for (auto& own : given)
+    callers.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) own = vector_of(server.predict(batch<classifier>(x)));
+    });
+  for (auto& caller : callers) caller.join();
+  for (const auto& own : given) CHECK(relative_difference(own, expected) <= 1e-5);
+  CHECK(relative_difference(vector_of(server.submit(batch<classifier>(x)).get()), expected) <= 1e-5);
 }
 
 TEST_CASE("requests are collected while all replicas work, even with no latency", "[predictor]") {

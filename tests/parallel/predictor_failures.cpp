@@ -60,7 +60,12 @@ TEST_CASE("a replica's exception reaches the callers of its batch, and no others
   std::vector<std::future<ls::predictor<model, 2>::output_tensor>> answers;
   {
     ls::predictor<model, 2> server(trainer, {.max_batch = 4, .latency = never});
-    for (std::int64_t s = 0; s < 12; ++s) answers.push_back(server.submit(part_of<model>(x, s, 1)));
+    // All wait before the first is taken, so that they are joined by fours.
+    server.update([&](auto& paused) {
+      std::thread([&] {
+        for (std::int64_t s = 0; s < 12; ++s) answers.push_back(paused.submit(part_of<model>(x, s, 1)));
+      }).join();
+    });
     for (const auto& answer : answers) REQUIRE(is_answered(answer));
     CHECK(server.statistics().requests == 12);
     CHECK(server.statistics().batches == 3);
@@ -159,20 +164,28 @@ TEST_CASE("a predictor that cannot warm up does not come to be", "[predictor]") 
 }
 
 TEST_CASE("a predictor that is destroyed answers those that wait, at once", "[predictor]") {
-  ls::data_parallel<model, 1> trainer;
-  const auto x = samples_with_traps(3, {});
+  using trainer_type = ls::data_parallel<gated, 1>;
+  trainer_type trainer;
+  const auto x = draws<float>(5, 4 * 4);
   const auto expected = one_by_one(trainer, x);
   for (int round = 0; round < 20; ++round) {
-    auto server =
-        std::make_unique<ls::predictor<model, 2>>(trainer, ls::predictor_options{.max_batch = 16, .latency = never});
-    auto late = server->submit(part_of<model>(x, 0, 2));
-    auto blocked = std::async(std::launch::async, [&] { return vector_of(server->predict(part_of<model>(x, 2, 1))); });
+    const shut_gate door;
+    auto server = std::make_unique<ls::predictor<gated, 2>>(
+        trainer, ls::predictor_options{.max_batch = 16, .latency = never, .warm_up = false});
+    auto first = server->submit(part_of<gated>(x, 0, 1));
+    door.await(1);  // one replica works, so that what follows waits for company
+    auto late = server->submit(part_of<gated>(x, 1, 2));
+    auto blocked = std::async(std::launch::async, [&] { return vector_of(server->predict(part_of<gated>(x, 3, 1))); });
     while (server->statistics().waiting != 3) std::this_thread::yield();
     std::thread destroyer([&] { delete server.release(); });
+    door.await(2);  // hangs unless they are taken
+    door.open();
+    REQUIRE(is_answered(first));
     REQUIRE(is_answered(late));
     REQUIRE(is_answered(blocked));
     destroyer.join();
-    auto joined = vector_of(late.get());
+    auto joined = vector_of(first.get());
+    for (const float y : late.get()) joined.push_back(y);
     for (const float y : blocked.get()) joined.push_back(y);
     CHECK(relative_difference(joined, expected) <= 1e-5);
   }

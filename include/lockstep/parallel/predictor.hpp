@@ -56,11 +56,12 @@ concept parameter_holder = requires(const T& holder) {
 
 /// N replicas of a model that only run forward, for requests from any number of threads at once.
 ///
-/// Requests, each a sample or a few, are joined: a replica takes a batch as soon as `max_batch` samples are together or
-/// the oldest request has waited `latency`. A request of more than `max_batch` samples is cut and dealt to the
-/// replicas. Requests are served in order of arrival, and outputs are in the order of a request's samples. They equal
-/// those of data_parallel::forward up to rounding: a backend may sum in another order in another batch size, and the
-/// batch that a request becomes a part of depends on what others ask.
+/// Requests, each a sample or a few, are joined while replicas work: a free one takes a batch at once when no other
+/// works, else as soon as `max_batch` samples are together or the oldest request has waited `latency`. So a lone
+/// request never waits. A request of more than `max_batch` samples is cut and dealt to the replicas. Requests are
+/// served in order of arrival, and outputs are in the order of a request's samples. They equal those of
+/// data_parallel::forward up to rounding: a backend may sum in another order in another batch size, and the batch that
+/// a request becomes a part of depends on what others ask.
 ///
 /// A replica is one thread with one executor, whose activations take the smaller plan of inference; all of them on one
 /// device read one copy of the parameters (on a backend that computes in other elements each converts it in every run),
@@ -71,7 +72,12 @@ concept parameter_holder = requires(const T& holder) {
 /// bound; a request of any size is taken while fewer wait. What a replica throws reaches, as a replica_error, the
 /// callers of the batch that it ran, and no others.
 ///
-///     predictor<classifier, 2> server(trainer, {.max_batch = 16});
+/// Made from a trainer, which may be const, it is also how a program predicts with one that it must not change: the
+/// predictor has a copy of the parameters, so that the trainer may train on while it serves. `predict`, `submit`,
+/// `update`, `update_from` and `statistics` may be called from any number of threads at once, the first two and the
+/// last of a const predictor too.
+///
+///     const predictor<classifier, 2> server(trainer, {.max_batch = 16});
 ///     const auto scores = server.predict(images);  // from any thread
 template <class Model, int N, class Backend = cpu>
 class predictor {
@@ -121,7 +127,7 @@ class predictor {
 
   /// The outputs for a batch of any size: (B, output...). Blocks until they are there. Callable from any thread.
   /// Throws value_error when too many samples wait, replica_error for what a replica threw.
-  [[nodiscard]] output_tensor predict(input_view images) {
+  [[nodiscard]] output_tensor predict(input_view images) const {
     output_tensor out(images.extent(0));
     predict(images, out.view());
     return out;
@@ -129,7 +135,7 @@ class predictor {
 
   /// The same into memory of the caller, which holds anything after an exception. Throws also shape_error when the
   /// lengths differ.
-  void predict(input_view images, output_view out) {
+  void predict(input_view images, output_view out) const {
     if (out.extent(0) != images.extent(0))
       throw shape_error("predictor::predict", std::to_string(images.extent(0)) + " rows of output",
                         std::to_string(out.extent(0)));
@@ -144,7 +150,7 @@ class predictor {
 
   /// Hands in a copy of a batch and returns at once. The future gives the outputs, or throws what `predict` throws for
   /// a replica. Callable from any thread. Throws value_error when too many samples wait.
-  [[nodiscard]] std::future<output_tensor> submit(input_view images) {
+  [[nodiscard]] std::future<output_tensor> submit(input_view images) const {
     auto request = std::make_unique<submission>(images);
     auto outputs = request->promise.get_future();
     if (request->samples == 0) {
@@ -301,8 +307,8 @@ class predictor {
     return nullptr;
   }
 
-  detail::prediction_queue queue_;
-  std::vector<int> devices_;  ///< of each replica
+  mutable detail::prediction_queue queue_;  ///< guards itself
+  std::vector<int> devices_;                ///< of each replica
   detail::predictor_parameters<Model, Backend> parameters_;
   std::latch ready_{N};  // counts the replicas that have been made
   std::array<std::thread, static_cast<std::size_t>(N)> threads_;

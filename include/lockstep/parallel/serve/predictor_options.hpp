@@ -16,8 +16,8 @@ namespace lockstep {
 struct predictor_options {
   /// Samples that a replica takes at once; requests are collected until so many are together. A power of two fits best.
   std::int64_t max_batch = 32;
-  /// How long the oldest request waits for others to join it. With zero a free replica takes what is there, and
-  /// requests are only collected while all replicas work.
+  /// How long the oldest request waits for others to join it while another replica works; when none works it starts at
+  /// once. With zero any free replica takes what is there, and requests are only collected while all of them work.
   std::chrono::microseconds latency{1000};
   /// Once so many samples wait for a replica, further requests are refused.
   std::int64_t max_pending = 1024;

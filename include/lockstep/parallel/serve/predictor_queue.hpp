@@ -194,8 +194,9 @@ class prediction_queue {
   /// A request that has been begun is finished at once, even in a pause: all of it sees the same parameters.
   [[nodiscard]] bool is_held_back(const prediction& request) const { return paused_ && request.taken == 0; }
 
+  /// Whether a free replica takes what waits, or leaves it a while for others to join.
   [[nodiscard]] bool is_due() const {
-    return closed_ || first_->taken > 0 || waiting_ >= max_batch_ ||
+    return closed_ || first_->taken > 0 || running_ == 0 || waiting_ >= max_batch_ ||
            prediction::clock::now() >= first_->arrival + latency_;
   }
 
