@@ -10,12 +10,12 @@
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <sched.h>
 
 #include <lockstep/comm/error.hpp>
+#include <lockstep/core/spin.hpp>
 
 /// \file
 /// Where the ranks of one process meet: who is in which call, and what becomes of a call that cannot be completed.
@@ -153,22 +153,11 @@ class thread_group {
     std::string how;  ///< it went
   };
 
-  /// About 50 microseconds of pauses: longer than ranks in step are apart, shorter than a time slice.
-  static constexpr int spin_limit = 2000;
-
   seat& at(int r) { return seats_[static_cast<std::size_t>(r)]; }
 
   /// True as soon as the counter is no longer `old`; false when it takes too long.
   [[nodiscard]] bool spin(const counter& c, std::uint64_t old) const {
-    for (int i = 0; i < spins_; ++i) {
-      if (c.load(std::memory_order_acquire) != old) return true;
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#else
-      std::this_thread::yield();
-#endif
-    }
-    return c.load(std::memory_order_acquire) != old;
+    return spin_until(spins_, [&] { return c.load(std::memory_order_acquire) != old; });
   }
 
   /// Sleeps until every rank has entered. Throws when a rank is gone or the time is over, which breaks the group.

@@ -13,6 +13,7 @@
 #include <sched.h>
 
 #include <lockstep/core/fork_guard.hpp>
+#include <lockstep/core/spin.hpp>
 #include <lockstep/core/start_thread.hpp>
 #include <lockstep/parallel/trainer/processors.hpp>
 
@@ -106,24 +107,11 @@ class thread_team {
  private:
   using counter = std::atomic<std::uint32_t>;
 
-  /// About 50 microseconds of pauses: longer than the gap between two phases of a step, shorter than a time slice.
-  static constexpr int spin_limit = 2000;
-
   /// Returns once the counter is no longer `old`.
   void await(counter& c, std::uint32_t old) const {
-    for (int i = 0; i < spins_; ++i) {
-      if (c.load(std::memory_order_acquire) != old) return;
-      pause();
-    }
-    while (c.load(std::memory_order_acquire) == old) c.wait(old, std::memory_order_acquire);
-  }
-
-  static void pause() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#else
-    std::this_thread::yield();
-#endif
+    const auto changed = [&] { return c.load(std::memory_order_acquire) != old; };
+    if (spin_until(spins_, changed)) return;
+    while (!changed()) c.wait(old, std::memory_order_acquire);
   }
 
   void serve(int r) {
