@@ -23,7 +23,8 @@ bool finite_by(const std::vector<float>& x) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a number that is not finite is seen wherever it stands", "", kernels::float8, kernels::float16) {
+TEMPLATE_TEST_CASE("a number that is not finite is seen wherever it stands", "", kernels::float_x8,
+                   kernels::float_x16) {
   if (!kernels::has<TestType>()) LOCKSTEP_SKIP("this machine has no vectors of this width");
   constexpr float largest = std::numeric_limits<float>::max();
   constexpr float infinity = std::numeric_limits<float>::infinity();

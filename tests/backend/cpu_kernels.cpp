@@ -97,7 +97,8 @@ void check_products() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("wide products by vectors of each width match the oracle", "", kernels::float8, kernels::float16) {
+TEMPLATE_TEST_CASE("wide products by vectors of each width match the oracle", "", kernels::float_x8,
+                   kernels::float_x16) {
   if (!kernels::has<TestType>()) LOCKSTEP_SKIP("this machine has no vectors of this width");
   // Pairs of panels, one alone and half of one; inputs that are a multiple of nothing; deeper than one part.
   check_products<cpu_by<TestType>, ls::linear_geometry{.in = 1, .out = 24},
@@ -107,8 +108,8 @@ TEMPLATE_TEST_CASE("wide products by vectors of each width match the oracle", ""
                  ls::linear_geometry{.in = 2053, .out = 40, .bias = false, .relu = true}>();
 }
 
-TEMPLATE_TEST_CASE("convolutions of few channels by vectors of each width match the oracle", "", kernels::float8,
-                   kernels::float16) {
+TEMPLATE_TEST_CASE("convolutions of few channels by vectors of each width match the oracle", "", kernels::float_x8,
+                   kernels::float_x16) {
   if (!kernels::has<TestType>()) LOCKSTEP_SKIP("this machine has no vectors of this width");
   check_convolutions<cpu_plain<TestType>,
                      ls::convolution_geometry{.in_channels = 3,

@@ -140,8 +140,8 @@ TEST_CASE("the portable narrow kernels match the oracle") {
   check_portable<many_panels>();
 }
 
-TEMPLATE_TEST_CASE("the narrow kernels for vectors match the oracle", "", lockstep::cpu_backend::float8,
-                   lockstep::cpu_backend::float16) {
+TEMPLATE_TEST_CASE("the narrow kernels for vectors match the oracle", "", lockstep::cpu_backend::float_x8,
+                   lockstep::cpu_backend::float_x16) {
   if (!lockstep::cpu_backend::has<TestType>()) LOCKSTEP_SKIP("this machine has no vectors of this width");
   check_vectors<TestType, one>();
   check_vectors<TestType, short_row>();

@@ -36,7 +36,7 @@ struct all_finite_kernel {
   if (has_avx2())
     with_widest([&]<class V>(std::type_identity<V>) { run_for<V, all_finite_kernel>(n, x, &finite); });
   else
-    all_finite_kernel::run<float8>(n, x, &finite);
+    all_finite_kernel::run<float_x8>(n, x, &finite);
   return finite;
 }
 

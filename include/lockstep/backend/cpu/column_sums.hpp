@@ -69,7 +69,7 @@ inline void column_sums(std::int64_t rows, std::int64_t columns, const float* x,
         run_for<V, column_sums_kernel>(count, columns, from, sums, first > 0);
       });
     else
-      column_sums_kernel::run<float8>(count, columns, from, sums, first > 0);
+      column_sums_kernel::run<float_x8>(count, columns, from, sums, first > 0);
   }
 }
 

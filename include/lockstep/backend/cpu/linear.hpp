@@ -92,10 +92,10 @@ class linear {
   /// no wide vector would be left to scalar code.
   template <class F>
   static void with_vectors(const F& f) {
-    if constexpr (G.in % lanes<float16> == 0 || G.in >= 256)
+    if constexpr (G.in % lanes<float_x16> == 0 || G.in >= 256)
       with_widest(f);
     else
-      f(std::type_identity<float8>{});
+      f(std::type_identity<float_x8>{});
   }
 
   /// The weights as oneDNN reads them.

@@ -177,7 +177,7 @@ class padded_picture {
   explicit padded_picture(const convolution_geometry& g, std::int64_t spare_rows = 0)
       : g_(g),
         row_((g.in.width + 2 * g.padding.width) * g.in_channels),
-        values_((g.in.height + 2 * g.padding.height + spare_rows) * row_ + lanes<float16>) {
+        values_((g.in.height + 2 * g.padding.height + spare_rows) * row_ + lanes<float_x16>) {
     std::fill_n(values_.data(), values_.size(), 0.F);
   }
 

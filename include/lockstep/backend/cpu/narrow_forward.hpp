@@ -34,7 +34,7 @@ struct part_of {
 
 /// Sums in progress that `forward` keeps for each sample; few inputs have none.
 template <linear_geometry G>
-inline constexpr std::int64_t partial_sums = has_few_inputs<G> ? 0 : G.out * lanes<float16>;
+inline constexpr std::int64_t partial_sums = has_few_inputs<G> ? 0 : G.out * lanes<float_x16>;
 
 /// Outputs of a tile of forward at most. Five outputs by two samples are ten sums, two inputs and one weight at a time
 /// in 16 registers; registers of 16 lanes are 32.

@@ -16,14 +16,14 @@
 
 namespace lockstep::cpu_backend {
 
-using float8 = float __attribute__((vector_size(32)));
-using float16 = float __attribute__((vector_size(64)));
+using float_x8 = float __attribute__((vector_size(32)));
+using float_x16 = float __attribute__((vector_size(64)));
 
 /// Floats in a V.
 template <class V>
 inline constexpr std::int64_t lanes = sizeof(V) / sizeof(float);
 
-/// True when the machine has registers for V: AVX2 with FMA for float8, AVX-512 for float16.
+/// True when the machine has registers for V: AVX2 with FMA for float_x8, AVX-512 for float_x16.
 template <class V>
 [[nodiscard]] bool has() noexcept {
 #if LOCKSTEP_X86_64()
@@ -37,29 +37,29 @@ template <class V>
 }
 
 /// True when the machine runs the kernels for vectors.
-[[nodiscard]] inline bool has_avx2() noexcept { return has<float8>(); }
+[[nodiscard]] inline bool has_avx2() noexcept { return has<float_x8>(); }
 
-/// f(std::type_identity<V>{}) for the widest V that the machine has, which has float8 at least.
+/// f(std::type_identity<V>{}) for the widest V that the machine has, which has float_x8 at least.
 template <class F>
 void with_widest(const F& f) {
-  if (has<float16>()) return f(std::type_identity<float16>{});
-  f(std::type_identity<float8>{});
+  if (has<float_x16>()) return f(std::type_identity<float_x16>{});
+  f(std::type_identity<float_x8>{});
 }
 
 template <class Kernel, class... Arguments>
 LOCKSTEP_TARGET_AVX2 void run_for_avx2(Arguments... arguments) {
-  Kernel::template run<float8>(arguments...);
+  Kernel::template run<float_x8>(arguments...);
 }
 
 template <class Kernel, class... Arguments>
 LOCKSTEP_TARGET_AVX512 void run_for_avx512(Arguments... arguments) {
-  Kernel::template run<float16>(arguments...);
+  Kernel::template run<float_x16>(arguments...);
 }
 
 /// Kernel::run<V>(arguments...), in instructions of a machine that has V.
 template <class V, class Kernel, class... Arguments>
 void run_for(Arguments... arguments) {
-  if constexpr (std::is_same_v<V, float16>)
+  if constexpr (std::is_same_v<V, float_x16>)
     run_for_avx512<Kernel>(arguments...);
   else
     run_for_avx2<Kernel>(arguments...);
@@ -97,18 +97,18 @@ LOCKSTEP_ALWAYS_INLINE void add_from(V& to, const float* from) {
 // Selections are no templates: nvcc's front end fails on them there.
 
 /// v = max(0, v); NaN stays NaN.
-LOCKSTEP_ALWAYS_INLINE void relu(float8& v) { v = v < float8{} ? float8{} : v; }
-LOCKSTEP_ALWAYS_INLINE void relu(float16& v) { v = v < float16{} ? float16{} : v; }
+LOCKSTEP_ALWAYS_INLINE void relu(float_x8& v) { v = v < float_x8{} ? float_x8{} : v; }
+LOCKSTEP_ALWAYS_INLINE void relu(float_x16& v) { v = v < float_x16{} ? float_x16{} : v; }
 
 /// dy = 0 where y <= 0: what passes back through a relu whose output is y.
-LOCKSTEP_ALWAYS_INLINE void mask(const float8& y, float8& dy) { dy = y <= float8{} ? float8{} : dy; }
-LOCKSTEP_ALWAYS_INLINE void mask(const float16& y, float16& dy) { dy = y <= float16{} ? float16{} : dy; }
+LOCKSTEP_ALWAYS_INLINE void mask(const float_x8& y, float_x8& dy) { dy = y <= float_x8{} ? float_x8{} : dy; }
+LOCKSTEP_ALWAYS_INLINE void mask(const float_x16& y, float_x16& dy) { dy = y <= float_x16{} ? float_x16{} : dy; }
 
 /// Sum of the lanes, always in the same order.
-LOCKSTEP_ALWAYS_INLINE float sum_lanes(const float8& v) {
+LOCKSTEP_ALWAYS_INLINE float sum_lanes(const float_x8& v) {
   return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
-LOCKSTEP_ALWAYS_INLINE float sum_lanes(const float16& v) {
+LOCKSTEP_ALWAYS_INLINE float sum_lanes(const float_x16& v) {
   return sum_lanes(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
                    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
 }

@@ -38,7 +38,7 @@ inline constexpr std::int64_t panel = 16;
 
 /// to[k][j] = from[j][k] for 8 x 8 values; rows are `from_row` and `to_row` apart.
 LOCKSTEP_ALWAYS_INLINE void transpose8(const float* from, std::int64_t from_row, float* to, std::int64_t to_row) {
-  float8 a[8], b[8];
+  float_x8 a[8], b[8];
 #pragma GCC unroll 8
   for (int j = 0; j < 8; ++j) load(a[j], from + j * from_row);
 #pragma GCC unroll 4
@@ -89,7 +89,7 @@ struct pack_kernel {
         float block[64];
         transpose8(plain + o * g.in + i, g.in, block, 8);
         for (std::int64_t k = 0; k < 8; ++k) {
-          float8 sum;
+          float_x8 sum;
           load(sum, block + 8 * k);
           if (accumulate) add_from(sum, to + (i + k) * row);
           store(to + (i + k) * row, sum);
@@ -126,8 +126,8 @@ void each_columns(const linear_geometry& g, const F& f) {
   std::int64_t o = 0;
   if constexpr (lanes<V> == panel)
     for (; o + 2 * panel <= g.out; o += 2 * panel) f(columns<V, 2>{}, o);
-  for (; o + panel <= g.out; o += panel) f(columns<float8, 2>{}, o);
-  if (o < g.out) f(columns<float8, 1>{}, o);
+  for (; o + panel <= g.out; o += panel) f(columns<float_x8, 2>{}, o);
+  if (o < g.out) f(columns<float_x8, 1>{}, o);
 }
 
 /// Part of a forward product that `forward_tiles` computes: inputs [first, first + depth) of some columns.
@@ -309,17 +309,17 @@ void backward_input(const linear_geometry& g, std::int64_t n, const float* x, co
   };
   for (std::int64_t start = 0; start < g.in; start += transposed_inputs) {
     const std::int64_t end = std::min(start + transposed_inputs, g.in);
-    run_for<float8, transpose_weights>(g, w, start, end - start, scratch);
+    run_for<float_x8, transpose_weights>(g, w, start, end - start, scratch);
     std::int64_t i = start;
     if constexpr (lanes<V> == panel)
       for (; i + 2 * panel <= end; i += 2 * panel) tile(columns<V, 2>{}, i, 2 * panel);
-    for (; i < end; i += panel) tile(columns<float8, 2>{}, i, std::min(panel, end - i));
+    for (; i < end; i += panel) tile(columns<float_x8, 2>{}, i, std::min(panel, end - i));
   }
 }
 
 /// plain (out x in) = the weights in PyTorch's order.
 inline void unpack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, float* LOCKSTEP_RESTRICT plain) {
-  if (has_avx2()) return run_for<float8, unpack_kernel>(g, w, plain);
+  if (has_avx2()) return run_for<float_x8, unpack_kernel>(g, w, plain);
   for (std::int64_t o = 0; o < g.out; ++o)
     for (std::int64_t i = 0; i < g.in; ++i) plain[o * g.in + i] = w[weight_offset(g, o, i)];
 }
@@ -327,7 +327,7 @@ inline void unpack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, f
 /// dw (+)= plain, which lies in PyTorch's order.
 inline void pack(const linear_geometry& g, const float* LOCKSTEP_RESTRICT plain, float* LOCKSTEP_RESTRICT dw,
                  bool accumulate) {
-  if (has_avx2()) return run_for<float8, pack_kernel>(g, plain, dw, accumulate);
+  if (has_avx2()) return run_for<float_x8, pack_kernel>(g, plain, dw, accumulate);
   for (std::int64_t o = 0; o < g.out; ++o)
     for (std::int64_t i = 0; i < g.in; ++i) {
       float& to = dw[weight_offset(g, o, i)];

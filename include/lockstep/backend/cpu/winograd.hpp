@@ -67,7 +67,7 @@ class winograd_rows {
   [[nodiscard]] std::int64_t row_step() const { return row_; }
 
  private:
-  static constexpr std::int64_t widest = lanes<float16>;
+  static constexpr std::int64_t widest = lanes<float_x16>;
 
   std::int64_t from_, row_;
   aligned_buffer<float> values_;
