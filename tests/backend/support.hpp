@@ -10,8 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/element_order.hpp>
 #include <lockstep/backend/reference/reference.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/random.hpp>
 
 #include "backend/backends.hpp"

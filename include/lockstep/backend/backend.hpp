@@ -6,8 +6,13 @@
 #include <cstdint>
 #include <string_view>
 
+#include <lockstep/backend/cross_entropy_arguments.hpp>
+#include <lockstep/backend/element_order.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/backend/rule.hpp>
+#include <lockstep/backend/step_values.hpp>
+#include <lockstep/backend/update_terms.hpp>
 #include <lockstep/core/shape.hpp>
 
 namespace lockstep {

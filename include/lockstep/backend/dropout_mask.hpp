@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/random.hpp>
+#include <lockstep/core/shape.hpp>
 
 namespace lockstep {
 

@@ -2,17 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 
-#include <lockstep/core/shape.hpp>
+/// \file
+/// The geometries of what a backend prepares: matrix products and sliding windows. Template arguments of its
+/// primitives.
 
 namespace lockstep {
-
-/// How the elements of one sample lie in memory inside a backend. At the user's boundary it is always `plain`.
-enum class element_order : std::uint8_t {
-  plain,          ///< row-major in the order of the extents: C, H, W for a picture
-  channels_last,  ///< H, W, C for a sample of rank 3
-};
 
 /// A height and a width; one number stands for both.
 struct extent2 {
@@ -100,63 +95,6 @@ struct pooling_geometry {
   [[nodiscard]] constexpr std::int64_t out_size() const { return channels * out().height * out().width; }
 
   friend constexpr bool operator==(const pooling_geometry&, const pooling_geometry&) = default;
-};
-
-/// What changes from step to step. It lies in the backend's memory and is read where the work runs, so that the same
-/// recorded work can be run again with other values.
-struct step_values {
-  double scale = 1;  ///< multiplies the gradient of the loss: 1 / the global denominator
-  std::uint64_t seed = 0;
-  std::uint64_t step = 0;
-  std::int64_t first_sample = 0;  ///< index of the batch's first sample among those of all ranks
-};
-
-/// Options of a softmax cross entropy over n rows of `classes` logits, as torch.nn.CrossEntropyLoss.
-struct cross_entropy_arguments {
-  std::int64_t classes = 1;
-  const float* class_weights = nullptr;  ///< `classes` values in the backend's memory, or null for all ones
-  float label_smoothing = 0;
-  std::int64_t ignore_index = -100;
-};
-
-/// What decides a sample's dropout mask: the same for any number of replicas.
-struct dropout_key {
-  const step_values* now = nullptr;  ///< in the backend's memory
-  std::uint32_t layer = 0;
-  std::int64_t first_sample = 0;  ///< index of the first sample in the batch
-};
-
-/// What a step does with its gradients once their norm is known. In the backend's memory.
-struct update_terms {
-  double norm = 0;
-  double scale = 1;  ///< what clipping multiplies the gradients by; NaN when the norm is
-  std::int32_t finite = 1;
-};
-
-/// What matrix products and convolutions may round their factors to. Sums stay in the backend's own type.
-enum class factor_rounding : std::uint8_t {
-  none,
-  tf32,  ///< 10 bits of mantissa
-  bf16,  ///< 7 bits of mantissa
-};
-
-[[nodiscard]] constexpr std::string_view to_string(factor_rounding rounding) {
-  switch (rounding) {
-    case factor_rounding::tf32:
-      return "tf32";
-    case factor_rounding::bf16:
-      return "bf16";
-    case factor_rounding::none:
-      break;
-  }
-  return "none";
-}
-
-/// Where a replica lives.
-struct replica_place {
-  int threads = 1;  ///< of the vendor's library, on a CPU
-  int device = 0;   ///< index of the GPU
-  factor_rounding rounding = factor_rounding::none;
 };
 
 }  // namespace lockstep

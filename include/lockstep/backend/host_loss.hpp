@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/cross_entropy_arguments.hpp>
 
 /// \file
 /// Loss primitives in plain C++, shared by the backends whose memory the host reads.

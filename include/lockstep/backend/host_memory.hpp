@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/update_terms.hpp>
 #include <lockstep/core/tensor.hpp>
 
 /// \file

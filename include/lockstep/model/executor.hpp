@@ -6,8 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/replica_place.hpp>
+#include <lockstep/backend/step_values.hpp>
 #include <lockstep/model/pipeline.hpp>
 
 namespace lockstep {

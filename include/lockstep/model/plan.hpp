@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <utility>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/element_order.hpp>
 #include <lockstep/model/leaves.hpp>
 #include <lockstep/nn/layer.hpp>
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/shape.hpp>
 
 namespace lockstep {

@@ -7,7 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/cross_entropy_arguments.hpp>
+#include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 

@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include <lockstep/backend/backend.hpp>
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/error.hpp>
 
 /// \file

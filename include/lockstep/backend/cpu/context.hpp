@@ -5,7 +5,7 @@
 #include <string>
 
 #include <lockstep/backend/cpu/onednn.hpp>
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/tensor.hpp>
 

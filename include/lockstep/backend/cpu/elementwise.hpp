@@ -9,8 +9,8 @@
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/loop.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
-#include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/rule.hpp>
+#include <lockstep/backend/step_values.hpp>
 #include <lockstep/backend/tree_sum.hpp>
 
 namespace lockstep::cpu_backend {

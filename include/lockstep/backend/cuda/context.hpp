@@ -14,7 +14,7 @@
 #include <lockstep/backend/cuda/memory.hpp>
 #include <lockstep/backend/cuda/status.hpp>
 #include <lockstep/backend/cuda/stream.hpp>
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/error.hpp>
 
 namespace lockstep::cuda_backend {

@@ -22,6 +22,7 @@
 #include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/cuda/transfer.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 

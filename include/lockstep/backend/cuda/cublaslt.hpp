@@ -15,7 +15,7 @@
 #include <lockstep/backend/cuda/handle.hpp>
 #include <lockstep/backend/cuda/staging.hpp>
 #include <lockstep/backend/cuda/status.hpp>
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/error.hpp>
 
 /// \file

@@ -13,7 +13,7 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/launch.hpp>
 #include <lockstep/backend/cuda/status.hpp>
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shape.hpp>

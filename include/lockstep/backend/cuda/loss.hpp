@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <string_view>
 
+#include <lockstep/backend/cross_entropy_arguments.hpp>
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/launch.hpp>
 #include <lockstep/backend/cuda/sums.hpp>
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/step_values.hpp>
 
 namespace lockstep::cuda_backend {
 

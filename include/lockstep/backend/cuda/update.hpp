@@ -12,9 +12,9 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/launch.hpp>
 #include <lockstep/backend/cuda/sums.hpp>
-#include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/tree_sum.hpp>
+#include <lockstep/backend/update_terms.hpp>
 #include <lockstep/core/config.hpp>
 
 namespace lockstep::cuda_backend {

@@ -1,7 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 
 namespace lockstep::reference_backend {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/error.hpp>
 
 namespace lockstep {

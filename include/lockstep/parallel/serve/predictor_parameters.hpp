@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/initialize.hpp>

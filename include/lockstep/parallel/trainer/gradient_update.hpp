@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/rule.hpp>
+#include <lockstep/backend/update_terms.hpp>
 #include <lockstep/model/element_range.hpp>
 
 namespace lockstep::detail {

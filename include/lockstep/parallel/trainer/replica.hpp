@@ -9,7 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/replica_place.hpp>
+#include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/shard.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/observer.hpp>

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/step_values.hpp>
 
 namespace lockstep::detail {
 

@@ -1,0 +1,15 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstdint>
+
+namespace lockstep {
+
+/// What a step does with its gradients once their norm is known. In the backend's memory.
+struct update_terms {
+  double norm = 0;
+  double scale = 1;  ///< what clipping multiplies the gradients by; NaN when the norm is
+  std::int32_t finite = 1;
+};
+
+}  // namespace lockstep
