@@ -4,5 +4,7 @@
 /// \file
 /// The library with its CUDA backend, in one include. Only a CUDA compiler reads it; link lockstep::cuda.
 
+#include <lockstep/core/config.hpp>  // first: it refuses compilers that are too old
+
 #include <lockstep/backend/cuda/cuda.hpp>
 #include <lockstep/lockstep.hpp>

@@ -4,6 +4,8 @@
 /// \file
 /// The CPU library in one include, but for samplers that do more than shuffle: lockstep/data/sampler.hpp.
 
+#include <lockstep/core/config.hpp>  // first: it refuses compilers that are too old
+
 #include <lockstep/backend/backend.hpp>
 #if LOCKSTEP_HAS_ONEDNN()
 #include <lockstep/backend/cpu/cpu.hpp>
@@ -15,13 +17,13 @@
 #include <lockstep/comm/compress.hpp>
 #include <lockstep/comm/error.hpp>
 #include <lockstep/comm/single.hpp>
-#include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/shard.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/core/view.hpp>
 #include <lockstep/data/cifar10.hpp>
 #include <lockstep/data/dataset.hpp>
 #include <lockstep/data/idx.hpp>
@@ -32,6 +34,7 @@
 #include <lockstep/io/checkpoint.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/io/safetensors_file.hpp>
+#include <lockstep/model/checks.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/initialize.hpp>
 #include <lockstep/model/model.hpp>

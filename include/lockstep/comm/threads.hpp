@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <lockstep/core/config.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -14,7 +16,6 @@
 #include <lockstep/comm/communicator.hpp>
 #include <lockstep/comm/error.hpp>
 #include <lockstep/comm/thread_group.hpp>
-#include <lockstep/core/config.hpp>
 
 namespace lockstep::comm {
 

@@ -2,7 +2,15 @@
 #pragma once
 
 /// \file
-/// The only header that defines macros. Every other header uses these names and no other macro of ours.
+/// The only header that defines macros. Every other header uses these names and no other macro of ours. What a program
+/// may include first includes this first, so that a compiler that is too old says so before anything else.
+
+#if __cplusplus < 202002L || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12) || \
+    (defined(__clang__) && !defined(__apple_build_version__) && __clang_major__ < 16)
+#error "lockstep: compile with -std=c++20, and with g++ 12 or later or clang 16 or later"
+// A compiler goes on after an error, and would print hundreds more. A header that it does not find ends its work.
+#include <lockstep: see the error above>
+#endif
 
 #define LOCKSTEP_VERSION_MAJOR 0
 #define LOCKSTEP_VERSION_MINOR 1

@@ -120,9 +120,9 @@ class loader {
         batches_(batches_in(sampled_->global_size(), options)),
         walk_(make_walk(source)) {}
 
-  loader(const source_type&& source, const loader_options& options = {}) = delete;
+  loader(const source_type&& source, const loader_options& options = {}) = delete;  // lockstep: name the data set
   template <sampler Sampler>
-  loader(const source_type&& source, const loader_options& options, Sampler order) = delete;
+  loader(const source_type&& source, const loader_options&, Sampler) = delete;  // lockstep: name the data set
 
   loader(const loader&) = delete;
   loader& operator=(const loader&) = delete;

@@ -4,6 +4,8 @@
 /// \file
 /// Which samples an epoch visits, and in which order: `loader{train, {.batch = 64}, random_sampler{train.size()}}`.
 
+#include <lockstep/core/config.hpp>
+
 #include <lockstep/data/sampler_basic.hpp>
 #include <lockstep/data/sampler_concept.hpp>
 #include <lockstep/data/sampler_distributed.hpp>

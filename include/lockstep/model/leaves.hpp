@@ -3,15 +3,19 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/sequential.hpp>
+#include <lockstep/nn/skippable.hpp>
 
 /// \file
 /// A network as a flat list: nested `sequential`, `named` and `frozen` taken apart, every layer with its path.
+/// `skippable` moves inwards, past names and `frozen`, to the layer that it is about.
 
 namespace lockstep::detail {
 
@@ -65,14 +69,20 @@ struct leaves<sequential<Ls...>> {
   using type = decltype((type_list<>{} + ... + typename leaves<Ls>::type{}));
 };
 
+/// Stands for a `skippable` around what cannot be skipped, so that one sentence says so.
 template <class L>
-struct is_sequential {
-  static constexpr bool value = false;
+struct not_skippable {};
+
+template <class L>
+struct leaves<skippable<L>> {
+  using type = std::conditional_t<layer<L>, type_list<skippable<L>>, type_list<not_skippable<L>>>;
 };
-template <class... Ls>
-struct is_sequential<sequential<Ls...>> {
-  static constexpr bool value = true;
-};
+template <named_layer L>
+struct leaves<skippable<L>> : leaves<skippable<typename L::named_layer>> {};
+template <class L>
+struct leaves<skippable<frozen<L>>> : leaves<skippable<L>> {};
+template <class L>
+struct leaves<skippable<skippable<L>>> : leaves<skippable<L>> {};
 
 /// A dotted path such as `features.0`, of bounded length, as a constant.
 struct path {
@@ -100,16 +110,40 @@ struct path {
   [[nodiscard]] constexpr std::string_view view() const { return {text, length}; }
 };
 
-// Walks the network and writes the path of each leaf. `inside` is true below a sequential, where an unnamed layer
+/// A number that stands for a path: its FNV-1a hash. Far cheaper for the compiler than the text.
+struct path_hash {
+  std::uint64_t value = 0xCBF29CE484222325U;
+  bool empty = true;
+
+  constexpr void append(std::string_view part) {
+    for (const char c : part) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
+    empty = empty && part.empty();
+  }
+  constexpr void append_number(std::size_t n) {
+    if (n >= 10) append_number(n / 10);
+    const char digit = static_cast<char>('0' + n % 10);
+    append({&digit, 1});
+  }
+  [[nodiscard]] constexpr path_hash child() const {
+    path_hash next = *this;
+    if (!empty) next.append(".");
+    return next;
+  }
+};
+
+// Walks the network and writes the path of each leaf, as a path or a path_hash. Inside a sequential an unnamed layer
 // takes its position as its name.
 template <class L>
 struct path_writer {
-  static constexpr void write(path* out, std::size_t& count, const path& prefix) { out[count++] = prefix; }
+  template <class Path>
+  static constexpr void write(Path* out, std::size_t& count, const Path& prefix) {
+    out[count++] = prefix;
+  }
 };
 
-template <class L>
-constexpr void write_child(path* out, std::size_t& count, const path& parent, std::size_t position) {
-  path own = parent.child();
+template <class L, class Path>
+constexpr void write_child(Path* out, std::size_t& count, const Path& parent, std::size_t position) {
+  Path own = parent.child();
   own.append_number(position);
   path_writer<L>::write(out, count, own);
 }
@@ -126,17 +160,20 @@ struct named_part<L> {
 };
 template <class L>
 struct named_part<frozen<L>> : named_part<L> {};
+template <class L>
+struct named_part<skippable<L>> : named_part<L> {};
 
 template <class... Ls>
 struct path_writer<sequential<Ls...>> {
-  static constexpr void write(path* out, std::size_t& count, const path& prefix) {
+  template <class Path>
+  static constexpr void write(Path* out, std::size_t& count, const Path& prefix) {
     std::size_t position = 0;
     (write_one<Ls>(out, count, prefix, position++), ...);
   }
-  template <class L>
-  static constexpr void write_one(path* out, std::size_t& count, const path& prefix, std::size_t position) {
+  template <class L, class Path>
+  static constexpr void write_one(Path* out, std::size_t& count, const Path& prefix, std::size_t position) {
     if constexpr (named_part<L>::value) {
-      path own = prefix.child();
+      Path own = prefix.child();
       own.append(named_part<L>::name);
       path_writer<typename named_part<L>::layer>::write(out, count, own);
     } else {
@@ -146,14 +183,29 @@ struct path_writer<sequential<Ls...>> {
 };
 template <named_layer L>
 struct path_writer<L> {
-  static constexpr void write(path* out, std::size_t& count, const path& prefix) {
-    path own = prefix.child();
+  template <class Path>
+  static constexpr void write(Path* out, std::size_t& count, const Path& prefix) {
+    Path own = prefix.child();
     own.append(L::own_name);
     path_writer<typename L::named_layer>::write(out, count, own);
   }
 };
 template <class L>
 struct path_writer<frozen<L>> : path_writer<L> {};
+template <class L>
+struct path_writer<skippable<L>> : path_writer<L> {};
+
+/// The paths of a network's leaves, as path or path_hash; empty ones when `Leaves` is not their number, since something
+/// that is no layer stands among them.
+template <class Network, class Path, std::size_t Leaves>
+consteval std::array<Path, Leaves> leaf_paths() {
+  std::array<Path, Leaves> all{};
+  if constexpr (leaves<Network>::type::size == Leaves) {
+    std::size_t count = 0;
+    path_writer<Network>::write(all.data(), count, Path{});
+  }
+  return all;
+}
 
 // Walks the network and writes for each leaf whether it lies inside a `frozen`.
 template <class L>
@@ -162,6 +214,8 @@ struct frozen_writer {
 };
 template <named_layer L>
 struct frozen_writer<L> : frozen_writer<typename L::named_layer> {};
+template <class L>
+struct frozen_writer<skippable<L>> : frozen_writer<L> {};
 template <class... Ls>
 struct frozen_writer<sequential<Ls...>> {
   static constexpr void write(bool* out, std::size_t& count, bool inside) {
@@ -173,8 +227,7 @@ struct frozen_writer<frozen<L>> {
   static constexpr void write(bool* out, std::size_t& count, bool) { frozen_writer<L>::write(out, count, true); }
 };
 
-/// Which of a network's leaves are frozen; none when `Leaves` is not their number, since something that is no layer
-/// stands among them.
+/// Which of a network's leaves are frozen; none when `Leaves` is not their number, as above.
 template <class Network, std::size_t Leaves>
 consteval std::array<bool, Leaves> frozen_leaves() {
   std::array<bool, Leaves> flags{};

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/core/shape.hpp>
+#include <lockstep/model/checks.hpp>
 #include <lockstep/model/leaves.hpp>
 #include <lockstep/model/plan.hpp>
 #include <lockstep/nn/loss.hpp>
@@ -21,16 +23,6 @@ using input = shape<Extents...>;
 
 namespace detail {
 
-/// Stands where something that is no layer was given, so that the sentence about it is the only one.
-struct not_a_layer {
-  static constexpr std::string_view kind = "not_a_layer";
-  static constexpr layer_traits traits{.is_flatten = true, .backward_reads_input = false};
-
-  [[nodiscard]] static constexpr dims output(const dims& in) { return dims{in.size()}; }
-  [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
-  [[nodiscard]] static constexpr std::int64_t flops(const dims&) { return 0; }
-};
-
 /// The leaves when all of them are layers, else one stand-in.
 template <class List>
 struct layers_of;
@@ -38,17 +30,6 @@ template <class... Leaves>
 struct layers_of<type_list<Leaves...>> {
   using type = std::conditional_t<(layer<Leaves> && ...), type_list<Leaves...>, type_list<not_a_layer>>;
 };
-
-/// Instantiated for each leaf: the compiler's note names the one that is no layer.
-template <class Leaf>
-consteval bool require_layer() {
-  static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
-  return true;
-}
-template <class... Leaves>
-consteval bool require_layers(type_list<Leaves...>) {
-  return (... && require_layer<Leaves>());
-}
 
 /// Extents that arrive at each leaf, and behind the last one.
 template <class... Leaves>
@@ -70,38 +51,28 @@ consteval std::int64_t parameter_total(type_list<Leaves...>, const std::array<di
   return total;
 }
 
-/// How many leaves have something to check. A layer of pictures that gets none ends the list: what arrives behind it
-/// means nothing, and a second sentence would only hide the first.
-template <class... Leaves>
-consteval std::size_t checkable(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
-  const std::array<bool, sizeof...(Leaves)> wants_picture{Leaves::traits.needs_picture_order...};
-  for (std::size_t i = 0; i < sizeof...(Leaves); ++i)
-    if (wants_picture[i] && arriving[i].rank != 3) return i + 1;
-  return sizeof...(Leaves);
-}
-
-template <class L, dims Arriving>
-consteval bool check_layer() {
-  if constexpr (requires { L::template check<Arriving>(); }) L::template check<Arriving>();
-  return true;
-}
-
 }  // namespace detail
 
 /// A network with the shape of its input and its loss: a type without state, of which every quantity is a constant.
 ///
 /// Shapes are checked when the type is completed; each mismatch is one sentence of the compiler's.
-template <class Network, class Input, class Loss = no_loss>
+template <class Network, class Input = detail::no_input, class Loss = no_loss, class... Surplus>
 struct model {
-  using network = Network;
-  using loss_type = Loss;
-  using leaf_list = typename detail::layers_of<typename detail::leaves<Network>::type>::type;
+  // Where an argument is not what it should be, harmless ones stand in for all, so that the sentence is the only one.
+  using arguments = detail::model_arguments<Network, Input, Loss, Surplus...>;
+
+  using network = typename arguments::network;
+  using loss_type = typename arguments::loss;
+  using leaf_list = typename detail::layers_of<typename detail::leaves<network>::type>::type;
+
+  /// False when the compiler has refused an argument.
+  static constexpr bool is_valid = arguments::is_valid;
 
   static constexpr std::size_t leaf_count = leaf_list::size;
-  static constexpr dims input_dims = Input::extents;
+  static constexpr dims input_dims = arguments::input_dims;
   static constexpr auto arriving = detail::flow(leaf_list{}, input_dims);
   static constexpr dims output_dims = arriving[leaf_count];
-  static constexpr bool has_loss = !std::is_same_v<Loss, no_loss>;
+  static constexpr bool has_loss = !std::is_same_v<loss_type, no_loss>;
 
   template <std::size_t Index>
   using leaf = typename detail::at<Index, leaf_list>::type;
@@ -109,7 +80,7 @@ struct model {
   /// The plan for a backend: only its order of pictures matters, and whether passes compute in other elements.
   template <class Backend>
   static constexpr network_plan<leaf_count> plan =
-      make_plan(leaf_list{}, input_dims, Backend::picture_order, detail::frozen_leaves<Network, leaf_count>(),
+      make_plan(leaf_list{}, input_dims, Backend::picture_order, detail::frozen_leaves<network, leaf_count>(),
                 converts_values<Backend>);
 
   /// Sum of the sizes of all parameters, frozen or not.
@@ -117,7 +88,7 @@ struct model {
 
   /// Sum of the sizes of those that learn, which are not inside a `frozen`.
   static constexpr std::int64_t trainable_count =
-      detail::parameter_total(leaf_list{}, arriving, detail::frozen_leaves<Network, leaf_count>());
+      detail::parameter_total(leaf_list{}, arriving, detail::frozen_leaves<network, leaf_count>());
 
   /// Which leaves may be skipped at run time.
   static constexpr std::array<bool, leaf_count> skippable_leaves =
@@ -126,12 +97,7 @@ struct model {
       }(std::make_index_sequence<leaf_count>{});
 
   /// Paths of the leaves: `conv1`, `0`, `features.2`.
-  static constexpr std::array<detail::path, leaf_count> paths = [] {
-    std::array<detail::path, leaf_count> all{};
-    std::size_t count = 0;
-    detail::path_writer<Network>::write(all.data(), count, {});
-    return all;
-  }();
+  static constexpr auto paths = detail::leaf_paths<network, detail::path, leaf_count>();
 
   /// PyTorch's name of a parameter: path of its layer, a dot, its own name.
   template <class Backend>
@@ -147,15 +113,17 @@ struct model {
 
  private:
   // The checks come last: a compiler may drop the members behind one that fails, and then complain of their absence.
+  static_assert(arguments::check());
+  static_assert(detail::require_layers(typename detail::leaves<network>::type{}));
   static constexpr std::size_t checkable = detail::checkable(leaf_list{}, arriving);
-  static_assert(detail::require_layers(typename detail::leaves<Network>::type{}));
   static_assert([]<std::size_t... Index>(std::index_sequence<Index...>) {
     return (... && detail::check_layer<leaf<Index>, arriving[Index]>());
   }(std::make_index_sequence<checkable>{}));
   static_assert([] {
-    if constexpr (has_loss && checkable == leaf_count) Loss::template check<output_dims>();
+    if constexpr (has_loss && checkable == leaf_count) loss_type::template check<output_dims>();
     return true;
   }());
+  static_assert(detail::check_names<network, leaf_count, detail::find_repeated_name<network>(leaf_list{}, arriving)>());
 };
 
 }  // namespace lockstep

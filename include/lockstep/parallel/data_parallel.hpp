@@ -4,10 +4,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <lockstep/core/error.hpp>
@@ -20,6 +22,7 @@
 #include <lockstep/parallel/trainer/engine.hpp>
 #include <lockstep/parallel/trainer/inference.hpp>
 #include <lockstep/parallel/trainer/train_step.hpp>
+#include <lockstep/parallel/trainer/user_arrays.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep {
@@ -47,8 +50,8 @@ struct checkpoint_access;
 /// itself has failed.
 template <class Model, int N, class... Policies>
 class data_parallel {
-  static_assert(N >= 1, "lockstep: data_parallel: one replica or more");
-  using engine = detail::trainer_engine<Model, N, Policies...>;
+  static_assert(N >= 1, "lockstep: data_parallel: the number of replicas, behind the model, is one or more");
+  using engine = detail::trainer_engine<Model, N >= 1 ? N : 1, Policies...>;
 
  public:
   using model_type = Model;
@@ -73,6 +76,13 @@ class data_parallel {
   /// The static plan: nodes, parameters, arena.
   static constexpr const auto& plan = Model::template plan<backend_type>;
 
+ private:
+  using target_span = std::span<const target_type>;
+
+  /// False also for a model of which the compiler has refused an argument.
+  static constexpr bool can_train = Model::has_loss;
+
+ public:
   /// Allocates parameters, optimizer state and one gradient buffer a replica, and starts N - 1 threads. Parameters are
   /// those of `initialize(seed{0})`. Throws value_error for options out of their domain.
   explicit data_parallel(optimizer_type optimizer = {}, loss_type loss = {}, trainer_options options = {})
@@ -86,8 +96,9 @@ class data_parallel {
     requires(has_ranks)
       : engine_(std::move(optimizer), std::move(loss), std::move(options), std::move(communicator), std::move(hook)) {}
 
-  data_parallel(const data_parallel&) = delete;
-  data_parallel& operator=(const data_parallel&) = delete;
+  // Compilers show these lines to who copies or moves a trainer.
+  data_parallel(const data_parallel&) = delete;  // lockstep: a trainer stays where it is made: hold a unique_ptr to it
+  data_parallel& operator=(const data_parallel&) = delete;  // lockstep: a trainer is not assigned: make another
   ~data_parallel() = default;
 
   /// Draws fresh parameters (PyTorch's default distributions), clears the optimizer's state and the step counter. The
@@ -96,24 +107,32 @@ class data_parallel {
     const auto entered = engine_.enter();
     engine_.initialize(s);
   }
+  template <class Number>
+    requires(!std::is_convertible_v<const Number&, seed>)
+  void initialize(const Number&) {
+    static_assert(std::is_convertible_v<const Number&, seed>,
+                  "lockstep: data_parallel::initialize: takes a seed: write initialize(lockstep::seed{42})");
+  }
 
   /// One training step on a batch of any size from 1: returns the loss of the whole batch before the update.
   ///
-  /// images: (B, input...), targets: what the loss takes, class indices (B) or values (B, output...).
+  /// images: (B, input...), a tensor or a view, or a vector, array or span of all their values, back to back. targets:
+  /// what the loss takes, class indices (B) or values (B, output...), in the same kinds of containers; class indices
+  /// that are not std::int64_t are copied into memory that the trainer keeps.
   /// `denominator` is what the sum of the samples' losses is divided by; without it the batch's own: the samples, or
   /// the weights of kept targets. Gradients of `accumulate` calls before are part of the step.
   /// Throws shape_error or value_error for a batch that does not fit or for options of the optimizer that were set
   /// since and make no sense, replica_error for what a replica threw, non_finite_error when options say so.
-  double step(input_view images, std::span<const target_type> targets, std::optional<double> denominator = {})
-    requires(Model::has_loss)
-  {
+  template <class Images = input_view, class Targets = target_span>
+    requires can_train
+  double step(const Images& images, const Targets& targets, std::optional<double> denominator = {}) {
     static_assert(
         learns,
         "lockstep: data_parallel::step: every layer of the model is frozen, so that no step changes anything; "
         "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const batch own{images.data_handle(), targets, images.extent(0)};
-    return detail::train_step(engine_, own, detail::agree(engine_, detail::rank_call::step, own, denominator));
+    const auto [own, refused] = take(images, targets);
+    return detail::train_step(engine_, own, detail::agree(engine_, detail::rank_call::step, own, denominator, refused));
   }
 
   /// From now on skips a layer that is inside `skippable`, or runs it again: it then hands on what arrives, in every
@@ -134,16 +153,16 @@ class data_parallel {
   ///
   /// Without `denominator` each batch is divided by its own, and the gradients of k batches are k times those of one
   /// batch as large; pass the denominator of all of them together to have exactly that batch.
-  double accumulate(input_view images, std::span<const target_type> targets, std::optional<double> denominator = {})
-    requires(Model::has_loss)
-  {
+  template <class Images = input_view, class Targets = target_span>
+    requires can_train
+  double accumulate(const Images& images, const Targets& targets, std::optional<double> denominator = {}) {
     static_assert(learns,
                   "lockstep: data_parallel::accumulate: every layer of the model is frozen, so that there are no "
                   "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const batch own{images.data_handle(), targets, images.extent(0)};
+    const auto [own, refused] = take(images, targets);
     return detail::accumulate_step(engine_, own,
-                                   detail::agree(engine_, detail::rank_call::accumulate, own, denominator));
+                                   detail::agree(engine_, detail::rank_call::accumulate, own, denominator, refused));
   }
 
   /// Of a rank that has no more batches: takes part in the steps of those that have, with empty batches, until every
@@ -163,46 +182,61 @@ class data_parallel {
     }
   }
 
+  // What cannot be called says why.
   template <class... Arguments>
-    requires(!Model::has_loss)
+    requires(!can_train || (sizeof...(Arguments) != 2 && sizeof...(Arguments) != 3))
   double step(const Arguments&...) {
     static_assert(
-        Model::has_loss && sizeof...(Arguments) >= 0,
+        Model::has_loss || !Model::is_valid || sizeof...(Arguments) > 9,
         "lockstep: data_parallel::step: the model has no loss; name one: model<net, input<...>, cross_entropy>");
+    static_assert(!can_train,
+                  "lockstep: data_parallel::step: takes the images and the targets of a batch, and a denominator where "
+                  "it is not the batch's own");
+    return 0;
+  }
+  double step(detail::anything, detail::anything, std::optional<double> = {}) const {
+    static_assert(Model::leaf_count == 0,
+                  "lockstep: data_parallel::step: the trainer is const, and a step changes its parameters; leave const "
+                  "out, or call evaluate");
     return 0;
   }
 
   /// The outputs for a batch of any size, gathered in the order of the samples: (B, output...). Layers behave as in
   /// evaluation (no dropout).
-  [[nodiscard]] output_tensor forward(input_view images) {
-    output_tensor out(images.extent(0));
-    forward(images, out.view());
+  template <class Images = input_view>
+  [[nodiscard]] output_tensor forward(const Images& images) {
+    const input_view x = as_images(images);
+    output_tensor out(x.extent(0));
+    forward(x, out.view());
     return out;
   }
 
   /// The same into memory of the caller. Throws shape_error when the lengths differ.
-  void forward(input_view images, tensor_view<value_type, output_shape> out) {
+  template <class Images = input_view>
+  void forward(const Images& images, tensor_view<value_type, output_shape> out) {
     const auto entered = engine_.enter();
-    if (out.extent(0) != images.extent(0))
-      throw shape_error("data_parallel::forward", std::to_string(images.extent(0)) + " rows of output",
+    const input_view x = as_images(images);
+    if (out.extent(0) != x.extent(0))
+      throw shape_error("data_parallel::forward", std::to_string(x.extent(0)) + " rows of output",
                         std::to_string(out.extent(0)));
-    detail::forward_all(engine_, images.data_handle(), images.extent(0), out.data_handle());
+    detail::forward_all(engine_, x.data_handle(), x.extent(0), out.data_handle());
   }
 
   /// Loss and hits of a batch without training.
-  [[nodiscard]] evaluation evaluate(input_view images, std::span<const target_type> targets)
-    requires(Model::has_loss)
-  {
+  template <class Images = input_view, class Targets = target_span>
+    requires can_train
+  [[nodiscard]] evaluation evaluate(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    return detail::evaluate_all(engine_, batch{images.data_handle(), targets, images.extent(0)});
+    return detail::evaluate_all(engine_, as_batch(images, targets));
   }
 
   template <class... Arguments>
-    requires(!Model::has_loss)
+    requires(!can_train || sizeof...(Arguments) != 2)
   evaluation evaluate(const Arguments&...) {
-    static_assert(Model::has_loss && sizeof...(Arguments) >= 0,
+    static_assert(Model::has_loss || !Model::is_valid || sizeof...(Arguments) > 9,
                   "lockstep: data_parallel::evaluate: the model has no loss; name one: "
                   "model<net, input<...>, cross_entropy>");
+    static_assert(!can_train, "lockstep: data_parallel::evaluate: takes the images and the targets of a batch");
     return {};
   }
 
@@ -246,13 +280,17 @@ class data_parallel {
   /// ends a step first. Nothing is updated. All ranks call it, before training or between steps; the result is the same
   /// on all, and can be kept for later runs. Throws value_error on all ranks, and changes nothing, while the hook of
   /// any keeps state of the present messages.
-  bucket_schedule calibrate_buckets(input_view images, std::span<const target_type> targets)
-    requires(has_ranks)
-  {
+  template <class Images = input_view, class Targets = target_span>
+    requires(can_train && has_ranks)
+  bucket_schedule calibrate_buckets(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    const batch own{images.data_handle(), targets, images.extent(0)};
-    const auto check = [&] { engine_.ranks.check_may_reschedule(); };
-    return engine_.calibrate(own, detail::agree(engine_, detail::rank_call::accumulate, own, {}, check));
+    auto [own, refused] = take(images, targets);
+    try {
+      engine_.ranks.check_may_reschedule();
+    } catch (...) {
+      refused = std::current_exception();
+    }
+    return engine_.calibrate(own, detail::agree(engine_, detail::rank_call::accumulate, own, {}, refused));
   }
 
   /// Sends the buckets in these messages, the same on every rank. Throws value_error, and changes nothing, for what is
@@ -304,7 +342,36 @@ class data_parallel {
   using batch = typename engine::template batch<target_type>;
   friend struct detail::checkpoint_access;
 
+  template <class Images>
+  [[nodiscard]] static input_view as_images(const Images& images) {
+    return detail::take_images<value_type, Model::input_dims>("data_parallel", images);
+  }
+
+  template <class Images, class Targets>
+  [[nodiscard]] batch as_batch(const Images& images, const Targets& targets) {
+    const input_view x = detail::take_images<value_type, Model::input_dims>("data_parallel", images);
+    return {x.data_handle(), detail::take_targets<target_type>("data_parallel", targets, labels_), x.extent(0)};
+  }
+
+  /// A batch, or why none could be made of what was handed in.
+  struct taken_batch {
+    batch own;
+    std::exception_ptr refused;
+  };
+
+  /// Throws only where no other rank waits for this one to say so.
+  template <class Images, class Targets>
+  [[nodiscard]] taken_batch take(const Images& images, const Targets& targets) {
+    if constexpr (!has_ranks) return {as_batch(images, targets), nullptr};
+    try {
+      return {as_batch(images, targets), nullptr};
+    } catch (...) {
+      return {batch{nullptr, {}, 0}, std::current_exception()};
+    }
+  }
+
   engine engine_;
+  [[no_unique_address]] typename detail::labels_of<target_type>::type labels_;
 };
 
 }  // namespace lockstep

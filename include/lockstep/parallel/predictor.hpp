@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <lockstep/core/config.hpp>
+
 #include <algorithm>
 #include <array>
 #include <concepts>
@@ -18,7 +20,6 @@
 #include <vector>
 
 #include <lockstep/backend/backend.hpp>
-#include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/start_thread.hpp>
 #include <lockstep/core/tensor.hpp>

@@ -21,14 +21,13 @@
 namespace lockstep::detail {
 
 /// Checks a batch, and agrees with the other ranks, if there are any, on what all need to know of each other's.
-/// check() throws what else this rank refuses the batch for.
-template <class Engine, class Batch, class Check>
+/// `refused` is why the caller could make no batch of what it was given, if so; the other ranks then throw too.
+template <class Engine, class Batch>
 [[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given,
-                                const Check& check) {
+                                std::exception_ptr refused = {}) {
   double denominator = 0;
-  std::exception_ptr refused;
   try {
-    check();
+    if (refused) std::rethrow_exception(refused);
     engine.check_whole();
     engine.prepare();
     denominator = engine.denominator_of(own);
@@ -47,11 +46,6 @@ template <class Engine, class Batch, class Check>
   engine.skips.settle(uses);
   if (given) terms.denominator = *given;
   return terms;
-}
-
-template <class Engine, class Batch>
-[[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given) {
-  return agree(engine, call, own, given, [] {});
 }
 
 /// Gives every rank the parameters, optimizer state, seed and step counter of one.

@@ -40,6 +40,30 @@ consteval std::size_t count_fields() {
 template <class T>
 inline constexpr std::size_t field_count = count_fields<std::remove_cvref_t<T>>();
 
+/// True when T{m, ..., m, {}, m, ..., m} is valid, with `Before` and `After` initialisers m, each for a member of any
+/// type.
+template <class T, std::size_t... Before, std::size_t... After>
+consteval bool takes_default(std::index_sequence<Before...>, std::index_sequence<After...>) {
+  return requires { T{std::declval<any_member<Before>>()..., {}, std::declval<any_member<After>>()...}; };
+}
+
+/// True when a C array of two elements or more begins at one of the initialisers of T: one initialiser is counted for
+/// each of its elements, but {} stands for all of them, so that some of those behind are too many.
+template <class T>
+inline constexpr bool has_c_array = []<std::size_t... Position>(std::index_sequence<Position...>) {
+  constexpr std::size_t n = field_count<T>;
+  constexpr auto begins = []<std::size_t At>(std::integral_constant<std::size_t, At>) {
+    constexpr auto before = std::make_index_sequence<At>{};
+    if constexpr (takes_default<T>(before, std::make_index_sequence<n - 1 - At>{}))
+      return false;
+    else
+      return []<std::size_t... After>(std::index_sequence<After...>) {
+        return (takes_default<T>(std::make_index_sequence<At>{}, std::make_index_sequence<After>{}) || ...);
+      }(std::make_index_sequence<n - 1 - At>{});
+  };
+  return (begins(std::integral_constant<std::size_t, Position>{}) || ...);
+}(std::make_index_sequence<field_count<T>>{});
+
 /// References to the members of s, in order.
 template <class T>
 constexpr auto tie_fields(T& s) {
@@ -47,7 +71,12 @@ constexpr auto tie_fields(T& s) {
   static_assert(n >= 1 && n <= max_fields,
                 "lockstep: scatter and gather take structs of one to twelve members; group some in a struct of their "
                 "own, and pass what is not to be split behind std::cref");
-  if constexpr (n == 1) {
+  constexpr bool has_array = has_c_array<std::remove_const_t<T>>;
+  static_assert(!has_array,
+                "lockstep: scatter and gather cannot take a struct apart that has a C array; make it a std::array");
+  if constexpr (has_array) {
+    return std::tuple<>();
+  } else if constexpr (n == 1) {
     auto& [a] = s;
     return std::tie(a);
   } else if constexpr (n == 2) {

@@ -1,0 +1,183 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include <lockstep/core/fixed_string.hpp>
+#include <lockstep/core/shape.hpp>
+#include <lockstep/model/leaves.hpp>
+#include <lockstep/nn/layer.hpp>
+#include <lockstep/nn/loss.hpp>
+
+/// \file
+/// What can be wrong with a model, each in one sentence of the compiler's.
+
+namespace lockstep::detail {
+
+/// Stands where something that is no layer was given, so that the sentence about it is the only one.
+struct not_a_layer {
+  static constexpr std::string_view kind = "not_a_layer";
+  static constexpr layer_traits traits{.is_flatten = true, .backward_reads_input = false};
+
+  [[nodiscard]] static constexpr dims output(const dims& in) { return dims{in.size()}; }
+  [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
+  [[nodiscard]] static constexpr std::int64_t flops(const dims&) { return 0; }
+};
+
+/// Stands where a model is given no input.
+struct no_input {};
+
+template <class T>
+struct is_shape : std::false_type {};
+template <std::int64_t... Extents>
+struct is_shape<shape<Extents...>> : std::true_type {};
+
+/// The extents of one sample, if that is what Input is, else rank 0. A batch has a dimension more.
+template <class Input>
+consteval dims sample_extents() {
+  if constexpr (is_shape<Input>::value)
+    if (!Input::is_dynamic && Input::rank < dims::max_rank) return Input::extents;
+  return {};
+}
+
+template <class Loss>
+inline constexpr bool is_loss =
+    std::is_same_v<Loss, no_loss> || requires { typename Loss::template target_type<float>; };
+
+/// The arguments of a model, or, where one is not what it should be, harmless ones in place of all.
+template <class Network, class Input, class Loss, class... Surplus>
+struct model_arguments {
+  static constexpr bool is_valid = sizeof...(Surplus) == 0 && sample_extents<Input>().rank > 0 && is_loss<Loss>;
+
+  using network = std::conditional_t<is_valid, Network, not_a_layer>;
+  using loss = std::conditional_t<is_valid, Loss, no_loss>;
+  static constexpr dims input_dims = is_valid ? sample_extents<Input>() : dims{1};
+
+  static consteval bool check() {
+    if constexpr (sizeof...(Surplus) > 0 || layer<Input>)
+      static_assert(sizeof...(Surplus) == 0 && !layer<Input>,
+                    "lockstep: model: takes one network: put the layers inside lockstep::sequential, as in "
+                    "model<sequential<...>, input<...>, loss>");
+    else if constexpr (std::is_same_v<Input, no_input>)
+      static_assert(!std::is_same_v<Input, no_input>,
+                    "lockstep: model: the extents of a sample are missing: model<net, input<3, 32, 32>, loss>");
+    else if constexpr (!is_shape<Input>::value)
+      static_assert(is_shape<Input>::value,
+                    "lockstep: model: what follows the network is not the extents of a sample: model<net, "
+                    "input<3, 32, 32>, loss>");
+    else if constexpr (sample_extents<Input>().rank == 0)
+      static_assert(sample_extents<Input>().rank > 0,
+                    "lockstep: model: input<...> takes the one to four extents of one sample; a batch may have any "
+                    "number of samples, so leave lockstep::dynamic out");
+    else
+      static_assert(is_loss<Loss>,
+                    "lockstep: model: what follows input<...> is not a loss, such as lockstep::cross_entropy; layers "
+                    "go inside lockstep::sequential");
+    return true;
+  }
+};
+
+/// Instantiated for each leaf: the compiler's note names the one that is no layer.
+template <class Leaf>
+inline constexpr bool require_layer = [] {
+  static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
+  return true;
+}();
+template <class L>
+inline constexpr bool require_layer<not_skippable<L>> = [] {
+  static_assert(
+      std::is_void_v<L>,
+      "lockstep: skippable: takes one layer; what is inside is none, or a sequential: skip each of its layers "
+      "by itself, as in sequential<skippable<A>, skippable<B>>");
+  return true;
+}();
+template <class... Leaves>
+consteval bool require_layers(type_list<Leaves...>) {
+  return (... && require_layer<Leaves>);
+}
+
+/// How many leaves have something to check. A layer of pictures that gets none ends the list: what arrives behind it
+/// means nothing, and a second sentence would only hide the first.
+template <class... Leaves>
+consteval std::size_t checkable(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
+  const std::array<bool, sizeof...(Leaves)> wants_picture{Leaves::traits.needs_picture_order...};
+  for (std::size_t i = 0; i < sizeof...(Leaves); ++i)
+    if (wants_picture[i] && arriving[i].rank != 3) return i + 1;
+  return sizeof...(Leaves);
+}
+
+template <class L, dims Arriving>
+consteval bool check_layer() {
+  if constexpr (requires { L::template check<Arriving>(); }) L::template check<Arriving>();
+  return true;
+}
+
+/// A parameter whose name another one before it has too: its leaf, and its number in that.
+struct repeated_name {
+  bool found = false;
+  std::size_t leaf = 0;
+  int parameter = 0;
+};
+
+/// Looks for one. Compares hashes of names in a table, since there may be a thousand names.
+template <class Network, class... Leaves>
+consteval repeated_name find_repeated_name(type_list<Leaves...>,
+                                           const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
+  constexpr std::size_t n = sizeof...(Leaves);
+  constexpr std::size_t slots = std::bit_ceil(2 * n * static_cast<std::size_t>(parameter_list::max_count));
+  if constexpr (leaves<Network>::type::size == n) {
+    const auto paths = leaf_paths<Network, path_hash, n>();
+    std::array<std::uint64_t, slots> taken{};  // 0: free
+    repeated_name first;
+    std::size_t leaf = 0;
+    const auto add = [&](const parameter_list& list) {
+      for (int i = 0; i < list.count && !first.found; ++i) {
+        path_hash name = paths[leaf].child();
+        name.append(list.items[i].name);
+        const std::uint64_t key = name.value == 0 ? 1 : name.value;
+        std::size_t slot = key % slots;
+        while (taken[slot] != 0 && taken[slot] != key) slot = (slot + 1) % slots;
+        if (taken[slot] == key) first = {.found = true, .leaf = leaf, .parameter = i};
+        taken[slot] = key;
+      }
+      ++leaf;
+    };
+    (add(Leaves::parameters(arriving[leaf])), ...);
+    return first;
+  }
+  return {};
+}
+
+template <path Path>
+consteval fixed_string<Path.length + 1> text_of() {
+  char text[Path.length + 1]{};
+  for (std::size_t i = 0; i < Path.length; ++i) text[i] = Path.text[i];
+  return fixed_string<Path.length + 1>(text);
+}
+
+template <fixed_string>
+inline constexpr bool is_free = false;
+
+/// Its template argument stands in the compiler's note.
+template <fixed_string Name>
+consteval bool require_another_name() {
+  static_assert(is_free<Name>,
+                "lockstep: model: two layers have the same path (Name), and so their parameters the same names; give "
+                "one of them another name with lockstep::named. A layer without a name has its position as one");
+  return true;
+}
+
+template <class Network, std::size_t LeafCount, repeated_name Repeated>
+consteval bool check_names() {
+  if constexpr (Repeated.found)
+    return require_another_name<text_of<leaf_paths<Network, path, LeafCount>()[Repeated.leaf]>()>();
+  else
+    return true;
+}
+
+}  // namespace lockstep::detail

@@ -1,0 +1,188 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include <cuda/std/mdspan>
+
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/shape.hpp>
+#include <lockstep/core/tensor.hpp>
+#include <lockstep/core/view.hpp>
+#include <lockstep/parallel/trainer/label_buffer.hpp>
+
+/// \file
+/// The arrays that a user may hand in as the samples and the targets of a batch: tensors, views, and vectors, arrays
+/// and spans whose length fits. What cannot be taken is one sentence of the compiler's.
+
+namespace lockstep::detail {
+
+template <class T>
+concept mdspan_like = requires(const T& t) {
+  typename T::element_type;
+  typename T::extents_type;
+  typename T::layout_type;
+  t.data_handle();
+  t.extent(0);
+};
+
+template <class T>
+concept has_view = requires(const T& t) {
+  { t.view() } -> mdspan_like;
+};
+
+template <class T>
+[[nodiscard]] auto view_of(const T& value) {
+  if constexpr (has_view<T>)
+    return value.view();
+  else
+    return value;
+}
+
+template <class T>
+concept row_major = std::same_as<typename T::layout_type, ::cuda::std::layout_right>;
+
+/// The extents that a view's type states; `dynamic` where it leaves one to run time.
+template <class View>
+consteval dims stated_extents() {
+  dims all;
+  all.rank = View::rank();
+  for (int i = 0; i < all.rank; ++i) {
+    const std::size_t stated = View::static_extent(static_cast<std::size_t>(i));
+    all.extent[i] = stated == ::cuda::std::dynamic_extent ? dynamic : static_cast<std::int64_t>(stated);
+  }
+  return all;
+}
+
+/// True when a view that states `given` may be a batch of samples `taken`.
+constexpr bool may_hold(const dims& given, const dims& taken) {
+  if (given.rank != taken.rank + 1) return false;
+  for (int i = 0; i < taken.rank; ++i)
+    if (given[i + 1] != dynamic && given[i + 1] != taken[i]) return false;
+  return true;
+}
+
+// Their template arguments stand in the compiler's note, so that it shows both.
+
+template <dims Given, dims Taken>
+consteval bool require_extents() {
+  constexpr bool fits = may_hold(Given, Taken);
+  static_assert(fits,
+                "lockstep: images: what is handed in has other extents (Given) than a batch of the samples that the "
+                "model takes (Taken); correct it, or the model's input<...>");
+  return fits;
+}
+
+template <class Given, class Taken>
+consteval bool require_elements() {
+  static_assert(std::is_same_v<Given, Taken>,
+                "lockstep: images: elements of another type (Given) than the backend computes in (Taken); copy them "
+                "into a lockstep::batch_of<float, ...>, or name a backend of that type");
+  return std::is_same_v<Given, Taken>;
+}
+
+/// A user's samples as the view that a trainer reads. Throws shape_error when their number, or an extent that is known
+/// only at run time, does not fit.
+template <class Value, dims Sample, class Images>
+[[nodiscard]] tensor_view<const Value, batch_shape<Sample>> take_images([[maybe_unused]] std::string_view who,
+                                                                        const Images& images) {
+  using taken = tensor_view<const Value, batch_shape<Sample>>;
+  if constexpr (std::is_convertible_v<const Images&, taken>) {
+    return images;
+  } else if constexpr (has_view<Images> || mdspan_like<Images>) {
+    const auto view = view_of(images);
+    using view_type = std::remove_const_t<decltype(view)>;
+    static_assert(row_major<view_type>,
+                  "lockstep: images: they do not lie in row-major order, sample after sample; copy them into a "
+                  "lockstep::batch_of");
+    if constexpr (row_major<view_type> &&
+                  require_elements<std::remove_cv_t<typename view_type::element_type>, Value>() &&
+                  require_extents<stated_extents<view_type>(), Sample>()) {
+      dims given;
+      given.rank = Sample.rank;
+      for (int i = 0; i < given.rank; ++i) given.extent[i] = static_cast<std::int64_t>(view.extent(i + 1));
+      if (given != Sample) throw shape_error(who, "samples of " + to_string(Sample), "samples of " + to_string(given));
+      return taken(view.data_handle(), static_cast<std::int64_t>(view.extent(0)));
+    } else {
+      return {};
+    }
+  } else if constexpr (contiguous_values<const Images>) {
+    using span = span_over<const Images>;
+    if constexpr (require_elements<std::remove_cv_t<typename span::element_type>, Value>()) {
+      if constexpr (span::extent != std::dynamic_extent)
+        static_assert(static_cast<std::int64_t>(span::extent) % Sample.size() == 0,
+                      "lockstep: images: the array's length is no whole number of the samples that the model takes");
+      const span all(images);
+      return taken(all.data(), samples_in(who, all.size(), Sample));
+    } else {
+      return {};
+    }
+  } else {
+    static_assert(contiguous_values<const Images>,
+                  "lockstep: images: a batch is a tensor or a view, or a vector, array or span of all its values; "
+                  "this is neither");
+    return {};
+  }
+}
+
+/// A user's targets as those that a loss takes: itself where that is what they are, else a copy of integers in
+/// `labels`. Throws value_error for an integer that is none of that type.
+template <class Target, class Targets, class Buffer>
+[[nodiscard]] std::span<const Target> take_targets([[maybe_unused]] std::string_view who, const Targets& targets,
+                                                   [[maybe_unused]] Buffer& labels) {
+  if constexpr (std::is_convertible_v<const Targets&, std::span<const Target>>) {
+    return targets;
+  } else if constexpr (has_view<Targets> || mdspan_like<Targets>) {
+    const auto view = view_of(targets);
+    constexpr bool plain = row_major<std::remove_const_t<decltype(view)>>;
+    static_assert(plain,
+                  "lockstep: targets: they do not lie in row-major order, sample after sample; copy them into a "
+                  "std::vector or a lockstep::batch_of");
+    if constexpr (plain)
+      return take_targets<Target>(who, std::span(view.data_handle(), static_cast<std::size_t>(view.size())), labels);
+    else
+      return {};
+  } else if constexpr (contiguous_values<const Targets>) {
+    using span = span_over<const Targets>;
+    using element = std::remove_cv_t<typename span::element_type>;
+    if constexpr (std::integral<element> && std::integral<Target>) {
+      return labels.convert(who, std::span<const element>(span(targets)));
+    } else {
+      static_assert(!std::integral<Target>,
+                    "lockstep: targets: the loss takes class indices, integers of any type, and these are none; "
+                    "convert them, or train with mean_squared_error");
+      static_assert(std::integral<Target>,
+                    "lockstep: targets: the loss takes values of the backend's element type (Target), and these are "
+                    "of another; convert them, or train class indices with cross_entropy");
+      return {};
+    }
+  } else {
+    static_assert(contiguous_values<const Targets>,
+                  "lockstep: targets: they are a vector, an array, a span, a tensor or a view; this is none");
+    return {};
+  }
+}
+
+/// Room for labels of other types than the loss'; nothing for a loss that takes values.
+struct no_labels {};
+template <class Target>
+struct labels_of {
+  using type = no_labels;
+};
+template <std::integral Target>
+struct labels_of<Target> {
+  using type = label_buffer<Target>;
+};
+
+/// Stands for an argument of any type, in overloads that only say why they cannot be called.
+struct anything {
+  template <class T>
+  anything(const T&) {}  // NOLINT(google-explicit-constructor): that is what it is for
+};
+
+}  // namespace lockstep::detail
