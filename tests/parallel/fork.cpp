@@ -1,32 +1,17 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <csignal>
-#include <cstdint>
-#include <functional>
+#include <algorithm>
 #include <optional>
 #include <string>
 
-#include <sys/wait.h>
-#include <unistd.h>
+#include <lockstep/parallel/predictor.hpp>
 
 #include "parallel/one_device.hpp"
+#include "support/in_child.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
 
 namespace {
-
-/// What a forked child's call of f comes to: its exit status, or nothing when it has not ended after 20 seconds.
-std::optional<int> in_child(const std::function<int()>& f) {
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(20);
-    _exit(f());
-  }
-  int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) return {};
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 const auto x = draws<float>(1, 8 * 6);
 const auto targets = draws<float>(2, 8 * 3);
@@ -78,4 +63,22 @@ TEST_CASE("a trainer of several replicas can be destroyed in a forked child", "[
 TEST_CASE("a trainer without threads works in a forked child too", "[data_parallel]") {
   ls::data_parallel<small_regression, 1> trainer;
   CHECK(in_child([&] { return step_in_child(trainer); }) == 2);
+}
+
+TEST_CASE("a predictor in a forked child says that its threads are not there, and can be destroyed", "[predictor]") {
+  std::optional<ls::predictor<small_regression, 2>> server;
+  server.emplace();
+  const auto expected = server->predict(batch<small_regression>(x));
+  CHECK(in_child([&] {
+          int result = 2;
+          try {
+            static_cast<void>(server->predict(batch<small_regression>(x)));
+          } catch (const ls::value_error& e) {
+            result = std::string(e.what()).find("fork()") != std::string::npos ? 1 : 3;
+          }
+          server.reset();
+          return result;
+        }) == 1);
+  const auto again = server->predict(batch<small_regression>(x));
+  CHECK(std::equal(again.begin(), again.end(), expected.begin(), expected.end()));
 }

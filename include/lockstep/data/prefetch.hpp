@@ -5,12 +5,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <lockstep/core/error.hpp>
+#include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/start_thread.hpp>
 
 namespace lockstep::data::detail {
@@ -38,6 +42,7 @@ class prefetcher {
   void start(std::int64_t count) {
     count_ = count;
     if (slots_.size() < 2 || count == 0) return;
+    if (!fork_ || fork_->crossed()) fork_.emplace();
     try {
       thread_ = lockstep::detail::start_thread(
           {"loader", "the thread that prepares batches", "prepare none ahead (prefetch)"}, [this] { produce(); });
@@ -54,8 +59,13 @@ class prefetcher {
       stop();
       return nullptr;
     }
-    std::unique_lock lock(mutex_);
-    filled_.wait(lock, [this] { return produced_ > consumed_ || consumed_ == count_ || failure_; });
+    if (fork_->crossed()) {
+      stop();
+      throw value_error("loader", "a walk that goes on in the process that began it", "one in a forked child of it",
+                        "threads do not survive fork(); begin a walk in the child");
+    }
+    std::unique_lock lock(sync_->mutex);
+    sync_->filled.wait(lock, [this] { return produced_ > consumed_ || consumed_ == count_ || failure_; });
     if (produced_ > consumed_) return &slot_at(consumed_);
     const std::exception_ptr failure = std::exchange(failure_, nullptr);
     lock.unlock();
@@ -67,19 +77,24 @@ class prefetcher {
   /// Hands the front slot back for refilling.
   void pop() {
     {
-      const std::scoped_lock lock(mutex_);
+      const std::scoped_lock lock(sync_->mutex);
       ++consumed_;
     }
-    freed_.notify_one();
+    sync_->freed.notify_one();
   }
 
   /// Ends the run wherever it stands; slots filled ahead are dropped.
   void stop() noexcept {
+    if (thread_.joinable() && fork_->crossed()) {
+      thread_.detach();
+      static_cast<void>(sync_.release());
+      sync_ = std::make_unique<meeting_point>();
+    }
     {
-      const std::scoped_lock lock(mutex_);
+      const std::scoped_lock lock(sync_->mutex);
       stopping_ = true;
     }
-    freed_.notify_one();
+    sync_->freed.notify_one();
     if (thread_.joinable()) thread_.join();
     stopping_ = false;
     failure_ = nullptr;
@@ -115,8 +130,8 @@ class prefetcher {
   void produce() noexcept {
     for (std::int64_t index = 0; index < count_; ++index) {
       {
-        std::unique_lock lock(mutex_);
-        freed_.wait(
+        std::unique_lock lock(sync_->mutex);
+        sync_->freed.wait(
             lock, [this, index] { return stopping_ || index - consumed_ < static_cast<std::int64_t>(slots_.size()); });
         if (stopping_) return;
       }
@@ -128,7 +143,7 @@ class prefetcher {
         failure = std::current_exception();
       }
       {
-        const std::scoped_lock lock(mutex_);
+        const std::scoped_lock lock(sync_->mutex);
         if (filled)
           produced_ = index + 1;
         else if (failure != nullptr)
@@ -136,21 +151,27 @@ class prefetcher {
         else
           count_ = index;
       }
-      filled_.notify_one();
+      sync_->filled.notify_one();
       if (!filled) return;
     }
   }
 
   std::vector<Slot> slots_;
   Fill fill_;
-  std::mutex mutex_;        // guards the five below while a thread runs
+  /// What the two threads wait with. In a forked child it is left alone: the other thread does not exist there, and may
+  /// have slept in it or held it.
+  struct meeting_point {
+    std::mutex mutex;  // guards the five below while a thread runs
+    std::condition_variable filled;
+    std::condition_variable freed;
+  };
+  std::unique_ptr<meeting_point> sync_ = std::make_unique<meeting_point>();
   std::int64_t count_ = 0;  // written by that thread alone
   std::int64_t produced_ = 0;
   std::int64_t consumed_ = 0;
   bool stopping_ = false;
   std::exception_ptr failure_;
-  std::condition_variable filled_;
-  std::condition_variable freed_;
+  std::optional<lockstep::detail::fork_guard> fork_;  ///< since the thread was started
   std::thread thread_;
 };
 

@@ -21,6 +21,7 @@
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/start_thread.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/parameters.hpp>
@@ -108,7 +109,9 @@ class predictor {
   /// for options out of their domain, replica_error for what a replica threw while it warmed up, resource_error when a
   /// thread cannot be started.
   explicit predictor(predictor_options options = {})
-      : queue_((options.check(), options), N), devices_(options.placement(N)), parameters_(devices_) {
+      : queue_((options.check(), std::make_unique<detail::prediction_queue>(options, N))),
+        devices_(options.placement(N)),
+        parameters_(devices_) {
     start(options);
   }
 
@@ -145,7 +148,7 @@ class predictor {
     request.samples = images.extent(0);
     request.x = images.data_handle();
     request.y = out.data_handle();
-    queue_.push_and_wait(request);
+    queue().push_and_wait(request);
     if (request.error) std::rethrow_exception(request.error);
   }
 
@@ -157,7 +160,7 @@ class predictor {
     if (request->samples == 0) {
       request->promise.set_value(std::move(request->outputs));
     } else {
-      queue_.push(*request);
+      queue().push(*request);
       static_cast<void>(request.release());  // it deletes itself once it is answered
     }
     return outputs;
@@ -179,7 +182,7 @@ class predictor {
   ///     server.update([](auto& self) { load_safetensors(self, "better.safetensors"); });
   template <class F>
   void update(F&& f) {
-    const detail::prediction_queue::pause paused(queue_);
+    const detail::prediction_queue::pause paused(queue());
     std::forward<F>(f)(*this);
   }
 
@@ -211,7 +214,7 @@ class predictor {
   }
 
   /// Counts since construction, and the samples that wait. Callable from any thread.
-  [[nodiscard]] predictor_statistics statistics() const { return queue_.statistics(); }
+  [[nodiscard]] predictor_statistics statistics() const { return queue_->statistics(); }
 
  private:
   /// A request of `submit`, which owns its tensors.
@@ -275,8 +278,23 @@ class predictor {
     return {"predictor", detail::thread_of(static_cast<int>(r) + 1, N), "use fewer replicas"};
   }
 
+  /// Throws value_error in a forked child, which has none of the replicas' threads.
+  [[nodiscard]] detail::prediction_queue& queue() const {
+    if (fork_.crossed())
+      throw value_error("predictor", "a request in the process that made the predictor", "one in a forked child of it",
+                        "threads do not survive fork(); make the predictor in the child");
+    return *queue_;
+  }
+
   void stop() noexcept {
-    queue_.close();
+    if (fork_.crossed()) {
+      // Its threads do not exist here, and the queue would wait for those that sleep in it.
+      static_cast<void>(queue_.release());
+      for (auto& thread : threads_)
+        if (thread.joinable()) thread.detach();
+      return;
+    }
+    queue_->close();
     for (auto& thread : threads_)
       if (thread.joinable()) thread.join();
   }
@@ -285,14 +303,14 @@ class predictor {
 
   void serve(std::size_t r, replica& own, std::vector<detail::prediction_part>& parts) {
     const value_type* const parameters = parameters_.on(devices_[r]);
-    while (queue_.take(parts)) {
+    while (queue_->take(parts)) {
       try {
         own.run(parameters, parts);
       } catch (...) {
         const auto original = std::current_exception();
         for (auto& part : parts) part.error = named(r, original);
       }
-      queue_.finish(parts);
+      queue_->finish(parts);
     }
   }
 
@@ -308,8 +326,9 @@ class predictor {
     return nullptr;
   }
 
-  mutable detail::prediction_queue queue_;  ///< guards itself
-  std::vector<int> devices_;                ///< of each replica
+  std::unique_ptr<detail::prediction_queue> queue_;  ///< guards itself
+  detail::fork_guard fork_;
+  std::vector<int> devices_;  ///< of each replica
   detail::predictor_parameters<Model, Backend> parameters_;
   std::latch ready_{N};  // counts the replicas that have been made
   std::array<std::thread, static_cast<std::size_t>(N)> threads_;
