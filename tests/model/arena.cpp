@@ -157,7 +157,10 @@ void check_masks() {
     INFO("node " << i);
     CHECK(node.mask_input == (waiting >= 0));
     if (node.mask_input) CHECK(layers[static_cast<std::size_t>(node.leaf)].masks_input);
-    if (node.output_gradient_masked) CHECK(node.fused_leaf >= 0);
+    if (node.output_gradient_masked) {
+      CHECK(node.fused_leaf >= 0);
+      CHECK_FALSE(node.backward_reads_output);  // the next layer has looked at it
+    }
     waiting = node.output_gradient_masked ? i : -1;
   }
   CHECK(waiting == -1);
@@ -202,6 +205,21 @@ TEST_CASE("memory is reused where that is possible", "[arena]") {
   CHECK(mlp::plan<ls::cpu>.arena_size < mlp::plan<ls::cpu>.unshared_size);
   CHECK(cnn::plan<ls::cpu>.arena_size < cnn::plan<ls::cpu>.unshared_size);
   CHECK(deep::plan<ls::cpu>.inference_arena_size < deep::plan<ls::cpu>.arena_size);
+
+  // Side by side: every output, and the gradients of those that backward runs for.
+  const auto side_by_side = [](const auto& plan) {
+    std::int64_t sum = 0;
+    for (int i = 0; i < plan.node_count; ++i) {
+      const auto& node = plan.nodes[static_cast<std::size_t>(i)];
+      if (node.kind == ls::node_kind::alias) continue;
+      sum += (node.out.size() + 15) / 16 * 16;
+      if (node.runs_backward) sum += (node.out.size() + 15) / 16 * 16;
+    }
+    return sum;
+  };
+  REQUIRE_FALSE(relu_first::plan<ls::cpu>.nodes[0].runs_backward);
+  CHECK(relu_first::plan<ls::cpu>.unshared_size == side_by_side(relu_first::plan<ls::cpu>));
+  CHECK(deep::plan<ls::cpu>.unshared_size == side_by_side(deep::plan<ls::cpu>));
 
   // A chain keeps two neighbours at a time: the largest such pair is what inference needs at least.
   const auto& plan = deep::plan<ls::reference<double>>;

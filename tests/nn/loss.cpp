@@ -89,6 +89,7 @@ TEST_CASE("cross_entropy: options out of their domain are refused") {
   CHECK_NOTHROW(cross_entropy{}.check_options(four));
   CHECK_NOTHROW((cross_entropy{.class_weights = {1, 2, 0, 3}, .label_smoothing = 1.F}.check_options(four)));
   CHECK_THROWS_AS((cross_entropy{.class_weights = {1, 2, 3}}.check_options(four)), ls::value_error);
+  CHECK_THROWS_AS((cross_entropy{.class_weights = {1, 2, 3, 4, 5}}.check_options(four)), ls::value_error);
   CHECK_THROWS_AS((cross_entropy{.class_weights = {1, 2, 3, -1}}.check_options(four)), ls::value_error);
   CHECK_THROWS_AS((cross_entropy{.class_weights = {1, 2, 3, nan}}.check_options(four)), ls::value_error);
   CHECK_THROWS_AS((cross_entropy{.label_smoothing = -0.1F}.check_options(four)), ls::value_error);

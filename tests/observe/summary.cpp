@@ -159,6 +159,30 @@ TEST_CASE("what follows a full track does not count as idle time") {
   CHECK(all.imbalance == Approx(0).margin(1e-12));
 }
 
+TEST_CASE("of several full tracks the one that stops first ends what is known") {
+  for (const int first : {0, 1}) {
+    ls::timeline t(2, 1);
+    t.record(first, event(0, 100, activity::forward, 0));
+    t.record(1 - first, event(0, 200, activity::forward, 0));
+    for (int track : {0, 1}) t.record(track, event(200, 300, activity::update));  // no room
+    const auto all = ls::summarize(t);
+    INFO("track " << first << " stops first");
+    CHECK(all.dropped == 2);
+    CHECK(all.seconds == Approx(100e-9));
+    CHECK(all.replicas[0].busy == Approx(1));
+    CHECK(all.replicas[1].busy == Approx(1));
+  }
+}
+
+TEST_CASE("the steps are those of the replica that has recorded most") {
+  for (const int busy : {0, 1}) {
+    ls::timeline t(2, 8);
+    for (int step = 0; step < 5; ++step) t.record(busy, event(step, step + 1, activity::forward, 0, step));
+    for (int step = 0; step < 2; ++step) t.record(1 - busy, event(step, step + 1, activity::forward, 0, step));
+    CHECK(ls::summarize(t).steps == 5);
+  }
+}
+
 TEST_CASE("steps are counted however they are numbered") {
   ls::timeline t(1, 16);
   for (const int step : {7, 7, 8, 0, 0, 1}) t.record(0, event(step, step + 1, activity::forward, 0, step));

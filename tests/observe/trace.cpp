@@ -201,6 +201,21 @@ TEST_CASE("a trace says what was dropped, in its metadata and on the track") {
   CHECK(marks == 1);
 }
 
+TEST_CASE("a mark of dropped events stands at the end of all that the track holds") {
+  ls::timeline t(1, 2);
+  t.record(0, event(30, 40, activity::forward, 0));
+  t.record(0, event(0, 100, activity::update));  // encloses the other
+  t.record(0, event(100, 110, activity::forward, 0));
+  const auto trace = traced(t);
+  int marks = 0;
+  for (const auto& one : trace["traceEvents"].GetArray()) {
+    if (std::string_view(one["ph"].GetString()) != "i") continue;
+    ++marks;
+    CHECK(one["ts"].GetDouble() == 0.1);
+  }
+  CHECK(marks == 1);
+}
+
 TEST_CASE("text in a trace is escaped") {
   using odd = ls::model<ls::named<"a\"b\\c\n<\x01>", ls::linear<3, 2>>, ls::input<3>, ls::mean_squared_error>;
   ls::timeline t(1, 2);

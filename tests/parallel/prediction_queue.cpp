@@ -157,6 +157,24 @@ TEST_CASE("a batch is due once it is full or its oldest request has waited as lo
   CHECK(prediction::clock::now() - again >= latency);
 }
 
+TEST_CASE("the mean latency is that of the requests, each from its own arrival", "[prediction_queue]") {
+  using clock = prediction::clock;
+  constexpr std::chrono::milliseconds apart{40};
+  const auto seconds = [](clock::duration d) { return std::chrono::duration<double>(d).count(); };
+  prediction_queue queue({.max_batch = 4, .latency = at_once}, 1);
+  request early(1), late(1);
+  const auto before_early = clock::now();
+  queue.push(early);
+  std::this_thread::sleep_for(apart);
+  const auto before_late = clock::now();
+  queue.push(late);
+  auto parts = take(queue, {{&early, 0, 1}, {&late, 0, 1}});
+  queue.finish(parts);
+  const auto after = clock::now();
+  CHECK(queue.statistics().mean_latency >= seconds(apart) / 2);
+  CHECK(queue.statistics().mean_latency <= (seconds(after - before_early) + seconds(after - before_late)) / 2);
+}
+
 TEST_CASE("an error of one part is the request's, the first one if there are several", "[prediction_queue]") {
   const auto message = [](const prediction& of) {
     try {

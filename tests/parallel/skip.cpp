@@ -93,6 +93,14 @@ TEST_CASE("a layer that only an accumulated pass has used takes part in the step
   CHECK_FALSE(same_bits(run(true), initial));
   CHECK_FALSE(same_bits(run(true), run(false)));
 
+  // Of several accumulated passes it does not matter which one has used it.
+  ls::data_parallel<with_block, 2> earlier(momentum);
+  earlier.accumulate(batch<with_block>(first.x), first.targets, 24.0);
+  earlier.skip("block");
+  earlier.accumulate(batch<with_block>(second.x), second.targets, 24.0);
+  earlier.step(batch<with_block>(whole.x), whole.targets, 24.0);
+  CHECK_FALSE(same_bits(values(earlier, "block.weight"), initial));
+
   // And the step after it has forgotten: nothing has used the layer.
   ls::data_parallel<with_block, 2> trainer(momentum);
   trainer.accumulate(batch<with_block>(first.x), first.targets);
@@ -176,6 +184,24 @@ struct counting_hook {
 };
 
 }  // namespace
+
+TEST_CASE("a rank that has joined uses no layer", "[skip]") {
+  const piece own = drawn<with_block>(5, 6);
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const bool steps = rank.rank() == 0;
+    ls::data_parallel<with_block, 2, thread_rank> trainer(momentum, std::move(rank));
+    const auto block = values(trainer, "block.weight");
+    const auto last = values(trainer, "last.weight");
+    if (steps) {
+      trainer.skip("block");
+      step_on(trainer, own);
+    }
+    trainer.join();
+    // The other rank would not skip it, but has run no pass.
+    expect(same_bits(values(trainer, "block.weight"), block));
+    expect(!same_bits(values(trainer, "last.weight"), last));
+  }));
+}
 
 TEST_CASE("buckets of layers that no rank uses are not sent", "[skip]") {
   std::array<std::atomic<int>, 2> sent{};

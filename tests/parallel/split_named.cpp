@@ -144,6 +144,8 @@ TEST_CASE("an optional output comes from all replicas or from none", "[gather]")
   const std::array<optional_batch, 2> all{counted(1), counted(2)};
   CHECK(ls::gather(all)->samples() == 3);
   CHECK_FALSE(ls::gather(std::array<optional_batch, 2>{}).has_value());
+  const std::array<optional_batch, 3> alone{std::nullopt, counted(1), std::nullopt};
+  CHECK_THROWS_WITH(ls::gather(alone), Catch::Contains("one from 1"));
   const std::array<optional_batch, 3> some{counted(1), std::nullopt, counted(1)};
   CHECK_THROWS_AS(ls::gather(some), ls::value_error);
   CHECK_THROWS_WITH(ls::gather(some), Catch::Contains("all 3 replicas or from none") && Catch::Contains("one from 2"));
