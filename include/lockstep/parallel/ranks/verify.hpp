@@ -39,6 +39,8 @@ template <class T>
     hash = (hash ^ word) * 0x100000001B3U;
     hash ^= hash >> 32U;
   }
+  // Once more, or folding would cancel the shift above, and with it the high bits of the last value.
+  hash *= 0x100000001B3U;
   return static_cast<std::uint32_t>(hash ^ (hash >> 32U));
 }
 
