@@ -80,6 +80,13 @@ TEST_CASE("a step with a NaN may be skipped, or taken", "[data_parallel][non_fin
   static_cast<void>(taking.step(batch<classifier>(spoilt(4, no_number)), targets));
   CHECK(std::isnan(all_values(taking.parameters())[0][2]));
   CHECK(taking.steps() == 1);
+
+  // With a norm to clip to as well, which is no number then.
+  ls::data_parallel<classifier, 3> clipping({.learning_rate = 0.1F}, {}, {.max_norm = 1});
+  static_cast<void>(clipping.step(batch<classifier>(spoilt(4, no_number)), targets));
+  CHECK(std::isnan(clipping.gradient_norm()));
+  CHECK(std::isnan(all_values(clipping.parameters())[0][2]));
+  CHECK(clipping.steps() == 1);
 }
 
 TEST_CASE("a sum over replicas that overflows is told from a replica that does", "[data_parallel][non_finite]") {
