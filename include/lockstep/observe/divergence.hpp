@@ -20,9 +20,8 @@ namespace lockstep {
 
 /// What a look at some values found.
 struct value_check {
-  std::int64_t broken = -1;  ///< position of the first that is not finite; -1: none
-  double largest =
-      std::numeric_limits<double>::quiet_NaN();  ///< magnitude of the largest before it; NaN: not looked at
+  std::int64_t broken = -1;                                   ///< position of the first that is not finite; -1: none
+  double largest = std::numeric_limits<double>::quiet_NaN();  ///< magnitude of the largest; NaN: not looked at
 };
 
 /// Looks at each value up to the first that is not finite.
@@ -54,9 +53,9 @@ struct divergence_facts {
 /// A run whose loss is no number, or whose loss grew.
 struct divergence {
   std::int64_t step = 0;  ///< the first step whose loss is not finite; 0 when all are, and the loss grew
-  std::string finding{};  ///< `The loss is nan in step 7.`
+  std::string finding{};  ///< `The loss is not a number in step 7.`
   std::string cause{};    ///< `It rose from 2.31 in step 1 to 4e+20 in step 6: the learning rate of 10 is too high.`
-  std::string remedy{};   ///< `Try a learning rate of 1, ...`
+  std::string remedy{};   ///< `Try a learning rate of 0.1 or less instead of 10.`
 
   /// All of it in one line.
   [[nodiscard]] std::string text() const { return finding + " " + cause + " " + remedy; }
