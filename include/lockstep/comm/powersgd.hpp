@@ -268,7 +268,7 @@ class powersgd_hook {
                           "tensor " + std::to_string(i) + " of " + std::to_string(t.rows) + " x " +
                               std::to_string(t.columns) + " at " + std::to_string(t.offset));
       reached = t.offset + t.size();
-      const auto rank = static_cast<int>(std::min({t.rows, t.columns, std::int64_t{options_.rank}}));
+      const auto rank = static_cast<int>((std::min)({t.rows, t.columns, std::int64_t{options_.rank}}));
       const auto sides = static_cast<double>((t.rows + t.columns) * rank);
       if (!(sides * options_.min_compression_rate < static_cast<double>(t.size()))) continue;
       s.matrices.push_back({t, i, rank, s.first_length, s.second_length, s.residual_length, true, true});

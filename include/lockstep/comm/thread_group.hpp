@@ -24,7 +24,7 @@ namespace lockstep::comm::detail {
 
 /// What a rank brings to a collective. All ranks must bring the same, but for `data`.
 struct call {
-  static constexpr int no_root = std::numeric_limits<int>::min();
+  static constexpr int no_root = (std::numeric_limits<int>::min)();
 
   const char* name = "barrier";
   const char* element = nullptr;  ///< type of the elements; null: a call without a buffer

@@ -103,11 +103,11 @@ class thread_rank {
     constexpr std::size_t line = 64 / sizeof(T);
     const std::size_t lines = (values.size() + line - 1) / line;
     const auto own = static_cast<std::size_t>(rank_);
-    const std::size_t first = std::min(values.size(), lines * own / world * line);
-    const std::size_t last = std::min(values.size(), lines * (own + 1) / world * line);
+    const std::size_t first = (std::min)(values.size(), lines * own / world * line);
+    const std::size_t last = (std::min)(values.size(), lines * (own + 1) / world * line);
     // Short enough for the first-level cache to hold the block of several ranks.
     constexpr std::size_t block = 4096 / sizeof(T);
-    for (std::size_t at = first; at < last; at += block) reduce_block<T>(at, std::min(block, last - at));
+    for (std::size_t at = first; at < last; at += block) reduce_block<T>(at, (std::min)(block, last - at));
     group_->finish();
   }
 

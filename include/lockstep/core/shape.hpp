@@ -17,14 +17,14 @@ inline constexpr std::int64_t dynamic = -1;
 
 /// a * b, both non-negative. Throws shape_error on overflow; in a constant expression that is a compile error.
 [[nodiscard]] constexpr std::int64_t checked_multiply(std::int64_t a, std::int64_t b) {
-  if (a != 0 && b > std::numeric_limits<std::int64_t>::max() / a)
+  if (a != 0 && b > (std::numeric_limits<std::int64_t>::max)() / a)
     throw shape_error("shape", "a product of extents that fits 64 bits", "an overflow");
   return a * b;
 }
 
 /// a + b, both non-negative. Throws shape_error on overflow.
 [[nodiscard]] constexpr std::int64_t checked_add(std::int64_t a, std::int64_t b) {
-  if (b > std::numeric_limits<std::int64_t>::max() - a)
+  if (b > (std::numeric_limits<std::int64_t>::max)() - a)
     throw shape_error("shape", "a sum of extents that fits 64 bits", "an overflow");
   return a + b;
 }

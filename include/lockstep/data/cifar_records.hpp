@@ -74,7 +74,7 @@ template <class = void>
     records += size / record_bytes;
   }
   constexpr std::size_t most_at_once = 128;
-  std::vector<std::uint8_t> block(std::min(records, most_at_once) * record_bytes);
+  std::vector<std::uint8_t> block((std::min)(records, most_at_once) * record_bytes);
   std::vector<std::uint8_t> pixels(records * cifar_pixels);
   std::vector<std::int64_t> labels;
   labels.reserve(records);
@@ -82,7 +82,7 @@ template <class = void>
   for (file_reader& file : files) {
     const std::size_t in_file = static_cast<std::size_t>(file.size()) / record_bytes;
     for (std::size_t first = 0; first < in_file; first += most_at_once) {
-      const std::size_t count = std::min(in_file - first, most_at_once);
+      const std::size_t count = (std::min)(in_file - first, most_at_once);
       file.read(std::as_writable_bytes(std::span(block.data(), count * record_bytes)));
       for (std::size_t i = 0; i < count; ++i, out += cifar_pixels) {
         const std::uint8_t* const record = block.data() + i * record_bytes;

@@ -30,9 +30,9 @@ struct gzip {
     std::vector<std::uint8_t> bytes;
     while (bytes.size() < most) {
       const std::size_t before = bytes.size();
-      bytes.resize(before + std::min(most - before, at_once));
+      bytes.resize(before + (std::min)(most - before, at_once));
       const int count = ::gzread(file.get(), bytes.data() + before, static_cast<unsigned>(bytes.size() - before));
-      bytes.resize(before + static_cast<std::size_t>(std::max(count, 0)));
+      bytes.resize(before + static_cast<std::size_t>((std::max)(count, 0)));
       int code = Z_OK;
       const char* const reason = ::gzerror(file.get(), &code);
       if (count < 0 || code == Z_BUF_ERROR)

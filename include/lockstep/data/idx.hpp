@@ -137,7 +137,7 @@ template <class Sample = idx_sample, class Unpack = detail::no_unpacker>
   auto train = detail::read_idx_part(folder, "train", unpack, reading::sample, reading::floats);
   std::int64_t largest = 0;
   for (const auto* part : {&train, &test})
-    for (const std::int64_t label : part->labels) largest = std::max(largest, label);
+    for (const std::int64_t label : part->labels) largest = (std::max)(largest, label);
   return typename reading::result{reading::make(std::move(train), largest + 1),
                                   reading::make(std::move(test), largest + 1)};
 }

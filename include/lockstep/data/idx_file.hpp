@@ -140,7 +140,7 @@ template <class Unpack>
   constexpr std::size_t longest_header = 4 + 4 * (1 + dims::max_rank);
   file_reader file(path);
   const auto size = static_cast<std::size_t>(file.size());
-  std::vector<std::uint8_t> head(std::min(size, longest_header));
+  std::vector<std::uint8_t> head((std::min)(size, longest_header));
   file.read(std::as_writable_bytes(std::span(head)));
   idx_array result{path, 0, 0, {}};
   if (head.size() >= 2 && head[0] == 0x1f && head[1] == 0x8b) {
@@ -158,7 +158,7 @@ template <class Unpack>
   result.type = header.type;
   result.count = header.count;
   result.bytes.resize(header.body);
-  const std::size_t read = std::min(head.size() - header.bytes, header.body);
+  const std::size_t read = (std::min)(head.size() - header.bytes, header.body);
   std::copy_n(head.begin() + static_cast<std::ptrdiff_t>(header.bytes), read, result.bytes.begin());
   file.read(std::as_writable_bytes(std::span(result.bytes).subspan(read)));
   return result;

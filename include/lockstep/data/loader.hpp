@@ -177,8 +177,8 @@ class loader {
   // The consumer holds one slot while the thread fills the others. None is larger or needed more often than an epoch
   // can fill it.
   [[nodiscard]] walk make_walk(const source_type& source) const {
-    const std::int64_t ahead = std::min(options_.prefetch, std::max(batches_ - 1, std::int64_t{0}));
-    const std::int64_t largest = sampled_ ? sampled_->local_batch() : std::min(options_.batch, source.size());
+    const std::int64_t ahead = (std::min)(options_.prefetch, (std::max)(batches_ - 1, std::int64_t{0}));
+    const std::int64_t largest = sampled_ ? sampled_->local_batch() : (std::min)(options_.batch, source.size());
     std::vector<slot> slots;
     slots.reserve(static_cast<std::size_t>(ahead + 1));
     for (std::int64_t i = 0; i <= ahead; ++i) slots.emplace_back(field_types{}, largest);

@@ -100,14 +100,14 @@ class draw_sequence {
 /// The count of samples a sampler is built for, or value_error. Below 2^32, so that one draw can choose among them.
 [[nodiscard]] inline std::int64_t checked_samples(std::string_view where, std::int64_t samples) {
   if (samples < 1) throw value_error(where, "a data set of one sample or more", std::to_string(samples) + " samples");
-  if (samples > std::int64_t{std::numeric_limits<std::uint32_t>::max()})
+  if (samples > std::int64_t{(std::numeric_limits<std::uint32_t>::max)()})
     throw value_error(where, "fewer than 2^32 samples", std::to_string(samples));
   return samples;
 }
 
 /// The draws in an epoch: `wanted`, or `otherwise` where it is 0. At most `most`, or value_error.
 [[nodiscard]] inline std::int64_t checked_draws(std::string_view where, std::int64_t wanted, std::int64_t otherwise,
-                                                std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
+                                                std::int64_t most = (std::numeric_limits<std::int64_t>::max)()) {
   if (wanted < 0)
     throw value_error(where, "one draw an epoch or more", std::to_string(wanted),
                       "leave .draws at 0 for as many as there are samples to draw");

@@ -68,7 +68,7 @@ class distributed_sampler {
 
   /// The most samples that a step has on this rank.
   [[nodiscard]] std::int64_t local_batch() const noexcept {
-    const std::int64_t largest = std::min(batch_, global_size());
+    const std::int64_t largest = (std::min)(batch_, global_size());
     return largest / world_size_ + (largest % world_size_ != 0 ? 1 : 0);
   }
 
@@ -83,7 +83,7 @@ class distributed_sampler {
   /// Where the samples of a step lie; 0 <= step < steps().
   [[nodiscard]] batch_part part(std::int64_t step) const noexcept {
     const std::int64_t begin = step * batch_;
-    const std::int64_t batch = std::min(batch_, global_size() - begin);
+    const std::int64_t batch = (std::min)(batch_, global_size() - begin);
     const std::int64_t even = batch / world_size_;
     const std::int64_t dealt = step * (batch_ % world_size_);  // in the batches before
     const std::int64_t dealt_now = dealt + batch % world_size_;

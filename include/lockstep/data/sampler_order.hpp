@@ -25,7 +25,7 @@ class loader_order {
 
 [[nodiscard]] inline batch_part part_of_batch(std::int64_t step, std::int64_t batch, std::int64_t size) {
   const std::int64_t first = step * batch;
-  return {first, first, std::min(batch, size - first)};
+  return {first, first, (std::min)(batch, size - first)};
 }
 
 template <sampler Sampler>
@@ -44,7 +44,7 @@ class sampled_order final : public loader_order {
     if constexpr (ranked_sampler<Sampler>)
       return from_.local_batch();
     else
-      return std::min(batch_, from_.size());
+      return (std::min)(batch_, from_.size());
   }
   [[nodiscard]] batch_part part(std::int64_t step) const override {
     if constexpr (ranked_sampler<Sampler>)

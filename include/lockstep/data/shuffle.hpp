@@ -46,7 +46,7 @@ class short_draws {
 /// Writes a random order of 0 .. order.size() - 1, a function of seed and epoch alone.
 /// Throws value_error when there are 2^32 entries or more.
 inline void shuffled_order(std::span<std::int64_t> order, seed s, std::uint64_t epoch) {
-  if (order.size() > std::numeric_limits<std::uint32_t>::max())
+  if (order.size() > (std::numeric_limits<std::uint32_t>::max)())
     throw value_error("shuffled_order", "fewer than 2^32 samples", std::to_string(order.size()));
   std::iota(order.begin(), order.end(), std::int64_t{0});
   detail::short_draws draws(random_stream(s, random_purpose::shuffle, epoch));

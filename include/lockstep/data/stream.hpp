@@ -296,7 +296,7 @@ class loader<stream<Fields...>> {
     source_->start(epoch_);
     walk_.fill().done = 0;
     walk_.fill().ended = false;
-    iterator first = walk_.start(std::numeric_limits<std::int64_t>::max());
+    iterator first = walk_.start((std::numeric_limits<std::int64_t>::max)());
     ++epoch_;
     return first;
   }

@@ -35,7 +35,7 @@ inline constexpr int synthetic_side = 32;
   constexpr int line = 3;
   const int x = dx < 0 ? -dx : dx;
   const int y = dy < 0 ? -dy : dy;
-  const int reach = std::max(x, y);
+  const int reach = (std::max)(x, y);
   const int square = x * x + y * y;
   if (reach > r) return false;
   switch (kind) {
@@ -50,7 +50,7 @@ inline constexpr int synthetic_side = 32;
     case 4:
       return 2 * x <= dy + r;  // triangle
     case 5:
-      return std::min(x, y) < 2;  // plus
+      return (std::min)(x, y) < 2;  // plus
     case 6:
       return (x > y ? x - y : y - x) < 2;  // cross
     case 7:

@@ -47,7 +47,7 @@ class file_reader {
   /// Fills `destination` with the next bytes. Throws io_error when the file ends before it is full.
   void read(std::span<std::byte> destination) {
     while (!destination.empty()) {
-      const auto wanted = std::min(destination.size(), detail::largest_request);
+      const auto wanted = (std::min)(destination.size(), detail::largest_request);
       const ::ssize_t count = ::read(file_.get(), destination.data(), wanted);
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) detail::throw_system_error(path_, "read", errno);

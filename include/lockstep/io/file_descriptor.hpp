@@ -99,7 +99,7 @@ class file_descriptor {
 /// Writes all of `bytes`, however many calls that takes. Throws io_error about `path`.
 inline void write_fully(int file, const std::string& path, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ::ssize_t count = ::write(file, bytes.data(), std::min(bytes.size(), largest_request));
+    const ::ssize_t count = ::write(file, bytes.data(), (std::min)(bytes.size(), largest_request));
     if (count >= 0) {
       bytes = bytes.subspan(static_cast<std::size_t>(count));
     } else if (errno == EAGAIN) {  // a pipe or terminal that another program made non-blocking

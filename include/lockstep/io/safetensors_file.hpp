@@ -74,7 +74,7 @@ class basic_safetensors_file {
     std::uint64_t stated = 0;
     file.read(std::as_writable_bytes(std::span(&stated, 1)));
     const std::int64_t behind = file.size() - prefix;
-    const std::int64_t limit = std::min(behind, safetensors_max_header_bytes);
+    const std::int64_t limit = (std::min)(behind, safetensors_max_header_bytes);
     if (stated > static_cast<std::uint64_t>(limit)) refuse_header(file, stated, limit);
     std::string json(static_cast<std::size_t>(stated), '\0');
     file.read(std::as_writable_bytes(std::span(json.data(), json.size())));
@@ -98,7 +98,7 @@ class basic_safetensors_file {
   [[noreturn, gnu::cold]] static void refuse_header(Reader& file, std::uint64_t stated, std::int64_t limit) {
     std::array<char, 256> beginning{};
     std::memcpy(beginning.data(), &stated, sizeof(stated));
-    const auto rest = std::min(static_cast<std::size_t>(file.size()), beginning.size()) - sizeof(stated);
+    const auto rest = (std::min)(static_cast<std::size_t>(file.size()), beginning.size()) - sizeof(stated);
     file.read(std::as_writable_bytes(std::span(beginning).subspan(sizeof(stated), rest)));
     detail::refuse_known_format(file.path(), {beginning.data(), sizeof(stated) + rest});
     detail::throw_io_error(file.path(),
@@ -135,7 +135,7 @@ class basic_safetensors_file {
     };
     std::vector<std::ptrdiff_t> scores;
     for (const auto& other : names_) scores.push_back(common(other));
-    const std::size_t shown = std::min(most, names_.size());
+    const std::size_t shown = (std::min)(most, names_.size());
     std::string text = shown < names_.size() ? "among others " : "only ";
     for (std::size_t i = 0; i < shown; ++i) {
       const auto best = std::max_element(scores.begin(), scores.end());

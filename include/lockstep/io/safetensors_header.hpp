@@ -193,7 +193,7 @@ class safetensors_header_handler {
 
   bool number(std::uint64_t value) {
     if (state_ != state::shape && state_ != state::offsets) return refuse("a number");
-    if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+    if (value > static_cast<std::uint64_t>((std::numeric_limits<std::int64_t>::max)()))
       return refuse("a number beyond 63 bits");
     auto& tensor = header_.tensors.back();
     const auto count = static_cast<std::int64_t>(value);
@@ -310,7 +310,7 @@ template <class Metadata>
                     rapidjson::kWriteValidateEncodingFlag>
       writer(buffer);
   const auto text = [&](std::string_view value) {
-    if (value.size() > std::numeric_limits<rapidjson::SizeType>::max() ||
+    if (value.size() > (std::numeric_limits<rapidjson::SizeType>::max)() ||
         !writer.String(value.data() != nullptr ? value.data() : "", static_cast<rapidjson::SizeType>(value.size())))
       throw_io_error(file, {"expected UTF-8 in names and metadata, got '", clipped(value), "'"});
   };

@@ -103,7 +103,7 @@ inline constexpr std::size_t most_names_shown = 8;
 /// ` 'a'` for one name; `s 'a', 'b' and 3 more` for several.
 [[nodiscard, gnu::cold]] inline std::string quoted_list(const std::vector<std::string>& names) {
   std::string text = names.size() == 1 ? "" : "s";
-  const std::size_t shown = std::min(names.size(), most_names_shown);
+  const std::size_t shown = (std::min)(names.size(), most_names_shown);
   for (std::size_t i = 0; i < shown; ++i) text.append(message({i == 0 ? " '" : ", '", clipped(names[i]), "'"}));
   if (names.size() > shown) text.append(message({" and ", names.size() - shown, " more"}));
   return text;
@@ -115,7 +115,7 @@ inline constexpr std::size_t most_names_shown = 8;
   if (found.report.complete()) return;
   std::string faults;
   const auto add = [&](const std::string& fault) { faults.append(faults.empty() ? "" : "; ").append(fault); };
-  for (std::size_t i = 0; i < std::min(found.misfits.size(), most_names_shown); ++i) add(found.misfits[i]);
+  for (std::size_t i = 0; i < (std::min)(found.misfits.size(), most_names_shown); ++i) add(found.misfits[i]);
   if (found.misfits.size() > most_names_shown)
     add(message({found.misfits.size() - most_names_shown, " more tensors of other shapes or element types"}));
   const auto& [missing, foreign, misfit] = found.report;

@@ -19,8 +19,8 @@ struct element_range {
 template <class F>
 void each_part(const std::vector<element_range>& ranges, std::int64_t first, std::int64_t last, const F& f) {
   for (std::size_t i = 0; i < ranges.size(); ++i) {
-    const std::int64_t begin = std::max(first, ranges[i].first);
-    const std::int64_t end = std::min(last, ranges[i].last);
+    const std::int64_t begin = (std::max)(first, ranges[i].first);
+    const std::int64_t end = (std::min)(last, ranges[i].last);
     if (begin < end) f(begin, end, i);
   }
 }

@@ -160,7 +160,7 @@ class pipeline {
     std::int64_t size = 0;
     for (const plan_node& node : plan.nodes)
       if (node.frozen && node.runs_backward && !skips[static_cast<std::size_t>(node.leaf)])
-        size = std::max(size, node.parameter_size);
+        size = (std::max)(size, node.parameter_size);
     return size;
   }();
 

@@ -40,7 +40,7 @@ class table_writer {
   void append_to(std::string& text) const {
     std::vector<std::size_t> widths(rows_.front().size());
     for (const auto& row : rows_)
-      for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+      for (std::size_t c = 0; c < row.size(); ++c) widths[c] = (std::max)(widths[c], row[c].size());
     for (const auto& row : rows_) {
       for (std::size_t c = 0; c < row.size(); ++c) {
         const std::size_t space = widths[c] - row[c].size();
@@ -125,7 +125,7 @@ template <class Model, class Backend>
   }
 
   // A replica's arena holds one micro-shard, or all of a shorter shard.
-  const std::int64_t samples = std::min(micro_shard<Model, Backend>, shard_of(batch, replicas, 0).count);
+  const std::int64_t samples = (std::min)(micro_shard<Model, Backend>, shard_of(batch, replicas, 0).count);
   const auto bytes = [&](std::int64_t elements) { return grouped(checked_multiply(elements, element)); };
   const auto arena = [&](std::int64_t elements) {
     return grouped(checked_multiply(checked_multiply(samples, elements), activation));

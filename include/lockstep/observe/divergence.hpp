@@ -32,7 +32,7 @@ struct value_check {
       found.broken = static_cast<std::int64_t>(i);
       break;
     }
-    found.largest = std::max(found.largest, static_cast<double>(std::abs(values[i])));
+    found.largest = (std::max)(found.largest, static_cast<double>(std::abs(values[i])));
   }
   return found;
 }
@@ -115,7 +115,7 @@ inline void blame_course(divergence& found, const divergence_facts& facts, std::
   if (facts.momentum >= 1) {
     found.cause = "A momentum of " + general(facts.momentum) + " lets steps grow without end.";
     found.remedy = "Try a momentum below 1.";
-  } else if (before.back() > 2 * std::max(*least, 0.0) && least + 1 != before.end()) {
+  } else if (before.back() > 2 * (std::max)(*least, 0.0) && least + 1 != before.end()) {
     found.cause = "It rose from " + general(*least) + " in step " +
                   std::to_string(facts.first_step + (least - before.begin())) + " to " + general(before.back()) +
                   " in step " + last_step + ": " + rate + " is too high.";

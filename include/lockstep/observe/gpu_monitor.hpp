@@ -90,7 +90,7 @@ class gpu_monitor {
   void sample() {
     const auto now = read();
     for (std::size_t i = 0; i < now.size(); ++i) {
-      usage_[i].memory_peak = std::max(usage_[i].memory_peak, now[i].memory_used);
+      usage_[i].memory_peak = (std::max)(usage_[i].memory_peak, now[i].memory_used);
       usage_[i].memory_total = now[i].memory_total;
       if (now[i].busy_percent < 0) continue;
       usage_[i].busy_sum += now[i].busy_percent / 100.0;

@@ -74,7 +74,7 @@ template <class Model, class Backend>
   const std::int64_t gradients = checked_multiply(plan.trainable_count, element);
   std::int64_t samples = 0;  // at once, of all replicas
   for (int r = 0; r < run.replicas; ++r)
-    samples += std::min(micro_shard<Model, Backend>, shard_of(run.batch, run.replicas, r).count);
+    samples += (std::min)(micro_shard<Model, Backend>, shard_of(run.batch, run.replicas, r).count);
   std::vector<memory_item> items{
       {"parameters", checked_multiply(plan.parameter_count, element)},
       {"gradients", checked_multiply(gradients, run.replicas)},

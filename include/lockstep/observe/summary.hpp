@@ -147,15 +147,15 @@ struct time_range {
   bool any = false;
   for (int t = 0; t < recorded.tracks(); ++t)
     for (const timeline_event& event : recorded.events(t)) {
-      all.begin = any ? std::min(all.begin, event.begin) : event.begin;
-      all.end = any ? std::max(all.end, event.end) : event.end;
+      all.begin = any ? (std::min)(all.begin, event.begin) : event.begin;
+      all.end = any ? (std::max)(all.end, event.end) : event.end;
       any = true;
     }
   for (int t = 0; t < recorded.tracks(); ++t) {
     if (recorded.dropped(t) == 0 || recorded.events(t).empty()) continue;
     std::int64_t stop = all.begin;
-    for (const timeline_event& event : recorded.events(t)) stop = std::max(stop, event.end);
-    all.end = std::min(all.end, stop);
+    for (const timeline_event& event : recorded.events(t)) stop = (std::max)(stop, event.end);
+    all.end = (std::min)(all.end, stop);
   }
   return all;
 }
@@ -165,7 +165,7 @@ template <class Counts>
 void append_covered(std::vector<time_range>& covered, std::span<const timeline_event> events, const time_range& range,
                     const Counts& counts) {
   for (const timeline_event& event : events) {
-    const time_range part{std::max(event.begin, range.begin), std::min(event.end, range.end)};
+    const time_range part{(std::max)(event.begin, range.begin), (std::min)(event.end, range.end)};
     if (counts(event) && part.begin < part.end) covered.push_back(part);
   }
 }
@@ -175,7 +175,7 @@ inline void unite(std::vector<time_range>& ranges) {
   std::size_t used = 0;
   for (const time_range& one : ranges) {
     if (used > 0 && one.begin <= ranges[used - 1].end)
-      ranges[used - 1].end = std::max(ranges[used - 1].end, one.end);
+      ranges[used - 1].end = (std::max)(ranges[used - 1].end, one.end);
     else
       ranges[used++] = one;
   }
@@ -192,7 +192,7 @@ inline void unite(std::vector<time_range>& ranges) {
 [[nodiscard]] inline std::int64_t common_length(const std::vector<time_range>& a, const std::vector<time_range>& b) {
   std::int64_t total = 0;
   for (std::size_t i = 0, k = 0; i < a.size() && k < b.size();) {
-    total += std::max<std::int64_t>(0, std::min(a[i].end, b[k].end) - std::max(a[i].begin, b[k].begin));
+    total += std::max<std::int64_t>(0, (std::min)(a[i].end, b[k].end) - (std::max)(a[i].begin, b[k].begin));
     ++(a[i].end < b[k].end ? i : k);
   }
   return total;
@@ -261,12 +261,12 @@ inline void unite(std::vector<time_range>& ranges) {
     time.communicate = share(activity::communicate);
     time.update = share(activity::update);
     time.wait = share(activity::wait);
-    time.idle = span > 0 ? std::max(0.0, 1 - time.busy - time.communicate - time.update - time.wait) : 0.0;
-    longest = r == 0 ? time.busy : std::max(longest, time.busy);
-    shortest = r == 0 ? time.busy : std::min(shortest, time.busy);
+    time.idle = span > 0 ? (std::max)(0.0, 1 - time.busy - time.communicate - time.update - time.wait) : 0.0;
+    longest = r == 0 ? time.busy : (std::max)(longest, time.busy);
+    shortest = r == 0 ? time.busy : (std::min)(shortest, time.busy);
     std::int64_t steps = 0;
     for (std::size_t i = 0; i < events.size(); ++i) steps += i == 0 || events[i].step != events[i - 1].step ? 1 : 0;
-    result.steps = std::max(result.steps, steps);
+    result.steps = (std::max)(result.steps, steps);
   }
   const std::int64_t communication = detail::length(communicated) * replicas;
   result.overlap = communication > 0 ? static_cast<double>(hidden) / static_cast<double>(communication) : 0.0;

@@ -52,8 +52,8 @@ struct chart_point {
       if (low == end || values[i] < values[low]) low = i;
       if (high == end || values[i] > values[high]) high = i;
     }
-    points.push_back(point(low == end ? begin : std::min(low, high)));
-    if (low != high) points.push_back(point(std::max(low, high)));
+    points.push_back(point(low == end ? begin : (std::min)(low, high)));
+    if (low != high) points.push_back(point((std::max)(low, high)));
   }
   return points;
 }
@@ -62,13 +62,13 @@ struct chart_point {
 /// Each is added up anew: a sum that moves along would keep the rounding of a peak for ever.
 [[nodiscard]] inline std::vector<chart_point> moving_average(std::span<const double> values, std::int64_t first,
                                                              std::size_t radius, std::size_t most) {
-  const std::size_t count = std::min(values.size(), most);
+  const std::size_t count = (std::min)(values.size(), most);
   std::vector<chart_point> means;
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t at = count > 1 ? k * (values.size() - 1) / (count - 1) : 0;
     double sum = 0;
     std::int64_t drawn = 0;
-    for (std::size_t i = at - std::min(at, radius); i < std::min(at + radius + 1, values.size()); ++i) {
+    for (std::size_t i = at - (std::min)(at, radius); i < (std::min)(at + radius + 1, values.size()); ++i) {
       if (!drawable(values[i])) continue;
       sum += values[i];
       ++drawn;
@@ -100,20 +100,20 @@ struct chart_axis {
 [[nodiscard]] inline chart_axis linear_axis(double low, double high, int wanted, bool widen, bool whole) {
   chart_axis axis{.low = low, .high = high};
   // Ticks closer than the digits of a double would never end.
-  if (widen && high - low <= std::max(1e-9 * std::max(std::abs(low), std::abs(high)), 1e-290)) {
-    const double room = low == 0 && high == 0 ? 1 : std::max(0.1 * std::abs(low), 1e-290);
+  if (widen && high - low <= (std::max)(1e-9 * (std::max)(std::abs(low), std::abs(high)), 1e-290)) {
+    const double room = low == 0 && high == 0 ? 1 : (std::max)(0.1 * std::abs(low), 1e-290);
     axis.low = low -= room;
     axis.high = high += room;
   }
   const double raw = high > low ? (high - low) / wanted : 1;
   const double power = std::pow(10, std::floor(std::log10(raw)));
   double step = power * (raw <= power ? 1 : raw <= 2 * power ? 2 : raw <= 5 * power ? 5 : 10);
-  if (whole) step = std::max(step, 1.0);
+  if (whole) step = (std::max)(step, 1.0);
   if (widen) {
     axis.low = std::floor(low / step) * step;
     axis.high = std::ceil(high / step) * step;
   }
-  const int decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
+  const int decimals = (std::max)(0, -static_cast<int>(std::floor(std::log10(step) + 1e-9)));
   const bool plain = decimals <= 6 && std::abs(axis.high) < 1e7;
   for (double k = std::ceil(axis.low / step - 1e-9) + 0.0; k * step <= axis.high + 1e-9 * step; ++k) {
     axis.ticks.push_back(k * step);
@@ -125,7 +125,7 @@ struct chart_axis {
 /// Ticks at powers of ten. Both ends are above zero.
 [[nodiscard]] inline chart_axis logarithmic_axis(double low, double high) {
   const double first = std::floor(std::log10(low) + 1e-9);
-  const double last = std::max(first + 1, std::ceil(std::log10(high) - 1e-9));
+  const double last = (std::max)(first + 1, std::ceil(std::log10(high) - 1e-9));
   chart_axis axis{.low = std::pow(10, first), .high = std::pow(10, last), .logarithmic = true};
   const double step = std::ceil((last - first) / 6);
   for (double k = first; k <= last; k += step) {
@@ -191,8 +191,8 @@ inline void append_line_chart(std::string& out, const line_chart& chart) {
   for (const auto* points : {&chart.points, &chart.others})
     for (const chart_point& p : *points) {
       if (!std::isfinite(p.y)) continue;
-      low = std::min(low, p.y);
-      high = std::max(high, p.y);
+      low = (std::min)(low, p.y);
+      high = (std::max)(high, p.y);
     }
   if (low > high) return;
   const bool logarithmic = !chart.percent && low > 1e-300 && high / low >= 100;
@@ -200,8 +200,8 @@ inline void append_line_chart(std::string& out, const line_chart& chart) {
                      ? logarithmic_axis(low, high)
                      : linear_axis(chart.percent ? 100 * low : low, chart.percent ? 100 * high : high, 4, true, false);
   if (chart.percent) {
-    y.low = std::max(y.low / 100, 0.0);
-    y.high = std::min(y.high / 100, 1.0);
+    y.low = (std::max)(y.low / 100, 0.0);
+    y.high = (std::min)(y.high / 100, 1.0);
     for (double& tick : y.ticks) tick /= 100;
   }
   const chart_axis x = linear_axis(chart.points.front().x, chart.points.back().x, 5, false, true);
@@ -258,7 +258,7 @@ inline void append_bar(std::string& out, std::string_view label, std::span<const
             R"("><rect class="track" width="1000" height="10"/>)"});
   double at = 0;
   for (const bar_part& part : parts) {
-    const double share = std::isfinite(part.share) ? std::clamp(part.share, 0.0, std::max(0.0, 1 - at)) : 0.0;
+    const double share = std::isfinite(part.share) ? std::clamp(part.share, 0.0, (std::max)(0.0, 1 - at)) : 0.0;
     if (share > 0)
       add(out, {"<rect class=\"", part.colour, "\" x=\"", fixed(1000 * at, 2), "\" width=\"", fixed(1000 * share, 2),
                 R"(" height="10"><title>)", escaped(part.name), " ", percent_text(part.share), "</title></rect>"});

@@ -178,7 +178,7 @@ inline void write_track(trace_file& file, const timeline& recorded, int track, s
   std::int64_t last = origin;
   for (const std::size_t i : order) {
     const timeline_event& event = events[i];
-    last = std::max(last, event.end);
+    last = (std::max)(last, event.end);
     std::string& json = file.text();
     json.append(",\n{\"ph\":\"X\",\"pid\":1,\"tid\":");
     append_json(json, std::int64_t{track} + 1);

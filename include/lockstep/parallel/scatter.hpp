@@ -86,7 +86,7 @@ template <class Cut, class T>
 auto cut_dense(T& value, shard_range r) {
   using traits = dense_traits<std::remove_const_t<T>>;
   constexpr std::int64_t whole = traits::extents[Cut::dim];
-  constexpr int parts = std::max(Cut::equal_parts, 1);
+  constexpr int parts = (std::max)(Cut::equal_parts, 1);
   constexpr bool divides = whole == dynamic || whole % parts == 0;
   static_assert(divides,
                 "lockstep: scatter: the number of replicas divides an extent that is known at compile time; for parts "

@@ -49,7 +49,7 @@ class careful_max_pooling {
 
   /// The part of an axis of `length` elements that the window from `start` on covers.
   static part covered(std::int64_t start, std::int64_t window, std::int64_t length) {
-    return {std::max<std::int64_t>(start, 0), std::min(start + window, length)};
+    return {std::max<std::int64_t>(start, 0), (std::min)(start + window, length)};
   }
 
   /// Calls f(first element of its picture, rows, columns) for each window, in the order of the output.

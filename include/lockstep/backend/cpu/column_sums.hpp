@@ -62,7 +62,7 @@ inline constexpr std::int64_t column_sums_piece = 512;
 /// rounding errors of many rows grow with the number of pieces. Cost: one pass over x.
 inline void column_sums(std::int64_t rows, std::int64_t columns, const float* x, float* sums) {
   for (std::int64_t first = 0; first < rows; first += column_sums_piece) {
-    const std::int64_t count = std::min(column_sums_piece, rows - first);
+    const std::int64_t count = (std::min)(column_sums_piece, rows - first);
     const float* from = x + first * columns;
     if (has_avx2())
       with_widest([&]<class V>(std::type_identity<V>) {

@@ -44,7 +44,7 @@ inline void add(context&, std::int64_t n, const float* LOCKSTEP_RESTRICT x, floa
 inline void square_sums(context&, std::int64_t n, std::int64_t block, const float* x, double* sums) {
   constexpr std::int64_t lanes = 8;
   for (std::int64_t start = 0, k = 0; start < n; start += block, ++k) {
-    const std::int64_t count = std::min(block, n - start);
+    const std::int64_t count = (std::min)(block, n - start);
     double lane[lanes] = {};
     std::int64_t i = 0;
     for (; i + lanes <= count; i += lanes)

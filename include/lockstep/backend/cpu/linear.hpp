@@ -121,13 +121,13 @@ class linear {
     for (std::int64_t s = 0; s < samples_; ++s)
       for (std::int64_t o = 0; o < G.out; ++o) {
         const float v = y[s * G.out + o] + (G.bias ? b[o] : 0.F);
-        y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+        y[s * G.out + o] = G.relu ? (std::max)(v, 0.F) : v;
       }
   }
 
   void sum_columns(const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT db, bool accumulate) const {
     for (std::int64_t first = 0; first < G.out; first += loop_block) {
-      const std::int64_t count = std::min(loop_block, G.out - first);
+      const std::int64_t count = (std::min)(loop_block, G.out - first);
       float sums[loop_block] = {};
       for (std::int64_t s = 0; s < samples_; ++s)
         for (std::int64_t o = 0; o < count; ++o) sums[o] += dy[s * G.out + first + o];

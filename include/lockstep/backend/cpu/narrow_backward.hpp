@@ -130,7 +130,7 @@ struct backward_panel {
       columns<V, Vectors, Ask, Output + now>(x, dy, w, dx, path, width, next);
     } else if constexpr (G.input_gradient) {
       if constexpr (Ask && !G.parameter_gradient) ask_for<G, count, 0, G.out>(next);
-      constexpr int most = std::min(Samples, most_input_rows<V>);
+      constexpr int most = (std::min)(Samples, most_input_rows<V>);
 #pragma GCC unroll 2
       for (int s = 0; s < Samples; s += most)
         input_tile<G, V, most, Vectors>(x + s * G.in, dy + s * G.out, w, dx + s * G.in, width);
@@ -168,7 +168,7 @@ void backward(std::int64_t n, const float* x, const float* dy, const float* w, f
   using whole_panel = std::integral_constant<std::int64_t, panel>;
   float sums[G.out * panel];
   for (std::int64_t start = 0; start < G.in; start += panel) {
-    const std::int64_t width = std::min(panel, G.in - start);
+    const std::int64_t width = (std::min)(panel, G.in - start);
     const std::int64_t whole = width / lanes<V> * lanes<V>;
     const float* wp = w + start * G.out;
     // Without a gradient of the weights nothing is written here.

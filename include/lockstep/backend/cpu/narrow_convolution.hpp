@@ -266,7 +266,7 @@ class weight_gradient {
       const std::int64_t strip = std::max<std::int64_t>(1, 128 / out.width);
       for (std::int64_t row = 0; row < out.height; row += strip)
         for (std::int64_t c = 0; c < g_.out_channels; c += gradient_channels)
-          strip_product<V>(row, std::min(strip, out.height - row), c, dy + row * out.width * g_.out_channels + c,
+          strip_product<V>(row, (std::min)(strip, out.height - row), c, dy + row * out.width * g_.out_channels + c,
                            db != nullptr);
     }
     store(dw, db, accumulate);

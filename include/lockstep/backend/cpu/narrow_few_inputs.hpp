@@ -95,7 +95,7 @@ struct few_inputs_gradient_kernel {
     constexpr int most_rows = outputs::most_rows;
     constexpr std::int64_t row = outputs::size;
     // Whole vectors are read; the last samples have nothing behind them that may be read too.
-    const std::int64_t apart = std::min(n, outputs::samples_reached);
+    const std::int64_t apart = (std::min)(n, outputs::samples_reached);
     float last[outputs::samples_reached * G.out + row] = {};
     std::copy_n(dy + (n - apart) * G.out, apart * G.out, last);
     float turned[G.in * row];

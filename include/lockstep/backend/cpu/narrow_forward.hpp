@@ -57,7 +57,7 @@ struct forward_kernel {
     constexpr std::int64_t row = G.out * lanes<V>;
     std::fill_n(partial, n * row, 0.F);
     for (std::int64_t first = 0; first < G.in; first += panel * panels_per_block) {
-      const std::int64_t last = std::min(G.in, first + panel * panels_per_block);
+      const std::int64_t last = (std::min)(G.in, first + panel * panels_per_block);
       const int pairs = static_cast<int>(n) / 2;
       part_of part{0, pairs * forward_tiles<G, V, 2> + static_cast<int>(n) % 2 * forward_tiles<G, V, 1>};
       std::int64_t s = 0;
@@ -70,7 +70,7 @@ struct forward_kernel {
         V sums;
         load(sums, partial + s * row + o * lanes<V>);
         const float v = sum_lanes(sums) + (G.bias ? b[o] : 0.F);
-        y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+        y[s * G.out + o] = G.relu ? (std::max)(v, 0.F) : v;
       }
   }
 

@@ -22,7 +22,7 @@ inline constexpr std::int64_t panel = 64;
 template <linear_geometry G>
 [[nodiscard]] constexpr std::int64_t weight_offset(std::int64_t o, std::int64_t i) {
   const std::int64_t start = i / panel * panel;
-  return start * G.out + o * std::min(panel, G.in - start) + (i - start);
+  return start * G.out + o * (std::min)(panel, G.in - start) + (i - start);
 }
 
 /// `forward` for machines without vectors.
@@ -32,7 +32,7 @@ void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const fl
   for (std::int64_t s = 0; s < n; ++s) {
     float sum[G.out] = {};
     for (std::int64_t start = 0; start < G.in; start += panel) {
-      const std::int64_t width = std::min(panel, G.in - start);
+      const std::int64_t width = (std::min)(panel, G.in - start);
       for (std::int64_t o = 0; o < G.out; ++o) {
         float part = 0;
         for (std::int64_t i = 0; i < width; ++i) part += x[s * G.in + start + i] * w[start * G.out + o * width + i];
@@ -41,7 +41,7 @@ void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const fl
     }
     for (std::int64_t o = 0; o < G.out; ++o) {
       const float v = sum[o] + (G.bias ? b[o] : 0.F);
-      y[s * G.out + o] = G.relu ? std::max(v, 0.F) : v;
+      y[s * G.out + o] = G.relu ? (std::max)(v, 0.F) : v;
     }
   }
 }
@@ -51,7 +51,7 @@ template <linear_geometry G>
 void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RESTRICT dy,
                        const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw, bool accumulate) {
   for (std::int64_t start = 0; start < G.in; start += panel) {
-    const std::int64_t width = std::min(panel, G.in - start);
+    const std::int64_t width = (std::min)(panel, G.in - start);
     float sums[G.out * panel] = {};
     for (std::int64_t s = 0; s < n; ++s) {
       const float* xs = x + s * G.in + start;

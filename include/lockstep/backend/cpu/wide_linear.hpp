@@ -27,7 +27,7 @@ inline constexpr std::int64_t panel = 16;
 
 /// Outputs of the panel that starts at output `first`.
 [[nodiscard]] constexpr std::int64_t panel_width(const linear_geometry& g, std::int64_t first) {
-  return std::min(panel, g.out - first);
+  return (std::min)(panel, g.out - first);
 }
 
 /// Position of PyTorch's weight[o][i] in the flat range.
@@ -110,9 +110,9 @@ struct columns {
   using vector = V;
   static constexpr int vectors = Vectors;
   static constexpr std::int64_t width = lanes<V> * Vectors;
-  static constexpr std::int64_t panels = std::max(std::int64_t{1}, width / panel);
+  static constexpr std::int64_t panels = (std::max)(std::int64_t{1}, width / panel);
   /// From a row of a panel to the next.
-  static constexpr std::int64_t row = std::min(width, panel);
+  static constexpr std::int64_t row = (std::min)(width, panel);
   /// From a vector to the next, where panels have `rows` rows.
   [[nodiscard]] static constexpr std::int64_t step(std::int64_t rows) { return panels > 1 ? rows * panel : lanes<V>; }
   /// Rows of a tile at most: they by the columns are the sums, which with the vectors of one operand and one broadcast
@@ -175,7 +175,7 @@ template <class V>
 void forward(const linear_geometry& g, std::int64_t n, const float* x, const float* w, const float* b, float* y) {
   constexpr std::int64_t deepest = 2048;  // 128 KB of weights of a panel
   for (std::int64_t first = 0; first < g.in; first += deepest) {
-    const std::int64_t depth = std::min(deepest, g.in - first);
+    const std::int64_t depth = (std::min)(deepest, g.in - first);
     each_columns<V>(g, [&]<class Columns>(Columns, std::int64_t o) {
       const forward_part part{.first = first,
                               .depth = depth,
@@ -217,7 +217,7 @@ inline constexpr std::int64_t transposed_inputs = 64;
 
 /// Floats of scratch that `backward` needs for n samples.
 [[nodiscard]] constexpr std::int64_t backward_scratch(const linear_geometry& g, std::int64_t n) {
-  return std::max(n * (g.in + 3 * panel), g.out * transposed_inputs);
+  return (std::max)(n * (g.in + 3 * panel), g.out * transposed_inputs);
 }
 
 /// dw (+)= dy^T x: the sum over all samples is complete before anything older is added to it. Cost: 2 n in out flops.
@@ -308,12 +308,12 @@ void backward_input(const linear_geometry& g, std::int64_t n, const float* x, co
     });
   };
   for (std::int64_t start = 0; start < g.in; start += transposed_inputs) {
-    const std::int64_t end = std::min(start + transposed_inputs, g.in);
+    const std::int64_t end = (std::min)(start + transposed_inputs, g.in);
     run_for<float_x8, transpose_weights>(g, w, start, end - start, scratch);
     std::int64_t i = start;
     if constexpr (lanes<V> == panel)
       for (; i + 2 * panel <= end; i += 2 * panel) tile(columns<V, 2>{}, i, 2 * panel);
-    for (; i < end; i += panel) tile(columns<float_x8, 2>{}, i, std::min(panel, end - i));
+    for (; i < end; i += panel) tile(columns<float_x8, 2>{}, i, (std::min)(panel, end - i));
   }
 }
 

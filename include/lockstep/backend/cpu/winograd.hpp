@@ -243,7 +243,7 @@ class winograd_gradient {
       padded_.load(x);
       std::int64_t h = 0;
       for (; h + 1 < height; h += 2 * strip()) {
-        const std::int64_t pairs = std::min(strip(), (height - h) / 2);
+        const std::int64_t pairs = (std::min)(strip(), (height - h) / 2);
         strip_product<V>(h, pairs, dy + h * row, dy + (h + 1) * row, db != nullptr);
       }
       if (height % 2 != 0) strip_product<V>(height - 1, 1, dy + (height - 1) * row, zeros_.data(), db != nullptr);

@@ -27,7 +27,7 @@ class convolution {
     for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = G.bias ? b[channel_of(i)] : A{0};
     each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) { y[yi] += x[xi] * w[wi]; });
     if constexpr (G.relu)
-      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = std::max(y[i], A{0});
+      for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) y[i] = (std::max)(y[i], A{0});
   }
 
   void backward(context&, const A* x, const A* dy, const A* w, A* dx, T* dw, T* db, bool accumulate) {

@@ -23,7 +23,7 @@ class linear {
       for (std::int64_t o = 0; o < G.out; ++o) {
         T sum = G.bias ? T{b[o]} : T{0};
         for (std::int64_t i = 0; i < G.in; ++i) sum += T{x[s * G.in + i]} * T{w[o * G.in + i]};
-        y[s * G.out + o] = static_cast<A>(G.relu ? std::max(sum, T{0}) : sum);
+        y[s * G.out + o] = static_cast<A>(G.relu ? (std::max)(sum, T{0}) : sum);
       }
   }
 

@@ -63,8 +63,8 @@ class pooling {
 
   template <class F>
   static void each_inside(std::int64_t top, std::int64_t left, const F& f) {
-    for (std::int64_t h = std::max<std::int64_t>(top, 0); h < std::min(top + G.kernel.height, G.in.height); ++h)
-      for (std::int64_t w = std::max<std::int64_t>(left, 0); w < std::min(left + G.kernel.width, G.in.width); ++w)
+    for (std::int64_t h = std::max<std::int64_t>(top, 0); h < (std::min)(top + G.kernel.height, G.in.height); ++h)
+      for (std::int64_t w = std::max<std::int64_t>(left, 0); w < (std::min)(left + G.kernel.width, G.in.width); ++w)
         f(h * G.in.width + w);
   }
 

@@ -86,7 +86,7 @@ struct reference : host::synchronous<reference_backend::context> {
   static void square_sums(context&, std::int64_t n, std::int64_t block, const T* x, double* sums) {
     for (std::int64_t start = 0; start < n; start += block) {
       double sum = 0;
-      for (std::int64_t i = start; i < std::min(n, start + block); ++i) sum += double{x[i]} * double{x[i]};
+      for (std::int64_t i = start; i < (std::min)(n, start + block); ++i) sum += double{x[i]} * double{x[i]};
       *sums++ = sum;
     }
   }

@@ -32,7 +32,7 @@ struct link_cost {
   for (const int last : schedule) {
     std::int64_t size = 0;
     for (; first <= static_cast<std::size_t>(last); ++first) size += bytes[first];
-    end = std::max(end, ready[static_cast<std::size_t>(last)]) + link.latency +
+    end = (std::max)(end, ready[static_cast<std::size_t>(last)]) + link.latency +
           static_cast<double>(size) * link.seconds_per_byte;
   }
   return end;
@@ -52,7 +52,7 @@ struct link_cost {
     double size = 0;
     for (std::size_t j = k; j-- > 0;) {
       size += static_cast<double>(bytes[j]);
-      const double end = std::max(best[j].end, ready[k - 1]) + link.latency + size * link.seconds_per_byte;
+      const double end = (std::max)(best[j].end, ready[k - 1]) + link.latency + size * link.seconds_per_byte;
       if (end < best[k].end || (end == best[k].end && best[j].messages + 1 < best[k].messages))
         best[k] = {end, best[j].messages + 1, j};
     }

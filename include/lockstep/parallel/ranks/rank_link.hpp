@@ -191,7 +191,7 @@ class rank_link {
       run_pass();
       clock_start_ = 0;
       for (std::size_t b = 0; b < bucket_count; ++b)
-        ready[b] = std::min(ready[b], 1e-9 * static_cast<double>(ready_[b].load(std::memory_order_relaxed)));
+        ready[b] = (std::min)(ready[b], 1e-9 * static_cast<double>(ready_[b].load(std::memory_order_relaxed)));
     }
     constexpr std::int64_t most = std::int64_t{1} << 20U;
     const auto large = static_cast<std::size_t>(std::clamp<std::int64_t>(buckets.buckets[0].last, 2, most));
@@ -202,16 +202,16 @@ class rank_link {
         communicator_.barrier();
         const std::int64_t begin = timeline::now();
         communicator_.all_reduce(std::span(scratch).first(size));
-        best = std::min(best, 1e-9 * static_cast<double>(timeline::now() - begin));
+        best = (std::min)(best, 1e-9 * static_cast<double>(timeline::now() - begin));
       }
       return best;
     };
     const double one = seconds(1), all = seconds(large);
-    std::vector<double> mean{one, std::max(0.0, all - one) / (static_cast<double>(large - 1) * sizeof(float))};
+    std::vector<double> mean{one, (std::max)(0.0, all - one) / (static_cast<double>(large - 1) * sizeof(float))};
     mean.insert(mean.end(), ready.begin(), ready.end());
     communicator_.all_reduce(std::span<double>(mean));
     for (double& each : mean) each /= communicator_.size();
-    for (std::size_t b = 3; b < mean.size(); ++b) mean[b] = std::max(mean[b], mean[b - 1]);
+    for (std::size_t b = 3; b < mean.size(); ++b) mean[b] = (std::max)(mean[b], mean[b - 1]);
     std::array<std::int64_t, bucket_count> bytes{};
     for (std::size_t b = 0; b < bucket_count; ++b)
       bytes[b] = buckets.buckets[b].size() * static_cast<std::int64_t>(sizeof(value));

@@ -117,7 +117,7 @@ class prediction_queue {
       }
       ++done_.batches;
       done_.samples += samples;
-      done_.largest_batch = std::max(done_.largest_batch, samples);
+      done_.largest_batch = (std::max)(done_.largest_batch, samples);
       if (--running_ == 0 && paused_) settled_.notify_all();
     }
     while (to_call != nullptr) {
@@ -204,9 +204,9 @@ class prediction_queue {
     std::int64_t room = max_batch_;
     while (first_ != nullptr && room > 0 && !is_held_back(*first_)) {
       prediction& request = *first_;
-      std::int64_t count = std::min(request.samples - request.taken, room);
+      std::int64_t count = (std::min)(request.samples - request.taken, room);
       // One too large for a replica goes to all of them in like parts.
-      if (request.samples > max_batch_) count = std::min(count, (request.samples + replicas_ - 1) / replicas_);
+      if (request.samples > max_batch_) count = (std::min)(count, (request.samples + replicas_ - 1) / replicas_);
       parts.push_back({&request, request.taken, count, nullptr});
       request.taken += count;
       waiting_ -= count;

@@ -39,7 +39,7 @@ class predictor_replica {
 
   predictor_replica(const replica_place& where, std::int64_t max_batch)
       : executor_(where),
-        largest_(prediction_rows(max_batch, std::min(micro_shard<Model, B>, most_rows))),
+        largest_(prediction_rows(max_batch, (std::min)(micro_shard<Model, B>, most_rows))),
         joined_(largest_ * plan.input.size()) {
     if constexpr (!B::host_memory) {
       auto& c = executor_.context();
@@ -65,7 +65,7 @@ class predictor_replica {
     place out{parts, 0};
     while (left > 0) {
       const std::int64_t rows = prediction_rows(left, largest_);
-      const std::int64_t samples = std::min(rows, left);
+      const std::int64_t samples = (std::min)(rows, left);
       infer(parameters, gather(in, rows, samples), rows, [&](const value* y) { scatter(out, samples, y); });
       left -= samples;
     }
@@ -107,7 +107,7 @@ class predictor_replica {
     void advance(std::int64_t samples, const F& f) {
       while (samples > 0) {
         const prediction_part& part = parts.front();
-        const std::int64_t count = std::min(samples, part.count - done);
+        const std::int64_t count = (std::min)(samples, part.count - done);
         f(static_cast<request&>(*part.request), part.first + done, count);
         samples -= count;
         done += count;

@@ -35,7 +35,7 @@ std::vector<Sum> cost_totals(const Cost* costs, std::size_t samples) {
     bool fits = true;
     if constexpr (std::is_integral_v<Cost>)
       fits = static_cast<std::uint64_t>(costs[i]) <=
-             static_cast<std::uint64_t>(std::numeric_limits<Sum>::max() - totals[i]);
+             static_cast<std::uint64_t>((std::numeric_limits<Sum>::max)() - totals[i]);
     else
       fits = std::isfinite(totals[i] + static_cast<Sum>(costs[i]));
     if (!fits) refuse_cost("costs whose total is finite and fits 64 bits", "more than that", i);
@@ -101,7 +101,7 @@ batch_split<N> split_by_totals(const std::vector<Sum>& totals) {
     const auto reached = std::partition_point(totals.begin() + static_cast<std::ptrdiff_t>(begin), totals.end(),
                                               [&, start = totals[begin]](Sum total) { return total - start < share; });
     const std::size_t end = std::clamp(static_cast<std::size_t>(reached - totals.begin()),
-                                       std::max(earliest[r + 1], begin), furthest_end(totals, begin, limit));
+                                       (std::max)(earliest[r + 1], begin), furthest_end(totals, begin, limit));
     counts[r] = static_cast<std::int64_t>(end - begin);
     begin = end;
   }

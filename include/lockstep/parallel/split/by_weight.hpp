@@ -32,7 +32,7 @@ template <int N>
     if (!(weights[r] >= 0.0) || std::isinf(weights[r]))
       throw value_error("weighted_split", "finite weights of zero or more",
                         std::to_string(weights[r]) + " for replica " + std::to_string(r));
-    largest = std::max(largest, weights[r]);
+    largest = (std::max)(largest, weights[r]);
   }
   if (largest == 0.0)
     throw value_error("weighted_split", "a weight above zero", "only zeros", "give one replica or more some work");

@@ -47,7 +47,7 @@ class batch_split {
   /// Throws value_error when a count is negative, or when the sum does not fit 64 bits.
   constexpr explicit batch_split(const counts_type& counts) {
     for (std::size_t r = 0; r < counts.size(); ++r) {
-      if (counts[r] < 0 || counts[r] > std::numeric_limits<std::int64_t>::max() - edges_[r])
+      if (counts[r] < 0 || counts[r] > (std::numeric_limits<std::int64_t>::max)() - edges_[r])
         detail::refuse_counts("batch_split", "counts of zero or more whose sum fits 64 bits", counts);
       edges_[r + 1] = edges_[r] + counts[r];
     }

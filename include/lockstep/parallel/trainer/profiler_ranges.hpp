@@ -22,7 +22,7 @@ concept shows_ranges =
 class label {
  public:
   constexpr label& append(std::string_view more) {
-    const std::size_t count = std::min(more.size(), text_.size() - 1 - size_);
+    const std::size_t count = (std::min)(more.size(), text_.size() - 1 - size_);
     for (std::size_t i = 0; i < count; ++i) text_[size_++] = more[i];
     return *this;
   }

@@ -165,7 +165,8 @@ class replica {
     if constexpr (!B::host_memory) {
       // Decided alike by all replicas, so that they record the same work in the same step, as collectives want it.
       std::int64_t largest = 0;
-      for (int leaf = 0; leaf < all; leaf += Leaves) largest = std::max(largest, range(batch.samples, leaf, all).count);
+      for (int leaf = 0; leaf < all; leaf += Leaves)
+        largest = (std::max)(largest, range(batch.samples, leaf, all).count);
       places = stage_.places(batch.images, largest * plan.input.size(), largest * target_size);
     }
     return stage_.prepare(context(), batch.now, places, part(batch.images, own, plan.input.size()),

@@ -43,7 +43,7 @@ class watchdog {
  private:
   template <class Late>
   void watch(const Late& late) {
-    const auto pause = std::max(limit_ / 4, clock::duration(std::chrono::microseconds(100)));
+    const auto pause = (std::max)(limit_ / 4, clock::duration(std::chrono::microseconds(100)));
     clock::rep told = 0;
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, pause, [&] { return stopping_; })) {
