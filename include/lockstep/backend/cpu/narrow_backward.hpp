@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/narrow_few_inputs.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
@@ -42,13 +43,13 @@ inline constexpr int most_input_rows = lanes<V> == 16 ? 8 : 4;
 /// `Outputs` rows of the weight gradient, `Vectors` vectors of columns: dy^T x over `Samples` samples.
 template <linear_geometry G, class V, int Samples, int Outputs, int Vectors>
 LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, const float* dy, const sum_path& path, std::int64_t width) {
-  V sum[Outputs][Vectors] = {};
+  matrix_of<V, Outputs, Vectors> sum = {};
   if (path.from != nullptr)
 #pragma GCC unroll 12
     for (int o = 0; o < Outputs; ++o)
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) load(sum[o][v], path.from + o * width + lanes<V> * v);
-  multiply_add(Samples, dy, 1, G.out, x, G.in, lanes<V>, sum);
+  multiply_add<V, Outputs, Vectors>(Samples, dy, 1, G.out, x, G.in, lanes<V>, sum);
   if (path.add)
 #pragma GCC unroll 12
     for (int o = 0; o < Outputs; ++o)
@@ -63,8 +64,8 @@ LOCKSTEP_ALWAYS_INLINE void weight_tile(const float* x, const float* dy, const s
 /// `Vectors` vectors of columns of dx = dy w for `Samples` samples.
 template <linear_geometry G, class V, int Samples, int Vectors>
 LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const float* w, float* dx, std::int64_t width) {
-  V back[Samples][Vectors] = {};
-  multiply_add(G.out, dy, G.out, 1, w, width, lanes<V>, back);
+  matrix_of<V, Samples, Vectors> back = {};
+  multiply_add<V, Samples, Vectors>(G.out, dy, G.out, 1, w, width, lanes<V>, back);
 #pragma GCC unroll 8
   for (int s = 0; s < Samples; ++s)
 #pragma GCC unroll 2
@@ -166,7 +167,7 @@ void backward(std::int64_t n, const float* x, const float* dy, const float* w, f
   // each. Sums in progress stay there too; the last samples bring them to dw, so that the sum over all samples is
   // complete before anything older is added to it.
   using whole_panel = std::integral_constant<std::int64_t, panel>;
-  float sums[G.out * panel];
+  array_of<float, G.out * panel> sums;
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = (std::min)(panel, G.in - start);
     const std::int64_t whole = width / lanes<V> * lanes<V>;

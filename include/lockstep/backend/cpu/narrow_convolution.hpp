@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
 #include <lockstep/backend/geometry.hpp>
@@ -40,7 +41,7 @@ inline constexpr std::int64_t block_channels = 2 * lanes<V>;
 
 /// Stores the sums of neighbouring pixels, behind a relu if asked for.
 template <class V, int Pixels>
-LOCKSTEP_ALWAYS_INLINE void store_pixels(bool rectify, V (&sum)[Pixels][2], float* LOCKSTEP_RESTRICT y,
+LOCKSTEP_ALWAYS_INLINE void store_pixels(bool rectify, matrix_of<V, Pixels, 2>& sum, float* LOCKSTEP_RESTRICT y,
                                          std::int64_t channels) {
   if (rectify)
 #pragma GCC unroll 6
@@ -64,15 +65,15 @@ struct forward_pixels {
     for (; tiles > 0; --tiles, x += Pixels * f.pixel_step, y += Pixels * f.channels) {
       const float* tap = w;
       for (std::int64_t c = 0; c < f.channels; c += block) {
-        V sum[Pixels][2];
+        matrix_of<V, Pixels, 2> sum;
 #pragma GCC unroll 6
         for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
           for (int v = 0; v < 2; ++v) load(sum[p][v], b + c + lanes<V> * v);
         const float* row = x;
         for (std::int64_t h = 0; h < f.kernel_height; ++h, row += f.row_step, tap += f.taps * block)
-          multiply_add(f.taps, row, f.pixel_step, 1, tap, block, lanes<V>, sum);
-        store_pixels(f.relu, sum, y + c, f.channels);
+          multiply_add<V, Pixels, 2>(f.taps, row, f.pixel_step, 1, tap, block, lanes<V>, sum);
+        store_pixels<V, Pixels>(f.relu, sum, y + c, f.channels);
       }
     }
   }
@@ -97,14 +98,14 @@ struct row_product {
   static LOCKSTEP_ALWAYS_INLINE void run(const product_shape& f, const float* LOCKSTEP_RESTRICT x,
                                          const float* LOCKSTEP_RESTRICT dy, float* LOCKSTEP_RESTRICT sums) {
     constexpr int vectors = gradient_channels / lanes<V>;
-    V sum[Taps][vectors] = {};
+    matrix_of<V, Taps, vectors> sum = {};
     for (std::int64_t r = 0; r < f.rows; ++r) {
       const float* in = x + r * f.x_row;
       const float* d = dy + r * f.dy_row;
       for (std::int64_t p = 0; p < f.pixels; ++p, in += f.x_step, d += f.dy_step) {
         if constexpr (Taps <= vectors) {
           // The taps stay, the vectors come one by one: with three taps just the sixteen registers there are.
-          V v[Taps];
+          array_of<V, Taps> v;
 #pragma GCC unroll 4
           for (int t = 0; t < Taps; ++t) {
             V value;
@@ -120,7 +121,7 @@ struct row_product {
             for (int t = 0; t < Taps; ++t) sum[t][k] += g * v[t];
           }
         } else {
-          multiply_add(1, in, 1, 0, d, 1, lanes<V>, sum);
+          multiply_add<V, Taps, vectors>(1, in, 1, 0, d, 1, lanes<V>, sum);
         }
       }
     }
@@ -142,7 +143,7 @@ struct column_sums {
                                          float* LOCKSTEP_RESTRICT sums) {
     constexpr int vectors = gradient_channels / lanes<V>;
     // From zero, so that what one call adds is as precise as few summands are, however many pixels there are in all.
-    V sum[vectors] = {};
+    array_of<V, vectors> sum = {};
     for (std::int64_t r = 0; r < f.rows; ++r) {
       const float* d = dy + r * f.dy_row;
       for (std::int64_t p = 0; p < f.pixels; ++p, d += f.dy_step)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
@@ -41,10 +42,10 @@ struct few_inputs_kernel {
     constexpr int vectors = outputs::vectors;
     constexpr int most_rows = outputs::most_rows;
     constexpr std::int64_t row = outputs::size;
-    float turned[G.in * row] = {};
+    array_of<float, (G.in * row)> turned = {};
     for (std::int64_t o = 0; o < G.out; ++o)
       for (std::int64_t i = 0; i < G.in; ++i) turned[i * row + o] = w[weight_offset<G>(o, i)];
-    float bias[row] = {};
+    array_of<float, row> bias = {};
     if constexpr (G.bias) std::copy_n(b, G.out, bias);
 
     // Whole vectors are stored, and what they write behind a sample's outputs is overwritten by the next sample's; the
@@ -54,7 +55,7 @@ struct few_inputs_kernel {
     for (; s + most_rows <= with_room; s += most_rows)
       tile<V, most_rows, vectors>(x + s * G.in, turned, bias, y + s * G.out);
     for (; s < n; ++s) {
-      float last[row];
+      array_of<float, row> last;
       tile<V, 1, vectors>(x + s * G.in, turned, bias, last);
       std::copy_n(last, G.out, y + s * G.out);
     }
@@ -64,12 +65,12 @@ struct few_inputs_kernel {
   template <class V, int Rows, int Vectors>
   static LOCKSTEP_ALWAYS_INLINE void tile(const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT turned,
                                           const float* LOCKSTEP_RESTRICT bias, float* LOCKSTEP_RESTRICT y) {
-    V sum[Rows][Vectors];
+    matrix_of<V, Rows, Vectors> sum;
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) load(sum[r][v], bias + lanes<V> * v);
-    multiply_add(G.in, x, G.in, 1, turned, Vectors * lanes<V>, lanes<V>, sum);
+    multiply_add<V, Rows, Vectors>(G.in, x, G.in, 1, turned, Vectors * lanes<V>, lanes<V>, sum);
     if constexpr (G.relu)
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r)
@@ -98,7 +99,7 @@ struct few_inputs_gradient_kernel {
     const std::int64_t apart = (std::min)(n, outputs::samples_reached);
     float last[outputs::samples_reached * G.out + row] = {};
     std::copy_n(dy + (n - apart) * G.out, apart * G.out, last);
-    float turned[G.in * row];
+    array_of<float, G.in * row> turned;
     std::int64_t i = 0;
     for (; i + most_rows <= G.in; i += most_rows)
       tile<V, most_rows, vectors>(n, apart, x + i, dy, last, turned + i * row);
@@ -117,9 +118,9 @@ struct few_inputs_gradient_kernel {
   static LOCKSTEP_ALWAYS_INLINE void tile(std::int64_t n, std::int64_t apart, const float* LOCKSTEP_RESTRICT x,
                                           const float* LOCKSTEP_RESTRICT dy, const float* LOCKSTEP_RESTRICT last,
                                           float* LOCKSTEP_RESTRICT turned) {
-    V sum[Rows][Vectors] = {};
-    multiply_add(n - apart, x, 1, G.in, dy, G.out, lanes<V>, sum);
-    multiply_add(apart, x + (n - apart) * G.in, 1, G.in, last, G.out, lanes<V>, sum);
+    matrix_of<V, Rows, Vectors> sum = {};
+    multiply_add<V, Rows, Vectors>(n - apart, x, 1, G.in, dy, G.out, lanes<V>, sum);
+    multiply_add<V, Rows, Vectors>(apart, x + (n - apart) * G.in, 1, G.in, last, G.out, lanes<V>, sum);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2

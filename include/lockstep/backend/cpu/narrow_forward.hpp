@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/narrow_few_inputs.hpp>
 #include <lockstep/backend/cpu/narrow_linear.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
@@ -93,7 +94,7 @@ struct forward_kernel {
   static LOCKSTEP_ALWAYS_INLINE void block(std::int64_t first, std::int64_t last, const float* LOCKSTEP_RESTRICT x,
                                            const float* LOCKSTEP_RESTRICT w, int o, float* LOCKSTEP_RESTRICT partial,
                                            part_of part) {
-    V sum[Samples][Outputs];
+    matrix_of<V, Samples, Outputs> sum;
 #pragma GCC unroll 2
     for (int s = 0; s < Samples; ++s)
 #pragma GCC unroll 16
@@ -110,9 +111,9 @@ struct forward_kernel {
         prefetch(weights + forward_ahead * G.out + ask, asked);
       }
       if (const std::int64_t width = G.in - start; G.in % panel == 0 || width >= panel)
-        add_panel(in, weights + o * panel, std::integral_constant<std::int64_t, panel>{}, sum);
+        add_panel<V, Samples, Outputs>(in, weights + o * panel, std::integral_constant<std::int64_t, panel>{}, sum);
       else
-        add_panel(in, weights + o * width, width, sum);
+        add_panel<V, Samples, Outputs>(in, weights + o * width, width, sum);
     }
 #pragma GCC unroll 2
     for (int s = 0; s < Samples; ++s)
@@ -124,10 +125,10 @@ struct forward_kernel {
   /// each output.
   template <class V, int Samples, int Outputs, class Width>
   static LOCKSTEP_ALWAYS_INLINE void add_panel(const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
-                                               Width width, V (&sum)[Samples][Outputs]) {
+                                               Width width, matrix_of<V, Samples, Outputs>& sum) {
     std::int64_t i = 0;
     for (; i + lanes<V> <= width; i += lanes<V>) {
-      V values[Samples];
+      array_of<V, Samples> values;
 #pragma GCC unroll 2
       for (int s = 0; s < Samples; ++s) {
         load(values[s], x + s * G.in + i);

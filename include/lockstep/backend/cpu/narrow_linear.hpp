@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
 
@@ -30,7 +31,7 @@ template <linear_geometry G>
 void forward_portable(std::int64_t n, const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
                       const float* LOCKSTEP_RESTRICT b, float* LOCKSTEP_RESTRICT y) {
   for (std::int64_t s = 0; s < n; ++s) {
-    float sum[G.out] = {};
+    array_of<float, G.out> sum = {};
     for (std::int64_t start = 0; start < G.in; start += panel) {
       const std::int64_t width = (std::min)(panel, G.in - start);
       for (std::int64_t o = 0; o < G.out; ++o) {
@@ -52,7 +53,7 @@ void backward_portable(std::int64_t n, const float* x, const float* LOCKSTEP_RES
                        const float* LOCKSTEP_RESTRICT w, float* dx, float* LOCKSTEP_RESTRICT dw, bool accumulate) {
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = (std::min)(panel, G.in - start);
-    float sums[G.out * panel] = {};
+    array_of<float, (G.out * panel)> sums = {};
     for (std::int64_t s = 0; s < n; ++s) {
       const float* xs = x + s * G.in + start;
       float back[panel] = {};

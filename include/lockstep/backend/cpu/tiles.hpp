@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 
 namespace lockstep::cpu_backend {
@@ -37,10 +38,10 @@ LOCKSTEP_ALWAYS_INLINE void prefetch(const float* from, std::int64_t count) {
 template <class V, int Rows, int Vectors>
 LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth, const float* LOCKSTEP_RESTRICT a, std::int64_t a_row,
                                          std::int64_t a_step, const float* LOCKSTEP_RESTRICT b, std::int64_t b_row,
-                                         std::int64_t b_vector, V (&sum)[Rows][Vectors]) {
+                                         std::int64_t b_vector, matrix_of<V, Rows, Vectors>& sum) {
 #pragma GCC unroll 4
   for (const float* end = b + depth * b_row; b != end; b += b_row, a += a_step) {
-    V columns[Vectors];
+    array_of<V, Vectors> columns;
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
       load(columns[v], b + v * b_vector);

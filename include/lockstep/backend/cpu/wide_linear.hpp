@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
 #include <lockstep/backend/geometry.hpp>
@@ -145,7 +146,7 @@ struct forward_tiles {
   static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const forward_part& part, std::int64_t tiles,
                                          const float* LOCKSTEP_RESTRICT x, float* LOCKSTEP_RESTRICT y) {
     for (; tiles > 0; --tiles, x += Rows * g.in, y += Rows * g.out) {
-      V sum[Rows][Columns::vectors] = {};
+      matrix_of<V, Rows, Columns::vectors> sum = {};
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
@@ -155,7 +156,8 @@ struct forward_tiles {
           else if (part.bias != nullptr)
             load(sum[r][v], part.bias + lanes<V> * v);
         }
-      multiply_add(part.depth, x, g.in, 1, part.weights, Columns::row, Columns::step(g.in), sum);
+      multiply_add<V, Rows, Columns::vectors>(part.depth, x, g.in, 1, part.weights, Columns::row, Columns::step(g.in),
+                                              sum);
       if (part.relu)
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; ++r)
@@ -198,8 +200,8 @@ struct weight_tiles {
                                          std::int64_t x_row, const float* LOCKSTEP_RESTRICT dy,
                                          float* LOCKSTEP_RESTRICT dw, std::int64_t step, bool accumulate) {
     for (; tiles > 0; --tiles, x += Rows, dw += Rows * Columns::row) {
-      V sum[Rows][Columns::vectors] = {};
-      multiply_add(n, x, 1, x_row, dy, Columns::width, lanes<V>, sum);
+      matrix_of<V, Rows, Columns::vectors> sum = {};
+      multiply_add<V, Rows, Columns::vectors>(n, x, 1, x_row, dy, Columns::width, lanes<V>, sum);
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 2
@@ -271,8 +273,8 @@ struct input_tiles {
   static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, std::int64_t tiles, const float* x, const float* dy,
                                          const float* LOCKSTEP_RESTRICT transposed, float* dx, std::int64_t width) {
     for (; tiles > 0; --tiles, x += Rows * g.in, dy += Rows * g.out, dx += Rows * g.in) {
-      V sum[Rows][Columns::vectors] = {};
-      multiply_add(g.out, dy, g.out, 1, transposed, panel, Columns::step(g.out), sum);
+      matrix_of<V, Rows, Columns::vectors> sum = {};
+      multiply_add<V, Rows, Columns::vectors>(g.out, dy, g.out, 1, transposed, panel, Columns::step(g.out), sum);
       // Where columns are missing, whole vectors go to memory first: an index that varies would keep the sums there.
       float whole[Rows * Columns::width];
       const bool direct = width == Columns::width;

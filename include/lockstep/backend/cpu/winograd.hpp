@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/narrow_convolution.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
@@ -97,13 +98,13 @@ struct forward_pairs {
     for (; tiles > 0; --tiles, x += Pixels * f.pixel_step, upper += Pixels * f.channels, lower += Pixels * f.channels) {
       const float* LOCKSTEP_RESTRICT tap = w;
       for (std::int64_t c = 0; c < f.channels; c += block, tap += f.taps * 4 * block) {
-        V first[Pixels][2];
-        V second[Pixels][2] = {};
+        matrix_of<V, Pixels, 2> first;
+        matrix_of<V, Pixels, 2> second = {};
 #pragma GCC unroll 4
         for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
           for (int v = 0; v < 2; ++v) load(first[p][v], b + c + lanes<V> * v);
-        multiply_add_rows(f, x, tap, first, second);
+        multiply_add_rows<V>(f, x, tap, first, second);
 #pragma GCC unroll 4
         for (int p = 0; p < Pixels; ++p)
 #pragma GCC unroll 2
@@ -112,9 +113,9 @@ struct forward_pairs {
             first[p][v] += second[p][v];
             second[p][v] = difference;
           }
-        multiply_add_rows(f, x + 2 * f.row_step, tap + f.taps * 2 * block, first, second);
-        store_pixels(f.relu, first, upper + c, f.channels);
-        store_pixels(f.relu, second, lower + c, f.channels);
+        multiply_add_rows<V>(f, x + 2 * f.row_step, tap + f.taps * 2 * block, first, second);
+        store_pixels<V, Pixels>(f.relu, first, upper + c, f.channels);
+        store_pixels<V, Pixels>(f.relu, second, lower + c, f.channels);
       }
     }
   }
@@ -123,13 +124,13 @@ struct forward_pairs {
   /// a[p][:] += x's first row * w's even rows, b[p][:] += x's second row * w's odd rows.
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void multiply_add_rows(const pair_shape& f, const float* LOCKSTEP_RESTRICT x,
-                                                       const float* LOCKSTEP_RESTRICT w, V (&a)[Pixels][2],
-                                                       V (&b)[Pixels][2]) {
+                                                       const float* LOCKSTEP_RESTRICT w, matrix_of<V, Pixels, 2>& a,
+                                                       matrix_of<V, Pixels, 2>& b) {
     constexpr std::int64_t block = block_channels<V>;
     const float* LOCKSTEP_RESTRICT second = x + f.row_step;
     for (const float* end = w + f.taps * 2 * block; w != end; w += 2 * block, ++x, ++second) {
-      multiply_add(1, x, f.pixel_step, 0, w, block, lanes<V>, a);
-      multiply_add(1, second, f.pixel_step, 0, w + block, block, lanes<V>, b);
+      multiply_add<V, Pixels, 2>(1, x, f.pixel_step, 0, w, block, lanes<V>, a);
+      multiply_add<V, Pixels, 2>(1, second, f.pixel_step, 0, w + block, block, lanes<V>, b);
     }
   }
 };

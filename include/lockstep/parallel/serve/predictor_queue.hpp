@@ -100,7 +100,7 @@ class prediction_queue {
         prediction& request = *part.request;
         samples += part.count;
         // The first error stays. None stays here: the callers alone decide how long theirs live.
-        if (!request.error) request.error.swap(part.error);
+        if (!request.error) request.error = std::move(part.error);
         part.error = nullptr;
         request.unanswered -= part.count;
         if (request.unanswered > 0) continue;

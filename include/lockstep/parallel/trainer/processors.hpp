@@ -25,14 +25,14 @@ namespace lockstep::detail {
       CPU_ZERO(&own);
       if (thread <= 0 || sched_getaffinity(thread, sizeof own, &own) != 0) continue;
       if (CPU_COUNT(&own) >= CPU_COUNT(&allowed)) continue;
-      for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
         if (CPU_ISSET(cpu, &own)) CPU_CLR(cpu, &free);
     }
     closedir(threads);
   }
   std::vector<int> all;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(cpu, &free)) all.push_back(cpu);
+    if (CPU_ISSET(static_cast<std::size_t>(cpu), &free)) all.push_back(cpu);
   return all;
 }
 
@@ -40,7 +40,7 @@ namespace lockstep::detail {
 [[nodiscard]] inline cpu_set_t processor_set(const std::vector<int>& processors, std::size_t first, std::size_t count) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  for (std::size_t i = first; i < first + count; ++i) CPU_SET(processors[i], &set);
+  for (std::size_t i = first; i < first + count; ++i) CPU_SET(static_cast<std::size_t>(processors[i]), &set);
   return set;
 }
 

@@ -1,0 +1,17 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lockstep::cpu_backend {
+
+/// T[N], for extents that are signed, as all of ours: g++ -Wsign-conversion objects to those in a template.
+template <class T, std::int64_t N>
+using array_of = T[static_cast<std::size_t>(N)];
+
+/// T[Rows][Columns].
+template <class T, std::int64_t Rows, std::int64_t Columns>
+using matrix_of = array_of<array_of<T, Columns>, Rows>;
+
+}  // namespace lockstep::cpu_backend
