@@ -35,3 +35,5 @@ add_test(NAME umbrella_is_complete COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER
                                            "${PROJECT_SOURCE_DIR}/cmake/check_umbrella.cmake")
 add_test(NAME includes_point_down COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
                                           "${PROJECT_SOURCE_DIR}/cmake/check_arrows.cmake")
+
+include(LockstepCompilerChecks)

@@ -1,0 +1,82 @@
+# Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# All headers, and a program that uses every part of the library, compile without a warning under flags, standards and
+# compilers that the project itself is not built with. Each check is a test that runs a compiler with -fsyntax-only.
+
+include(LockstepHeaders)
+lockstep_list_headers("${PROJECT_SOURCE_DIR}/include" headers ${LOCKSTEP_OPTIONAL_HEADERS})
+list(TRANSFORM headers PREPEND "#include <" OUTPUT_VARIABLE own_includes)
+list(TRANSFORM own_includes APPEND ">")
+
+# What the headers include of others.
+set(other_includes "")
+foreach(header IN LISTS headers)
+  file(STRINGS "${PROJECT_SOURCE_DIR}/include/${header}" lines REGEX "^#include <")
+  list(FILTER lines EXCLUDE REGEX "<lockstep/")
+  list(APPEND other_includes ${lines})
+endforeach()
+list(REMOVE_DUPLICATES other_includes)
+list(JOIN own_includes "\n" own_includes)
+list(JOIN other_includes "\n" other_includes)
+
+set(folder "${PROJECT_BINARY_DIR}/compiler_checks")
+file(CONFIGURE OUTPUT "${folder}/all_headers.cpp" CONTENT "@own_includes@\n" @ONLY)
+
+# windows.h defines min and max. The others' headers come first, for those of libstdc++ do away with such macros.
+file(CONFIGURE OUTPUT "${folder}/min_max.cpp" CONTENT "@other_includes@\n\
+#define min(a, b) (((a) < (b)) ? (a) : (b))\n#define max(a, b) (((a) > (b)) ? (a) : (b))\n@own_includes@\n" @ONLY)
+
+# The compiler's own folders are left out: named again, they would be searched in another order.
+set(folders "$<TARGET_PROPERTY:lockstep,INTERFACE_INCLUDE_DIRECTORIES>")
+list(JOIN CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES "|" own_folders)
+string(REGEX REPLACE "([.+])" "\\\\\\1" own_folders "${own_folders}")
+set(folders "$<FILTER:${folders},EXCLUDE,^(${PROJECT_SOURCE_DIR}/include|${own_folders})$>")
+
+set(warnings -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror)
+
+# lockstep_check_compiler(NAME COMPILER SOURCES... FLAGS...): the sources compile with those flags, and no warning.
+function(lockstep_check_compiler name compiler)
+  add_test(NAME "compiler: ${name}"
+           COMMAND "${compiler}" -fsyntax-only ${warnings} "-I${PROJECT_SOURCE_DIR}/include"
+                   "$<$<BOOL:${folders}>:-isystem$<JOIN:${folders},$<SEMICOLON>-isystem>>" ${ARGN}
+           COMMAND_EXPAND_LISTS)
+  set_tests_properties("compiler: ${name}" PROPERTIES LABELS compilers TIMEOUT 300)
+endfunction()
+
+# Stands in for a check whose compiler is missing: ctest lists it as skipped, and says why.
+function(lockstep_skip_compiler name reason)
+  add_test(NAME "compiler: ${name}" COMMAND "${CMAKE_COMMAND}" -E echo "skipped: ${reason}")
+  set_tests_properties("compiler: ${name}" PROPERTIES LABELS compilers SKIP_REGULAR_EXPRESSION "^skipped:")
+endfunction()
+
+set(sources "${folder}/all_headers.cpp" "${PROJECT_SOURCE_DIR}/tests/compilers/every_part.cpp")
+
+lockstep_check_compiler("conversions of sign, char without one" "${CMAKE_CXX_COMPILER}" ${sources} -std=c++20
+                        -funsigned-char)
+lockstep_check_compiler("macros min and max" "${CMAKE_CXX_COMPILER}" "${folder}/min_max.cpp" -std=c++20)
+
+find_program(CLANG_22_PROGRAM clang++-22)
+find_program(CLANG_19_PROGRAM clang++-19)
+mark_as_advanced(CLANG_22_PROGRAM CLANG_19_PROGRAM)
+
+if(CLANG_22_PROGRAM)
+  lockstep_check_compiler("clang, C++26" "${CLANG_22_PROGRAM}" ${sources} -std=c++26)
+else()
+  lockstep_skip_compiler("clang, C++26" "no clang++-22 is found")
+endif()
+
+set(has_libcxx FALSE)
+if(CLANG_19_PROGRAM)
+  file(WRITE "${folder}/libcxx.cpp" "#include <version>\n#ifndef _LIBCPP_VERSION\n#error\n#endif\n")
+  execute_process(
+    COMMAND "${CLANG_19_PROGRAM}" -stdlib=libc++ -std=c++20 -fsyntax-only "${folder}/libcxx.cpp"
+    RESULT_VARIABLE code
+    OUTPUT_QUIET ERROR_QUIET)
+  if(code EQUAL 0)
+    set(has_libcxx TRUE)
+  endif()
+endif()
+if(has_libcxx)
+  lockstep_check_compiler("clang, libc++" "${CLANG_19_PROGRAM}" ${sources} -std=c++20 -stdlib=libc++)
+else()
+  lockstep_skip_compiler("clang, libc++" "no clang++-19 with libc++ is found")
+endif()
