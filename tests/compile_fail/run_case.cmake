@@ -1,12 +1,13 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Checks one program that must not compile. Run: cmake -D SETTINGS=settings.cmake -D SOURCE=case.cpp -P run_case.cmake
+# Checks one program that must not compile. Run: cmake -D SETTINGS=settings.cmake -D SOURCE=case.cpp [-D ROW=FILE]
+# -P run_case.cmake
 #
-# The compiler must refuse SOURCE, print the text after `// expect: ` within its first 12 lines, and print 40 lines at
-# most; it must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or the case would also "pass" for a misspelt name. The text
-# after `// flags: `, if any, are flags of the first compilation alone.
+# Each compiler must refuse SOURCE, print the text after `// expect: ` within its first 12 lines, and print 40 lines at
+# most; the first compiler must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or the case would also "pass" for a misspelt
+# name. A line `// flags: ` adds flags to what must fail. ROW is written: the case's line of the table.
 
 cmake_minimum_required(VERSION 3.25)
-include("${SETTINGS}") # compiler, own_folder, folders, implicit_folders
+include("${SETTINGS}") # compilers, own_folder, folders, implicit_folders
 
 set(lines_with_text 12)
 set(lines_at_most 40)
@@ -16,7 +17,7 @@ function(reject sentence)
 endfunction()
 
 # Sets `compiles` and `output` for the caller.
-function(compile)
+function(compile compiler)
   list(REMOVE_ITEM folders "${own_folder}" ${implicit_folders})
   list(REMOVE_DUPLICATES folders)
   list(TRANSFORM folders PREPEND "-isystem")
@@ -57,20 +58,39 @@ file(STRINGS "${SOURCE}" flags REGEX "^// flags: .+" LIMIT_COUNT 1)
 string(REGEX REPLACE "^// flags: " "" flags "${flags}")
 separate_arguments(flags UNIX_COMMAND "${flags}")
 
-compile(${flags})
-if(compiles)
-  reject("it compiled" "It must not.")
-endif()
-count_lines("${output}" ${lines_with_text} length head)
-string(FIND "${head}" "${expected}" position)
-if(position EQUAL -1)
-  reject("the expected text is not in the first ${lines_with_text} lines" "Expected: ${expected}\nThe compiler said:\n${output}")
-endif()
-if(length GREATER lines_at_most)
-  reject("the compiler printed more than ${lines_at_most} lines" "It printed ${length}:\n${output}")
-endif()
+cmake_path(GET SOURCE STEM row)
+foreach(compiler IN LISTS compilers)
+  string(TIMESTAMP begin "%s%f")
+  compile("${compiler}" ${flags})
+  string(TIMESTAMP end "%s%f")
+  if(compiles)
+    reject("it compiled" "It must not: ${compiler}")
+  endif()
+  count_lines("${output}" ${lines_with_text} length head)
+  string(FIND "${head}" "${expected}" position)
+  if(position EQUAL -1)
+    reject("the expected text is not in the first ${lines_with_text} lines"
+           "Expected: ${expected}\n${compiler} said:\n${output}")
+  endif()
+  if(length GREATER lines_at_most)
+    reject("the compiler printed more than ${lines_at_most} lines" "${compiler} printed ${length}:\n${output}")
+  endif()
+  string(SUBSTRING "${head}" 0 ${position} before)
+  string(REGEX MATCHALL "\n" before "${before}")
+  list(LENGTH before line)
+  math(EXPR line "${line} + 1")
+  math(EXPR tenths "(${end} - ${begin}) / 100000")
+  math(EXPR whole "${tenths} / 10")
+  math(EXPR tenths "${tenths} % 10")
+  cmake_path(GET compiler FILENAME name)
+  string(APPEND row " | ${name}: line ${line} of ${length}, ${whole}.${tenths} s")
+endforeach()
 
-compile(-DLOCKSTEP_TEST_FIXED)
+list(GET compilers 0 compiler)
+compile("${compiler}" -DLOCKSTEP_TEST_FIXED)
 if(NOT compiles)
   reject("with -DLOCKSTEP_TEST_FIXED it does not compile" "The compiler said:\n${output}")
+endif()
+if(ROW)
+  file(WRITE "${ROW}" "${row}\n")
 endif()

@@ -1,0 +1,18 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// expect: lockstep: data_parallel::initialize: takes a seed
+#include <lockstep/lockstep.hpp>
+
+namespace ls = lockstep;
+using net = ls::sequential<ls::linear<8>, ls::relu, ls::linear<3>>;
+using classifier = ls::model<net, ls::input<4>, ls::cross_entropy>;
+
+#ifdef LOCKSTEP_TEST_FIXED
+constexpr ls::seed start{42};
+#else
+constexpr int start = 42;
+#endif
+
+int main() {
+  ls::data_parallel<classifier, 1> trainer;
+  trainer.initialize(start);
+}
