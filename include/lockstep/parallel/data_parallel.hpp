@@ -370,6 +370,8 @@ class data_parallel {
     }
   }
 
+  static_assert(detail::check_policies<Policies...>());
+
   engine engine_;
   [[no_unique_address]] typename detail::labels_of<target_type>::type labels_;
 };

@@ -48,7 +48,6 @@ inline constexpr bool is_policy =
 
 template <class... Policies>
 struct policies {
-  // First: a compiler may drop the members behind a check that fails, and then complain of their absence.
   using named_backend = typename pick<is_backend_policy, cpu, Policies...>::type;
   using optimizer = typename pick<is_optimizer_policy, sgd, Policies...>::type;
   using reduction = typename pick<is_reduction_policy, reduce::automatic, Policies...>::type;
@@ -60,7 +59,26 @@ struct policies {
   static constexpr factor_rounding rounding = rounding_of<arithmetic>;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
-  static_assert(!is_missing<named_backend>,
+  /// Leaves of the sum over a batch for N replicas.
+  template <int N>
+  static constexpr int leaves = [] {
+    if constexpr (std::is_same_v<reduction, reduce::reproducible>) {
+      static_assert(shards::value % N == 0,
+                    "lockstep: data_parallel: reduce::reproducible: the number of replicas does not divide the "
+                    "number of micro-shards; use 1, 2, 4, ... replicas, or micro_shards<V> with a larger V");
+      return shards::value;
+    } else {
+      return N;
+    }
+  }();
+};
+
+/// The sentences about policies that do not fit. Not in `policies`: a compiler takes a class in which a check fails for
+/// one without members, and then complains of their absence.
+template <class... Policies>
+consteval bool check_policies() {
+  using kinds = policies<Policies...>;
+  static_assert(!is_missing<typename kinds::named_backend>,
                 "lockstep: data_parallel: the cpu backend needs oneDNN, and this build has LOCKSTEP_WITHOUT_ONEDNN; "
                 "install oneDNN and configure again, or name another backend behind N");
   static_assert((is_policy<Policies> && ...),
@@ -82,27 +100,16 @@ struct policies {
                 "lockstep: data_parallel: bucket_bytes is given twice; keep one");
   static_assert(policies_of_kind<is_precision_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two precisions are given; keep one");
-  static_assert(backend_in<named_backend, arithmetic>::exists,
+  static_assert(backend_in<typename kinds::named_backend, typename kinds::arithmetic>::exists,
                 "lockstep: data_parallel: precision::bf16 is for backends that compute in it, which this one does not; "
                 "leave the policy out, or use ls::cuda");
-  static_assert(rounding == factor_rounding::none || offers_rounding<backend>,
+  static_assert(kinds::rounding == factor_rounding::none || offers_rounding<typename kinds::backend>,
                 "lockstep: data_parallel: precision::tf32 is for devices that multiply such numbers faster, which this "
                 "backend has not; leave the policy out, or use ls::cuda");
-  static_assert(!std::is_same_v<communicator, single_rank> || policies_of_kind<is_hook_policy, Policies...> == 0,
-                "lockstep: data_parallel: a reduction hook reduces over ranks; give a communicator too");
-
-  /// Leaves of the sum over a batch for N replicas.
-  template <int N>
-  static constexpr int leaves = [] {
-    if constexpr (std::is_same_v<reduction, reduce::reproducible>) {
-      static_assert(shards::value % N == 0,
-                    "lockstep: data_parallel: reduce::reproducible: the number of replicas does not divide the "
-                    "number of micro-shards; use 1, 2, 4, ... replicas, or micro_shards<V> with a larger V");
-      return shards::value;
-    } else {
-      return N;
-    }
-  }();
-};
+  static_assert(
+      !std::is_same_v<typename kinds::communicator, single_rank> || policies_of_kind<is_hook_policy, Policies...> == 0,
+      "lockstep: data_parallel: a reduction hook reduces over ranks; give a communicator too");
+  return true;
+}
 
 }  // namespace lockstep::detail
