@@ -69,7 +69,7 @@ inline constexpr double usual_input = 30;
 [[nodiscard]] inline std::string lower_rate(const divergence_facts& facts) {
   std::string text = "Try a smaller learning rate";
   if (facts.learning_rate > 0)
-    text = "Try a learning rate of " + general(std::min(facts.learning_rate / 10, 0.1), 3) + " or less instead of " +
+    text = "Try a learning rate of " + general((std::min)(facts.learning_rate / 10, 0.1), 3) + " or less instead of " +
            general(facts.learning_rate);
   if (!facts.clipped) text += ", or clip gradients to a largest norm of 1";
   return text + ".";

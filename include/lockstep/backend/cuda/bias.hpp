@@ -70,7 +70,7 @@ template <int Width, bool Bias, bool Relu, class A>
 void launch_bias_relu(context& c, std::int64_t rows, std::int64_t columns, const A* bias, A* y) {
   constexpr std::int64_t wanted = std::int64_t{1} << 18U;  // threads
   const std::int64_t in_row = columns / Width;
-  const std::int64_t stride = in_row * std::min(rows, (wanted + in_row - 1) / in_row);
+  const std::int64_t stride = in_row * (std::min)(rows, (wanted + in_row - 1) / in_row);
   launch(c, "a bias or a relu to be applied", bias_relu_kernel<A, Width, Bias, Relu>, blocks_for(stride, block_threads),
          block_threads, rows * in_row, in_row, stride, bias, reinterpret_cast<element_packet<A, Width>*>(y));
 }

@@ -71,7 +71,7 @@ struct primitives {
   /// The same for a number that is known when it runs, 1 or more.
   [[nodiscard]] static std::vector<int> devices(int replicas) {
     const int there = cuda_backend::device_count();
-    int used = LOCKSTEP_HAS_NCCL() ? std::min(replicas, there) : 1;
+    int used = LOCKSTEP_HAS_NCCL() ? (std::min)(replicas, there) : 1;
     while (replicas % used != 0) --used;
     std::vector<int> all;
     for (int r = 0; r < replicas; ++r) all.push_back(r / (replicas / used));

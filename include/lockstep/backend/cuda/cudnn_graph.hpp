@@ -94,7 +94,7 @@ class graph_object {
     check(cudnnBackendGetAttribute(get(), name, attribute_type<T>(), static_cast<std::int64_t>(to.size()), &count,
                                    to.data()),
           "an attribute of a graph's object (cudnnBackendGetAttribute)");
-    return to.first(std::min(to.size(), static_cast<std::size_t>(count)));
+    return to.first((std::min)(to.size(), static_cast<std::size_t>(count)));
   }
   template <class T>
   [[nodiscard]] T get(cudnnBackendAttributeName_t name) const {
@@ -244,13 +244,13 @@ class graph_parts {
   [[nodiscard, gnu::cold]] graph_plan<Tensors> plan(const Device& device, bool rounds) && {
     // Without tensor cores the fast engines turn channels-last operands around on their way: they ask for room of the
     // size of these.
-    const std::int64_t little = std::max(std::int64_t{256} << 20U, device.memory / 16);
+    const std::int64_t little = (std::max)(std::int64_t{256} << 20U, device.memory / 16);
     graph_object graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const cudnnBackendDescriptor_t>(operations_));
     device.tell_graph(graph);
     if (graph.try_finalize() != CUDNN_STATUS_SUCCESS) return {};
     std::vector<graph_object> best;  // an engine's settings, and the plan made of them
-    std::int64_t least = std::numeric_limits<std::int64_t>::max();
+    std::int64_t least = (std::numeric_limits<std::int64_t>::max)();
     for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
       if (least <= little) break;
       for (graph_object& config : engine_configs(device, graph, mode)) {

@@ -20,8 +20,8 @@ inline constexpr int block_threads = 256;
 /// Blocks for n pieces of work of which a block does `each` at a time; at most `most`, whose threads then go round
 /// again.
 [[nodiscard]] constexpr std::int64_t blocks_for(std::int64_t n, std::int64_t each,
-                                                std::int64_t most = std::numeric_limits<std::int32_t>::max()) {
-  return std::min((n + each - 1) / each, most);
+                                                std::int64_t most = (std::numeric_limits<std::int32_t>::max)()) {
+  return (std::min)((n + each - 1) / each, most);
 }
 
 /// Enqueues a kernel on a stream; nothing when `blocks` is 0. Throws backend_error when it cannot be started.

@@ -141,7 +141,7 @@ class collective {
 
   /// On each replica's thread, once, after `join`: makes room for `start_ordered_sum` of n values at most.
   [[gnu::cold]] void reserve_ordered(std::size_t r, context& c, std::int64_t n) {
-    others_[r] = allocate<float>(c, std::max(std::min(n, most_gathered), slice_of(n)) * ranks());
+    others_[r] = allocate<float>(c, (std::max)((std::min)(n, most_gathered), slice_of(n)) * ranks());
   }
 
   /// The same as `start_sum`, each sum by tree_sum over the replicas in their order, whatever NCCL finds best. Each

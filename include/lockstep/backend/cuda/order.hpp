@@ -57,7 +57,7 @@ template <class In, class Out>
 void turn(context& c, std::string_view what, std::int64_t n, std::int64_t rows, std::int64_t columns, const In* x,
           Out* y) {
   constexpr int lines = 8;
-  if (std::min(rows, columns) < lines)
+  if ((std::min)(rows, columns) < lines)
     launch(c, what, turn_narrow_kernel<block_threads, In, Out>, blocks_for(n * rows * columns, block_threads),
            block_threads, n, rows, columns, x, y);
   else

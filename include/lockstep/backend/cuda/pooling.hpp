@@ -174,7 +174,7 @@ class pooling {
     const std::int64_t n = samples_ * size;
     const std::int64_t blocks = blocks_for(n, block_threads, most_blocks);
     constexpr std::int64_t beyond = most_blocks * block_threads;  // what the last index may pass n by
-    if (samples_ * std::max(G.in_size(), G.out_size()) <= std::numeric_limits<std::int32_t>::max() - beyond)
+    if (samples_ * (std::max)(G.in_size(), G.out_size()) <= (std::numeric_limits<std::int32_t>::max)() - beyond)
       f(static_cast<std::int32_t>(n), blocks);
     else
       f(n, blocks);

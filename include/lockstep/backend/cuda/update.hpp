@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(Threads)
 inline void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
   if (n == 0) return;
   const std::int64_t count = (n + block - 1) / block;
-  const std::int64_t pieces = (std::min(block, n) + square_piece - 1) / square_piece;
+  const std::int64_t pieces = ((std::min)(block, n) + square_piece - 1) / square_piece;
   if (pieces == 1) {
     launch(c, "sums of squares", square_sums_kernel<block_threads>, blocks_for(count, 1), block_threads, n, block,
            pieces, count, x, sums);
