@@ -21,7 +21,8 @@ list(JOIN other_includes "\n" other_includes)
 set(folder "${PROJECT_BINARY_DIR}/compiler_checks")
 file(CONFIGURE OUTPUT "${folder}/all_headers.cpp" CONTENT "@own_includes@\n" @ONLY)
 
-# windows.h defines min and max. The others' headers come first, for those of libstdc++ do away with such macros.
+# windows.h defines min and max. The others' headers come first: those of libstdc++ do away with such macros, those of
+# CCCL 3.0 do not compile after them.
 file(CONFIGURE OUTPUT "${folder}/min_max.cpp" CONTENT "@other_includes@\n\
 #define min(a, b) (((a) < (b)) ? (a) : (b))\n#define max(a, b) (((a) > (b)) ? (a) : (b))\n@own_includes@\n" @ONLY)
 
@@ -44,6 +45,7 @@ endfunction()
 
 # Stands in for a check whose compiler is missing: ctest lists it as skipped, and says why.
 function(lockstep_skip_compiler name reason)
+  message(STATUS "lockstep: the test 'compiler: ${name}' is skipped: ${reason}")
   add_test(NAME "compiler: ${name}" COMMAND "${CMAKE_COMMAND}" -E echo "skipped: ${reason}")
   set_tests_properties("compiler: ${name}" PROPERTIES LABELS compilers SKIP_REGULAR_EXPRESSION "^skipped:")
 endfunction()
@@ -76,7 +78,7 @@ if(CLANG_19_PROGRAM)
   endif()
 endif()
 if(has_libcxx)
-  lockstep_check_compiler("clang, libc++" "${CLANG_19_PROGRAM}" ${sources} -std=c++20 -stdlib=libc++)
+  lockstep_check_compiler("clang, libc++" "${CLANG_19_PROGRAM}" ${sources} "${folder}/min_max.cpp" -std=c++20 -stdlib=libc++)
 else()
   lockstep_skip_compiler("clang, libc++" "no clang++-19 with libc++ is found")
 endif()
