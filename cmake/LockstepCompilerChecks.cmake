@@ -32,7 +32,7 @@ list(JOIN CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES "|" own_folders)
 string(REGEX REPLACE "([.+])" "\\\\\\1" own_folders "${own_folders}")
 set(folders "$<FILTER:${folders},EXCLUDE,^(${PROJECT_SOURCE_DIR}/include|${own_folders})$>")
 
-set(warnings -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror)
+set(warnings -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wdeprecated -Werror)
 
 # lockstep_check_compiler(NAME COMPILER SOURCES... FLAGS...): the sources compile with those flags, and no warning.
 function(lockstep_check_compiler name compiler)
