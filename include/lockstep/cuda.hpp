@@ -2,7 +2,7 @@
 #pragma once
 
 /// \file
-/// The library with its CUDA backend, in one include. Only a CUDA compiler reads it; link lockstep::cuda.
+/// The library with its CUDA backend, in one include. It needs a CUDA compiler; link lockstep::cuda.
 
 #include <lockstep/core/config.hpp>  // first: it refuses compilers that are too old
 

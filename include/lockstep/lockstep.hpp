@@ -2,7 +2,8 @@
 #pragma once
 
 /// \file
-/// The CPU library in one include, but for samplers that do more than shuffle: lockstep/data/sampler.hpp.
+/// What most programs on the CPU need, in one include. Include further headers, such as lockstep/data/sampler.hpp and
+/// lockstep/data/stream.hpp, by name.
 
 #include <lockstep/core/config.hpp>  // first: it refuses compilers that are too old
 

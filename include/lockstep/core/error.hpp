@@ -9,7 +9,7 @@
 
 namespace lockstep {
 
-// Constructors are cold and stay out of line: there are many places that throw, and none is worth a copy.
+// Constructors are cold and stay out of line: many places throw, and inlining would put a copy into each.
 
 /// Base of every exception that lockstep throws. The message reads
 /// `lockstep: WHERE: expected E, got G; ADVICE`.
@@ -36,7 +36,7 @@ class shape_error : public error {
   using error::error;
 };
 
-/// An argument outside its domain: a label without a class, a replica that does not exist.
+/// An argument outside its domain: a label that is no class, a replica that does not exist.
 class value_error : public error {
   using error::error;
 };
@@ -46,12 +46,12 @@ class backend_error : public error {
   using error::error;
 };
 
-/// The operating system has no more of something: threads.
+/// The operating system refused a resource, such as a thread.
 class resource_error : public error {
   using error::error;
 };
 
-/// A file that cannot be read or written as what it claims to be. The message begins with the file's name.
+/// A file that cannot be read or written, or is not what it claims to be. The message begins with the file's name.
 class io_error : public error {
  public:
   [[gnu::cold, gnu::noinline]] io_error(std::string_view file, std::string_view reason)
@@ -63,7 +63,7 @@ class io_error : public error {
   std::string file_;
 };
 
-/// An exception that left a replica. The original one is nested (std::rethrow_if_nested).
+/// Reports an exception that was thrown in a replica. The original is nested in it (std::rethrow_if_nested).
 class replica_error : public error {
  public:
   [[gnu::cold, gnu::noinline]] replica_error(int replica, std::string_view reason)

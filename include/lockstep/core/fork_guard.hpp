@@ -9,9 +9,9 @@
 
 namespace lockstep::detail {
 
-/// Tells a forked child from the process that made the object: threads do not survive fork(), so that who waits for
-/// one there waits for ever. Looking costs one read: the kernel clears a page in the child (Linux 4.14; without it, the
-/// process' number is compared, which costs a call).
+/// Tells a forked child from the process that made the object. Threads do not survive fork(): a child that waits for
+/// one waits for ever. The check costs one read of a page that the kernel clears in the child (Linux 4.14). Where the
+/// kernel cannot do that, the check compares process numbers, which costs a call.
 class fork_guard {
  public:
   fork_guard() noexcept : owner_(getpid()) {

@@ -14,7 +14,8 @@ namespace lockstep {
 
 namespace detail {
 
-/// `yes` where the condition holds, else `no`: without a branch, behind which a compiler would hide part of the work.
+/// Returns `yes` where the condition holds, else `no`. There is no branch: a compiler would move part of the work into
+/// it.
 [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::uint32_t choose(bool condition, std::uint32_t yes, std::uint32_t no) {
   const std::uint32_t mask = 0U - static_cast<std::uint32_t>(condition);
   return (yes & mask) | (no & ~mask);
@@ -24,12 +25,12 @@ namespace detail {
 
 /// IEEE 754 binary16: 5 bits of exponent, 10 of fraction; largest finite value 65504.
 struct float16 {
-  /// The nearest float16. From 65520 up the result is infinity, as in PyTorch's .to(torch.float16): nothing saturates.
-  /// A NaN keeps its sign and the upper bits of its payload, and becomes quiet.
+  /// Returns the nearest float16. From 65520 up that is infinity, as in PyTorch's .to(torch.float16): nothing
+  /// saturates. A NaN keeps its sign and the upper bits of its payload, and becomes quiet.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE static constexpr std::uint16_t encode(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
-    // Next to 0.5 a float's last bit is 2^-24, the smallest float16: the addition rounds a subnormal result.
+    // From 0.5 to 1 a float's last bit is 2^-24, the smallest float16: adding 0.5 rounds a subnormal result.
     const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - 0x3F000000U;
     const std::uint32_t normal = (magnitude - 0x38000000U + 0xFFFU + ((magnitude >> 13U) & 1U)) >> 13U;
     const std::uint32_t nan = 0x7E00U | ((magnitude >> 13U) & 0x3FFU);
@@ -39,7 +40,7 @@ struct float16 {
     return static_cast<std::uint16_t>(((bits >> 16U) & 0x8000U) | result);
   }
 
-  /// The value of a float16: exact.
+  /// Returns the exact value of a float16.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE static constexpr float decode(std::uint16_t half) {
     const std::uint32_t magnitude = half & 0x7FFFU;
     const auto subnormal =
@@ -50,7 +51,7 @@ struct float16 {
     return std::bit_cast<float>(((half & 0x8000U) << 16U) | result);
   }
 
-  /// decode(encode(value)), without a detour through narrow integers.
+  /// Returns decode(encode(value)), without a detour through 16-bit integers.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE static constexpr float round(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
@@ -67,8 +68,8 @@ struct float16 {
 
 /// bfloat16: the upper half of a float.
 struct bfloat16 {
-  /// The nearest bfloat16; past the largest finite value, infinity. A NaN keeps its sign and the upper bits of its
-  /// payload, and becomes quiet.
+  /// Returns the nearest bfloat16; infinity when the value rounds past the largest finite one. A NaN keeps its sign and
+  /// the upper bits of its payload, and becomes quiet.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE static constexpr std::uint16_t encode(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (bits + 0x7FFFU + ((bits >> 16U) & 1U)) >> 16U;
@@ -76,7 +77,7 @@ struct bfloat16 {
     return static_cast<std::uint16_t>(detail::choose((bits & 0x7FFFFFFFU) > 0x7F800000U, nan, rounded));
   }
 
-  /// The value of a bfloat16: exact.
+  /// Returns the exact value of a bfloat16.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE static constexpr float decode(std::uint16_t half) {
     return std::bit_cast<float>(std::uint32_t{half} << 16U);
   }

@@ -29,12 +29,12 @@ struct seed {
   return counter;
 }
 
-/// The top 24 bits as a float in [0, 1): every value is exact, and 1 is never returned.
+/// Returns the top 24 bits as a float in [0, 1): every value is exact, and 1 is never returned.
 [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr float to_unit_float(std::uint32_t bits) {
   return static_cast<float>(bits >> 8U) * 0x1p-24F;
 }
 
-/// What a draw is for. Part of the key, so that no two uses share numbers.
+/// What a draw is for. The purpose is part of the key, so that no two uses share numbers.
 enum class random_purpose : std::uint32_t {
   initialization = 1,
   dropout = 2,
@@ -43,14 +43,14 @@ enum class random_purpose : std::uint32_t {
   augmentation = 5
 };
 
-/// A stateless source of draws keyed by (seed, purpose, a, b): for dropout a is the step and layer, b the global
+/// A stateless source of draws keyed by (seed, purpose, a, b). For dropout, a is the step and layer, b the global
 /// sample index. Copies are free; the same indices give the same number on any replica.
 class random_stream {
  public:
   LOCKSTEP_HOST_DEVICE constexpr random_stream(seed s, random_purpose purpose, std::uint64_t a = 0,
                                                std::uint64_t b = 0) {
-    // One block of Philox folds the purpose into a key of its own, a second one the coordinates: a linear mix would let
-    // streams collide.
+    // One Philox block folds the purpose into a key, and a second one folds the coordinates a and b into the final key.
+    // A linear mix would let streams collide.
     const auto own = philox4x32_10({static_cast<std::uint32_t>(purpose), 0, 0, 0},
                                    {static_cast<std::uint32_t>(s.value), static_cast<std::uint32_t>(s.value >> 32U)});
     const auto folded = philox4x32_10({static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(a >> 32U),
@@ -60,7 +60,7 @@ class random_stream {
     lane_ = {folded[2], folded[3]};
   }
 
-  /// Draws 4 * block .. 4 * block + 3.
+  /// Returns draws 4 * index .. 4 * index + 3.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::array<std::uint32_t, 4> block(std::uint64_t index) const {
     return philox4x32_10(
         {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32U), lane_[0], lane_[1]}, key_);
@@ -75,8 +75,8 @@ class random_stream {
     return to_unit_float(bits(index));
   }
 
-  /// Normal with mean 0 and deviation 1, at most 6.7 from 0: the cosine of Box and Muller's transformation, in double
-  /// and rounded once. Draw i takes the words `bits(2 * i)` and `bits(2 * i + 1)`.
+  /// Normal with mean 0 and deviation 1, at most 6.77 from 0: the cosine half of Box and Muller's transformation,
+  /// computed in double and rounded once. Draw i takes the words `bits(2 * i)` and `bits(2 * i + 1)`.
   /// Source: Box, Muller, "A note on the generation of random normal deviates", 1958.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE float normal(std::uint64_t index) const {
     constexpr double two_pi = 6.283185307179586;

@@ -15,22 +15,23 @@ namespace lockstep {
 /// The extent of a dimension whose length is known only at run time (the batch, always the first).
 inline constexpr std::int64_t dynamic = -1;
 
-/// a * b, both non-negative. Throws shape_error on overflow; in a constant expression that is a compile error.
+/// Returns a * b; both are non-negative. Throws shape_error on overflow; in a constant expression overflow is a compile
+/// error.
 [[nodiscard]] constexpr std::int64_t checked_multiply(std::int64_t a, std::int64_t b) {
   if (a != 0 && b > (std::numeric_limits<std::int64_t>::max)() / a)
     throw shape_error("shape", "a product of extents that fits 64 bits", "an overflow");
   return a * b;
 }
 
-/// a + b, both non-negative. Throws shape_error on overflow.
+/// Returns a + b; both are non-negative. Throws shape_error on overflow.
 [[nodiscard]] constexpr std::int64_t checked_add(std::int64_t a, std::int64_t b) {
   if (b > (std::numeric_limits<std::int64_t>::max)() - a)
     throw shape_error("shape", "a sum of extents that fits 64 bits", "an overflow");
   return a + b;
 }
 
-/// The extents of one sample as a value that can be a template argument. Networks compute with these, so that
-/// a hundred layers cost a loop and not a hundred nested types.
+/// The extents of one sample as a value that can be a template argument. Networks compute with values, so that a
+/// hundred layers cost the compiler a loop and not a hundred nested types.
 struct dims {
   static constexpr int max_rank = 5;
 
@@ -56,7 +57,7 @@ struct dims {
   friend constexpr bool operator==(const dims&, const dims&) = default;
 };
 
-/// `3x32x32`; a dynamic extent reads `B`.
+/// Returns text such as `3x32x32`, or `scalar` for rank 0; a dynamic extent reads `B`.
 [[nodiscard]] inline std::string to_string(const dims& d) {
   std::string text;
   for (int i = 0; i < d.rank; ++i) {
@@ -80,7 +81,7 @@ struct shape {
   }();
   static constexpr bool is_dynamic = rank > 0 && extents.extent[0] == dynamic;
 
-  /// Elements of everything behind the dynamic extent, or of all of it when there is none.
+  /// The product of all extents except the dynamic one.
   static constexpr std::int64_t static_size = [] {
     std::int64_t product = 1;
     for (int i = is_dynamic ? 1 : 0; i < rank; ++i) product = checked_multiply(product, extents.extent[i]);

@@ -14,8 +14,9 @@ struct shard_range {
   friend constexpr bool operator==(const shard_range&, const shard_range&) = default;
 };
 
-/// The part of `total` samples that replica `r` of `n` gets: contiguous, in order, sizes differ by at most one, and
-/// the first `total % n` are the longer ones. (torch.chunk leaves the last replica short instead, or without work.)
+/// Returns the part of `total` samples that replica `r` of `n` gets. Parts are contiguous and in order; their sizes
+/// differ by at most one, and the first `total % n` are the longer ones. (torch.chunk instead gives the last replica a
+/// short part, or none.)
 [[nodiscard]] constexpr shard_range shard_of(std::int64_t total, int n, int r) {
   const std::int64_t base = total / n;
   const std::int64_t longer = total % n;

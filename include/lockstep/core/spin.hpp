@@ -8,11 +8,11 @@
 
 namespace lockstep {
 
-/// Turns to spin before a thread sleeps, about 50 microseconds: longer than threads in step are apart, shorter than a
-/// time slice.
+/// How many turns a thread spins before it sleeps, about 50 microseconds: longer than threads in lockstep are apart,
+/// shorter than a time slice.
 inline constexpr int spin_limit = 2000;
 
-/// True as soon as `done()` is; false when it is not after `turns` pauses.
+/// Returns true as soon as `done()` does, or false when it does not within `turns` pauses.
 template <class Done>
 [[nodiscard]] bool spin_until(int turns, const Done& done) {
   for (int i = 0; i < turns; ++i) {

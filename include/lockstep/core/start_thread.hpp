@@ -11,11 +11,11 @@
 
 namespace lockstep::detail {
 
-/// A thread as an error names it.
+/// How an error describes a thread that did not start.
 struct thread_request {
-  std::string_view where{};   ///< who wants it
+  std::string_view where{};   ///< who asked for the thread
   std::string which{};        ///< `thread 2 of 3`
-  std::string_view advice{};  ///< how to need fewer
+  std::string_view advice{};  ///< how to need fewer threads
 };
 
 [[noreturn, gnu::cold, gnu::noinline]] inline void throw_no_thread(const thread_request& request,
@@ -25,7 +25,7 @@ struct thread_request {
       "raise the limit of threads (ulimit -u, or pids.max of the container), or " + std::string(request.advice));
 }
 
-/// A thread that runs `work`. Throws resource_error when the system does not start one.
+/// Starts a thread that runs `work`. Throws resource_error when the system refuses.
 template <class Work>
 [[nodiscard]] std::thread start_thread(const thread_request& request, Work&& work) {
   try {
@@ -35,7 +35,7 @@ template <class Work>
   }
 }
 
-/// The k-th of n threads in words, counted from 1.
+/// Names the k-th of n threads, k counted from 1: `thread 2 of 3`.
 [[nodiscard, gnu::cold, gnu::noinline]] inline std::string thread_of(int k, int n) {
   return "thread " + std::to_string(k) + " of " + std::to_string(n);
 }

@@ -20,14 +20,14 @@
 
 namespace lockstep {
 
-/// Alignment of every buffer in bytes: a cache line, and the widest vector register.
+/// The least alignment of a buffer in bytes: a cache line, and the widest vector register.
 inline constexpr std::size_t buffer_alignment = 64;
 
-/// Buffers of at least this many bytes start on a multiple of it, and Linux is asked to back them with pages of this
-/// size: a pass over parameters or activations then misses the TLB 512 times less often.
+/// Buffers of at least this many bytes are aligned to it, and the constructor asks Linux to back them with pages of
+/// that size: a pass over parameters or activations then misses the TLB 512 times less often.
 inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20U;
 
-/// An owning, zero-filled, aligned array of trivially copyable elements. The only place that allocates.
+/// An owning, zero-filled, aligned array of trivially copyable elements. Every tensor allocates through it.
 template <class T>
 class aligned_buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -35,14 +35,14 @@ class aligned_buffer {
  public:
   aligned_buffer() = default;
 
-  /// Throws shape_error when `size` is negative or its byte count overflows, std::bad_alloc when memory ends.
+  /// Throws shape_error when `size` is negative or its byte count overflows, std::bad_alloc when memory runs out.
   explicit aligned_buffer(std::int64_t size) : size_(size) {
     if (size < 0) throw shape_error("aligned_buffer", "a size of zero or more", std::to_string(size));
     if (size == 0) return;
     const auto bytes = static_cast<std::size_t>(checked_multiply(size, sizeof(T)));
     const std::align_val_t alignment{bytes >= huge_page_bytes ? huge_page_bytes : buffer_alignment};
     data_ = {static_cast<T*>(::operator new(bytes, alignment)), release{alignment}};
-    // A refusal costs speed, never correctness.
+    // A refusal by the system costs speed, never correctness.
     if (bytes >= huge_page_bytes) static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));
     std::fill_n(data_.get(), size, T{});
   }
@@ -110,7 +110,7 @@ class tensor {
     requires(Shape::is_dynamic)
   = default;
 
-  /// Throws shape_error when `samples` is negative.
+  /// Throws shape_error when `samples` is negative or the size overflows.
   explicit tensor(std::int64_t samples)
     requires(Shape::is_dynamic)
       : samples_(samples) {
@@ -147,12 +147,12 @@ class tensor {
   [[nodiscard]] view_type view() noexcept { return make_view<view_type>(data()); }
   [[nodiscard]] const_view_type view() const noexcept { return make_view<const_view_type>(data()); }
 
-  // NOLINTBEGIN(google-explicit-constructor): a tensor is accepted wherever a view of it is.
+  // NOLINTBEGIN(google-explicit-constructor): a tensor may stand wherever a view of it may.
   operator view_type() noexcept { return view(); }
   operator const_view_type() const noexcept { return view(); }
   // NOLINTEND(google-explicit-constructor)
 
-  /// Element at the given indices; not checked, as mdspan's is not.
+  /// Returns the element at the given indices, which are not checked, as in mdspan.
   template <class... Index>
   [[nodiscard]] T& operator()(Index... index) noexcept {
     return view()(static_cast<std::int64_t>(index)...);

@@ -16,21 +16,21 @@
 #include <lockstep/core/tensor.hpp>
 
 /// \file
-/// Values that lie back to back, in a vector, an array or a span, as a batch of samples.
+/// Views the contiguous values of a vector, an array or a span as a batch of samples.
 
 namespace lockstep {
 
 namespace detail {
 
-/// A sequence whose values lie back to back: what a std::span is made of.
+/// A sequence of contiguous values: anything that a std::span can view.
 template <class Values>
 concept contiguous_values = requires(Values& values) { std::span(values); };
 
-/// The span over a sequence; of a static extent where the type states one.
+/// The type of the span over a sequence. Its extent is static where the sequence's type states one.
 template <contiguous_values Values>
 using span_over = decltype(std::span(std::declval<Values&>()));
 
-/// False for a sequence that ends with the expression that made it, and takes its values along.
+/// False for a temporary that owns its values: they end with the expression that made it.
 template <class Values>
 inline constexpr bool outlives_expression =
     std::is_lvalue_reference_v<Values> || std::ranges::enable_borrowed_range<std::remove_cvref_t<Values>>;
@@ -47,7 +47,7 @@ inline constexpr bool outlives_expression =
                         .append(" over"));
 }
 
-/// How many samples of the given extents so many values are. Throws shape_error when some are over.
+/// Returns how many samples of the given extents `values` values make. Throws shape_error when some are left over.
 constexpr std::int64_t samples_in(std::string_view who, std::size_t values, const dims& sample) {
   const auto count = static_cast<std::int64_t>(values);
   const std::int64_t size = sample.size();
@@ -57,10 +57,10 @@ constexpr std::int64_t samples_in(std::string_view who, std::size_t values, cons
 
 }  // namespace detail
 
-/// Values that lie back to back, as a batch of samples with the given extents: `view<3, 32, 32>(pixels)` for a
-/// std::vector, std::array, std::span or array of floats. No copy: the view lives no longer than the values.
-/// Throws shape_error when they are no whole number of samples; where the type states their number, that does not
-/// compile.
+/// Views contiguous values as a batch of samples with the given extents: `view<3, 32, 32>(pixels)` for a std::vector,
+/// std::array, std::span or array of floats. Copies nothing: the view must not outlive the values.
+/// Throws shape_error when the values do not make whole samples; where their type states their number, such a call does
+/// not compile.
 template <std::int64_t... Sample, class Values>
 [[nodiscard]] constexpr auto view(Values&& values) {
   constexpr dims extents = shape<Sample...>::extents;

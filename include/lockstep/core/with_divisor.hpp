@@ -7,7 +7,7 @@
 
 namespace lockstep {
 
-/// f(k) for the k, an integral_constant, that is `count`, one of N's divisors.
+/// Calls `f` with `count`, a divisor of N, as a std::integral_constant. Does nothing when `count` does not divide N.
 template <std::size_t N, class F>
 void with_divisor(std::size_t count, const F& f) {
   [&]<std::size_t... Less>(std::index_sequence<Less...>) {

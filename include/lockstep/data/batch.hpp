@@ -14,8 +14,8 @@
 
 namespace lockstep::data {
 
-/// What a loader yields: `auto&& [features, target] : loader`. Views into the loader's buffers, valid until it moves to
-/// the next batch.
+/// A batch that a loader yields: `auto&& [features, target] : loader`. It holds views into the loader's buffers, valid
+/// until the loader moves to the next batch.
 template <class... Fields>
 class batch {
   using list = std::tuple<Fields...>;
@@ -30,14 +30,14 @@ class batch {
   /// Number of samples, B.
   [[nodiscard]] std::int64_t size() const noexcept { return samples_; }
 
-  /// One field of all samples: B x its extents.
+  /// Returns one field of all samples: B x the field's extents.
   template <std::size_t Index>
   [[nodiscard]] auto view() const noexcept {
     return typename std::tuple_element_t<Index, list>::view_type(std::get<Index>(from_), samples_);
   }
 
-  /// For structured bindings, as a trainer takes them: field 0 is a view, and every other a span of its elements,
-  /// sample after sample.
+  /// For structured bindings, as a trainer takes them: returns field 0 as a view, and every other field as a span of
+  /// its elements, sample after sample.
   template <std::size_t Index>
   [[nodiscard]] auto get() const noexcept {
     using F = std::tuple_element_t<Index, list>;
@@ -53,8 +53,8 @@ class batch {
   std::int64_t samples_ = 0;
 };
 
-/// What a loader of labelled pictures yields: `auto&& [images, labels] : loader`. Views into the loader's buffers,
-/// valid until it moves to the next batch.
+/// A batch of labelled pictures that a loader yields: `auto&& [images, labels] : loader`. It holds views into the
+/// loader's buffers, valid until the loader moves to the next batch.
 template <std::int64_t... Extents>
 class batch<shape<Extents...>> {
  public:
@@ -73,7 +73,7 @@ class batch<shape<Extents...>> {
   /// Number of samples, B.
   [[nodiscard]] std::int64_t size() const noexcept { return static_cast<std::int64_t>(labels.size()); }
 
-  /// For structured bindings, which take images and labels.
+  /// For structured bindings: returns the images, then the labels.
   template <std::size_t Index>
   [[nodiscard]] const auto& get() const noexcept {
     if constexpr (Index == 0)

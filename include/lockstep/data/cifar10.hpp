@@ -25,14 +25,14 @@ namespace detail {
 
 inline constexpr cifar_format cifar10_format{"CIFAR-10", 1, {10, 0}, 0};
 
-/// The files that the training part comes in: data_batch_1.bin to data_batch_5.bin.
+/// The number of training files: data_batch_1.bin to data_batch_5.bin.
 inline constexpr std::int64_t cifar10_parts = 5;
 
-/// The N of data_batch_N.bin, or -1 for any other name.
+/// Returns the N of data_batch_N.bin, or -1 for any other name.
 [[nodiscard]] inline std::int64_t cifar10_file_number(std::string_view name) {
   constexpr std::string_view prefix = "data_batch_";
   constexpr std::string_view suffix = ".bin";
-  constexpr std::size_t most_digits = 18;  // of which every number fits 63 bits
+  constexpr std::size_t most_digits = 18;  // any number of 18 digits fits 63 bits
   if (!name.starts_with(prefix) || !name.ends_with(suffix) || name.size() <= prefix.size() + suffix.size()) return -1;
   const std::string_view digits = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
   if (digits.size() > most_digits) return -1;
@@ -44,7 +44,7 @@ inline constexpr std::int64_t cifar10_parts = 5;
   return number;
 }
 
-/// The names data_batch_N.bin in `folder`, by rising N.
+/// Returns the names data_batch_N.bin in `folder`, in order of N.
 template <class = void>
 [[nodiscard]] std::vector<std::string> cifar10_training_files(const std::string& folder) {
   std::vector<std::string> names;
@@ -59,7 +59,8 @@ template <class = void>
   return names;
 }
 
-/// One line that names the training files which `names` lacks; empty where it has them all, or others than those.
+/// Returns one line that names the training files missing from `names`; empty when data_batch_1.bin to data_batch_5.bin
+/// are all there.
 template <class = void>
 [[nodiscard]] std::string cifar10_note(const std::string& folder, const std::vector<std::string>& names) {
   std::string missing;
@@ -78,11 +79,11 @@ template <class = void>
 
 }  // namespace detail
 
-/// Reads CIFAR-10's binary version from `folder`: every data_batch_N.bin by rising N (one or more, each of any
-/// number of records), test_batch.bin, and the class names of batches.meta.txt where there is one. Where some of
-/// data_batch_1.bin to 5 are missing, `train.note()` says so in one line.
-/// Throws io_error, naming the file, when there is no training file or no test file, a length is no multiple of 3073
-/// bytes, or a label is not 0 to 9.
+/// Reads CIFAR-10's binary version from `folder`: every data_batch_N.bin in order of N (one file or more, each of one
+/// record or more), test_batch.bin, and the class names in batches.meta.txt if that file exists. When some of
+/// data_batch_1.bin to data_batch_5.bin are missing, `train.note()` says so in one line.
+/// Throws io_error, naming the file, when there is no training file or no test file, a file is empty or its length is
+/// no multiple of 3073 bytes, a label is not 0 to 9, or there are not ten class names.
 /// Source: https://www.cs.toronto.edu/~kriz/cifar.html, "binary version".
 template <class = void>
 [[nodiscard]] split<cifar10_sample> cifar10(const std::string& folder) {
@@ -99,7 +100,7 @@ template <class = void>
   if (detail::holds_file(folder, "batches.meta.txt"))
     names =
         detail::class_names_in(detail::path_in(folder, "batches.meta.txt"), detail::cifar10_format.wanted_classes());
-  // The small file first: damage there is reported before the large ones are read.
+  // Read the small file first, so that damage there is reported before the large files are read.
   auto test = detail::cifar_records({&test_file, 1}, detail::cifar10_format, names);
   auto train = detail::cifar_records(train_files, detail::cifar10_format, names);
   train.set_note(detail::cifar10_note(folder, file_names));

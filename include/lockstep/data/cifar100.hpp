@@ -14,16 +14,16 @@
 
 namespace lockstep::data {
 
-/// Which of a picture's two labels is taken.
+/// Which of a picture's two labels to read.
 enum class cifar100_label : std::uint8_t {
   fine,   ///< one of 100 classes
-  coarse  ///< one of 20 groups of them
+  coarse  ///< one of 20 groups of classes
 };
 
-/// Reads CIFAR-100's binary version from `folder`: train.bin, test.bin, and the class names of fine_label_names.txt or
-/// coarse_label_names.txt where there is one.
-/// Throws io_error, naming the file, when one is missing, its length is no multiple of 3074 bytes, or a label is out of
-/// range.
+/// Reads CIFAR-100's binary version from `folder`: train.bin, test.bin, and the class names in fine_label_names.txt or
+/// coarse_label_names.txt if that file exists.
+/// Throws io_error, naming the file, when train.bin or test.bin is missing, empty, or no multiple of 3074 bytes long, a
+/// label is out of range, or the number of class names is wrong.
 /// Source: https://www.cs.toronto.edu/~kriz/cifar.html, "binary version".
 template <class = void>
 [[nodiscard]] split<shape<3, 32, 32>> cifar100(const std::string& folder, cifar100_label label = cifar100_label::fine) {

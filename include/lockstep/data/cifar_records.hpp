@@ -28,13 +28,13 @@ struct cifar_format {
   std::string_view name;
   std::size_t label_bytes;
   std::array<std::int64_t, 2> classes;  // of each label byte
-  std::size_t label;                    // the label byte that is wanted
+  std::size_t label;                    // index of the label byte to read
 
   [[nodiscard]] constexpr std::size_t record() const { return label_bytes + cifar_pixels; }
   [[nodiscard]] constexpr std::int64_t wanted_classes() const { return classes[label]; }
 };
 
-/// The class names in a text file, one a line. Throws io_error unless there are `count`.
+/// Reads the class names in a text file, one a line. Throws io_error unless there are `count`.
 template <class = void>
 [[nodiscard]] std::vector<std::string> class_names_in(const std::string& path, std::int64_t count) {
   constexpr std::int64_t longest = 4096;

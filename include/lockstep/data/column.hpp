@@ -17,11 +17,12 @@
 #include <lockstep/io/message.hpp>
 
 /// \file
-/// How what a user has (vectors, arrays, arrays of arrays, mdspans) becomes the elements of a field.
+/// Turns a user's data (vectors, arrays, arrays of arrays, mdspans) into the elements of a field.
 
 namespace lockstep::data::detail {
 
-/// A number as T. Throws value_error for a whole number that T cannot hold; a real number is no whole one.
+/// Converts a number to T. Throws value_error when T is a whole-number type that cannot hold it; a real number for such
+/// a T does not compile.
 template <class T, class U>
 [[nodiscard]] constexpr T converted(U value) {
   static_assert(std::is_arithmetic_v<U>, "lockstep: dataset: the elements of a field are numbers");
@@ -37,7 +38,8 @@ template <class T, class U>
   }
 }
 
-/// What a range-based for loop goes over. (The concepts of <ranges> would cost every user's build a tenth of a second.)
+/// Anything that a range-based for loop can walk over. (The concepts of <ranges> would cost every user's build a tenth
+/// of a second.)
 template <class R>
 concept iterable = requires(R& range) {
   *std::begin(range);
@@ -67,7 +69,7 @@ template <class S, class... Index>
     return s[std::array<typename S::index_type, sizeof...(Index)>{index...}];
 }
 
-/// Appends all elements in row-major order.
+/// Appends all elements of `s` in row-major order.
 template <class T, class S, class... Index>
 void append_mdspan(const S& s, std::vector<T>& out, Index... index) {
   if constexpr (sizeof...(Index) == S::rank()) {
@@ -87,8 +89,8 @@ void append_numbers(const Element& element, std::vector<T>& out) {
     out.push_back(converted<T>(element));
 }
 
-/// The elements of a field of all samples. `number` is that of the field, for messages. Throws shape_error when what is
-/// given is cut into samples of another size; the number of elements is not checked otherwise.
+/// Returns the elements of one field for all samples. `number` is the field's index, for messages. Throws shape_error
+/// when `source` is divided into samples of another size. Does not check the number of elements in a flat source.
 template <class Field, class Source>
 [[nodiscard]] std::vector<typename Field::value_type> column(Source&& source, std::size_t number) {
   using T = typename Field::value_type;

@@ -31,7 +31,7 @@ class dataset<shape<Extents...>> {
   /// Values in one sample.
   static constexpr std::int64_t sample_size = Sample::static_size;
 
-  /// Takes `labels.size()` samples of `sample_size` bytes each, back to back. Every label is in [0, classes).
+  /// Takes `labels.size()` samples of `sample_size` bytes each, back to back. Every label must be in [0, classes).
   /// `class_names` is empty or holds one name a class. An empty dataset is allowed.
   /// Throws shape_error when the lengths disagree, value_error on a bad label or count of classes.
   dataset(std::vector<std::uint8_t> pixels, std::vector<std::int64_t> labels, std::int64_t classes,
@@ -65,7 +65,7 @@ class dataset<shape<Extents...>> {
   /// One name a class, or empty when the source has none.
   [[nodiscard]] const std::vector<std::string>& class_names() const noexcept { return class_names_; }
 
-  /// What the reader has to say about its source in one line, such as that files are missing; empty in general.
+  /// The reader's remark on its source in one line, such as that files are missing; usually empty.
   [[nodiscard]] const std::string& note() const noexcept { return note_; }
   void set_note(std::string note) noexcept { note_ = std::move(note); }
 
@@ -84,7 +84,7 @@ class dataset<shape<Extents...>> {
     return labels_[static_cast<std::size_t>(index)];
   }
 
-  /// The samples of these indices, in their order. Throws value_error when one is out of range.
+  /// Returns a copy of the samples at `indices`, in that order. Throws value_error when an index is out of range.
   [[nodiscard]] dataset select(std::span<const std::int64_t> indices) const {
     std::vector<std::uint8_t> pixels;
     std::vector<std::int64_t> labels;

@@ -15,7 +15,7 @@
 
 namespace lockstep::data {
 
-/// One of the fields that a sample consists of: elements of type T with these extents, or a single element.
+/// One field of a sample: elements of type T with these extents, or a single element when there are none.
 template <class T, std::int64_t... Extents>
 struct field {
   static_assert(std::is_arithmetic_v<T> && !std::same_as<T, bool>,
@@ -31,7 +31,7 @@ struct field {
 };
 
 /// Samples in memory. `dataset<shape<3, 32, 32>>` holds labelled pictures, `dataset<field<float, 13>, field<float>>`
-/// any fields: here 13 features and a target.
+/// holds any fields, here 13 features and a target.
 template <class... Fields>
 class dataset {
   static_assert(sizeof...(Fields) < 0,  // false for all

@@ -19,7 +19,6 @@ using lockstep::detail::message;
 using lockstep::detail::throw_io_error;
 using lockstep::detail::throw_system_error;
 
-/// The path of `name` in `folder`.
 [[nodiscard]] inline std::string path_in(const std::string& folder, std::string_view name) {
   std::string path(folder);
   if (!path.empty() && path.back() != '/') path += '/';
@@ -42,7 +41,7 @@ class folder_listing {
   folder_listing& operator=(const folder_listing&) = delete;
   ~folder_listing() { ::closedir(handle_); }
 
-  /// Moves `name` to the next entry; false at the end. The folder itself and the one above it are left out.
+  /// Sets `name` to the next entry and returns true, or returns false at the end. Skips `.` and `..`.
   [[nodiscard]] bool next(std::string_view& name) {
     for (;;) {
       errno = 0;
@@ -62,7 +61,8 @@ class folder_listing {
 /// Throws io_error unless `folder` is an existing folder that can be listed.
 inline void require_folder(const std::string& folder) { static_cast<void>(folder_listing(folder)); }
 
-/// Whether `folder` holds a file of that name. A folder of that name is none: archives are often unpacked into one.
+/// Whether `folder` holds a file of that name. A folder of that name does not count: archives are often unpacked into
+/// one.
 [[nodiscard]] inline bool holds_file(const std::string& folder, std::string_view name) {
   struct ::stat status {};
   return ::stat(path_in(folder, name).c_str(), &status) == 0 && !S_ISDIR(status.st_mode);

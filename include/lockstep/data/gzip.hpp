@@ -15,11 +15,12 @@
 
 namespace lockstep::data {
 
-/// Unpacks gzip archives for the readers that take an unpacker: `idx(folder, gzip{})`. The only header that needs zlib:
-/// `find_package(ZLIB)`, and link ZLIB::ZLIB (or -lz).
+/// Unpacks gzip archives for the readers that take an unpacker: `idx(folder, gzip{})`. This is the only header that
+/// needs zlib: call `find_package(ZLIB)`, and link ZLIB::ZLIB (or -lz).
 struct gzip {
-  /// The first `most` bytes of what the archive holds, or all where it holds fewer. Throws io_error when it is damaged
-  /// or cut before that. Memory grows with what comes out, whatever a header claims.
+  /// Returns the first `most` unpacked bytes, or all when there are fewer. Throws io_error when the archive cannot be
+  /// opened, or is damaged or truncated before that point. Memory grows with the bytes unpacked, whatever a header
+  /// claims.
   [[nodiscard]] std::vector<std::uint8_t> operator()(const std::string& path, std::size_t most) const {
     struct closer {
       void operator()(::gzFile file) const { static_cast<void>(::gzclose_r(file)); }

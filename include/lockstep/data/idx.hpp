@@ -25,13 +25,13 @@ using idx_sample = shape<1, 28, 28>;
 
 namespace detail {
 
-/// The spellings in use for one file; packed ones come last.
+/// Returns the names in use for one file, those of packed files last.
 [[nodiscard]] inline std::vector<std::string> idx_spellings(std::string_view stem, std::string_view ending) {
   return {message({stem, "-", ending}), message({stem, ".", ending}), message({stem, "-", ending, ".gz"}),
           message({stem, ".", ending, ".gz"})};
 }
 
-/// The path of the first file in `folder` that has one of these names.
+/// Returns the path of the first of these names that is a file in `folder`. Throws io_error when none is.
 template <class = void>
 [[nodiscard]] std::string find_idx(const std::string& folder, const std::vector<std::string>& spellings) {
   for (const std::string& name : spellings)
@@ -43,19 +43,19 @@ template <class = void>
                  {"expected this file, or the same with a dot before idx or with .gz at the end, found none of them"});
 }
 
-/// The spellings of a file with images: the name may tell the rank of the file, and its type.
+/// Returns the names in use for a file of images, which may tell the file's rank and element type.
 [[nodiscard]] inline std::vector<std::string> idx_image_spellings(const std::string& stem, const dims& sample) {
   std::vector<std::string> all;
   for (const char* type : {"ubyte", "float"})
     for (const int rank : {3, 1 + without_leading_ones(sample).rank, 1 + sample.rank})
       for (auto& name : idx_spellings(stem, message({"idx", rank, "-", type})))
         if (std::find(all.begin(), all.end(), name) == all.end()) all.push_back(std::move(name));
-  // Those that are not packed first.
+  // Files that are not packed come first.
   std::stable_partition(all.begin(), all.end(), [](const std::string& name) { return !name.ends_with(".gz"); });
   return all;
 }
 
-/// One part of a set, its labels not yet held against a number of classes.
+/// One part of a set. Its labels are not checked against a number of classes.
 struct idx_part {
   idx_array images;
   std::vector<std::int64_t> labels;
@@ -74,7 +74,7 @@ template <class Unpack>
   return {std::move(images), {labels.bytes.begin(), labels.bytes.end()}};
 }
 
-/// Floats of a big-endian file as they are, bytes as x / 255.
+/// Returns the big-endian floats of a file unchanged, or its bytes as x / 255.
 [[nodiscard]] inline std::vector<float> idx_values(const idx_array& array) {
   std::vector<float> values(array.type == idx_floats ? array.bytes.size() / 4 : array.bytes.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -89,7 +89,7 @@ template <class Unpack>
   return values;
 }
 
-/// How a set is read whose samples are given as a type.
+/// How to read a set whose samples have the type `Sample`.
 template <class Sample>
 struct idx_reading;
 
@@ -118,21 +118,22 @@ struct idx_reading<field<float, Extents...>> {
 }  // namespace detail
 
 /// Reads MNIST or a set in its format (Fashion-MNIST, KMNIST, EMNIST) from `folder`: train-images-idx3-ubyte,
-/// train-labels-idx1-ubyte and the two t10k- files, each also with a dot instead of the hyphen before `idx`. There are
-/// as many classes as the largest label says.
+/// train-labels-idx1-ubyte and the two t10k- files, each also with a dot instead of the hyphen before `idx`. The number
+/// of classes is the largest label plus one.
 ///
-/// `Sample` is what an image looks like: a shape for unsigned bytes, as in `idx<input<1, 32, 32>>(folder)`; or a field
-/// of float, as in `idx<field<float, 28, 28>>(folder)`, for floats, and bytes as x / 255. The file may leave out
-/// leading extents of 1. `idx(folder, gzip{})`, of lockstep/data/gzip.hpp, also reads files that end in .gz; else they
-/// are refused.
+/// `Sample` describes an image. A shape, as in `idx<input<1, 32, 32>>(folder)`, reads unsigned bytes. A field of float,
+/// as in `idx<field<float, 28, 28>>(folder)`, reads floats, and bytes as x / 255. The file may leave out leading
+/// extents of 1. `idx(folder, gzip{})`, of lockstep/data/gzip.hpp, also reads packed files (.gz); without it they are
+/// refused.
 ///
-/// Throws io_error, naming the file, when one is missing, packed, truncated or too long, when counts disagree, when
-/// elements are of another type, and when images have another shape than `Sample`.
+/// Throws io_error, naming the file, when a file is missing, packed (without an unpacker), truncated or too long, when
+/// it holds no image, when counts disagree, when elements are of another type, and when images have another shape than
+/// `Sample`.
 template <class Sample = idx_sample, class Unpack = detail::no_unpacker>
 [[nodiscard]] auto idx(const std::string& folder, const Unpack& unpack = {}) {
   using reading = detail::idx_reading<Sample>;
   detail::require_folder(folder);
-  // The small part first: damage there is reported before the large one is read.
+  // Read the small part first, so that damage there is reported before the large part is read.
   auto test = detail::read_idx_part(folder, "t10k", unpack, reading::sample, reading::floats);
   auto train = detail::read_idx_part(folder, "train", unpack, reading::sample, reading::floats);
   std::int64_t largest = 0;

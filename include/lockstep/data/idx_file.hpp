@@ -23,7 +23,7 @@ namespace lockstep::data::detail {
 inline constexpr std::uint8_t idx_bytes = 0x08;
 inline constexpr std::uint8_t idx_floats = 0x0D;
 
-/// What an element type is called; empty for a code that the format does not have.
+/// Returns the name of an element type; empty for a code that the format does not have.
 [[nodiscard]] constexpr std::string_view idx_type_name(std::uint8_t code) {
   switch (code) {
     case idx_bytes:
@@ -43,7 +43,7 @@ inline constexpr std::uint8_t idx_floats = 0x0D;
   }
 }
 
-/// Stands where no unpacker was given.
+/// The default unpacker: refuses packed files with an io_error.
 struct no_unpacker {
   [[noreturn]] std::vector<std::uint8_t> operator()(const std::string& path, std::size_t /*most*/) const {
     throw_io_error(path, {"expected an unpacked IDX file, got a gzip archive; unpack it with gunzip, or read it with "
@@ -54,11 +54,11 @@ struct no_unpacker {
 /// What a file must hold.
 struct idx_expectation {
   dims sample;            // extents after the first
-  bool floats = false;    // allowed beside bytes
+  bool floats = false;    // whether floats are allowed as well as bytes
   std::string_view what;  // "images" or "labels"
 };
 
-/// The extents without those of 1 at the front: a picture's one channel is often left out.
+/// Returns the extents without leading ones: files often leave out a picture's single channel.
 [[nodiscard]] constexpr dims without_leading_ones(const dims& d) {
   dims result;
   bool leading = true;
@@ -76,7 +76,7 @@ struct idx_header {
   std::size_t body = 0;   // bytes after it
 };
 
-/// Reads a header from the first bytes of a file. Throws io_error unless it is one of what is expected.
+/// Reads a header from the first bytes of a file. Throws io_error unless the header is as `expected`.
 [[nodiscard, gnu::cold]] inline idx_header parse_idx_header(const std::string& path,
                                                             std::span<const std::uint8_t> bytes,
                                                             const idx_expectation& expected) {
@@ -113,7 +113,7 @@ struct idx_header {
                    {"expected images of ", to_string(expected.sample), ", as the program's sample type says, got ",
                     to_string(given), "; give idx<...> the shape of the file"});
   const std::uint64_t element = bytes[2] == idx_floats ? 4 : 1;
-  // Fits: the count is below 2^32, and the sample is one that the program can hold.
+  // The product fits: the count is below 2^32, and the program can hold a sample.
   return {bytes[2], extents[0], wanted,
           static_cast<std::size_t>(extents[0] * static_cast<std::uint64_t>(core.size()) * element)};
 }
@@ -126,7 +126,7 @@ struct idx_header {
                "; the file is ", size < wanted ? "truncated" : "followed by something else"});
 }
 
-/// An IDX file's elements, as the bytes of the file, and their type and number of samples.
+/// The elements of an IDX file, as bytes of the file, with their type and the number of samples.
 struct idx_array {
   std::string path;
   std::uint8_t type = 0;
@@ -134,7 +134,7 @@ struct idx_array {
   std::vector<std::uint8_t> bytes;
 };
 
-/// Reads a file, packed or not. Nothing is asked for that the file cannot hold.
+/// Reads a file, packed or not. Allocates no more than the file can hold.
 template <class Unpack>
 [[nodiscard]] idx_array read_idx(const std::string& path, const Unpack& unpack, const idx_expectation& expected) {
   constexpr std::size_t longest_header = 4 + 4 * (1 + dims::max_rank);

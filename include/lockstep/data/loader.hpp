@@ -27,16 +27,16 @@
 namespace lockstep::data {
 
 struct loader_options {
-  std::int64_t batch = 64;    ///< samples in a batch, one or more; of all ranks together, where a sampler splits it
-  bool shuffle = false;       ///< a new random order every epoch; else the data set's own
-  lockstep::seed seed{};      ///< of the random orders of `shuffle`; a sampler has its own
+  std::int64_t batch = 64;    ///< samples in a batch, one or more; of all ranks together when a sampler splits it
+  bool shuffle = false;       ///< true: a new random order every epoch; false: the data set's order
+  lockstep::seed seed{};      ///< for the orders of `shuffle`; a sampler has its own seed
   bool drop_last = false;     ///< leave out a last batch that is not full
-  std::int64_t prefetch = 2;  ///< batches prepared ahead by a thread; 0 prepares each when asked, without a thread
+  std::int64_t prefetch = 2;  ///< batches that a thread prepares ahead; 0 prepares each on demand, without a thread
 };
 
 namespace detail {
 
-/// Copies one sample of labelled pictures to a place of a batch.
+/// Copies one labelled picture to a place of a batch, with bytes as x / 255.
 template <std::int64_t... Extents>
 void copy_sample(const dataset<shape<Extents...>>& from, std::int64_t sample, std::int64_t place,
                  const std::tuple<float*, std::int64_t*>& to) {
@@ -61,7 +61,7 @@ template <class... Fields>
 struct gather_batch {
   const dataset<Fields...>* source = nullptr;
   const loader_order* sampled = nullptr;  // null: no sampler
-  std::vector<std::int64_t> order;        // empty: the data set's own
+  std::vector<std::int64_t> order;        // empty: the data set's order
   std::int64_t batch = 0;
 
   template <class Slot>
@@ -85,16 +85,17 @@ inline const loader_options& checked_options(const loader_options& options) {
 
 }  // namespace detail
 
-/// The batches of a data set, one epoch each time it is walked. Bytes of pictures become x / 255; all else is copied.
+/// Yields the batches of a data set; each walk over the loader is one epoch. Bytes of pictures become x / 255; all
+/// other elements are copied.
 ///
-/// Borrows the data set, which must outlive it. begin() starts the next epoch and ends the one before it, whose
-/// iterators then throw; leaving a walk early is fine. To walk over the data inside such a walk, make a second loader.
-/// Buffers are made once and reused. Walk it from one thread at a time.
+/// Borrows the data set, which must outlive it. begin() starts the next epoch and ends the epoch before it, whose
+/// iterators then throw; leaving a walk early is fine. To walk over the data inside a walk, make a second loader.
+/// Buffers are allocated once and reused. Only one thread at a time may walk over a loader.
 ///
 /// Every sample comes once an epoch, except those of a partial last batch under `drop_last`. The order depends on
-/// seed and epoch alone. With a sampler, as in `loader{train, {.batch = 64}, random_sampler{train.size()}}`, what
-/// comes and in which order is the sampler's business. One that splits each batch over ranks may leave this rank a
-/// batch of size zero, so that all ranks see as many.
+/// seed and epoch alone. With a sampler, as in `loader{train, {.batch = 64}, random_sampler{train.size()}}`, the
+/// sampler decides which samples come, and in which order. A sampler that splits each batch over ranks may give this
+/// rank a batch of size zero, so that all ranks see equally many batches.
 template <class... Fields>
 class loader {
   using source_type = dataset<Fields...>;
@@ -111,8 +112,8 @@ class loader {
         batches_(batches_in(source.size(), options)),
         walk_(make_walk(source)) {}
 
-  /// Visits what a copy of `order` says. Throws value_error as above, when `shuffle` is set too, and when the sampler
-  /// was made for another number of samples or for other batches.
+  /// Visits the samples that a copy of `order` draws. Throws value_error as above, when `shuffle` is also set, and when
+  /// the sampler was made for another number of samples or for other batches.
   template <sampler Sampler>
   loader(const source_type& source, const loader_options& options, Sampler order)
       : options_(checked(options, source, order)),
@@ -134,11 +135,11 @@ class loader {
   /// The epoch that the next begin() starts, counted from 0.
   [[nodiscard]] std::uint64_t next_epoch() const noexcept { return epoch_; }
 
-  /// Makes the next begin() start that epoch, as after a resume.
+  /// Makes the next begin() start `epoch`, as after a resume.
   void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
 
-  /// Starts the next epoch. Throws resource_error when no thread can be started, value_error when a sampler yields
-  /// an index that is out of range.
+  /// Starts the next epoch. Throws resource_error when no thread can be started, value_error when a sampler draws an
+  /// index that is out of range.
   [[nodiscard]] iterator begin() {
     walk_.stop();
     if (options_.shuffle) shuffled_order(walk_.fill().order, options_.seed, epoch_);
@@ -174,8 +175,8 @@ class loader {
     return samples / options.batch + (partial ? 1 : 0);
   }
 
-  // The consumer holds one slot while the thread fills the others. None is larger or needed more often than an epoch
-  // can fill it.
+  // The consumer holds one slot while the thread fills the others. No slot is larger than the largest batch, and there
+  // are no more slots than an epoch has batches (but always one).
   [[nodiscard]] walk make_walk(const source_type& source) const {
     const std::int64_t ahead = (std::min)(options_.prefetch, (std::max)(batches_ - 1, std::int64_t{0}));
     const std::int64_t largest = sampled_ ? sampled_->local_batch() : (std::min)(options_.batch, source.size());

@@ -21,12 +21,12 @@
 
 namespace lockstep::data {
 
-/// Brings the features of samples to mean 0 and deviation 1: x becomes (x - mean) / deviation. Measured on the training
-/// part, applied to all parts, and saved with the model:
+/// Brings the features of samples to mean 0 and deviation 1: x becomes (x - mean) / deviation. Measure it on the
+/// training part, apply it to all parts, and save it with the model:
 /// `save_safetensors(trainer, "model.safetensors", norm)` and `load_safetensors(trainer, "model.safetensors", norm)`.
 ///
-/// A sample of one extent (C) has C features, one of two (T, C) the C of its last extent at all T, and one of more
-/// (C, rows, columns) the C of its first at all places. A single number is one feature.
+/// A sample with one extent (C) has C features. With two extents (T, C) each of the C columns is a feature, over all T.
+/// With more (C, rows, columns) each of the C planes is a feature, over all its places. A single number is one feature.
 template <class Sample>
 class normalisation {
   static constexpr std::int64_t rank = Sample::rank;
@@ -36,12 +36,13 @@ class normalisation {
                                            : rank > 2 ? Sample::extents.extent[0]
                                                       : Sample::extents.extent[rank == 0 ? 0 : rank - 1];
 
-  /// Changes nothing: means are 0 and deviations 1. To be assigned by load_safetensors. `name` is what the tensors'
-  /// names begin with; two normalisations in one file have two names.
+  /// Makes a normalisation that changes nothing (means 0, deviations 1), for load_safetensors to assign. The tensors'
+  /// names begin with `name`; two normalisations in one file need different names.
   explicit normalisation(std::string name = "normalisation")
       : name_(std::move(name)), mean_(static_cast<std::size_t>(features), 0.0F), deviation_(mean_.size(), 1.0F) {}
 
-  /// Throws shape_error unless there are `features` of each, value_error unless all are finite and deviations above 0.
+  /// Throws shape_error unless there are `features` of each, value_error unless all are finite and all deviations above
+  /// 0.
   normalisation(std::span<const float> mean, std::span<const float> deviation, std::string name = "normalisation")
       : normalisation(std::move(name)) {
     assign(0, mean);
@@ -51,17 +52,17 @@ class normalisation {
   [[nodiscard]] std::span<const float> mean() const noexcept { return mean_; }
   [[nodiscard]] std::span<const float> deviation() const noexcept { return deviation_; }
 
-  /// Normalises whole samples where they lie. Throws shape_error when the number of values is not of whole samples.
+  /// Normalises whole samples in place. Throws shape_error when the values do not make whole samples.
   void apply(std::span<float> values) const {
     each(values, [&](float x, std::size_t f) { return (double{x} - double{mean_[f]}) / double{deviation_[f]}; });
   }
 
-  /// Undoes `apply`, but for rounding: turns predictions of a normalised target back into its own unit.
+  /// Undoes `apply`, except for rounding: turns predictions of a normalised target back into the target's unit.
   void revert(std::span<float> values) const {
     each(values, [&](float x, std::size_t f) { return double{x} * double{deviation_[f]} + double{mean_[f]}; });
   }
 
-  /// One of the two tensors, for save_safetensors and load_safetensors.
+  /// Refers to the means or the deviations, for save_safetensors and load_safetensors.
   template <class Owner>
   class tensor_reference {
    public:
@@ -69,7 +70,7 @@ class normalisation {
     [[nodiscard]] dims shape() const { return dims(features); }
     [[nodiscard]] std::vector<float> values() const { return part_ == 0 ? owner_->mean_ : owner_->deviation_; }
 
-    /// Throws as the constructor does, and changes nothing then.
+    /// Throws as the constructor does, and then changes nothing.
     void assign(std::span<const float> values) const
       requires(!std::is_const_v<Owner>)
     {
@@ -91,7 +92,7 @@ class normalisation {
     return std::array{tensor_reference<normalisation>(this, 0), tensor_reference<normalisation>(this, 1)};
   }
 
-  /// The feature that value `index` of a sample belongs to.
+  /// Returns the feature of value `index`; the index may run on over several samples.
   [[nodiscard]] static constexpr std::size_t feature_of(std::size_t index) noexcept {
     constexpr auto count = static_cast<std::size_t>(features);
     if constexpr (rank > 2)
@@ -129,7 +130,7 @@ class normalisation {
 
 namespace detail {
 
-/// Mean and deviation of the values that come, by Welford's recurrence, which is exact for a constant.
+/// Mean and deviation of the values added so far, by Welford's recurrence, which is exact for a constant.
 /// Source: Welford, "Note on a method for calculating corrected sums of squares and products", 1962.
 struct running_statistics {
   double count = 0;
@@ -143,7 +144,8 @@ struct running_statistics {
     squares += distance * (x - mean);
   }
 
-  /// That of the values themselves, divided by their number; 1 where they are all equal, so that a constant becomes 0.
+  /// Returns the deviation of the values as a whole population: divides by their number. Returns 1 when all values are
+  /// equal, so that a constant becomes 0.
   [[nodiscard]] float deviation() const {
     const auto result = static_cast<float>(std::sqrt(squares / count));
     return result > 0 ? result : 1.0F;
@@ -152,7 +154,7 @@ struct running_statistics {
 
 }  // namespace detail
 
-/// Measures means and deviations of one field over a data set, which is the training part alone. A feature that has the
+/// Measures means and deviations of one field over a data set; pass the training part alone. A feature that has the
 /// same value everywhere gets deviation 1. Sums are in double.
 /// Throws value_error when there is no sample, or a value is not finite.
 template <std::size_t Field = 0, class... Fields>
@@ -180,7 +182,7 @@ template <std::size_t Field = 0, class... Fields>
   return result_type(mean, deviation, std::move(name));
 }
 
-/// The data set with one field normalised: `train = normalised(std::move(train), norm);` copies nothing.
+/// Returns the data set with one field normalised: `train = normalised(std::move(train), norm);` copies nothing.
 template <std::size_t Field = 0, class... Fields, class Sample>
 [[nodiscard]] dataset<Fields...> normalised(dataset<Fields...> data, const normalisation<Sample>& by) {
   using field_type = typename dataset<Fields...>::template field_type<Field>;

@@ -13,12 +13,12 @@
 
 namespace lockstep::data {
 
-/// What a folder of training data holds, and so which reader opens it.
+/// The data set that a folder holds, and so the reader that opens it.
 enum class folder_kind : std::uint8_t { cifar10, idx, cifar100 };
 
-/// Tells by the names of its files which data set `folder` holds. One known name is enough, so that an incomplete
-/// set goes to its reader, which says what is missing.
-/// Throws io_error when the folder is missing, no folder, or holds none of the sets or several.
+/// Tells from the names of its files which data set `folder` holds. One known name is enough (train.bin and test.bin
+/// count only together), so that an incomplete set goes to its reader, which says what is missing.
+/// Throws io_error when `folder` does not exist, is no folder, or holds none of the sets or more than one.
 template <class = void>
 [[nodiscard]] folder_kind recognize(const std::string& folder) {
   detail::require_folder(folder);

@@ -20,15 +20,15 @@
 namespace lockstep::data::detail {
 
 /// A bounded ring of reusable slots between one filling thread and one consumer. With a single slot nothing can be
-/// filled ahead, so it is filled on the consumer's own thread.
+/// filled ahead, so the consumer's thread fills it.
 ///
-/// `fill(slot, index)` is called for 0, 1, ... in order. What it throws reaches the consumer at that index, after
-/// every slot filled before it; the run has then ended. A `fill` that returns bool ends the run by false: it had
-/// nothing for that slot.
+/// `fill(slot, index)` is called for 0, 1, ... in order. An exception that it throws reaches the consumer at that
+/// index, after every slot filled before it, and ends the run. A `fill` that returns bool ends the run by returning
+/// false: it had nothing for that slot.
 template <class Slot, class Fill>
 class prefetcher {
  public:
-  /// `slots` is not empty.
+  /// `slots` must not be empty.
   prefetcher(std::vector<Slot> slots, Fill fill) : slots_(std::move(slots)), fill_(std::move(fill)) {}
 
   prefetcher(const prefetcher&) = delete;
@@ -37,7 +37,7 @@ class prefetcher {
 
   [[nodiscard]] Fill& fill() noexcept { return fill_; }
 
-  /// Begins a run of `count` slots. The run before it must have been stopped. Throws resource_error, with no run begun,
+  /// Begins a run of `count` slots. The previous run must have been stopped. Throws resource_error, with no run begun,
   /// when the filling thread cannot be started.
   void start(std::int64_t count) {
     count_ = count;
@@ -52,7 +52,8 @@ class prefetcher {
     }
   }
 
-  /// The slot to consume now, waiting for it; nullptr when the run is over. Throws what filling it threw.
+  /// Waits for the next slot to consume and returns it, or nullptr when the run is over. Rethrows what filling the slot
+  /// threw. Throws value_error in a forked child of the process that began the run with a thread.
   [[nodiscard]] Slot* front() {
     if (!thread_.joinable()) {
       if (consumed_ < count_ && (produced_ > consumed_ || fill_here())) return &slot_at(consumed_);
@@ -83,7 +84,7 @@ class prefetcher {
     sync_->freed.notify_one();
   }
 
-  /// Ends the run wherever it stands; slots filled ahead are dropped.
+  /// Ends the run at any point, and drops the slots filled ahead.
   void stop() noexcept {
     if (thread_.joinable() && fork_->crossed()) {
       thread_.detach();
@@ -106,7 +107,7 @@ class prefetcher {
     return slots_[static_cast<std::size_t>(index) % slots_.size()];
   }
 
-  /// Whether there was something for the slot.
+  /// Fills the slot; returns whether there was something for it.
   [[nodiscard]] bool fill_slot(std::int64_t index) {
     if constexpr (std::is_same_v<decltype(fill_(slot_at(index), index)), bool>) {
       return fill_(slot_at(index), index);
@@ -158,20 +159,20 @@ class prefetcher {
 
   std::vector<Slot> slots_;
   Fill fill_;
-  /// What the two threads wait with. In a forked child it is left alone: the other thread does not exist there, and may
-  /// have slept in it or held it.
+  /// What the two threads wait on. A forked child leaves it alone: the other thread does not exist there, and may have
+  /// been waiting on it or holding the mutex when the process forked.
   struct meeting_point {
-    std::mutex mutex;  // guards the five below while a thread runs
+    std::mutex mutex;  // guards count_ to failure_ while a thread runs
     std::condition_variable filled;
     std::condition_variable freed;
   };
   std::unique_ptr<meeting_point> sync_ = std::make_unique<meeting_point>();
-  std::int64_t count_ = 0;  // written by that thread alone
+  std::int64_t count_ = 0;  // while a thread runs, only that thread writes it
   std::int64_t produced_ = 0;
   std::int64_t consumed_ = 0;
   bool stopping_ = false;
   std::exception_ptr failure_;
-  std::optional<lockstep::detail::fork_guard> fork_;  ///< since the thread was started
+  std::optional<lockstep::detail::fork_guard> fork_;  ///< of the process that started the thread
   std::thread thread_;
 };
 

@@ -20,13 +20,14 @@
 namespace lockstep::data {
 
 struct random_split_options {
-  double validation = 0.2;  ///< share of the samples, in [0, 1]; their number is rounded to the nearest
+  double validation = 0.2;  ///< share of the samples, in [0, 1]; rounded to the nearest number of samples
   lockstep::seed seed{};
 };
 
-/// Splits a data set into a part to train on and one to validate by: `auto [train, validation] = random_split(all);`.
-/// Every sample falls to one of them, which keep the samples' order. Which one is a function of the seed, the number of
-/// samples and the share, the same on every machine. Copies all samples.
+/// Splits a data set into a part to train on and a part to validate on:
+/// `auto [train, validation] = random_split(all);`. Every sample goes to one part, and both parts keep the samples'
+/// order. The choice is a function of the seed, the number of samples and the share alone, the same on every machine.
+/// Copies all samples.
 /// Throws value_error for a share outside [0, 1], or for 2^32 samples or more.
 template <class... Fields>
 [[nodiscard]] split<Fields...> random_split(const dataset<Fields...>& all, const random_split_options& options = {}) {

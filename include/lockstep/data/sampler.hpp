@@ -2,7 +2,8 @@
 #pragma once
 
 /// \file
-/// Which samples an epoch visits, and in which order: `loader{train, {.batch = 64}, random_sampler{train.size()}}`.
+/// Samplers decide which samples an epoch visits, and in which order:
+/// `loader{train, {.batch = 64}, random_sampler{train.size()}}`.
 
 #include <lockstep/core/config.hpp>
 

@@ -18,7 +18,7 @@
 
 namespace lockstep::data {
 
-/// Every sample once, in the data set's order.
+/// Visits every sample once, in the data set's order.
 class sequential_sampler {
  public:
   /// Throws value_error unless there is one sample or more, and fewer than 2^32.
@@ -28,7 +28,7 @@ class sequential_sampler {
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
   [[nodiscard]] std::int64_t size() const noexcept { return samples_; }
 
-  /// Throws value_error when `order` has not size() entries, as every sampler's draw.
+  /// Throws value_error unless `order` has size() entries, as every sampler's draw does.
   void draw(std::uint64_t /*epoch*/, std::span<std::int64_t> order) const {
     detail::check_order("sequential_sampler", order.size(), size());
     std::iota(order.begin(), order.end(), std::int64_t{0});
@@ -39,17 +39,17 @@ class sequential_sampler {
 };
 
 struct random_sampler_options {
-  std::int64_t draws = 0;    ///< an epoch; 0 for as many as there are samples
-  bool replacement = false;  ///< each draw is from all samples; else no sample comes twice in an epoch
+  std::int64_t draws = 0;    ///< draws in an epoch; 0 for as many as there are samples
+  bool replacement = false;  ///< true: each draw is from all samples; false: no sample comes twice in an epoch
   lockstep::seed seed{};
 };
 
-/// Samples with equal probability. Without replacement an epoch is a random order of all samples, or the first `draws`
-/// of one: the order that a loader's `.shuffle` gives for the same seed.
+/// Draws samples with equal probability. Without replacement an epoch is a random order of all samples, or the first
+/// `draws` of one: the order that a loader's `.shuffle` gives for the same seed.
 class random_sampler {
  public:
-  /// Throws value_error when there is no sample, or there are 2^32 or more; when `draws` is negative; and when it is
-  /// above the number of samples without replacement.
+  /// Throws value_error when there is no sample, or there are 2^32 or more; when `draws` is negative; and, without
+  /// replacement, when `draws` is above the number of samples.
   explicit random_sampler(std::int64_t samples, const random_sampler_options& options = {})
       : samples_(detail::checked_samples("random_sampler", samples)),
         draws_(options.replacement ? detail::checked_draws("random_sampler", options.draws, samples)
@@ -83,15 +83,16 @@ class random_sampler {
 };
 
 struct subset_sampler_options {
-  bool shuffle = false;  ///< a new random order of the given indices every epoch; else as given
+  bool shuffle = false;  ///< true: a new random order of the indices every epoch; false: their order as given
   lockstep::seed seed{};
 };
 
-/// The given indices; one that is given twice comes twice.
+/// Visits the given indices; an index given twice comes twice.
 class subset_sampler {
  public:
-  /// `samples` is the size of the data set that the indices are into.
-  /// Throws value_error when either is empty, there are 2^32 of either or more, or an index is out of range.
+  /// `samples` is the size of the data set that the indices refer to.
+  /// Throws value_error when there is no index or no sample, there are 2^32 samples or more (or as many indices to
+  /// shuffle), or an index is out of range.
   subset_sampler(std::vector<std::int64_t> indices, std::int64_t samples, const subset_sampler_options& options = {})
       : indices_(std::move(indices)),
         samples_(detail::checked_samples("subset_sampler", samples)),

@@ -17,12 +17,12 @@
 
 namespace lockstep::data {
 
-/// What decides which samples an epoch visits, and in which order. Models are values; their state is set when they are
-/// built, so any number of threads may ask one.
+/// Decides which samples an epoch visits, and in which order. A sampler is a value whose state is set when it is built,
+/// so any number of threads may use it.
 ///
-/// `samples()` is the size of the data set it was built for: every index is below it. `size()` is the number of indices
-/// in an epoch, the same for each. `draw(epoch, order)` writes them to `order`, which has `size()` entries: a function
-/// of the sampler's seed and the epoch alone, on every platform.
+/// `samples()` is the size of the data set that the sampler was built for: every index is below it. `size()` is the
+/// number of indices in an epoch, the same in every epoch. `draw(epoch, order)` writes the indices to `order`, which
+/// has `size()` entries. They are a function of the sampler and the epoch alone, the same on every platform.
 template <class S>
 concept sampler =
     std::copy_constructible<S> && requires(const S& s, std::uint64_t epoch, std::span<std::int64_t> order) {
@@ -31,13 +31,14 @@ concept sampler =
       s.draw(epoch, order);
     };
 
-/// A sampler whose order is made for batches of `batch()` samples (the last may be shorter) and means less in others.
+/// A sampler whose order is meant for batches of `batch()` samples (the last may be shorter), not for batches of
+/// another size.
 template <class S>
 concept batched_sampler = sampler<S> && requires(const S& s) {
   { s.batch() } -> std::same_as<std::int64_t>;
 };
 
-/// Where one batch lies for one rank.
+/// Where one rank's part of a batch lies.
 struct batch_part {
   std::int64_t first = 0;        ///< in the rank's own order
   std::int64_t first_index = 0;  ///< in the epoch of all ranks together
@@ -46,8 +47,9 @@ struct batch_part {
   friend constexpr bool operator==(const batch_part&, const batch_part&) = default;
 };
 
-/// A batched sampler that draws one rank's part of an epoch of `global_size()` samples, cut by its own rule.
-/// `part(step)` exists for each of the steps that all ranks have; `local_batch()` bounds its size.
+/// A batched sampler that draws one rank's part of an epoch of `global_size()` samples, which it splits by its own
+/// rule. `part(step)` is defined for every step, and all ranks have the same steps; `local_batch()` bounds the size of
+/// a part.
 template <class S>
 concept ranked_sampler = batched_sampler<S> && requires(const S& s, std::int64_t step) {
   { s.global_size() } -> std::same_as<std::int64_t>;
@@ -55,7 +57,7 @@ concept ranked_sampler = batched_sampler<S> && requires(const S& s, std::int64_t
   { s.part(step) } -> std::same_as<batch_part>;
 };
 
-/// The indices of one epoch, as a list.
+/// Returns the indices of one epoch.
 template <sampler Sampler>
 [[nodiscard]] std::vector<std::int64_t> epoch_order(const Sampler& from, std::uint64_t epoch) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(from.size()));
@@ -65,10 +67,10 @@ template <sampler Sampler>
 
 namespace detail {
 
-/// Keeps the draws of one kind of sampler apart from those of the others. A loader's own shuffle is 0.
+/// Gives each kind of sampler a separate stream of draws. The stream of a loader's shuffle is 0.
 enum class sampler_stream : std::uint64_t { replacement = 1, weighted = 2, race = 3, strata = 4, split = 5 };
 
-/// The draws of one stream, one after the other.
+/// The draws of one stream in order, 64 bits each.
 class draw_sequence {
  public:
   draw_sequence(seed s, std::uint64_t epoch, sampler_stream which)
@@ -81,7 +83,7 @@ class draw_sequence {
     return bits;
   }
 
-  /// Uniform in [0, 1), one of 2^53 values. Nothing here is rounded.
+  /// Uniform in [0, 1), one of 2^53 values. The result is exact.
   [[nodiscard]] double unit() { return static_cast<double>(next() >> 11U) * 0x1p-53; }
 
   /// Uniform in [0, bound), for a bound up to 2^32; the bias is below bound / 2^64.
@@ -97,7 +99,8 @@ class draw_sequence {
   std::size_t half_ = 0;
 };
 
-/// The count of samples a sampler is built for, or value_error. Below 2^32, so that one draw can choose among them.
+/// Returns `samples`. Throws value_error unless it is at least 1 and below 2^32, so that one draw can choose among the
+/// samples.
 [[nodiscard]] inline std::int64_t checked_samples(std::string_view where, std::int64_t samples) {
   if (samples < 1) throw value_error(where, "a data set of one sample or more", std::to_string(samples) + " samples");
   if (samples > std::int64_t{(std::numeric_limits<std::uint32_t>::max)()})
@@ -105,7 +108,8 @@ class draw_sequence {
   return samples;
 }
 
-/// The draws in an epoch: `wanted`, or `otherwise` where it is 0. At most `most`, or value_error.
+/// Returns the number of draws in an epoch: `wanted`, or `otherwise` when `wanted` is 0. Throws value_error when
+/// `wanted` is negative or above `most`.
 [[nodiscard]] inline std::int64_t checked_draws(std::string_view where, std::int64_t wanted, std::int64_t otherwise,
                                                 std::int64_t most = (std::numeric_limits<std::int64_t>::max)()) {
   if (wanted < 0)

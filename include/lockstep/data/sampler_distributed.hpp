@@ -20,21 +20,22 @@ struct distributed_sampler_options {
   int world_size = 1;
 };
 
-/// One rank's part of the sequence of `Base`, which is the same on all ranks: same sampler, same seed.
+/// Draws one rank's part of the sequence of `Base`, which must be the same on all ranks: same sampler, same seed.
 ///
-/// The rule: the sequence is cut into batches as on one rank, and each batch into one contiguous piece a rank, in the
-/// order of the ranks. So the pieces of step k together are batch k of a single rank; every entry of the sequence
-/// falls to exactly one rank, and none is repeated to make the ranks even. The entries that do not divide are dealt
-/// round robin, from one batch to the next: two ranks differ by at most one sample in every batch, and in the epoch.
+/// The sampler cuts the sequence into batches as on one rank, and each batch into one contiguous piece a rank, in the
+/// order of the ranks. So the pieces of step k together are batch k of a single rank; every entry of the sequence goes
+/// to exactly one rank, and none is repeated to make the ranks even. The entries left over in a batch are dealt round
+/// robin, and the dealing continues from one batch to the next: two ranks differ by at most one sample in every batch,
+/// and in the epoch.
 ///
-/// Every rank has steps() steps. It may have no sample in some: in a last batch of fewer samples than ranks, say. A
-/// loader then yields a batch of size zero, with which the rank takes part in the step.
+/// Every rank has steps() steps. A rank may have no sample in some steps: in a last batch of fewer samples than ranks,
+/// say. A loader then yields a batch of size zero, with which the rank takes part in the step.
 template <sampler Base>
   requires(!ranked_sampler<Base>)
 class distributed_sampler {
  public:
   /// Throws value_error when `batch` or `world_size` is below one, `rank` is outside 0 .. world_size - 1, or the base
-  /// is made for other batches.
+  /// is made for batches of another size.
   explicit distributed_sampler(Base base, const distributed_sampler_options& options)
       : base_(std::move(base)),
         batch_(detail::checked_batch("distributed_sampler", options.batch)),
@@ -66,13 +67,13 @@ class distributed_sampler {
   /// Samples in a whole batch of all ranks together.
   [[nodiscard]] std::int64_t batch() const noexcept { return batch_; }
 
-  /// The most samples that a step has on this rank.
+  /// An upper bound of the samples that a step has on any rank.
   [[nodiscard]] std::int64_t local_batch() const noexcept {
     const std::int64_t largest = (std::min)(batch_, global_size());
     return largest / world_size_ + (largest % world_size_ != 0 ? 1 : 0);
   }
 
-  /// Steps in an epoch, the same on every rank. The last may be of a partial batch.
+  /// Steps in an epoch, the same on every rank. The last may have a partial batch.
   [[nodiscard]] std::int64_t steps() const noexcept {
     return global_size() / batch_ + (global_size() % batch_ != 0 ? 1 : 0);
   }
@@ -80,12 +81,12 @@ class distributed_sampler {
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int world_size() const noexcept { return world_size_; }
 
-  /// Where the samples of a step lie; 0 <= step < steps().
+  /// Returns where the samples of a step lie; 0 <= step < steps().
   [[nodiscard]] batch_part part(std::int64_t step) const noexcept {
     const std::int64_t begin = step * batch_;
     const std::int64_t batch = (std::min)(batch_, global_size() - begin);
     const std::int64_t even = batch / world_size_;
-    const std::int64_t dealt = step * (batch_ % world_size_);  // in the batches before
+    const std::int64_t dealt = step * (batch_ % world_size_);  // left over in the batches before
     const std::int64_t dealt_now = dealt + batch % world_size_;
     const std::int64_t before = to_ranks_below(rank_, dealt_now) - to_ranks_below(rank_, dealt);
     const std::int64_t up_to = to_ranks_below(rank_ + 1, dealt_now) - to_ranks_below(rank_ + 1, dealt);
@@ -103,7 +104,7 @@ class distributed_sampler {
   }
 
  private:
-  /// How many of the first `dealt` entries, dealt round robin, fall to the ranks below `rank`.
+  /// Returns how many of the first `dealt` left-over entries, dealt round robin, go to the ranks below `rank`.
   [[nodiscard]] std::int64_t to_ranks_below(int rank, std::int64_t dealt) const noexcept {
     return dealt / world_size_ * rank + std::min<std::int64_t>(dealt % world_size_, rank);
   }

@@ -12,7 +12,7 @@
 
 namespace lockstep::data::detail {
 
-/// What a loader asks of a sampler, whatever its type: one indirect call an epoch and a batch.
+/// A sampler of any type, as a loader sees it. Costs one indirect call an epoch and one a batch.
 class loader_order {
  public:
   virtual ~loader_order() = default;

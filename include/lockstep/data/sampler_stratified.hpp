@@ -20,14 +20,15 @@ struct stratified_sampler_options {
   lockstep::seed seed{};
 };
 
-/// Every sample once, in batches that each hold the classes in the proportions of the data set: a class with n of the N
-/// samples has n * batch / N samples in a batch, rounded up or down. So has the last, shorter batch, which is nearest
-/// to the proportions. Which samples, which classes are rounded up and the order in a batch are random.
+/// Visits every sample once. Every batch holds the classes in the proportions of the data set: a class with n of the N
+/// samples has n * batch / N samples in a batch, rounded up or down. The last, shorter batch does the same, rounded to
+/// be nearest to the proportions. Chance decides which samples a batch holds, which classes a whole batch rounds up,
+/// and the order in a batch.
 ///
-/// An epoch takes time in proportion to samples + batches * classes.
+/// Drawing an epoch takes time in proportion to samples + batches * classes.
 class stratified_sampler {
  public:
-  /// One label a sample, such as `train.labels()`; any numbers.
+  /// Takes one label a sample, such as `train.labels()`; labels may be any numbers.
   /// Throws value_error when there is no label, there are 2^32 or more, or `batch` is below one.
   explicit stratified_sampler(std::span<const std::int64_t> labels, const stratified_sampler_options& options = {})
       : samples_(detail::checked_samples("stratified_sampler", static_cast<std::int64_t>(labels.size()))),
@@ -55,7 +56,7 @@ class stratified_sampler {
     detail::check_order("stratified_sampler", order.size(), size());
     detail::draw_sequence draws(seed_, epoch, detail::sampler_stream::strata);
     std::vector<std::int64_t> members = members_;
-    std::vector<std::size_t> next;  // of each class, in members
+    std::vector<std::size_t> next;  // position in members of each class's next sample
     next.reserve(strata_.size());
     std::vector<entry> extras;
     for (std::size_t c = 0; c < strata_.size(); ++c) {
@@ -85,22 +86,23 @@ class stratified_sampler {
  private:
   /// One class.
   struct stratum {
-    std::size_t first;         // in members_
-    std::size_t count;         // of the samples
-    std::size_t in_batch = 0;  // in every whole batch
+    std::size_t first;         // position in members_
+    std::size_t count;         // samples of the class
+    std::size_t in_batch = 0;  // samples in every whole batch
     std::size_t extras = 0;    // whole batches that hold one more
-    std::size_t in_last = 0;   // in the last batch, when that is not whole
+    std::size_t in_last = 0;   // samples in the last batch, when that is not whole
   };
 
   struct entry {
     std::size_t stratum;
-    std::size_t left;  // batches to come in which it has one more
+    std::size_t left;  // batches to come in which the class has one more sample
   };
 
   [[nodiscard]] std::size_t whole_batches() const noexcept { return static_cast<std::size_t>(samples_ / batch_); }
 
-  /// Gives every class its whole part of each batch. The last batch is filled up by largest remainders. That leaves a
-  /// class with between 0 and `whole_batches()` samples, whichever way it was rounded, so at most one more a batch.
+  /// Gives every class the whole part of its share of each batch, and fills the last batch up by largest remainders.
+  /// That leaves between 0 and `whole_batches()` samples of a class, whichever way its share of the last batch was
+  /// rounded, so at most one more in each whole batch.
   void apportion() {
     const std::uint64_t all = members_.size();
     const std::size_t full = whole_batches();
@@ -120,9 +122,9 @@ class stratified_sampler {
     for (stratum& s : strata_) s.extras = s.count - full * s.in_batch - s.in_last;
   }
 
-  /// Chooses which classes have one more sample in this batch, `batches` of them being left, this one included: each
-  /// with probability left / batches, and exactly as many as the batch has room for, which is the sum of these. One
-  /// that is left with as many as there are batches is sure to be chosen.
+  /// Chooses which classes have one more sample in this batch, when `batches` whole batches are left, this one
+  /// included. Chooses a class with probability left / batches. These probabilities sum to the room in the batch, and
+  /// exactly that many classes are chosen. A class whose `left` equals `batches` is sure to be chosen.
   /// Source: systematic sampling in random order, Goodman, Kish, "Controlled selection", 1950.
   template <class Take>
   static void take_extras(std::vector<entry>& extras, std::size_t batches, detail::draw_sequence& draws,

@@ -19,8 +19,8 @@ namespace lockstep::data {
 
 namespace detail {
 
-/// An exponential variate of mean 1 from comparisons of uniform numbers alone. A logarithm would differ in its last
-/// bit from one C library to the next.
+/// Draws an exponential variate of mean 1 by comparing uniform numbers. A logarithm would differ in its last bit from
+/// one C library to the next.
 /// Source: von Neumann, "Various techniques used in connection with random digits", 1951.
 [[nodiscard]] inline double exponential(draw_sequence& draws) {
   for (double whole = 0;; whole += 1) {
@@ -35,19 +35,19 @@ namespace detail {
   }
 }
 
-/// Draws from a discrete distribution in constant time: a column in equal shares, then the column's own index or its
-/// other one.
+/// Draws from a discrete distribution in constant time: chooses a column, all equally likely, then the column's own
+/// index or its other one.
 /// Source: Vose, "A linear algorithm for generating random numbers with a given distribution", 1991.
 class alias_table {
  public:
   alias_table() = default;
 
-  /// `weights` are finite, none below zero, one or more above.
+  /// `weights` must be finite and not negative, and at least one must be above zero.
   explicit alias_table(std::span<const double> weights) : columns_(weights.size()) {
     const auto heaviest = std::max_element(weights.begin(), weights.end());
     const auto heaviest_place = static_cast<std::uint32_t>(heaviest - weights.begin());
-    // Shares of the heaviest neither overflow nor all vanish. Nothing here multiplies, so no compiler can fuse two
-    // roundings into one and change a draw.
+    // Weights divided by the heaviest neither overflow nor all vanish. Nothing here multiplies, so no compiler can fuse
+    // two roundings into one and change a draw.
     double total = 0;
     for (const double w : weights) total += w / *heaviest;
     const double mean = total / static_cast<double>(weights.size());
@@ -58,7 +58,7 @@ class alias_table {
     for (std::uint32_t i = 0; i < weights.size(); ++i) {
       share[i] = weights[i] / *heaviest / mean;
       waiting[share[i] < 1 ? below_mean++ : --others] = i;
-      // What rounding leaves unpaired keeps its own column, unless it must never be drawn.
+      // An index that rounding leaves unpaired keeps its column to itself, unless it must never be drawn.
       columns_[i] = weights[i] > 0 ? column{1, i} : column{0, heaviest_place};
     }
     while (below_mean > 0 && others < weights.size()) {
@@ -91,20 +91,21 @@ class alias_table {
 }  // namespace detail
 
 struct weighted_sampler_options {
-  std::int64_t draws = 0;   ///< an epoch; 0 for as many as there are samples, without replacement those of a weight
-  bool replacement = true;  ///< each draw is from all samples; else no sample comes twice in an epoch
+  std::int64_t draws = 0;   ///< draws in an epoch; 0 for one a sample, or, without replacement, one a positive weight
+  bool replacement = true;  ///< true: each draw is from all samples; false: no sample comes twice in an epoch
   lockstep::seed seed{};
 };
 
-/// Samples with a probability proportional to their weights; one of weight zero never comes. With replacement a draw
-/// takes constant time. Without, each draw is among the samples that are left, and an epoch sorts as many keys as
-/// there are samples.
+/// Draws samples with a probability proportional to their weights; a sample of weight zero never comes. With
+/// replacement a draw takes constant time. Without replacement each draw is among the samples that are left, and an
+/// epoch computes a key for every positive weight and sorts the keys drawn.
 /// Source: Efraimidis, Spirakis, "Weighted random sampling with a reservoir", 2006.
 class weighted_sampler {
  public:
-  /// One weight a sample; they need not sum to one.
+  /// Takes one weight a sample; weights need not sum to one.
   /// Throws value_error when there is no weight, or there are 2^32 or more; when one is negative, infinite or NaN, or
-  /// all are zero; when `draws` is negative; and when it is above the number of positive weights without replacement.
+  /// all are zero; when `draws` is negative; and, without replacement, when `draws` is above the number of positive
+  /// weights.
   explicit weighted_sampler(std::vector<double> weights, const weighted_sampler_options& options = {})
       : samples_(detail::checked_samples("weighted_sampler", static_cast<std::int64_t>(weights.size()))),
         replacement_(options.replacement),
@@ -130,7 +131,7 @@ class weighted_sampler {
   }
 
  private:
-  /// The number of positive weights.
+  /// Returns the number of positive weights. Throws as the constructor does.
   [[nodiscard]] static std::int64_t checked_positive(std::span<const double> weights) {
     std::int64_t positive = 0;
     for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -145,7 +146,8 @@ class weighted_sampler {
     return positive;
   }
 
-  /// Each sample arrives after an exponential time of rate `weight`; those that arrive first are drawn, in that order.
+  /// Each sample arrives after an exponential time of rate `weight`; the first to arrive are drawn, in the order of
+  /// arrival.
   void race(std::uint64_t epoch, std::span<std::int64_t> order) const {
     detail::draw_sequence draws(seed_, epoch, detail::sampler_stream::race);
     std::vector<std::pair<double, std::int64_t>> arrivals;

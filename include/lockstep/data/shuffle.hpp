@@ -17,14 +17,14 @@ namespace lockstep::data {
 
 namespace detail {
 
-/// Puts `order` into a random order by Fisher and Yates' method. `draws.below(n)` gives an index below n.
+/// Puts `order` into a random order by Fisher and Yates' method. `draws.below(n)` returns a random index below n.
 template <class T, class Draws>
 void shuffle(std::span<T> order, Draws& draws) {
   for (std::size_t left = order.size(); left > 1; --left) std::swap(order[left - 1], order[draws.below(left)]);
 }
 
-/// The draws of a stream one after the other, 32 bits each. One block holds four; random_stream::below would compute it
-/// for each.
+/// The draws of a stream in order, 32 bits each. One block holds four draws; random_stream::below would compute the
+/// block for each of them.
 class short_draws {
  public:
   explicit short_draws(const random_stream& stream) : stream_(stream) {}

@@ -27,7 +27,7 @@
 #include <lockstep/io/message.hpp>
 
 /// \file
-/// Data of unknown length, read while it is walked over: files that are too large, a simulation, an instrument.
+/// Data of unknown length, read during the walk over it: files too large for memory, a simulation, an instrument.
 
 namespace lockstep::data {
 
@@ -58,7 +58,7 @@ concept generator_maker = requires(Make& make) {
   { make(walk) } -> sample_generator<Fields...>;
 };
 
-/// What a stream reads from, whatever its type: one indirect call a batch.
+/// The source that a stream reads from, of any type. Costs one indirect call a batch.
 template <class... Fields>
 class stream_source {
  public:
@@ -69,10 +69,10 @@ class stream_source {
   stream_source& operator=(const stream_source&) = delete;
   virtual ~stream_source() = default;
 
-  /// Starts from the beginning. Throws value_error when that cannot be done again.
+  /// Starts a walk from the beginning. Throws value_error when the source can be read only once and has been.
   virtual void start(std::uint64_t walk) = 0;
 
-  /// Writes at most `most` samples and returns their number; fewer at the end alone.
+  /// Writes `most` samples, or fewer at the end alone, and returns their number.
   virtual std::int64_t fill(const pointers& to, std::int64_t most) = 0;
 };
 
@@ -88,7 +88,7 @@ std::int64_t fill_from(Next& next, const typename field_list<Fields...>::pointer
       to);
 }
 
-/// Lets the first walk pass, and throws at the second.
+/// Allows the first walk and throws value_error at the second.
 class single_walk {
  public:
   void start() {
@@ -139,7 +139,8 @@ class made_source final : public stream_source<Fields...> {
   std::optional<decltype(call(std::declval<Make&>(), 0))> next_;
 };
 
-/// Writes what an element of a range holds for one field. Throws shape_error for another number of elements.
+/// Writes one field of a sample from `value`, a number or a range of numbers. Throws shape_error when the range has
+/// another number of elements than the field.
 template <class Field, class Value>
 void write_field(const Value& value, field_place<Field> to, std::size_t number) {
   using T = typename Field::value_type;
@@ -163,7 +164,7 @@ void write_field(const Value& value, field_place<Field> to, std::size_t number) 
   }
 }
 
-/// A generator over a range of tuples (or pairs, arrays, structured-binding types) with one part a field.
+/// Reads a range of tuples (or pairs, arrays, structured-binding types) with one part a field.
 template <class View, class... Fields>
 class range_source final : public stream_source<Fields...> {
  public:
@@ -176,7 +177,7 @@ class range_source final : public stream_source<Fields...> {
   }
 
   std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most) override {
-    // An input range is moved on only when its next element is asked for: it may have to wait for that.
+    // Advance the iterator only when the next element is asked for: an input range may have to wait for it.
     auto next = [&](field_place<Fields>... places) {
       if (!std::exchange(fresh_, false)) ++*at_;
       if (*at_ == std::ranges::end(view_)) return false;
@@ -209,26 +210,27 @@ class range_source final : public stream_source<Fields...> {
 
 }  // namespace detail
 
-/// Samples of the given fields that are made or read while a loader walks over them, on the loader's thread. Its length
-/// need not be known: `loader{stream, {.batch = 64}}`.
+/// Samples of the given fields that are made or read while a loader walks over them, on the thread that prepares
+/// batches. The number of samples need not be known: `loader{stream, {.batch = 64}}`.
 template <class... Fields>
 class stream {
  public:
   /// `next(places...)` writes the next sample and returns true, or returns false at the end, after which it is not
-  /// called again. For each field it takes a reference to its element, or a span of its elements. It can be walked over
-  /// once.
+  /// called again. For each field it takes a reference to the field's element, or a span of the field's elements. The
+  /// stream can be walked over once.
   template <class Next>
     requires(detail::sample_generator<Next, Fields...>)
   explicit stream(Next next) : source_(std::make_unique<detail::generator_source<Next, Fields...>>(std::move(next))) {}
 
-  /// `make()` or `make(walk)` returns such a function; each walk over the stream calls it, walk being 0, 1, ...
+  /// `make()` or `make(walk)` returns such a function. Each walk over the stream calls `make`; `walk` is the walk's
+  /// number 0, 1, ...
   template <class Make>
     requires(detail::generator_maker<Make, Fields...> && !detail::sample_generator<Make, Fields...>)
   explicit stream(Make make) : source_(std::make_unique<detail::made_source<Make, Fields...>>(std::move(make))) {}
 
-  /// A range of tuples with one part a field, a number or a range of numbers; of these themselves where there is one
-  /// field. An lvalue is borrowed and must outlive the stream. A range that is only an input_range can be walked over
-  /// once.
+  /// Reads a range of tuples with one part a field. A part is a number or a range of numbers. With a single field the
+  /// range holds the parts themselves. An lvalue is borrowed and must outlive the stream. A range that is only an
+  /// input_range can be walked over once.
   template <std::ranges::input_range Range>
     requires(!std::same_as<std::remove_cvref_t<Range>, stream>)
   explicit stream(Range&& range)
@@ -256,7 +258,7 @@ struct stream_batch {
   template <class Slot>
   bool operator()(Slot& target, std::int64_t /*index*/) {
     if (ended) return false;
-    ended = true;  // so it is too when the source throws
+    ended = true;  // holds when the source throws
     target.samples = source->fill(target.pointers(), batch);
     target.first_index = done;
     done += target.samples;
@@ -267,8 +269,9 @@ struct stream_batch {
 
 }  // namespace detail
 
-/// The batches of a stream. Each walk starts the stream anew, which fails for one that can be read once; what was
-/// prepared ahead is lost when a walk is left early. Nothing is allocated a batch. A stream cannot be shuffled.
+/// Yields the batches of a stream. Each walk starts the stream anew, so a stream that can be read once allows one walk.
+/// Leaving a walk early loses the batches prepared ahead. A walk allocates nothing for a batch. A stream cannot be
+/// shuffled.
 template <class... Fields>
 class loader<stream<Fields...>> {
   using slot = detail::batch_slot<Fields...>;
@@ -277,7 +280,8 @@ class loader<stream<Fields...>> {
  public:
   using iterator = typename walk::iterator;
 
-  /// Borrows the stream. Throws value_error when `batch` is below one, `prefetch` below zero, or `shuffle` is set.
+  /// Borrows the stream, which must outlive the loader. Throws value_error when `batch` is below one, `prefetch` below
+  /// zero, or `shuffle` is set.
   explicit loader(stream<Fields...>& source, const loader_options& options = {})
       : source_(source.source_.get()), walk_(make_walk(options)) {}
 
@@ -289,8 +293,8 @@ class loader<stream<Fields...>> {
   [[nodiscard]] std::uint64_t next_epoch() const noexcept { return epoch_; }
   void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
 
-  /// Starts the next walk. Throws error when no thread can be started, value_error when the stream can be read once and
-  /// was, and what the stream throws.
+  /// Starts the next walk. Throws resource_error when no thread can be started, value_error when the stream can be read
+  /// only once and has been, and whatever the stream throws.
   [[nodiscard]] iterator begin() {
     walk_.stop();
     source_->start(epoch_);

@@ -30,7 +30,7 @@ namespace detail {
 inline constexpr std::int64_t synthetic_classes = 10;
 inline constexpr int synthetic_side = 32;
 
-/// Whether the figure of class `kind` with half width `r` covers the point (dx, dy) from its centre.
+/// Returns whether the figure of class `kind` with half width `r` covers the point at (dx, dy) from its centre.
 [[nodiscard]] constexpr bool synthetic_figure(std::int64_t kind, int dx, int dy, int r) {
   constexpr int line = 3;
   const int x = dx < 0 ? -dx : dx;
@@ -72,7 +72,7 @@ inline void draw_synthetic(std::int64_t kind, const random_stream& draws, std::u
   const int centre_x = between(14, 17, 1);
   const int centre_y = between(14, 17, 2);
   std::array<std::uint8_t, 2 * 3> colour{};
-  // A fair coin decides which side of the contrast the figure takes, so no pixel's mean tells the class.
+  // A fair coin decides which side of the contrast the figure takes, so that no pixel's mean tells the class.
   const bool inverted = draws.below(2, 3) != 0;
   for (std::size_t channel = 0; channel < 3; ++channel) {
     const int middle = between(96, 159, 4 + 2 * channel);
@@ -116,8 +116,8 @@ template <class = void>
 }  // namespace detail
 
 /// Draws a picture set of ten classes that needs no files: figures of random size, place and colour under noise.
-/// Sample i is of class i % 10, and depends on the seed, i and train or test alone. A convolutional network learns
-/// it; a linear model cannot, because figure and ground swap sides at random.
+/// Sample i is of class i % 10, and depends only on the seed, on i and on the part (train or test). A convolutional
+/// network learns it; a linear model cannot, because figure and ground swap colours at random.
 /// Throws value_error on a negative number of samples.
 template <class = void>
 [[nodiscard]] split<synthetic_sample> synthetic(const synthetic_options& options = {}) {

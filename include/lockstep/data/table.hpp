@@ -22,8 +22,8 @@
 
 namespace lockstep::data {
 
-/// Samples of any fields, held in memory field by field: features and a target, say, and what else belongs to a sample.
-/// Immutable once built, so any number of threads may read it.
+/// Samples of any fields, such as features and a target, held in memory field by field. Immutable once built, so any
+/// number of threads may read it.
 template <class T, std::int64_t... Extents, class... Rest>
 class dataset<field<T, Extents...>, Rest...> {
   using list = std::tuple<field<T, Extents...>, Rest...>;
@@ -38,9 +38,10 @@ class dataset<field<T, Extents...>, Rest...> {
   using columns = std::tuple<std::vector<T>, std::vector<typename Rest::value_type>...>;
 
   /// Takes one argument a field: all samples' elements back to back; or a range with one range of numbers a sample; or
-  /// an mdspan, the samples first. A vector of the field's type that is given as an rvalue is moved, all else copied
-  /// and converted. Throws shape_error when elements do not make whole samples, or the fields differ in their number of
-  /// samples; value_error for a whole number that does not fit its field. An empty data set is allowed.
+  /// an mdspan whose first extent is the samples. A vector of the field's type given as an rvalue is moved; any other
+  /// argument is copied and converted. Throws shape_error when elements do not make whole samples, or when the fields
+  /// differ in their number of samples; value_error for a whole number that does not fit its field. An empty data set
+  /// is allowed.
   template <class... Columns>
     requires(sizeof...(Columns) == fields && !(std::same_as<std::remove_cvref_t<Columns>, dataset> || ...) &&
              !(std::same_as<std::remove_cvref_t<Columns>, columns> || ...))
@@ -73,14 +74,14 @@ class dataset<field<T, Extents...>, Rest...> {
                                                                              index * F::size);
   }
 
-  /// The samples of these indices, in their order. Throws value_error when one is out of range.
+  /// Returns a copy of the samples at `indices`, in that order. Throws value_error when an index is out of range.
   [[nodiscard]] dataset select(std::span<const std::int64_t> indices) const {
     columns chosen;
     select_into(chosen, indices, std::make_index_sequence<fields>{});
     return dataset(std::move(chosen));
   }
 
-  /// The columns, which leave this data set empty.
+  /// Moves the columns out, which leaves this data set empty.
   [[nodiscard]] columns release() && {
     samples_ = 0;
     return std::exchange(columns_, columns{});
@@ -130,7 +131,7 @@ class dataset<field<T, Extents...>, Rest...> {
   std::int64_t samples_ = 0;
 };
 
-/// Labelled pictures as fields: x / 255 in place of each byte, and the labels. Takes four times the memory.
+/// Returns labelled pictures as fields: x / 255 in place of each byte, and the labels. Takes four times the memory.
 template <std::int64_t... Extents>
 [[nodiscard]] dataset<field<float, Extents...>, field<std::int64_t>> to_fields(
     const dataset<shape<Extents...>>& pictures) {

@@ -36,12 +36,12 @@ struct batch_slot {
 template <class... Fields>
 batch_slot(field_list<Fields...>, std::int64_t) -> batch_slot<Fields...>;
 
-/// Walks over the batches that `Fill` puts into slots, one walk at a time. A new walk ends the one before it, and the
-/// iterators of that one then throw.
+/// Walks over the batches that `Fill` puts into slots, one walk at a time. A new walk ends the previous walk, whose
+/// iterators then throw.
 template <class Batch, class Slot, class Fill>
 class batch_walk {
  public:
-  /// An input iterator over the batches of one walk. What it stands on lives as long as its loader.
+  /// An input iterator over the batches of one walk. It must not outlive its loader.
   class iterator {
    public:
     using iterator_concept = std::input_iterator_tag;
@@ -50,7 +50,8 @@ class batch_walk {
 
     iterator() = default;
 
-    /// Throws value_error at the end, and when a later begin() has ended the walk; so do the others.
+    /// Throws value_error at the end, and when a later begin() has ended the walk; so do -> and ++. A comparison throws
+    /// only in the second case.
     [[nodiscard]] const value_type& operator*() const { return owner().current(); }
     [[nodiscard]] const value_type* operator->() const { return &owner().current(); }
     iterator& operator++() {
@@ -80,10 +81,10 @@ class batch_walk {
     std::uint64_t walk_ = 0;
   };
 
-  /// `slots` is not empty.
+  /// `slots` must not be empty.
   batch_walk(std::vector<Slot> slots, Fill fill) : ring_(std::move(slots), std::move(fill)) {}
 
-  /// Ends the walk under way. `fill()` may be changed from then until `start`.
+  /// Ends the walk under way. The caller may change `fill()` until the next `start`.
   void stop() noexcept {
     ring_.stop();
     current_ = nullptr;
@@ -92,7 +93,8 @@ class batch_walk {
 
   [[nodiscard]] Fill& fill() noexcept { return ring_.fill(); }
 
-  /// Starts a walk over at most `count` batches; none is under way. Throws error when no thread can be started.
+  /// Starts a walk over at most `count` batches; no walk may be under way. Throws resource_error when no thread can be
+  /// started, and whatever filling the first batch throws.
   [[nodiscard]] iterator start(std::int64_t count) {
     try {
       ring_.start(count);
