@@ -15,11 +15,11 @@
 #include <lockstep/nn/loss.hpp>
 
 /// \file
-/// What can be wrong with a model, each in one sentence of the compiler's.
+/// The checks of a model. The compiler reports each fault in one sentence.
 
 namespace lockstep::detail {
 
-/// Stands where something that is no layer was given, so that the sentence about it is the only one.
+/// Replaces the layers of a model that has a fault, so that the compiler reports that fault alone.
 struct not_a_layer {
   static constexpr std::string_view kind = "not_a_layer";
   static constexpr layer_traits traits{.is_flatten = true, .backward_reads_input = false};
@@ -29,7 +29,7 @@ struct not_a_layer {
   [[nodiscard]] static constexpr std::int64_t flops(const dims&) { return 0; }
 };
 
-/// Stands where a model is given no input.
+/// The Input of a model that is given none.
 struct no_input {};
 
 template <class T>
@@ -37,7 +37,7 @@ struct is_shape : std::false_type {};
 template <std::int64_t... Extents>
 struct is_shape<shape<Extents...>> : std::true_type {};
 
-/// The extents of one sample, if that is what Input is, else rank 0. A batch has a dimension more.
+/// The extents of one sample, or rank 0 when Input does not give them. One dimension is left for the batch.
 template <class Input>
 consteval dims sample_extents() {
   if constexpr (is_shape<Input>::value)
@@ -49,7 +49,7 @@ template <class Loss>
 inline constexpr bool is_loss =
     std::is_same_v<Loss, no_loss> || requires { typename Loss::template target_type<float>; };
 
-/// The arguments of a model, or, where one is not what it should be, harmless ones in place of all.
+/// The arguments of a model. When one is wrong, harmless ones replace them all.
 template <class Network, class Input, class Loss, class... Surplus>
 struct model_arguments {
   static constexpr bool is_valid = sizeof...(Surplus) == 0 && sample_extents<Input>().rank > 0 && is_loss<Loss>;
@@ -82,7 +82,7 @@ struct model_arguments {
   }
 };
 
-/// Instantiated for each leaf: the compiler's note names the one that is no layer.
+/// Instantiated for each leaf, so that the compiler's note names the leaf that is not a layer.
 template <class Leaf>
 inline constexpr bool require_layer = [] {
   static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
@@ -101,8 +101,8 @@ consteval bool require_layers(type_list<Leaves...>) {
   return (... && require_layer<Leaves>);
 }
 
-/// How many leaves have something to check. A layer of pictures that gets none ends the list: what arrives behind it
-/// means nothing, and a second sentence would only hide the first.
+/// How many leaves to check. A layer that needs a picture and gets none is the last: the extents after it mean nothing,
+/// and a second error would only hide the first.
 template <class... Leaves>
 consteval std::size_t checkable(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
   const std::array<bool, sizeof...(Leaves)> wants_picture{Leaves::traits.needs_picture_order...};
@@ -117,14 +117,14 @@ consteval bool check_layer() {
   return true;
 }
 
-/// A parameter whose name another one before it has too: its leaf, and its number in that.
+/// A parameter with the name of an earlier one: its leaf, and its index among the leaf's parameters.
 struct repeated_name {
   bool found = false;
   std::size_t leaf = 0;
   int parameter = 0;
 };
 
-/// Looks for one. Compares hashes of names in a table, since there may be a thousand names.
+/// Finds the first repeated name. Keeps the hashes of names in a table, since there may be a thousand names.
 template <class Network, class... Leaves>
 consteval repeated_name find_repeated_name(type_list<Leaves...>,
                                            const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
@@ -163,7 +163,7 @@ consteval fixed_string<Path.length + 1> text_of() {
 template <fixed_string>
 inline constexpr bool is_free = false;
 
-/// Its template argument stands in the compiler's note.
+/// Fails to compile; the compiler's note shows Name.
 template <fixed_string Name>
 consteval bool require_another_name() {
   static_assert(is_free<Name>,

@@ -15,7 +15,7 @@ struct element_range {
   std::int64_t state_steps = 0;  ///< steps that have changed the optimizer's state of these elements
 };
 
-/// Calls f(first, last, index of the range) for the parts of [first, last) that lie in one of the ranges.
+/// Calls f(begin, end, i) for each range i that overlaps [first, last); the overlap is [begin, end).
 template <class F>
 void each_part(const std::vector<element_range>& ranges, std::int64_t first, std::int64_t last, const F& f) {
   for (std::size_t i = 0; i < ranges.size(); ++i) {

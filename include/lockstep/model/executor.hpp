@@ -13,8 +13,8 @@
 
 namespace lockstep {
 
-/// Samples that one pass of a replica takes at once: as many as keep the activations inside the backend's caches, a
-/// power of two, at most `largest_pass`. A shard is walked in such micro-shards and their gradients are added.
+/// Samples in one micro-shard: the largest power of two, at most `largest_pass`, whose activations fit in the backend's
+/// caches; at least 1. A replica walks its shard in micro-shards and adds their gradients.
 template <class Model, class B>
 inline constexpr std::int64_t micro_shard = [] {
   const std::int64_t bytes =
@@ -24,11 +24,12 @@ inline constexpr std::int64_t micro_shard = [] {
   return samples;
 }();
 
-/// Runs one replica of a model: owns its context, its ops for the batch sizes it has met, and its activation arena.
-/// Parameters and gradients belong to the caller; all memory is the backend's. Not thread-safe; one thread at a time.
+/// Runs one replica of a model. Owns the replica's context, its ops for the batch sizes it has met, and its activation
+/// arena. The caller owns parameters and gradients; all memory is the backend's. Not thread-safe: one thread at a time.
 ///
-/// The first pass of a larger batch than before prepares ops and may allocate; others do not, whatever their sizes.
-/// Where a layer has an op that is bound to its number of samples (see `layer`), this is so of a new size, instead.
+/// A training or inference pass may prepare ops and allocate when its batch is larger than every earlier one of its
+/// kind; other passes do neither. Where a layer's op is bound to its number of samples (see `layer`), a pass also
+/// prepares ops for every batch size that is new or has not been used for long.
 template <class Model, class B>
 class executor {
   static constexpr const auto& plan = Model::template plan<B>;
@@ -45,12 +46,12 @@ class executor {
         loss_(context_, loss),
         converted_(B::template allocate<activation>(context_, converts_values<B> ? plan.parameter_count : 0)) {}
 
-  /// From now on the layers are skipped whose flag is set; `flags` has one for each layer, or is null, and outlives its
-  /// use.
+  /// Makes later passes skip the layers whose flag is set. `flags` has one flag for each layer, or is null to skip
+  /// none, and must outlive those passes.
   void skip(const bool* flags) noexcept { skipped_ = flags; }
 
-  /// The parameters as a pass reads them: where they lie, or, where it computes in other elements, a copy in those as
-  /// they are now, which the next call overwrites. Enqueues; what follows reads it.
+  /// The parameters as a pass reads them: `parameters` itself, or, where a pass computes in another type, a copy in
+  /// that type, which the next call overwrites. Enqueues the conversion; passes enqueued after it read the copy.
   [[nodiscard]] const activation* load(const value* parameters) {
     if constexpr (!converts_values<B>) {
       return parameters;
@@ -61,10 +62,10 @@ class executor {
     }
   }
 
-  /// Forward, loss and backward of `samples` samples, of which the first has index `first_sample` in the batch.
-  /// Adds the samples' losses to *sum. Gradients, those of `trainable_count` parameters, are written (or added, when
-  /// `accumulate`), times now->scale: 1 / the global denominator.
-  /// With no samples the gradients become zero unless they accumulate. `parameters` are what `load` has returned.
+  /// Runs forward, loss and backward of `samples` samples; the first has index `first_sample` in the batch. Adds the
+  /// samples' losses to *sum. Writes the gradients of the `trainable_count` parameters that learn (adds them, when
+  /// `accumulate`), times now->scale: 1 / the global denominator. With no samples it clears the gradients unless
+  /// `accumulate`. `parameters` must come from `load`.
   template <class Target, pass_observer Observer>
   void train(const activation* parameters, value* gradients, const value* x, const Target* targets,
              std::int64_t samples, const step_values* now, std::int64_t first_sample, double* sum, bool accumulate,
@@ -89,7 +90,7 @@ class executor {
     });
   }
 
-  /// The same on its own, with all samples of a batch; returns the sum of their losses.
+  /// The same for all samples of a batch, without an observer; returns the sum of their losses.
   template <class Target>
   double train(const value* parameters, value* gradients, const value* x, const Target* targets, std::int64_t samples,
                const step_values& now, bool accumulate = false)
@@ -100,10 +101,10 @@ class executor {
     return sum;
   }
 
-  /// True when `train` takes that many samples in one piece, so that gradients which accumulate are added complete.
+  /// True when `train` takes `samples` samples as one micro-shard, so that `accumulate` adds complete gradients.
   [[nodiscard]] static constexpr bool in_one_piece(std::int64_t samples) { return samples > 0 && samples <= micro; }
 
-  /// The outputs of `samples` samples, in order, to `y`. `parameters` are what `load` has returned.
+  /// Writes the outputs of `samples` samples, in order, to `y`. `parameters` must come from `load`.
   void forward(const activation* parameters, const value* x, std::int64_t samples, value* y) {
     infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const activation* out) {
       value* to = y + first * plan.output.size();
@@ -114,8 +115,8 @@ class executor {
     });
   }
 
-  /// Calls f(first sample, count, outputs) for consecutive pieces of a forward pass; nothing is copied. `parameters`
-  /// are what `load` has returned.
+  /// Runs a forward pass and calls f(first sample, count, outputs) after each micro-shard, in order; copies nothing.
+  /// `parameters` must come from `load`.
   template <class F>
   void infer(const activation* parameters, const value* x, std::int64_t samples, const F& f) {
     [[maybe_unused]] const auto entered = context_.enter();
@@ -127,13 +128,13 @@ class executor {
     });
   }
 
-  /// n elements of a pass as values: where they lie, or a copy which the next call overwrites.
+  /// n activations as values: `y` itself, or a converted copy, which the next call overwrites.
   [[nodiscard]] const value* as_values([[maybe_unused]] std::int64_t n, const activation* y) {
     if constexpr (!converts_values<B>) {
       return y;
     } else {
       [[maybe_unused]] const auto entered = context_.enter();
-      if (outputs_.size() < n) outputs_ = B::template allocate<value>(context_, n);  // which nothing recorded reads
+      if (outputs_.size() < n) outputs_ = B::template allocate<value>(context_, n);  // no recorded work reads it
       B::convert(context_, n, y, outputs_.data());
       return outputs_.data();
     }
@@ -145,8 +146,8 @@ class executor {
  private:
   using pipeline = detail::pipeline<Model, B>;
   static constexpr std::int64_t micro = micro_shard<Model, B>;
-  /// Batch sizes to keep ops for, where one's ops serve no other; a loader produces two (full and last), and uneven
-  /// shards double them.
+  /// Number of batch sizes to keep ops for, where ops serve one size only. A loader produces two sizes (full and last),
+  /// and uneven shards double that.
   static constexpr std::size_t max_pipelines = 8;
 
   template <class F>
@@ -166,10 +167,10 @@ class executor {
       return prepared_for(samples);
   }
 
-  /// The one pipeline, told of `samples`; a larger one when it was made for fewer.
+  /// The only pipeline, set to `samples`; a larger one replaces it when it was made for fewer.
   pipeline& prepared_for_most(std::int64_t samples) {
     if (pipelines_.empty() || pipelines_.front()->most() < samples) {
-      // Twice as large at least, so that sizes which grow step by step do not prepare ops in each.
+      // At least doubles, so that a batch size that grows from step to step does not prepare ops in every step.
       const std::int64_t most =
           pipelines_.empty() ? samples : std::clamp(2 * pipelines_.front()->most(), samples, micro);
       auto larger = std::make_unique<pipeline>(context_, most);
@@ -183,11 +184,11 @@ class executor {
     return *pipelines_.front();
   }
 
-  /// The pipeline that was made for `samples`.
+  /// The pipeline for exactly `samples` samples; makes it when there is none.
   pipeline& prepared_for(std::int64_t samples) {
     for (std::size_t i = 0; i < pipelines_.size(); ++i)
       if (pipelines_[i]->samples() == samples) {
-        // Most recent first, so that the one to go is the last.
+        // The most recently used goes first, so that the last is the one to drop.
         std::rotate(pipelines_.begin(), pipelines_.begin() + static_cast<std::ptrdiff_t>(i),
                     pipelines_.begin() + static_cast<std::ptrdiff_t>(i + 1));
         return *pipelines_.front();
@@ -204,7 +205,7 @@ class executor {
   activation* reserve(std::int64_t size) {
     if (arena_.size() < size) {
       B::forget(context_);
-      arena_ = {};  // first, so that both need not be there at once
+      arena_ = {};  // frees the old arena first: memory need not hold both
       arena_ = B::template allocate<activation>(context_, size);
     }
     return arena_.data();
@@ -214,7 +215,7 @@ class executor {
   loss_op loss_;
   std::vector<std::unique_ptr<pipeline>> pipelines_;
   typename B::template buffer<activation> arena_;
-  typename B::template buffer<activation> converted_;  ///< parameters
+  typename B::template buffer<activation> converted_;  ///< the copy that `load` makes
   typename B::template buffer<value> outputs_;
   const bool* skipped_ = nullptr;
 };

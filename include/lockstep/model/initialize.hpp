@@ -10,7 +10,7 @@ namespace lockstep {
 
 /// PyTorch's default initialisation: every weight and bias of linear and conv2d from U(-1/sqrt(fan_in),
 /// 1/sqrt(fan_in)). Element i of parameter p is draw i of stream (seed, initialization, p), in PyTorch's order, so the
-/// values depend on neither backend nor replicas.
+/// values depend on neither the backend nor the number of replicas.
 template <class Model, class B>
 void initialize_parameters(typename B::value_type* parameters, seed s) {
   using value = typename B::value_type;

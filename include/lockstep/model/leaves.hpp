@@ -14,8 +14,8 @@
 #include <lockstep/nn/skippable.hpp>
 
 /// \file
-/// A network as a flat list: nested `sequential`, `named` and `frozen` taken apart, every layer with its path.
-/// `skippable` moves inwards, past names and `frozen`, to the layer that it is about.
+/// Takes nested `sequential`, `named` and `frozen` apart into a flat list of layers, each with its path. `skippable`
+/// moves inwards, past names and `frozen`, to the layer that it wraps.
 
 namespace lockstep::detail {
 
@@ -27,7 +27,7 @@ struct type_list {
 template <class... A, class... B>
 type_list<A..., B...> operator+(type_list<A...>, type_list<B...>);
 
-// Element Index of a list by overload resolution against one base class: no recursion over the list.
+// Overload resolution against one base class finds element Index of a list, without recursion over the list.
 template <std::size_t Index, class T>
 struct indexed {
   using type = T;
@@ -48,7 +48,7 @@ struct at<Index, type_list<Ts...>> {
   using type = typename decltype(select<Index>(indexer<std::index_sequence_for<Ts...>, Ts...>{}))::type;
 };
 
-// Recognised by its members: not every compiler deduces a string among template arguments.
+// Recognises `named` by its members, since not every compiler deduces a string among template arguments.
 template <class L>
 concept named_layer = requires {
   typename L::named_layer;
@@ -69,7 +69,7 @@ struct leaves<sequential<Ls...>> {
   using type = decltype((type_list<>{} + ... + typename leaves<Ls>::type{}));
 };
 
-/// Stands for a `skippable` around what cannot be skipped, so that one sentence says so.
+/// Replaces a `skippable` around something that is not one layer, so that one compile error says so.
 template <class L>
 struct not_skippable {};
 
@@ -84,7 +84,7 @@ struct leaves<skippable<frozen<L>>> : leaves<skippable<L>> {};
 template <class L>
 struct leaves<skippable<skippable<L>>> : leaves<skippable<L>> {};
 
-/// A dotted path such as `features.0`, of bounded length, as a constant.
+/// A dotted path such as `features.0`, of bounded length, so that it can be a constant and a template argument.
 struct path {
   static constexpr std::size_t capacity = 96;
 
@@ -110,7 +110,7 @@ struct path {
   [[nodiscard]] constexpr std::string_view view() const { return {text, length}; }
 };
 
-/// A number that stands for a path: its FNV-1a hash. Far cheaper for the compiler than the text.
+/// The FNV-1a hash of a path: far cheaper for the compiler than the text.
 struct path_hash {
   std::uint64_t value = 0xCBF29CE484222325U;
   bool empty = true;
@@ -195,8 +195,8 @@ struct path_writer<frozen<L>> : path_writer<L> {};
 template <class L>
 struct path_writer<skippable<L>> : path_writer<L> {};
 
-/// The paths of a network's leaves, as path or path_hash; empty ones when `Leaves` is not their number, since something
-/// that is no layer stands among them.
+/// The paths of a network's leaves, as path or path_hash. All are empty when `Leaves` is not the number of leaves: then
+/// one of them is not a layer, and `not_a_layer` has replaced them all.
 template <class Network, class Path, std::size_t Leaves>
 consteval std::array<Path, Leaves> leaf_paths() {
   std::array<Path, Leaves> all{};
@@ -227,7 +227,7 @@ struct frozen_writer<frozen<L>> {
   static constexpr void write(bool* out, std::size_t& count, bool) { frozen_writer<L>::write(out, count, true); }
 };
 
-/// Which of a network's leaves are frozen; none when `Leaves` is not their number, as above.
+/// Which of a network's leaves are frozen; none when `Leaves` is not the number of leaves, as above.
 template <class Network, std::size_t Leaves>
 consteval std::array<bool, Leaves> frozen_leaves() {
   std::array<bool, Leaves> flags{};

@@ -23,7 +23,7 @@ using input = shape<Extents...>;
 
 namespace detail {
 
-/// The leaves when all of them are layers, else one stand-in.
+/// The leaves when all of them are layers, else `not_a_layer` alone.
 template <class List>
 struct layers_of;
 template <class... Leaves>
@@ -31,7 +31,7 @@ struct layers_of<type_list<Leaves...>> {
   using type = std::conditional_t<(layer<Leaves> && ...), type_list<Leaves...>, type_list<not_a_layer>>;
 };
 
-/// Extents that arrive at each leaf, and behind the last one.
+/// The extents that arrive at each leaf, then those that leave the last one.
 template <class... Leaves>
 consteval std::array<dims, sizeof...(Leaves) + 1> flow(type_list<Leaves...>, const dims& input) {
   std::array<dims, sizeof...(Leaves) + 1> all{};
@@ -41,7 +41,7 @@ consteval std::array<dims, sizeof...(Leaves) + 1> flow(type_list<Leaves...>, con
   return all;
 }
 
-/// Sum of the sizes of the parameters of all leaves but those to leave out.
+/// Number of elements in the parameters of all leaves except those flagged in `left_out`.
 template <class... Leaves>
 consteval std::int64_t parameter_total(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving,
                                        const std::array<bool, sizeof...(Leaves)>& left_out) {
@@ -53,12 +53,12 @@ consteval std::int64_t parameter_total(type_list<Leaves...>, const std::array<di
 
 }  // namespace detail
 
-/// A network with the shape of its input and its loss: a type without state, of which every quantity is a constant.
+/// A network with the shape of its input and its loss: a type without state whose every quantity is a constant.
 ///
-/// Shapes are checked when the type is completed; each mismatch is one sentence of the compiler's.
+/// Completing the type checks the shapes; the compiler reports each mismatch in one sentence.
 template <class Network, class Input = detail::no_input, class Loss = no_loss, class... Surplus>
 struct model {
-  // Where an argument is not what it should be, harmless ones stand in for all, so that the sentence is the only one.
+  // When an argument is wrong, harmless ones replace them all, so that the compiler reports that argument alone.
   using arguments = detail::model_arguments<Network, Input, Loss, Surplus...>;
 
   using network = typename arguments::network;
@@ -77,16 +77,16 @@ struct model {
   template <std::size_t Index>
   using leaf = typename detail::at<Index, leaf_list>::type;
 
-  /// The plan for a backend: only its order of pictures matters, and whether passes compute in other elements.
+  /// The plan for a backend. Depends only on its order of pictures and on whether its passes compute in another type.
   template <class Backend>
   static constexpr network_plan<leaf_count> plan =
       make_plan(leaf_list{}, input_dims, Backend::picture_order, detail::frozen_leaves<network, leaf_count>(),
                 converts_values<Backend>);
 
-  /// Sum of the sizes of all parameters, frozen or not.
+  /// Number of elements in all parameters, frozen or not.
   static constexpr std::int64_t parameter_count = detail::parameter_total(leaf_list{}, arriving, {});
 
-  /// Sum of the sizes of those that learn, which are not inside a `frozen`.
+  /// Number of elements in the parameters that learn: those outside every `frozen`.
   static constexpr std::int64_t trainable_count =
       detail::parameter_total(leaf_list{}, arriving, detail::frozen_leaves<network, leaf_count>());
 
@@ -99,7 +99,7 @@ struct model {
   /// Paths of the leaves: `conv1`, `0`, `features.2`.
   static constexpr auto paths = detail::leaf_paths<network, detail::path, leaf_count>();
 
-  /// PyTorch's name of a parameter: path of its layer, a dot, its own name.
+  /// PyTorch's name of a parameter: the path of its layer, a dot, its name in the layer.
   template <class Backend>
   [[nodiscard]] static std::string parameter_name(const plan_parameter& p) {
     static constexpr auto lists = []<std::size_t... Index>(std::index_sequence<Index...>) {
@@ -112,7 +112,7 @@ struct model {
   }
 
  private:
-  // The checks come last: a compiler may drop the members behind one that fails, and then complain of their absence.
+  // The checks come last: a compiler may drop the members after one that fails, and then complain of their absence.
   static_assert(arguments::check());
   static_assert(detail::require_layers(typename detail::leaves<network>::type{}));
   static constexpr std::size_t checkable = detail::checkable(leaf_list{}, arriving);

@@ -9,9 +9,10 @@ namespace lockstep {
 /// The parts of a training pass.
 enum class pass_part : std::uint8_t { forward, loss, backward };
 
-/// Is told by an executor what runs: every node forward, the loss, every node backward, of every micro-shard in turn.
-/// `micro_shard(last)` opens a micro-shard and says whether it is the last one of the pass: once it has ended the
-/// backward of a node, the node's gradients are complete. `node` is an index of the plan's nodes, -1 for the loss.
+/// An executor calls an observer around everything it runs: for each micro-shard in turn, every node forward, the loss,
+/// and every node backward. `micro_shard(last)` opens a micro-shard; `last` says whether it is the last of the pass.
+/// When the last micro-shard ends a node's backward, the node's gradients are complete. `node` is an index into the
+/// plan's nodes, -1 for the loss.
 template <class O>
 concept pass_observer = requires(O& o, pass_part part, int node, bool last) {
   { o.micro_shard(last) } noexcept;
@@ -19,7 +20,7 @@ concept pass_observer = requires(O& o, pass_part part, int node, bool last) {
   { o.end(part, node) };
 };
 
-/// Watches nothing.
+/// Ignores every call.
 struct no_observer {
   constexpr void micro_shard(bool) const noexcept {}
   constexpr void begin(pass_part, int) const noexcept {}

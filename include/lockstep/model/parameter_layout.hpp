@@ -7,8 +7,8 @@
 #include <lockstep/model/pipeline.hpp>
 
 /// \file
-/// Between PyTorch's order of a parameter's elements, which is what a user reads and writes, and the order in which
-/// the backend keeps them.
+/// Maps PyTorch's order of a parameter's elements, which the user reads and writes, to the order in which the backend
+/// keeps them.
 
 namespace lockstep::detail {
 
@@ -26,7 +26,7 @@ void each_element(const F& f) {
   }
 }
 
-/// Calls each_element for the parameter whose number is known at run time.
+/// The same for a parameter whose number is known only at run time.
 template <class Model, class B, class F>
 void each_element(int parameter, const F& f) {
   [&]<std::size_t... P>(std::index_sequence<P...>) {

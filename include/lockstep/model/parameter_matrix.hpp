@@ -25,7 +25,7 @@ template <class Model, class B, std::size_t P>
   constexpr std::int64_t out = parameter.shape[0];
   constexpr std::int64_t columns = size / out;
   if constexpr (out > 1 && requires { op::physical(parameter.index, columns); }) {
-    // The distance of two outputs' weights for the same input.
+    // The distance between two outputs' weights for the same input.
     constexpr std::int64_t stride = op::physical(parameter.index, columns) - op::physical(parameter.index, 0);
     if constexpr (stride == 1) return {columns, out};
     if constexpr (stride != columns) return {size, 1};
@@ -34,7 +34,7 @@ template <class Model, class B, std::size_t P>
 }
 
 /// The matrix of every parameter of a model's plan: PyTorch's weight (out, everything else), or its transpose where the
-/// backend keeps that. One column: a vector, or elements in an order that is no matrix's.
+/// backend keeps that. A vector is one column; so are elements whose order is not that of a matrix.
 template <class Model, class B>
 inline constexpr auto parameter_matrices = []<std::size_t... P>(std::index_sequence<P...>) {
   return std::array<parameter_matrix, sizeof...(P)>{matrix_of_parameter<Model, B, P>()...};

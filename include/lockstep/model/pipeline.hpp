@@ -13,7 +13,7 @@
 
 namespace lockstep::detail {
 
-/// A change of order or of elements as a node's op.
+/// The op of a node that changes the order or the type of elements.
 template <class B, node_traits T, node_kind Kind>
 class order_op {
   using activation = typename B::activation_type;
@@ -83,11 +83,11 @@ struct op_slots<Model, B, std::index_sequence<Index...>> : op_slot<Index, typena
   op_slots(Context& c, std::int64_t samples) : op_slot<Index, typename node_op<Model, B, Index>::type>(c, samples)... {}
 };
 
-/// A model's ops for a number of samples: the fixed sequence of calls that a pass is. Owns the ops and no activations;
-/// those lie in an arena that the caller passes.
+/// A model's ops for a number of samples; a pass calls them in a fixed order. Owns the ops but no activations, which
+/// lie in an arena that the caller passes.
 ///
-/// Gradients are the range of the parameters that learn. A layer need not know of being frozen: where backward passes
-/// through one that computes the gradients of its parameters anyway, they go to a buffer that nobody reads.
+/// The gradients cover the range of the parameters that learn. A layer need not know that it is frozen: where it
+/// computes the gradients of its parameters anyway, backward sends them to a buffer that nobody reads.
 template <class Model, class B>
 class pipeline {
   static constexpr const auto& plan = Model::template plan<B>;
@@ -107,12 +107,12 @@ class pipeline {
   pipeline(context& c, std::int64_t samples)
       : most_(samples), samples_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {}
 
-  /// Of the next passes.
+  /// The number of samples of the next passes.
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
-  /// What it was made for.
+  /// The number of samples that the ops were made for.
   [[nodiscard]] std::int64_t most() const noexcept { return most_; }
 
-  /// The next passes are of `samples` samples, `most()` at most.
+  /// Sets the number of samples of the next passes, at most `most()`.
   void set_samples(std::int64_t samples) noexcept
     requires(takes_fewer)
   {
@@ -121,7 +121,7 @@ class pipeline {
     [&]<std::size_t... Index>(std::index_sequence<Index...>) { (op<Index>().set_samples(samples), ...); }(indices{});
   }
 
-  /// Runs every node. Returns the output, inside the arena (or the input itself for a network that only renames it).
+  /// Runs every node. Returns the output: in the arena, or the input itself when the network only flattens it.
   template <pass_observer Observer>
   const activation* forward(context& c, pass p, const activation* parameters, const value* x, activation* arena,
                             Observer& observer) {
@@ -132,7 +132,7 @@ class pipeline {
     return now;
   }
 
-  /// Runs every node's backward from the last to the first, given that the gradient of the output lies at
+  /// Runs every node's backward, from the last node to the first. The gradient of the output must lie at
   /// `output_gradient(arena)`.
   template <pass_observer Observer>
   void backward(context& c, pass p, const activation* parameters, const value* x, activation* arena, value* gradients,
@@ -155,7 +155,7 @@ class pipeline {
   static constexpr std::array<bool, Model::leaf_count> skips = []<std::size_t... Leaf>(std::index_sequence<Leaf...>) {
     return std::array<bool, Model::leaf_count>{Model::template leaf<Leaf>::traits.skips_parameter_gradient...};
   }(std::make_index_sequence<Model::leaf_count>{});
-  /// Gradients of the largest frozen layer that backward passes through and that computes them.
+  /// Size of the gradients of the largest frozen layer that runs backward and computes them.
   static constexpr std::int64_t unread_size = [] {
     std::int64_t size = 0;
     for (const plan_node& node : plan.nodes)
@@ -169,8 +169,7 @@ class pipeline {
     return static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op;
   }
 
-  /// The user's elements where a pass computes in those; else null: the first node converts them, and nothing else
-  /// reads them.
+  /// `x` where a pass computes in the user's type; else null, since one node converts `x` and no other node reads it.
   static const activation* unconverted([[maybe_unused]] const value* x) {
     if constexpr (converts_values<B>)
       return nullptr;

@@ -20,15 +20,15 @@ namespace lockstep {
 enum class node_kind : std::uint8_t {
   layer,             ///< runs a layer's op
   alias,             ///< flatten: a new name for the same elements
-  to_channels_last,  ///< the user's order to the backend's
-  to_plain,          ///< and back
-  to_activation,     ///< the user's elements to those that a pass computes in
+  to_channels_last,  ///< changes the user's order to the backend's
+  to_plain,          ///< changes the backend's order to the user's
+  to_activation,     ///< converts the user's elements to the type that a pass computes in
 };
 
 /// Marks "no buffer": the user's input, or a gradient that nobody needs.
 inline constexpr std::int64_t no_buffer = -1;
 
-/// One executed step of the network. Offsets and sizes of activations count elements of one sample.
+/// One node of the network, in order of execution. Offsets and sizes of activations count elements of one sample.
 struct plan_node {
   node_kind kind = node_kind::layer;
   int leaf = -1;        ///< index of the layer in the flat list; -1 for a change of order or of elements
@@ -37,8 +37,8 @@ struct plan_node {
   dims out;
   element_order order_in = element_order::plain;
   element_order order_out = element_order::plain;
-  dims picture;           ///< extents behind a flattened channels-last input
-  bool converts = false;  ///< reads the user's elements where a pass computes in others
+  dims picture;           ///< extents, before flatten, of a flattened channels-last input
+  bool converts = false;  ///< reads the user's elements where a pass computes in another type
   bool output_gradient_masked = false;
   bool mask_input = false;
   bool runs_backward = false;
@@ -53,7 +53,7 @@ struct plan_node {
   std::int64_t flops = 0;                     ///< forward, one sample
   std::int64_t output_buffer = no_buffer;     ///< arena offset of the output while training
   std::int64_t gradient_buffer = no_buffer;   ///< arena offset of the output's gradient
-  std::int64_t inference_buffer = no_buffer;  ///< arena offset of the output in a forward pass alone
+  std::int64_t inference_buffer = no_buffer;  ///< arena offset of the output in inference
 
   /// True when the node has parameters that learn.
   [[nodiscard]] constexpr bool learns() const { return parameter_size > 0 && !frozen; }
@@ -81,7 +81,7 @@ struct plan_parameter {
 
 namespace detail {
 
-/// What the planner asks of each leaf, gathered once so that planning is a loop over values.
+/// What the planner must know of each leaf, gathered once so that planning is a loop over values.
 struct leaf_info {
   std::string_view kind;
   layer_traits traits;
@@ -99,7 +99,7 @@ consteval std::array<leaf_info, sizeof...(Leaves)> gather(type_list<Leaves...>,
       leaf_info{Leaves::kind, Leaves::traits, &Leaves::output, &Leaves::parameters, &Leaves::flops, frozen[i++]}...};
 }
 
-/// First-fit placement of ranges that live from `begin` to `end` (inclusive).
+/// A range to place in the arena. It lives from time `begin` to time `end` (inclusive).
 struct arena_range {
   std::int64_t size = 0;
   int begin = 0;
@@ -107,11 +107,13 @@ struct arena_range {
   std::int64_t offset = no_buffer;
 };
 
-/// Sizes are rounded up to 16 elements, so that every range starts on a 64-byte line for any number of samples.
+/// Rounds sizes up to 16 elements, so that every range of four-byte elements starts on a 64-byte line for any number of
+/// samples.
 constexpr std::int64_t arena_round(std::int64_t size) { return (size + 15) / 16 * 16; }
 
-/// Places the largest ranges first, each at the lowest offset that no living range covers. Returns the arena's size.
-/// O(n^2) for n ranges. First-fit decreasing, as in the "greedy by size" strategy of Pisarchyk and Lee, MLSys 2020.
+/// Places the largest ranges first, each at the lowest offset where no range alive at the same time lies. Returns the
+/// arena's size. O(n^2) for n ranges. First-fit decreasing, as in the "greedy by size" strategy of Pisarchyk and Lee,
+/// MLSys 2020.
 template <std::size_t N>
 constexpr std::int64_t place(std::array<arena_range, N>& ranges, std::size_t count) {
   std::int64_t total = 0;
@@ -148,7 +150,7 @@ constexpr std::int64_t place(std::array<arena_range, N>& ranges, std::size_t cou
 /// The static plan of a network of `Leaves` layers for one backend's order of pictures.
 template <std::size_t Leaves>
 struct network_plan {
-  // A change of order can stand before every layer and behind the last one.
+  // A change of order can come before every layer and after the last one.
   static constexpr std::size_t max_nodes = 2 * Leaves + 1;
   static constexpr std::size_t max_parameters = Leaves * parameter_list::max_count;
 
@@ -159,11 +161,11 @@ struct network_plan {
   std::array<plan_node, max_nodes> nodes{};
   std::array<plan_parameter, max_parameters> parameters{};
   std::int64_t parameter_count = 0;
-  std::int64_t trainable_count = 0;  ///< those that learn: elements [0, trainable_count) of the flat range
+  std::int64_t trainable_count = 0;  ///< parameters that learn: elements [0, trainable_count) of the flat range
   std::int64_t forward_flops = 0;    ///< one sample
   std::int64_t training_flops = 0;   ///< one sample, forward and the gradients that somebody reads
   std::int64_t arena_size = 0;       ///< elements a sample, training
-  std::int64_t unshared_size = 0;    ///< what outputs and gradients take side by side
+  std::int64_t unshared_size = 0;    ///< arena_size if every output and every gradient had its own range
   std::int64_t inference_arena_size = 0;
 };
 
@@ -171,14 +173,14 @@ namespace detail {
 
 constexpr bool order_matters(const dims& d) { return d.rank == 3 && d[0] > 1 && d[1] * d[2] > 1; }
 
-/// Builds the nodes: changes of order and of elements, fusion of relu into the layer before it, offsets of parameters
-/// (what learns first, so that gradients and all that works on them are one range).
+/// Builds the nodes: inserts changes of order and of type, fuses relu into the layer before it, and places parameters.
+/// Those that learn come first, so that gradients and all that works on them are one range.
 template <std::size_t N>
 constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>& leaves, element_order picture_order,
                            bool converts) {
   dims now = plan.input;
   element_order order = element_order::plain;
-  dims picture;  // extents behind a flattened channels-last sample
+  dims picture;  // extents, before flatten, of a flattened channels-last sample
   std::int64_t frozen_count = 0;
 
   const auto push = [&](plan_node node) { plan.nodes[static_cast<std::size_t>(plan.node_count++)] = node; };
@@ -191,7 +193,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     node.converts = std::exchange(converts, false);
     node.backward_reads_input = false;
     push(node);
-    // What is flat stays so in plain order.
+    // A flattened sample stays flat in plain order.
     if (to == element_order::plain) plan.nodes[static_cast<std::size_t>(plan.node_count - 1)].out = now;
     order = to;
     picture = dims{};
@@ -245,7 +247,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
     } else if (node.out.rank == 3 && leaf.traits.needs_picture_order) {
       order = order_matters(node.out) ? picture_order : element_order::plain;
     } else if (node.out.rank != 3 && list.count > 0) {
-      // A layer that mixes all features writes its own order, which is plain.
+      // A layer that mixes all features writes plain order.
       order = element_order::plain;
       picture = dims{};
     }
@@ -256,7 +258,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
   if (converts) change(node_kind::to_activation, order);
   if (order != element_order::plain) change(node_kind::to_plain, element_order::plain);
   plan.output = now;
-  // Frozen parameters were counted from zero; they lie behind the others.
+  // The loop counted frozen parameters from zero; they lie after the others.
   for (int p = 0; p < plan.parameter_tensors; ++p) {
     plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
     plan_node& node = plan.nodes[static_cast<std::size_t>(parameter.node)];
@@ -267,7 +269,7 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
   plan.parameter_count = checked_add(plan.trainable_count, frozen_count);
 }
 
-/// Decides which nodes run backward, who applies the masks of fused relus, and counts the work.
+/// Decides which nodes run backward and which apply the masks of fused relus, and counts the flops.
 template <std::size_t N>
 constexpr void build_backward(network_plan<N>& plan, const std::array<leaf_info, N>& leaves) {
   bool learnt = false;
@@ -294,7 +296,8 @@ constexpr void build_backward(network_plan<N>& plan, const std::array<leaf_info,
   }
 }
 
-/// Places outputs and gradients in the arena. Time runs 0..n-1 forward, n for the loss, then n-1..0 backward.
+/// Places outputs and gradients in the arena. Node i runs forward at time i and backward at time 2n - i; the loss runs
+/// at n.
 template <std::size_t N>
 constexpr void build_arena(network_plan<N>& plan) {
   constexpr std::size_t max_ranges = 2 * network_plan<N>::max_nodes;
@@ -322,7 +325,7 @@ constexpr void build_arena(network_plan<N>& plan) {
     const int input = i == 0 ? -1 : output_of[at - 1];
     use(input, i);
     if (node_at(i).runs_backward) {
-      // The input's elements are read by a weight gradient, or by the mask of the relu before it.
+      // A weight gradient, or the mask of the relu before the node, reads the elements of the input.
       if (node_at(i).backward_reads_input) use(input, backward_time(i));
       if (node_at(i).backward_reads_output) use(output_of[at], backward_time(i));
     }
@@ -338,7 +341,7 @@ constexpr void build_arena(network_plan<N>& plan) {
       gradient_of[at] = gradient_of[at + 1];
     } else if (!last && node_at(i + 1).backward_overwrites_input && output_of[at] >= 0 &&
                ranges[static_cast<std::size_t>(output_of[at])].end == born) {
-      // Nobody reads the output after the next layer's backward: its gradient takes its place.
+      // Nobody reads the output after the next layer's backward, so the output's gradient takes its place.
       gradient_of[at] = output_of[at];
     } else {
       gradient_of[at] = static_cast<int>(count);
@@ -379,9 +382,9 @@ constexpr void build_arena(network_plan<N>& plan) {
 
 }  // namespace detail
 
-/// The plan of a flat list of layers for samples of `input` and a backend that keeps pictures in `picture_order`, and
-/// whose passes compute in other elements than the user's where it `converts`; `frozen` says of each layer whether its
-/// parameters stay as they are.
+/// The plan of a flat list of layers for samples of extents `input` and a backend that keeps pictures in
+/// `picture_order`. `frozen` flags the layers whose parameters do not learn; `converts` says that passes compute in
+/// another type than the user's elements.
 template <class... Leaves>
 consteval network_plan<sizeof...(Leaves)> make_plan(detail::type_list<Leaves...> list, const dims& input,
                                                     element_order picture_order,

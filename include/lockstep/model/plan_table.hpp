@@ -92,10 +92,10 @@ template <class Model>
 
 }  // namespace detail
 
-/// The static plan as text: a line a node of the network (its layer, what it does, extents of a sample, parameters,
-/// forward flops of a sample, where its output and its output's gradient lie in the arena), a line a parameter under
-/// PyTorch's name, then what a training step of `batch` samples on `replicas` replicas needs. Arena offsets count
-/// elements of one sample, parameter offsets elements. Frozen layers and parameters are marked.
+/// The static plan as text: one line for each node of the network (its layer, what it does, extents of a sample,
+/// parameters, forward flops of a sample, where its output and its output's gradient lie in the arena), one line for
+/// each parameter under PyTorch's name, then what a training step of `batch` samples on `replicas` replicas needs.
+/// Arena offsets count elements of one sample, parameter offsets elements. Frozen layers and parameters are marked.
 /// Throws value_error when `replicas` or `batch` is below one.
 template <class Model, class Backend>
 [[nodiscard]] std::string plan_table(int replicas, std::int64_t batch) {

@@ -8,7 +8,7 @@
 
 namespace lockstep {
 
-/// max(0, x), as torch.nn.ReLU. Behind conv2d or linear it becomes part of that layer's primitive.
+/// max(0, x), as torch.nn.ReLU. After conv2d or linear it becomes part of that layer's primitive.
 struct relu {
   static constexpr std::string_view kind = "relu";
   static constexpr layer_traits traits{.takes_any_order = true,

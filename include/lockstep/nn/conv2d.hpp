@@ -12,7 +12,7 @@ namespace lockstep {
 /// A two-dimensional convolution of C x H x W samples into Out channels, as torch.nn.Conv2d. Kernel is a number or
 /// `extent2{height, width}`; Options are stride<>, padding<>, dilation<>, groups<>, no_bias.
 /// Parameters: `weight` (Out, C / groups, height, width), `bias` (Out).
-/// Output: floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1, the width alike.
+/// Output height: floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1; the width alike.
 template <std::int64_t Out, extent2 Kernel, class... Options>
 struct conv2d {
   static constexpr std::string_view kind = "conv2d";
@@ -49,7 +49,7 @@ struct conv2d {
   }
 
   [[nodiscard]] static constexpr dims output(const dims& in) {
-    if (in.rank != 3) return dims{Out, 1, 1};  // check() has spoken; keep the rest quiet
+    if (in.rank != 3) return dims{Out, 1, 1};  // check() reports this; avoid further errors
     const extent2 out = geometry(in).out();
     return dims{Out, out.height > 0 ? out.height : 1, out.width > 0 ? out.width : 1};
   }

@@ -13,11 +13,11 @@ namespace lockstep {
 struct probability {
   std::uint64_t parts = 0;
 
-  // NOLINTNEXTLINE(google-explicit-constructor): a number is meant to convert.
+  // NOLINTNEXTLINE(google-explicit-constructor): numbers convert by design.
   consteval probability(double p) : parts(p >= 0 && p <= 1 ? static_cast<std::uint64_t>(p * 0x1p32 + 0.5) : invalid) {}
   // NOLINTNEXTLINE(google-explicit-constructor): as above, for `dropout<0>`.
   consteval probability(int p) : probability(static_cast<double>(p)) {}
-  /// From `parts` itself: nvcc writes template arguments back in this form.
+  /// Takes `parts` itself: nvcc spells template arguments in this form.
   consteval explicit probability(std::uint64_t all) : parts(all) {}
 
   [[nodiscard]] constexpr bool valid() const { return parts != invalid; }
@@ -27,8 +27,8 @@ struct probability {
 };
 
 /// Zeroes each element with probability P while training and scales the others by 1 / (1 - P), as torch.nn.Dropout;
-/// the identity otherwise. The mask depends on (seed, step, layer, global sample index): any number of replicas drops
-/// the same elements. It is drawn again in backward, so it needs no memory.
+/// the identity otherwise. The mask depends on (seed, step, layer, global sample index), so any number of replicas
+/// drops the same elements. Backward draws the mask again, so it needs no memory.
 template <probability P = 0.5>
 struct dropout {
   static constexpr std::string_view kind = "dropout";

@@ -8,7 +8,7 @@
 
 namespace lockstep {
 
-/// The same elements with one dimension, as torch.nn.Flatten. Costs nothing: no element moves.
+/// The same elements in one dimension, as torch.nn.Flatten. Costs nothing: no element moves.
 struct flatten {
   static constexpr std::string_view kind = "flatten";
   static constexpr layer_traits traits{.is_flatten = true, .backward_reads_input = false};

@@ -37,8 +37,8 @@ struct parameter_list {
 /// What a layer tells the planner about itself. A layer overrides what differs from the defaults.
 struct layer_traits {
   bool needs_picture_order = false;  ///< computes on pictures in the backend's order
-  /// Computes the same in any order, or knows from node_traits::picture which one it gets. A layer that says neither
-  /// this nor needs_picture_order gets the plain order of PyTorch, and leaves it.
+  /// Computes the same in any order, or reads from node_traits::picture which order it gets. A layer that sets neither
+  /// this nor needs_picture_order reads and writes the plain order of PyTorch.
   bool takes_any_order = false;
   bool is_flatten = false;    ///< changes the extents and no element: no code, no buffer
   bool is_relu = false;       ///< may be fused into the layer before it
@@ -49,37 +49,37 @@ struct layer_traits {
   bool backward_reads_output = false;
   bool backward_in_place = false;          ///< dx may be the same range as dy
   bool backward_overwrites_input = false;  ///< dx may be the same range as x
-  /// Obeys node_traits::parameter_gradient: without it, backward computes no gradient of a parameter, and reads the
-  /// input for nothing but mask_input.
+  /// Obeys node_traits::parameter_gradient: when that is false, backward computes no gradient of a parameter, and reads
+  /// the input only for mask_input.
   bool skips_parameter_gradient = false;
 };
 
 /// All that is known at compile time about one layer at its place in a network; the template argument of a layer's
-/// `op`. Layers alike in these share their code.
+/// `op`. Equal layers with equal traits share their code.
 struct node_traits {
   dims in;
   dims out;
-  dims picture;  ///< of rank 3 when the input is a picture, flat or not, whose elements lie channels-last
+  dims picture;  ///< extents of the picture that the input, flat or not, holds channels-last; else of rank 0
   bool relu = false;
-  bool output_gradient_masked = false;  ///< the next layer applies the mask of our relu
-  bool mask_input = false;              ///< apply the mask of the relu before us
+  bool output_gradient_masked = false;  ///< the next layer applies the mask of this layer's relu
+  bool mask_input = false;              ///< apply the mask of the relu before this layer
   bool input_gradient = true;
   bool parameter_gradient = true;  ///< false for a frozen layer: what is written to its gradients is lost
 
   friend constexpr bool operator==(const node_traits&, const node_traits&) = default;
 };
 
-/// What one pass through the network is told beside its tensors.
+/// The arguments of one pass through the network besides its tensors.
 struct pass {
   bool training = true;
-  dropout_key key{};              ///< `layer` is set for each layer by the executor
+  dropout_key key{};              ///< the pipeline sets `layer` before each layer's turn
   const bool* skipped = nullptr;  ///< a flag for each layer of the model, or null: none is skipped
 
-  /// True when the layer whose turn it is hands on what arrives.
+  /// True when the layer whose turn it is (key.layer) hands its input on.
   [[nodiscard]] bool skips() const { return skipped != nullptr && skipped[key.layer]; }
 };
 
-/// The tensors of one layer's backward pass on a backend. Ranges hold `samples` times the traits' extents.
+/// The tensors of one layer's backward pass on a backend. x, y, dx and dy hold `samples` times the traits' extents.
 template <class B>
 struct backward_arguments {
   using activation = typename B::activation_type;
@@ -94,8 +94,8 @@ struct backward_arguments {
   bool accumulate;   ///< add the complete gradient of these samples to `gradients` instead of overwriting
 };
 
-/// True for what was prepared for a number of samples and can be told to take as many or fewer in its next passes,
-/// without allocation: `set_samples(n)`.
+/// True for an object that is prepared for a number of samples and can take as many or fewer in its next passes,
+/// without allocation, after `set_samples(n)`.
 template <class Op>
 concept takes_fewer_samples = requires(Op& op, std::int64_t samples) {
   { op.set_samples(samples) } noexcept;
@@ -104,13 +104,13 @@ concept takes_fewer_samples = requires(Op& op, std::int64_t samples) {
 /// A layer: a shape rule, a parameter list and, for a backend, an `op` that runs it.
 ///
 /// `op<Backend, node_traits>` is constructed from (context, samples) and has
-/// `forward(context, pass, x, parameters, y)`, all of `Backend::activation_type`, and
+/// `forward(context, pass, x, parameters, y)`, the arrays of `Backend::activation_type`, and
 /// `backward(context, pass, backward_arguments<Backend>)`.
-/// A layer with parameters whose elements do not lie in PyTorch's order has
-/// `op::physical(parameter, index)`, the place of an element in its range.
+/// A layer whose parameters do not lie in PyTorch's order has `op::physical(parameter, index)`: the place of an element
+/// in its parameter's range.
 ///
-/// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where all of a model's have it,
-/// a batch size that changes from step to step costs nothing.
+/// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where every op of a model
+/// has it, a batch size that changes from step to step costs nothing.
 template <class L>
 concept layer = requires(const dims& in) {
   { L::traits } -> std::convertible_to<layer_traits>;
@@ -122,8 +122,8 @@ concept layer = requires(const dims& in) {
 
 namespace detail {
 
-/// PyTorch's default for weights and biases of Linear and Conv2d, kaiming_uniform with a = sqrt(5):
-/// U(-1/sqrt(fan_in), 1/sqrt(fan_in)). The root by Newton's iteration, since std::sqrt is not constexpr.
+/// PyTorch's default bound for weights and biases of Linear and Conv2d: 1/sqrt(fan_in), from kaiming_uniform with
+/// a = sqrt(5). Newton's iteration takes the root, since std::sqrt is not constexpr.
 constexpr double default_bound(std::int64_t fan_in) {
   double guess = static_cast<double>(fan_in);
   for (int i = 0; i < 64; ++i) guess = 0.5 * (guess + static_cast<double>(fan_in) / guess);

@@ -112,7 +112,7 @@ struct linear_of<Bias, In, Out> {
 
 }  // namespace detail
 
-/// `linear<Out>` or `linear<In, Out>`; the second checks In against the shape that arrives.
+/// `linear<Out>` or `linear<In, Out>`; the second form checks In against the shape that arrives.
 template <std::int64_t... N>
 using linear = typename detail::linear_of<true, N...>::type;
 

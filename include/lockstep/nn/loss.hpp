@@ -14,7 +14,7 @@
 
 namespace lockstep {
 
-/// Stands where a model has no loss: it can run forward, not train.
+/// The loss of a model that has none: the model can run forward but not train.
 struct no_loss {
   template <class B>
   struct op {
@@ -24,8 +24,8 @@ struct no_loss {
 
 /// Mean over the batch of the cross entropy between softmax(logits) and a class index, as torch.nn.CrossEntropyLoss.
 ///
-/// The mean is (sum of the samples' losses) / (sum of their weights), over the whole batch: weights are those of the
-/// targets' classes, and a target equal to `ignore_index` weighs nothing. A batch whose targets are all ignored has
+/// The mean is (sum of the samples' losses) / (sum of their weights), over the whole batch. A sample has the weight of
+/// its target's class, or none when its target equals `ignore_index`. A batch whose targets are all ignored has
 /// loss NaN, as in PyTorch, and zero gradients.
 struct cross_entropy {
   static constexpr std::string_view kind = "cross_entropy";
@@ -59,7 +59,7 @@ struct cross_entropy {
       throw value_error("cross_entropy", "a label smoothing in [0, 1]", std::to_string(label_smoothing));
   }
 
-  /// Sum of the weights of `count` targets. Throws value_error for a target that is no class and not ignored.
+  /// Sum of the weights of `count` targets. Throws value_error for a target that is neither a class nor ignored.
   [[nodiscard]] double denominator(const std::int64_t* targets, std::int64_t count, const dims& output) const {
     double total = 0;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -89,7 +89,7 @@ struct cross_entropy {
       B::copy_in(c, weights_.size(), loss.class_weights.data(), weights_.data());
     }
 
-    /// *sum += the losses of `samples` rows; dy = their gradient times now->scale (null: none).
+    /// Adds the losses of `samples` rows to *sum and writes their gradient, times now->scale, to dy unless dy is null.
     void forward_backward(context& c, std::int64_t samples, const dims& output, const activation* y,
                           const std::int64_t* targets, activation* dy, const step_values* now, double* sum) const {
       const cross_entropy_arguments arguments{.classes = output.size(),
@@ -102,10 +102,10 @@ struct cross_entropy {
    private:
     float smoothing_;
     std::int64_t ignored_;
-    typename B::template buffer<float> weights_;  ///< none: data() is null
+    typename B::template buffer<float> weights_;  ///< without class weights, data() is null
   };
 
-  /// Rows whose largest logit is the target's; ignored targets do not count.
+  /// Number of rows whose largest logit is the target's; ignored targets do not count.
   template <class T>
   [[nodiscard]] std::int64_t correct(std::int64_t samples, const dims& output, const T* y,
                                      const std::int64_t* targets) const {
@@ -115,7 +115,7 @@ struct cross_entropy {
     return hits;
   }
 
-  /// Targets that count.
+  /// Number of targets that are not ignored.
   [[nodiscard]] std::int64_t counted(std::int64_t samples, const std::int64_t* targets) const {
     return samples - std::count(targets, targets + samples, ignore_index);
   }
@@ -150,7 +150,7 @@ struct mean_squared_error {
    public:
     op(context&, const mean_squared_error&) {}
 
-    /// *sum += the losses of `samples` rows; dy = their gradient times now->scale (null: none).
+    /// Adds the losses of `samples` rows to *sum and writes their gradient, times now->scale, to dy unless dy is null.
     void forward_backward(context& c, std::int64_t samples, const dims& output, const activation* y,
                           const value* targets, activation* dy, const step_values* now, double* sum) const {
       B::squared_error(c, samples * output.size(), y, targets, dy, now, sum);

@@ -87,7 +87,7 @@ struct pool2d {
 }  // namespace detail
 
 /// The largest element of each window, as torch.nn.MaxPool2d. The stride is the kernel unless stride<> is given;
-/// padding<> adds minus infinity. Options: stride<>, padding<>.
+/// padding<> pads with minus infinity. Options: stride<>, padding<>.
 template <extent2 Kernel, class... Options>
 struct max_pool2d : detail::pool2d<pooling_kind::maximum, Kernel, Options...> {};
 

@@ -7,14 +7,14 @@
 
 namespace lockstep {
 
-/// Layers one after the other, as torch.nn.Sequential; may be nested. Parameters are named by position unless
-/// `named`: `0.weight`, or `features.2.bias` in a named inner sequential.
+/// Layers one after the other, as torch.nn.Sequential; may be nested. A layer that is not `named` takes its position as
+/// its name: its parameters are `0.weight`, or `features.2.bias` in an inner sequential named `features`.
 template <class... Layers>
 struct sequential {
   static_assert(sizeof...(Layers) > 0, "lockstep: sequential: at least one layer");
 };
 
-/// Gives a layer its name in parameter lists: `named<"conv1", conv2d<...>>` has `conv1.weight`.
+/// Gives a layer its name in parameter lists: `named<"conv1", conv2d<...>>` has a parameter `conv1.weight`.
 template <fixed_string Name, class Layer>
 struct named {
   using named_layer = Layer;

@@ -8,10 +8,10 @@
 
 namespace lockstep {
 
-/// A layer that may be skipped at run time, by `data_parallel::skip`: it then hands on what arrives, and its parameters
-/// take no part in the step: no gradient, no update, no decay, as with parameters that a PyTorch model has not used
-/// (torch's DistributedDataParallel with find_unused_parameters; here they are known before the step, so that nothing
-/// is searched for, and buckets of them alone are not sent). The extents that leave are those that arrive.
+/// A layer that `data_parallel::skip` may skip at run time. A skipped layer hands its input on, and its parameters take
+/// no part in the step: no gradient, no update, no decay. PyTorch's DistributedDataParallel with
+/// find_unused_parameters treats unused parameters alike; here they are known before the step, so nothing searches for
+/// them, and no bucket that holds only them is sent. The layer's output must have the extents of its input.
 template <class Layer>
 struct skippable {
   static constexpr std::string_view kind = Layer::kind;
@@ -78,7 +78,7 @@ struct skippable {
 
    private:
     static constexpr std::int64_t parameter_size = Layer::parameters(T.in).size();
-    /// A layer that mixes the features of a flattened channels-last picture leaves them in plain order.
+    /// A layer that mixes the features of a flattened channels-last picture writes plain order; a skip must do so too.
     static constexpr bool reorders = T.picture.rank == 3 && T.out.rank != 3 && parameter_size > 0;
 
     std::int64_t samples_;

@@ -20,18 +20,18 @@ template <extent2 E>
 struct dilation {
   static constexpr extent2 value = E;
 };
-/// Channels are cut into N groups that do not see each other.
+/// Cuts the channels into N groups that do not see each other.
 template <std::int64_t N>
 struct groups {
   static constexpr std::int64_t value = N;
 };
 struct no_bias {};
-/// Average pooling divides by the elements inside the picture only (PyTorch's count_include_pad=False).
+/// Makes average pooling divide by the elements inside the picture only (PyTorch's count_include_pad=False).
 struct exclude_padding {};
 
 namespace detail {
 
-/// Accumulates options of any order into one value; an option that the layer does not know does not compile.
+/// Collects options, in any order, into one value. An unknown option does not compile.
 struct window_options {
   extent2 stride_value{0};
   extent2 padding_value{0};

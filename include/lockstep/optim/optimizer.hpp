@@ -17,9 +17,9 @@ struct any_rule {
 }  // namespace detail
 
 /// An optimizer: options as a value, and `rule<T>(step, with)`, which hands `with` the number of state buffers in use
-/// and a function that updates one element. State is zero-filled, one flat buffer for each of `max_states`. `step`
-/// counts the steps that have changed the element's state before: a layer that was skipped has seen fewer than the
-/// others.
+/// and a function that updates one element. State is zero-filled: one flat buffer for each state in use, at most
+/// `max_states`. `step` counts the earlier steps that changed the element's state; a layer that was skipped has fewer
+/// than the others.
 template <class O>
 concept optimizer = requires(const O& o, std::int64_t step, detail::any_rule with) {
   { O::max_states } -> std::convertible_to<std::size_t>;

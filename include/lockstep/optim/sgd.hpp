@@ -25,7 +25,7 @@ struct sgd_rule {
 template <class T, bool Nesterov>
 struct sgd_momentum_rule {
   T lr, decay, mu;
-  T keep, take;  ///< of the velocity and of the gradient, for the new velocity
+  T keep, take;  ///< factors of the old velocity and of the gradient in the new velocity
 
   LOCKSTEP_HOST_DEVICE constexpr void operator()(T g, T& p, T& v) const {
     LOCKSTEP_UNCONTRACTED
@@ -41,7 +41,7 @@ struct sgd_momentum_rule {
 }  // namespace detail
 
 /// Stochastic gradient descent, as torch.optim.SGD:
-///   g += weight_decay * p;  v = momentum * v + (1 - dampening) * g (v = g in its first step);
+///   g += weight_decay * p;  v = momentum * v + (1 - dampening) * g (v = g in v's first step);
 ///   p -= learning_rate * (nesterov ? g + momentum * v : momentum != 0 ? v : g).
 struct sgd {
   float learning_rate = 0.01F;
@@ -67,8 +67,8 @@ struct sgd {
   /// State buffers in use: momentum needs one.
   [[nodiscard]] std::size_t states() const noexcept { return momentum != 0.F ? 1 : 0; }
 
-  /// Calls with(number of states, rule) where rule(gradient, parameter&, state&...) updates one element whose
-  /// state `step` steps have changed before.
+  /// Calls with(number of states, rule), where rule(gradient, parameter&, state&...) updates one element. `step` counts
+  /// the earlier steps that changed the element's state.
   template <class T, class With>
   void rule(std::int64_t step, const With& with) const {
     const T lr = learning_rate;
