@@ -17,60 +17,65 @@
 
 namespace lockstep {
 
-/// The backend that is taken where none is named; backend/cpu/cpu.hpp defines it, and a program that trains on GPUs
-/// alone need not have what it stands on.
+/// The default backend. backend/cpu/cpu.hpp defines it on top of oneDNN, which a program that trains on GPUs alone does
+/// not need.
 struct cpu;
 
-/// True for a backend that computes passes in another type than parameters are kept in.
+/// True for a backend that keeps parameters in one type and computes passes in another.
 template <class B>
 inline constexpr bool converts_values = !std::same_as<typename B::value_type, typename B::activation_type>;
 
-/// What a layer may ask of a device: a closed set of primitives, and what a scheduler of replicas may ask of it.
+/// A device as its callers see it: a closed set of primitives for layers, and operations on memory and order for a
+/// scheduler of replicas.
 ///
-/// A backend may work asynchronously: a primitive enqueues work behind what its `context` was given before, and what
-/// it reads and writes lies in the backend's memory, which the host may touch only when `host_memory` says so.
+/// A backend may work asynchronously: a primitive enqueues its work after all earlier work of its `context`. Primitives
+/// read and write the backend's memory, which the host may touch only when `host_memory` is true.
 ///
-/// `value_type` is that of images, outputs, parameters, their gradients and what the optimizer keeps.
-/// `activation_type` is that of a pass: of the parameters as its layers read them, of what a layer hands on, and of the
-/// gradient of that. Where the two differ, gradients of parameters are nevertheless written and added as values, and:
-/// - `convert(c, n, from, to)`: n elements of either type, each to the nearest of the other. `to_channels_last` takes
-///   values also, and writes activations.
+/// `value_type` is the type of images, outputs, parameters, their gradients and the optimizer's state.
+/// `activation_type` is the type in a pass: of the parameters as layers read them, of activations, and of the gradients
+/// of activations. Where the two types differ, gradients of parameters are nevertheless written and added as values,
+/// and the backend also has:
+/// - `convert(c, n, from, to)`: converts n elements of either type, each to the nearest of the other.
+///   `to_channels_last` also takes values, and writes activations.
 ///
-/// Stateless primitives are static functions whose first argument is the replica's `context`. Those that a library
-/// prepares for a shape (`linear`, `convolution`, `pooling`) are class templates over a geometry, constructed once for
-/// a number of samples and then run any number of times. A backend knows no layer; a layer knows no backend.
+/// Stateless primitives are static functions whose first argument is the replica's `context`. Primitives that a library
+/// prepares for a shape (`linear`, `convolution`, `pooling`) are class templates over a geometry; an object is
+/// constructed once for a number of samples and then run any number of times. A backend knows no layer; a layer knows
+/// no backend.
 ///
-/// A backward whose geometry says `parameter_gradient = false` touches no gradient of a parameter; dw and db may be
-/// null.
+/// A backward pass whose geometry says `parameter_gradient = false` touches no gradient of a parameter; dw and db may
+/// be null.
 ///
-/// Where a backward is told to accumulate, it adds the gradient of all its samples, complete, to what is there, in one
-/// addition for each element, so that sums over several calls have a known order.
+/// A backward pass that accumulates first sums the gradient over all its samples, then adds this sum to what is there,
+/// with one addition per element. Sums over several calls thus have a known order.
 ///
-/// - `linear<G>`: y = x w^T + b (relu), and its backward, whose dx may be x; `weight_offset(o, i)` says where the
-///   weight lies.
+/// - `linear<G>`: y = x w^T + b (relu), and its backward, whose dx may be x; `weight_offset(o, i)` is the position of a
+///   weight.
 /// - `convolution<G>`, `pooling<G>`: pictures in `picture_order`; `weight_offset(o, i, h, w)` as above.
 /// - `relu_forward`, `relu_backward`, `dropout`: elementwise, in place allowed.
-/// - `to_channels_last`, `to_plain`: change of order at the user's boundary.
-/// - `softmax_cross_entropy`, `squared_error`: add the losses to *sum, and write the gradient times now->scale; without
-///   a gradient `now` may be null.
-/// - `add`: y += x. `square_sums`: the sum of squares of each block of a range, in double; its bits do not depend on
-///   where the range is cut at blocks.
-/// - `gradient_norm`: from those sums the norm, and what clipping to `max_norm` multiplies gradients by.
-/// - `reduce_and_update`: sums N gradients as `tree_sum` does and applies a rule to each element in one pass. A rule
-///   that has a member `loaded()` reads values in the backend's memory; what that returns is the rule that is applied.
+/// - `to_channels_last`, `to_plain`: change the order of elements at the user's boundary.
+/// - `softmax_cross_entropy`, `squared_error`: add the losses to *sum and write the gradient times now->scale; `now`
+///   may be null when no gradient is asked for.
+/// - `add`: y += x. `square_sums`: the sum of squares of each block of a range, in double; cutting the range between
+///   blocks changes no bit of it.
+/// - `gradient_norm`: computes from these sums the norm, and the factor by which clipping to `max_norm` multiplies
+///   gradients.
+/// - `reduce_and_update`: sums N gradients as `tree_sum` does and applies a rule to each element in one pass. If a rule
+///   has a member `loaded()`, this member reads values in the backend's memory and returns the rule to apply.
 ///
-/// And of memory and order:
+/// Operations on memory and order:
 /// - `allocate<T>(c, n)`: a `buffer<T>` of n zeros. `copy_in`, `copy_out`: from and to the host; `copy`, `clear`.
-/// - `mirrored<T>`: one T on both sides, T{} at first; `send` brings host() to get(), `fetch` the other way. Work that
-///   comes behind a `send` sees the value of then, even when host() is changed afterwards. Unless the host reads the
-///   backend's memory, `fetch_from(c, p)` brings another T of that memory to host().
-/// - `packet(c, n)`, unless the host reads the backend's memory: n bytes on both sides; `send(c, k)` brings the first k
-///   of host() to get(), whose values then are not to change until the work is done. `host_reads(p)`: whether the host
-///   can read what lies at p.
-/// - `fence`: what a context is given after `hold(c)` waits for what another was given before `record`, if anything.
-/// - `finish(c)`: returns when all work is done, and throws what has gone wrong in it.
-/// - `replay(c, key, f)`: what f enqueues, which the backend may record and, for an equal key, run again without f.
-///   `forget(c)` drops what was recorded, because buffers have moved.
+/// - `mirrored<T>`: one T on both sides, T{} at first; `send` copies host() to get(), `fetch` copies get() to host().
+///   Work enqueued after a `send` sees the value that was sent, even when host() changes afterwards. Unless the host
+///   reads the backend's memory, `fetch_from(c, p)` copies another T in that memory to host().
+/// - `packet(c, n)`, unless the host reads the backend's memory: n bytes on both sides; `send(c, k)` copies the first k
+///   bytes of host() to get(); host() must not change until the work is done. `host_reads(p)`: whether the host can
+///   read the memory at p.
+/// - `fence`: work given to a context after `hold(c)` waits for the work given to another context before `record`, if
+///   any.
+/// - `finish(c)`: returns when all work is done, and throws if any of it failed.
+/// - `replay(c, key, f)`: calls f, which enqueues work; the backend may record this work and, for an equal key, run it
+///   again without f. `forget(c)` drops the recordings, because buffers have moved.
 template <class B>
 concept backend =
     requires(typename B::context& c, std::int64_t n, typename B::value_type* y, const typename B::value_type* x,
@@ -122,11 +127,11 @@ concept backend =
       };
     };
 
-/// True for a backend whose contexts heed `replica_place::rounding`, which it tells by `rounds_factors`.
+/// True for a backend whose contexts heed `replica_place::rounding`; it says so with `rounds_factors`.
 template <class B>
 concept offers_rounding = requires { requires B::rounds_factors; };
 
-/// True for what stands for a backend that this build is without.
+/// True for the stand-in of a backend that this build lacks.
 template <class B>
 concept is_missing = requires { requires B::missing; };
 

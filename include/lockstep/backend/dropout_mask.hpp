@@ -11,8 +11,8 @@
 namespace lockstep {
 
 /// Calls f(i, factor) for every element of one sample: factor is 0 with probability p, else 1 / (1 - p). The draws
-/// depend on (seed, step, layer, global sample index, index of the element in PyTorch's order) alone, so any replica of
-/// any backend that holds the sample sees the same. `picture` has rank 3 when the elements lie channels-last.
+/// depend only on (seed, step, layer, global sample index, index of the element in PyTorch's order), so that a sample
+/// gets the same factors on any replica of any backend. `picture` has rank 3 when the elements lie channels-last.
 template <class F>
 void for_each_dropout_factor(const dropout_key& key, std::int64_t sample, std::int64_t size, const dims& picture,
                              float p, const F& f) {

@@ -5,7 +5,7 @@
 
 namespace lockstep {
 
-/// How the elements of one sample lie in memory inside a backend. At the user's boundary it is always `plain`.
+/// How the elements of one sample lie in memory inside a backend. At the user's boundary the order is always `plain`.
 enum class element_order : std::uint8_t {
   plain,          ///< row-major in the order of the extents: C, H, W for a picture
   channels_last,  ///< H, W, C for a sample of rank 3

@@ -4,8 +4,7 @@
 #include <cstdint>
 
 /// \file
-/// The geometries of what a backend prepares: matrix products and sliding windows. Template arguments of its
-/// primitives.
+/// The geometries of matrix products and sliding windows: template arguments of the primitives that a backend prepares.
 
 namespace lockstep {
 
@@ -31,7 +30,7 @@ struct extent2 {
   return room < 0 ? 0 : room / stride + 1;
 }
 
-/// What a matrix product of a fully connected layer needs to know: y (n x out) = x (n x in) * w^T + b.
+/// The matrix product of a fully connected layer: y (n x out) = x (n x in) * w^T + b.
 struct linear_geometry {
   std::int64_t in = 1;
   std::int64_t out = 1;
@@ -39,7 +38,7 @@ struct linear_geometry {
   bool relu = false;               ///< y = max(0, ...)
   bool input_gradient = true;      ///< backward writes dx
   bool mask_input = false;         ///< x is the output of a relu: backward zeroes dx where x <= 0
-  bool parameter_gradient = true;  ///< backward writes dw and db; else it leaves them alone, and reads x for the mask
+  bool parameter_gradient = true;  ///< backward writes dw and db; else it does not touch them, and reads x only to mask
 
   friend constexpr bool operator==(const linear_geometry&, const linear_geometry&) = default;
 };
@@ -57,7 +56,7 @@ struct convolution_geometry {
   bool bias = true;
   bool relu = false;
   bool input_gradient = true;
-  bool parameter_gradient = true;  ///< backward writes dw and db; else it leaves them alone, and does not read x
+  bool parameter_gradient = true;  ///< backward writes dw and db; else it touches neither, and does not read x
 
   [[nodiscard]] constexpr extent2 out() const {
     return {window_output(in.height, kernel.height, stride.height, padding.height, dilation.height),

@@ -8,13 +8,13 @@
 #include <lockstep/backend/cross_entropy_arguments.hpp>
 
 /// \file
-/// Loss primitives in plain C++, shared by the backends whose memory the host reads.
+/// Loss primitives in plain C++, for the backends whose memory the host reads.
 
 namespace lockstep::host {
 
-/// Cross entropy between the softmax of `rows` rows of logits and class indices, as torch.nn.CrossEntropyLoss.
-/// Writes the gradient, times `scale`, to dlogits (null: no gradient) and returns the sum of the rows' losses, not
-/// divided by anything. A row whose target is a.ignore_index adds nothing. Targets are valid.
+/// Cross entropy between the softmax of `rows` rows of logits and class indices, as torch.nn.CrossEntropyLoss. Writes
+/// the gradient, times `scale`, to dlogits (null: no gradient) and returns the plain sum of the rows' losses. A row
+/// whose target is a.ignore_index adds nothing. Targets must be valid.
 template <class T>
 double softmax_cross_entropy(std::int64_t rows, const cross_entropy_arguments& a, const T* logits,
                              const std::int64_t* targets, T* dlogits, double scale) {
@@ -37,7 +37,7 @@ double softmax_cross_entropy(std::int64_t rows, const cross_entropy_arguments& a
       continue;
     }
     const T top = *std::max_element(logits, logits + classes);
-    // In double: a sum of float over 250,000 classes would be off by 4e-4 of itself, and every gradient with it.
+    // In double: a float sum over 250,000 classes would have a relative error of 4e-4, and so would every gradient.
     double sum = 0;
     for (std::int64_t c = 0; c < classes; ++c) {
       const T e = std::exp(logits[c] - top);

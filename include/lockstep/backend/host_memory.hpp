@@ -13,7 +13,7 @@
 
 namespace lockstep::host {
 
-/// One value, which is on both sides at once.
+/// One value that both sides share.
 template <class T>
 class mirrored {
  public:
@@ -31,7 +31,7 @@ class mirrored {
   T value_{};
 };
 
-/// Work is done when it has been given, so that there is nothing to wait for.
+/// Does nothing: a primitive returns when its work is done, so that there is nothing to wait for.
 struct fence {
   template <class Context>
   explicit fence(Context&) {}
@@ -41,7 +41,7 @@ struct fence {
   void hold(Context&) const noexcept {}
 };
 
-/// Base of such a backend.
+/// Base of a backend whose memory the host reads and whose primitives return when their work is done.
 template <class Context>
 struct synchronous {
   static constexpr bool host_memory = true;
@@ -79,8 +79,8 @@ struct synchronous {
   }
   static void forget(Context&) noexcept {}
 
-  /// From the sums of squares of all blocks: the norm, and what torch.nn.utils.clip_grad_norm_ multiplies by. A norm
-  /// that is NaN makes the factor NaN too, and so every element that it clips.
+  /// Computes from the sums of squares of all blocks the norm, and the factor of torch.nn.utils.clip_grad_norm_. If the
+  /// norm is NaN, so are the factor and every gradient it multiplies.
   static void gradient_norm(Context&, std::int64_t blocks, const double* squares, double max_norm, update_terms* out) {
     double total = 0;
     for (std::int64_t k = 0; k < blocks; ++k) total += squares[k];

@@ -6,7 +6,7 @@
 
 namespace lockstep {
 
-/// What matrix products and convolutions may round their factors to. Sums stay in the backend's own type.
+/// The type to which matrix products and convolutions may round their factors. Sums keep the backend's type.
 enum class factor_rounding : std::uint8_t {
   none,
   tf32,  ///< 10 bits of mantissa

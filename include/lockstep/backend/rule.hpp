@@ -5,11 +5,13 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// Rules of `reduce_and_update` that every backend can run: function objects, since a GPU takes no lambda of the host.
+/// Rules of `reduce_and_update` that every backend can run: function objects, because a GPU cannot run a lambda of the
+/// host.
 
 namespace lockstep {
 
-/// What a backend applies to each element: the rule itself, or what it reads from the backend's memory first.
+/// The rule that a backend applies to each element: `rule` itself, or the one that its `loaded()` reads from the
+/// backend's memory.
 template <class Rule>
 [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr auto loaded(const Rule& rule) {
   if constexpr (requires { rule.loaded(); })
@@ -42,7 +44,7 @@ struct stored_rule {
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr Rule loaded() const { return *rule; }
 };
 
-/// A rule that takes each gradient times a factor and, when MaySkip, may leave everything as it is.
+/// A rule that multiplies each gradient by a factor. When MaySkip and `skips`, it changes nothing.
 template <class Rule, class T, bool MaySkip>
 struct scaled_rule {
   Rule rule;
@@ -57,8 +59,8 @@ struct scaled_rule {
   }
 };
 
-/// `scaled_rule` of a rule and of terms that both lie in the backend's memory. Skips, when MaySkip, a step whose
-/// gradients are not finite.
+/// `scaled_rule` of a rule and terms in the backend's memory. When MaySkip, it skips a step whose gradients are not
+/// finite.
 template <class Rule, class T, bool MaySkip>
 struct stored_scaled_rule {
   const Rule* rule;

@@ -5,8 +5,8 @@
 
 namespace lockstep {
 
-/// What changes from step to step. It lies in the backend's memory and is read where the work runs, so that the same
-/// recorded work can be run again with other values.
+/// The values that change from step to step. Work reads them from the backend's memory when it runs, so that recorded
+/// work can run again with other values.
 struct step_values {
   double scale = 1;  ///< multiplies the gradient of the loss: 1 / the global denominator
   std::uint64_t seed = 0;
@@ -14,7 +14,7 @@ struct step_values {
   std::int64_t first_sample = 0;  ///< index of the batch's first sample among those of all ranks
 };
 
-/// What decides a sample's dropout mask: the same for any number of replicas.
+/// The values that determine a sample's dropout mask, which is the same for any number of replicas.
 struct dropout_key {
   const step_values* now = nullptr;  ///< in the backend's memory
   std::uint32_t layer = 0;

@@ -11,8 +11,8 @@
 namespace lockstep {
 
 /// value(First) + ... + value(First + Count - 1) as one balanced binary tree: for a power of two ((0 + 1) + (2 + 3)),
-/// else the largest power of two below Count on the left. The left and the right half of a tree may thus be summed
-/// elsewhere, each as a tree of its own, without a change of any bit.
+/// else the largest power of two below Count on the left. Either half of a tree may thus be summed elsewhere, as a
+/// tree, without changing a bit.
 template <std::size_t First, std::size_t Count, class Value>
 [[nodiscard]] LOCKSTEP_ALWAYS_INLINE constexpr auto tree_sum(const Value& value) {
   static_assert(Count > 0);

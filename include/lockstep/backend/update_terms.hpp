@@ -5,10 +5,10 @@
 
 namespace lockstep {
 
-/// What a step does with its gradients once their norm is known. In the backend's memory.
+/// What a step does with its gradients once their norm is known. Lies in the backend's memory.
 struct update_terms {
   double norm = 0;
-  double scale = 1;  ///< what clipping multiplies the gradients by; NaN when the norm is
+  double scale = 1;  ///< factor by which clipping multiplies the gradients; NaN when the norm is
   std::int32_t finite = 1;
 };
 

@@ -9,11 +9,11 @@
 
 namespace lockstep::cpu_backend {
 
-/// *finite = no x is NaN or infinite: times zero, all others are zero.
+/// *finite = no x is NaN or infinite: only a finite x times zero is zero.
 struct all_finite_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* x, bool* finite) {
-    constexpr int vectors = 4;  // sums that do not wait for each other
+    constexpr int vectors = 4;  // independent sums
     const V zero{};
     V sums[vectors] = {};
     std::int64_t i = 0;
@@ -30,7 +30,7 @@ struct all_finite_kernel {
   }
 };
 
-/// Whether none of n numbers is NaN or infinite. At the speed of the memory they lie in.
+/// True when none of n numbers is NaN or infinite. Cost: one read of x, at the speed of memory.
 [[nodiscard]] inline bool all_finite(std::int64_t n, const float* x) {
   bool finite = true;
   if (has_avx2())

@@ -6,7 +6,7 @@
 
 namespace lockstep::cpu_backend {
 
-/// T[N], for extents that are signed, as all of ours: g++ -Wsign-conversion objects to those in a template.
+/// T[N] for a signed N: g++ -Wsign-conversion objects to signed extents in a template.
 template <class T, std::int64_t N>
 using array_of = T[static_cast<std::size_t>(N)];
 

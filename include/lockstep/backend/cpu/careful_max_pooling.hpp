@@ -11,10 +11,10 @@
 namespace lockstep::cpu_backend {
 
 /// Maximum pooling by its definition, activations channels-last: of equal elements the first in row-major order wins,
-/// and a NaN before any number, as in PyTorch. For pictures that oneDNN would lose a NaN of; not fast.
+/// and a NaN wins over any number, as in PyTorch. For pictures with a NaN, which oneDNN would lose; not fast.
 class careful_max_pooling {
  public:
-  /// For `most` samples at most.
+  /// For at most `most` samples.
   careful_max_pooling(const pooling_geometry& g, std::int64_t most) : g_(g), winners_(most * g.out_size()) {}
 
   void forward(std::int64_t samples, const float* x, float* y) {
@@ -47,7 +47,7 @@ class careful_max_pooling {
     std::int64_t begin, end;
   };
 
-  /// The part of an axis of `length` elements that the window from `start` on covers.
+  /// The part of an axis of `length` elements that a window starting at `start` covers.
   static part covered(std::int64_t start, std::int64_t window, std::int64_t length) {
     return {std::max<std::int64_t>(start, 0), (std::min)(start + window, length)};
   }

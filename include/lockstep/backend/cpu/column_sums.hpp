@@ -10,8 +10,8 @@
 
 namespace lockstep::cpu_backend {
 
-/// sums[k] (+)= the sum of `rows` numbers of column k, whose rows lie close. Four sums are in work at a time, so that
-/// none waits for itself: of neighbouring columns, or of every fourth row.
+/// sums[k] (+)= the sum of column k over `rows` contiguous rows. Four independent sums run at a time, over neighbouring
+/// columns or over every fourth row, so that additions do not wait for each other.
 struct column_sums_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t columns, const float* LOCKSTEP_RESTRICT x,
@@ -55,11 +55,11 @@ struct column_sums_kernel {
   }
 };
 
-/// Rows whose sums are complete before they join those of other rows.
+/// Number of rows that are summed before their sum is added to the sums of other rows.
 inline constexpr std::int64_t column_sums_piece = 512;
 
-/// sums[k] = the sum of column k of x (rows x columns). Sums of pieces of the rows are added to each other, so that the
-/// rounding errors of many rows grow with the number of pieces. Cost: one pass over x.
+/// sums[k] = the sum of column k of x (rows x columns). Each piece of rows is summed first, then the pieces' sums are
+/// added, so that rounding errors grow with the number of pieces, not of rows. Cost: one pass over x.
 inline void column_sums(std::int64_t rows, std::int64_t columns, const float* x, float* sums) {
   for (std::int64_t first = 0; first < rows; first += column_sums_piece) {
     const std::int64_t count = (std::min)(column_sums_piece, rows - first);

@@ -11,7 +11,8 @@
 
 namespace lockstep::cpu_backend {
 
-/// What one replica keeps for its whole life: the oneDNN engine and stream, and how many threads oneDNN may use.
+/// What one replica keeps for its whole life: oneDNN's engine and stream, the number of threads oneDNN may use, and a
+/// workspace.
 class context {
  public:
   /// Throws value_error when `threads` is less than 1, backend_error when oneDNN has no CPU engine.
@@ -27,14 +28,14 @@ class context {
   [[nodiscard]] dnnl_stream_t stream() const noexcept { return stream_.get(); }
   [[nodiscard]] int threads() const noexcept { return threads_; }
 
-  /// Room for `size` floats, valid until the next call: for what one primitive needs between two of its own steps.
-  /// Grows when asked for more than before.
+  /// A workspace of `size` floats for one primitive, valid until the next call. Grows when `size` exceeds all earlier
+  /// ones.
   [[nodiscard]] float* workspace(std::int64_t size) {
     if (workspace_.size() < size) workspace_ = aligned_buffer<float>(size);
     return workspace_.data();
   }
 
-  /// Held by whoever creates or runs primitives of this context.
+  /// Sets oneDNN's number of threads. Callers hold the result while they create or run primitives of this context.
   [[nodiscard]] onednn::thread_scope enter() const { return onednn::thread_scope(threads_); }
 
  private:

@@ -18,7 +18,7 @@
 
 namespace lockstep::cpu_backend {
 
-/// Two-dimensional convolution, by oneDNN, or by kernels of our own where there are few input channels: activations
+/// Two-dimensional convolution by oneDNN, or by our own kernels where there are few input channels: activations
 /// channels-last, weights in PyTorch's order. The geometry is a value here, so that a network of many convolutions
 /// compiles this code once.
 class convolution_runner {
@@ -28,7 +28,7 @@ class convolution_runner {
     build(c);
   }
 
-  /// The next passes are of `samples` samples, of as many as at first or fewer.
+  /// Sets the number of samples of the next passes, at most the number given to the constructor.
   void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   /// y = relu_if(x * w + b).
@@ -44,12 +44,12 @@ class convolution_runner {
     onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
       piece.forward(c.stream(), x + first * g_.in_size(), w, b, y + first * g_.out_size());
     });
-    // oneDNN's own would turn a NaN into 0.
+    // oneDNN's relu would turn a NaN into 0.
     if (g_.relu) relu_forward(c, samples_ * g_.out_size(), y, y);
   }
 
-  /// dw, db (+)= their gradients when g_.parameter_gradient, and dx when g_.input_gradient. dy is the gradient behind
-  /// the relu's mask.
+  /// dw, db (+)= their gradients when g_.parameter_gradient, and dx = its gradient when g_.input_gradient. dy is the
+  /// gradient after the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
     if (g_.parameter_gradient && is_narrow_)
@@ -79,7 +79,7 @@ class convolution_runner {
     });
     if (accumulate) add(fresh_weights_, dw);
     if (!g_.bias) return;
-    // Not by oneDNN, which adds all pixels to one float, and so is off by a part in 400 after 512 x 512 of them.
+    // Not by oneDNN, which adds all pixels to one float: after 512 x 512 pixels the sum is off by one part in 400.
     column_sums(samples_ * g_.out().height * g_.out().width, g_.out_channels, dy, accumulate ? fresh_bias_.data() : db);
     if (accumulate) add(fresh_bias_, db);
   }
@@ -90,7 +90,7 @@ class convolution_runner {
   }
 
   [[gnu::cold, gnu::noinline]] void build(const context& c) {
-    is_narrow_ = narrow::takes(g_) && c.threads() == 1;  // kernels of our own run in one thread
+    is_narrow_ = narrow::takes(g_) && c.threads() == 1;  // our own kernels run in one thread
     if (is_narrow_ && narrow::takes_winograd(g_)) {
       winograd_forward_.emplace(g_);
       if (g_.parameter_gradient) winograd_gradient_.emplace(g_);
@@ -112,12 +112,12 @@ class convolution_runner {
 
   convolution_geometry g_;
   std::int64_t samples_;
-  bool is_narrow_ = false;  ///< forward and weight gradient by kernels of our own
+  bool is_narrow_ = false;  ///< forward and weight gradient by our own kernels
   std::optional<narrow::convolution_forward> narrow_forward_;
   std::optional<narrow::weight_gradient> narrow_gradient_;
   std::optional<narrow::winograd_forward> winograd_forward_;
   std::optional<narrow::winograd_gradient> winograd_gradient_;
-  pieces<onednn_convolution> onednn_;  ///< the passes that no kernel of our own runs
+  pieces<onednn_convolution> onednn_;  ///< the passes that our own kernels do not run
   aligned_buffer<float> fresh_weights_, piece_weights_, fresh_bias_;
 };
 

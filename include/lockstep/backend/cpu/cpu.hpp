@@ -17,8 +17,8 @@
 
 namespace lockstep {
 
-/// The CPU backend: convolution, pooling and large matrix products by oneDNN, narrow products and elementwise passes
-/// by kernels of our own, float32, pictures channels-last.
+/// The CPU backend: float32, pictures channels-last. Our own kernels run elementwise passes, narrow matrix products
+/// and, in one thread with AVX2, wide ones and convolutions of few input channels; oneDNN runs the rest.
 struct cpu : host::synchronous<cpu_backend::context> {
   using value_type = float;
   using activation_type = float;
@@ -26,7 +26,7 @@ struct cpu : host::synchronous<cpu_backend::context> {
 
   static constexpr std::string_view name = "cpu";
   static constexpr element_order picture_order = element_order::channels_last;
-  /// Activation bytes that one micro-shard may fill before it is cut smaller: they should live in the caches.
+  /// Bytes of activations that a micro-shard may fill: activations should stay in the caches.
   static constexpr std::int64_t cache_bytes = std::int64_t{4} << 20U;
   static constexpr std::int64_t largest_pass = 256;
 

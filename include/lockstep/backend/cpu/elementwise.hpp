@@ -20,13 +20,13 @@ inline void relu_forward(context&, std::int64_t n, const float* x, float* y) {
   loop(n, [=](std::int64_t i) { y[i] = x[i] < 0.F ? 0.F : x[i]; });
 }
 
-/// dx = 0 where y <= 0, else dy (where y is NaN too, as in PyTorch). dy and dx may be the same range.
+/// dx = 0 where y <= 0, else dy (also where y is NaN, as in PyTorch). dy and dx may be the same range.
 inline void relu_backward(context&, std::int64_t n, const float* y, const float* dy, float* dx) {
   loop(n, [=](std::int64_t i) { dx[i] = y[i] <= 0.F ? 0.F : dy[i]; });
 }
 
-/// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Forward
-/// and backward are the same map.
+/// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Serves
+/// both forward and backward.
 inline void dropout(context&, std::int64_t samples, std::int64_t size, const dims& picture, float p,
                     const dropout_key& key, const float* x, float* y) {
   for (std::int64_t s = 0; s < samples; ++s)
@@ -39,8 +39,8 @@ inline void add(context&, std::int64_t n, const float* LOCKSTEP_RESTRICT x, floa
   loop(n, [=](std::int64_t i) { y[i] += x[i]; });
 }
 
-/// sums[k] = the sum of the squares of the k-th `block` elements of x, the last block shorter. The lanes and their
-/// order are fixed, so that equal elements give equal bits wherever the range is cut at blocks.
+/// sums[k] = the sum of the squares of the k-th block of `block` elements of x; the last block may be shorter. The
+/// lanes and their order are fixed, so that cutting the range between blocks changes no bit.
 inline void square_sums(context&, std::int64_t n, std::int64_t block, const float* x, double* sums) {
   constexpr std::int64_t lanes = 8;
   for (std::int64_t start = 0, k = 0; start < n; start += block, ++k) {
@@ -57,8 +57,9 @@ inline void square_sums(context&, std::int64_t n, std::int64_t block, const floa
   }
 }
 
-/// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. `rule`, or
-/// what it has `loaded()`, is called as rule(float g, float& parameter, float& state0, ...) with States states.
+/// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. The rule,
+/// or the one that its `loaded()` returns, is called as rule(float g, float& parameter, float& state0, ...) with States
+/// states.
 template <std::size_t N, std::size_t States, class Rule>
 void reduce_and_update(context&, std::int64_t first, std::int64_t last, const std::array<const float*, N>& gradients,
                        float* parameters, const std::array<float*, States>& states, const Rule& given) {

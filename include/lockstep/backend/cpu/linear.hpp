@@ -30,7 +30,7 @@ class linear {
         partial_(is_narrow && has_avx2() ? samples * narrow::partial_sums<G> : 0),
         plain_(is_wide && !by_panels_ ? G.in * G.out : 0) {}
 
-  /// The next passes are of `samples` samples, of as many as at first or fewer.
+  /// Sets the number of samples of the next passes, at most the number given to the constructor.
   void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   /// Position of PyTorch's weight[o][i] in the flat range.
@@ -78,7 +78,7 @@ class linear {
         }
       if constexpr (G.parameter_gradient) backward_weights(c, x, dy, dw, accumulate);
       if constexpr (G.input_gradient) {
-        // dx itself may lie where x does, which the mask needs.
+        // dx may be x, which the mask needs after the product.
         float* product = G.mask_input ? c.workspace(samples_ * G.in) : dx;
         onednn::sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, in_plain_order(w), G.in, 0.F, product);
         if constexpr (G.mask_input)
@@ -88,8 +88,8 @@ class linear {
   }
 
  private:
-  /// f(std::type_identity<V>{}) for the vectors of the narrow kernels. Where lanes are inputs, a few of these that fill
-  /// no wide vector would be left to scalar code.
+  /// Calls f(std::type_identity<V>{}) for the vectors V of the narrow kernels. Wide vectors only where few inputs are
+  /// left over: kernels whose lanes are inputs compute the rest in scalar code.
   template <class F>
   static void with_vectors(const F& f) {
     if constexpr (G.in % lanes<float_x16> == 0 || G.in >= 256)
@@ -98,7 +98,7 @@ class linear {
       f(std::type_identity<float_x8>{});
   }
 
-  /// The weights as oneDNN reads them.
+  /// Returns the weights in PyTorch's order, as oneDNN reads them.
   [[nodiscard]] const float* in_plain_order(const float* w) {
     if constexpr (!is_wide) return w;
     wide::unpack(G, w, plain_.data());
@@ -106,7 +106,7 @@ class linear {
   }
 
   void backward_weights(context& c, const float* x, const float* dy, float* dw, bool accumulate) {
-    // A library may add to what is there block by block; a sum of ours is complete before it is added.
+    // A library may add to dw block by block, so the sum is completed first and then added.
     float* fresh = is_wide ? plain_.data() : accumulate ? c.workspace(G.in * G.out) : dw;
     onednn::sgemm('T', 'N', G.out, G.in, samples_, dy, G.out, x, G.in, 0.F, fresh);
     if constexpr (is_wide) {
@@ -138,7 +138,7 @@ class linear {
   std::int64_t samples_;
   bool by_panels_;                 ///< by the kernels of wide_linear.hpp, which run in one thread
   aligned_buffer<float> partial_;  ///< sums in progress of the narrow kernel
-  aligned_buffer<float> plain_;    ///< weights, or their gradients, in PyTorch's order where oneDNN takes wide ones
+  aligned_buffer<float> plain_;    ///< weights, or their gradients, in PyTorch's order where oneDNN runs a wide layer
 };
 
 }  // namespace lockstep::cpu_backend

@@ -13,15 +13,15 @@
 #include <lockstep/backend/geometry.hpp>
 
 /// \file
-/// Both gradients of a narrow layer, whose weights lie as narrow_linear.hpp says, by vectors.
+/// Both gradients of a narrow layer, in vectors; narrow_linear.hpp says how its weights lie.
 
 namespace lockstep::cpu_backend::narrow {
 
-/// Inputs from those in work to those that are asked for; see forward_ahead.
+/// Distance, in inputs, from the inputs being computed to those being prefetched; see forward_ahead.
 inline constexpr std::int64_t backward_ahead = 128;
 
-/// What becomes of the sums of a run of samples: they start at zero or at `from`, and go to `to`, on top of what it
-/// holds when `add`.
+/// Where the sums of a run of samples start and go: they start at zero or at `from`, and are stored to `to`, or added
+/// to it when `add`.
 struct sum_path {
   const float* from;
   float* to;
@@ -32,11 +32,11 @@ struct sum_path {
   }
 };
 
-/// Rows of a tile of the weight gradient at most, of two vectors each.
+/// Most rows, of two vectors each, in a tile of the weight gradient.
 template <class V>
 inline constexpr std::int64_t most_weight_rows = lanes<V> == 16 ? 12 : 6;
 
-/// Samples of a tile of the input gradient at most, of two vectors each.
+/// Most samples, of two vectors each, in a tile of the input gradient.
 template <class V>
 inline constexpr int most_input_rows = lanes<V> == 16 ? 8 : 4;
 
@@ -80,14 +80,14 @@ LOCKSTEP_ALWAYS_INLINE void input_tile(const float* x, const float* dy, const fl
     }
 }
 
-/// Where the columns lie that backward comes to after those in work.
+/// The columns that backward prefetches while it computes earlier ones.
 struct next_columns {
   const float *x, *w, *dw;
 
   [[nodiscard]] next_columns at(std::int64_t i) const { return {x + i, w + i, dw + i}; }
 };
 
-/// Asks for `Columns` columns of `Outputs` weights and gradients to come.
+/// Prefetches `Columns` columns of weights and gradients for the outputs [First, First + Outputs).
 template <linear_geometry G, std::int64_t Columns, std::int64_t First, std::int64_t Outputs>
 LOCKSTEP_ALWAYS_INLINE void ask_for(const next_columns& next) {
 #pragma GCC unroll 16
@@ -97,13 +97,13 @@ LOCKSTEP_ALWAYS_INLINE void ask_for(const next_columns& next) {
   }
 }
 
-/// The whole vectors of one panel for `Samples` samples.
+/// Both gradients for the whole vectors of one panel and `Samples` samples.
 template <linear_geometry G, int Samples, class Width>
 struct backward_panel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(const float* x, const float* dy, const float* w, float* dx,
                                          const sum_path& path, Width width, const next_columns& next) {
-    constexpr bool asks = !std::is_same_v<Width, std::int64_t>;  // columns of a narrower panel lie closer
+    constexpr bool asks = !std::is_same_v<Width, std::int64_t>;  // `ask_for` expects whole panels
     constexpr std::int64_t pair = 2 * lanes<V>;
     const auto back = [&](std::int64_t i) { return G.input_gradient ? dx + i : nullptr; };
     std::int64_t i = 0;
@@ -123,7 +123,7 @@ struct backward_panel {
 #pragma GCC unroll 8
       for (int s = 0; s < Samples; ++s) prefetch(next.x + s * G.in, count);
     if constexpr (G.parameter_gradient && left > 0) {
-      // Tiles of about equal height keep a low one from waiting for its own sums.
+      // Tiles of about equal height: a low tile would wait for its own sums.
       constexpr std::int64_t tiles = (left + most_weight_rows<V> - 1) / most_weight_rows<V>;
       constexpr int now = static_cast<int>((left + tiles - 1) / tiles);
       if constexpr (Ask) ask_for<G, count, Output, now>(next);
@@ -139,7 +139,7 @@ struct backward_panel {
   }
 };
 
-/// One column of all samples, for the columns behind the last whole vector.
+/// One column of both gradients over all samples, for the columns after the last whole vector.
 template <linear_geometry G>
 void backward_tail(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw,
                    std::int64_t width, bool accumulate) {
@@ -157,24 +157,24 @@ void backward_tail(std::int64_t n, const float* x, const float* dy, const float*
     }
 }
 
-/// dw (+)= dy^T x and dx = dy w (zero where x <= 0 when G.mask_input); dx may be x. Cost: 2 n in out flops for each of
-/// the two.
+/// dw (+)= dy^T x and dx = dy w (zero where x <= 0 when G.mask_input); dx may be x. Cost: 2 n in out flops for each
+/// gradient.
 template <linear_geometry G, class V>
 void backward(std::int64_t n, const float* x, const float* dy, const float* w, float* dx, float* dw, bool accumulate) {
   if constexpr (has_few_inputs<G> && G.parameter_gradient && !G.input_gradient)
     return run_for<V, few_inputs_gradient_kernel<G>>(n, x, dy, dw, accumulate);
-  // A panel of eight samples fits the first-level cache, of which samples that lie a power of two apart fill one way
-  // each. Sums in progress stay there too; the last samples bring them to dw, so that the sum over all samples is
-  // complete before anything older is added to it.
+  // A panel of eight samples fits the first-level cache, even where samples lie a power of two apart and each fills one
+  // way. Sums in progress stay there too. The last samples take them to dw, so that the sum over all samples is
+  // complete before it is added to older values.
   using whole_panel = std::integral_constant<std::int64_t, panel>;
   array_of<float, G.out * panel> sums;
   for (std::int64_t start = 0; start < G.in; start += panel) {
     const std::int64_t width = (std::min)(panel, G.in - start);
     const std::int64_t whole = width / lanes<V> * lanes<V>;
     const float* wp = w + start * G.out;
-    // Without a gradient of the weights nothing is written here.
+    // Without a gradient of the weights, nothing is written to `dwp`.
     float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
-    // At the end, where no whole panel follows, nothing is asked for but what is in work.
+    // At the end, where no whole panel follows, only the columns being computed are prefetched.
     const std::int64_t ahead = start + backward_ahead + panel <= G.in ? backward_ahead : 0;
     const auto back = [&](std::int64_t at) { return G.input_gradient ? dx + at : nullptr; };
     std::int64_t s = 0;

@@ -12,34 +12,34 @@
 #include <lockstep/core/tensor.hpp>
 
 /// \file
-/// A convolution of few input channels, the first layer of most picture networks, where general libraries leave a
-/// sixth (forward) to a half (weight gradient) of the machine's speed unused. Forward is a matrix product of pixels x
-/// taps and taps x channels, with 6 pixels x two vectors of channels in registers; the weight gradient one of taps x
-/// pixels and pixels x channels, with the pixels of some output rows in the first-level cache and 3 or 9 taps x 32
+/// Convolutions of few input channels, as in the first layer of most picture networks. General libraries leave a sixth
+/// (forward) to a half (weight gradient) of the machine's speed unused on them. The forward pass multiplies pixels x
+/// taps by taps x channels, with 6 pixels x two vectors of channels in registers. The weight gradient multiplies taps x
+/// pixels by pixels x channels, with the pixels of some output rows in the first-level cache and 3 or 9 taps x 32
 /// channels in registers.
 
 namespace lockstep::cpu_backend::narrow {
 
-/// True when `convolution_forward` and `weight_gradient` take this convolution: few input channels, 32 output channels
-/// or a multiple.
+/// True when `convolution_forward` and `weight_gradient` take this convolution: at most 4 input channels, a multiple of
+/// 32 output channels, one group, no dilation along rows.
 [[nodiscard]] inline bool takes(const convolution_geometry& g) {
   return has_avx2() && g.groups == 1 && g.in_channels <= 4 && g.out_channels % 32 == 0 && g.dilation.width == 1;
 }
 
-/// What `forward_pixels` needs besides its operands. Steps are distances in elements of x.
+/// The shape of the product of `forward_pixels`. Steps are distances in elements of x.
 struct forward_shape {
   std::int64_t channels;       ///< output channels, a multiple of 32
   std::int64_t kernel_height;  ///< rows of taps
-  std::int64_t taps;           ///< taps of a row, input channels included: they lie close in x
+  std::int64_t taps;           ///< taps of a row times input channels, contiguous in x
   std::int64_t pixel_step, row_step;
   bool relu;
 };
 
-/// Output channels of a tile of forward: two vectors.
+/// Output channels of a tile of the forward pass: two vectors.
 template <class V>
 inline constexpr std::int64_t block_channels = 2 * lanes<V>;
 
-/// Stores the sums of neighbouring pixels, behind a relu if asked for.
+/// Stores the sums of neighbouring pixels, after a relu if `rectify`.
 template <class V, int Pixels>
 LOCKSTEP_ALWAYS_INLINE void store_pixels(bool rectify, matrix_of<V, Pixels, 2>& sum, float* LOCKSTEP_RESTRICT y,
                                          std::int64_t channels) {
@@ -79,16 +79,16 @@ struct forward_pixels {
   }
 };
 
-/// Channels of a tile of the weight gradient.
+/// Output channels of a tile of the weight gradient.
 inline constexpr std::int64_t gradient_channels = 32;
 
-/// What `row_product` needs besides its operands. Steps are distances in elements: from pixel to pixel, and from row to
-/// row.
+/// The shape of the product of `row_product`. Distances are in elements: `_step` from pixel to pixel, `_row` from row
+/// to row.
 struct product_shape {
   std::int64_t rows, pixels;
   std::int64_t x_step, x_row;
   std::int64_t dy_step, dy_row;
-  std::int64_t channels;  ///< from the sums of a tap to those of the next
+  std::int64_t channels;  ///< distance from the sums of a tap to those of the next
 };
 
 /// `Taps` neighbouring taps, 32 channels: sums[t][c] += sum over rows and pixels of x[pixel][t] dy[pixel][c].
@@ -104,7 +104,8 @@ struct row_product {
       const float* d = dy + r * f.dy_row;
       for (std::int64_t p = 0; p < f.pixels; ++p, in += f.x_step, d += f.dy_step) {
         if constexpr (Taps <= vectors) {
-          // The taps stay, the vectors come one by one: with three taps just the sixteen registers there are.
+          // The taps stay in registers and the vectors come one by one: with three taps this fills exactly sixteen
+          // registers.
           array_of<V, Taps> v;
 #pragma GCC unroll 4
           for (int t = 0; t < Taps; ++t) {
@@ -142,7 +143,7 @@ struct column_sums {
   static LOCKSTEP_ALWAYS_INLINE void run(const product_shape& f, const float* LOCKSTEP_RESTRICT dy,
                                          float* LOCKSTEP_RESTRICT sums) {
     constexpr int vectors = gradient_channels / lanes<V>;
-    // From zero, so that what one call adds is as precise as few summands are, however many pixels there are in all.
+    // Sums from zero, so that a call adds its few summands precisely, however many pixels there are in all.
     array_of<V, vectors> sum = {};
     for (std::int64_t r = 0; r < f.rows; ++r) {
       const float* d = dy + r * f.dy_row;
@@ -158,20 +159,21 @@ struct column_sums {
   }
 };
 
-/// The products of all `taps` taps of a row of the kernel: x from its first tap, sums from those of the first tap.
+/// The products of all `taps` taps of a row of the kernel. x and sums point to the values of the first tap.
 template <class V>
 void tap_products(const product_shape& f, std::int64_t taps, const float* x, const float* dy, float* sums) {
   std::int64_t t = 0;
   const auto run = [&]<int Taps>(std::integral_constant<int, Taps>) {
     for (; t + Taps <= taps; t += Taps) run_for<V, row_product<Taps>>(f, x + t, dy, sums + t * f.channels);
   };
-  // Nine taps by two vectors of 16 lanes, or three by four of 8, are the sums that leave registers for the operands.
+  // Sums of nine taps by two vectors of 16 lanes, or of three taps by four vectors of 8, leave registers for the
+  // operands.
   if constexpr (lanes<V> == 16) run(std::integral_constant<int, 9>{});
   run(std::integral_constant<int, 3>{});
   run(std::integral_constant<int, 1>{});
 }
 
-/// One picture at a time in a frame of zeros, as wide as the padding, and a vector of zeros behind it.
+/// One picture at a time in a frame of zeros as wide as the padding, followed by a vector of zeros.
 class padded_picture {
  public:
   /// `spare_rows` more rows of zeros lie below the frame.
@@ -235,7 +237,7 @@ class convolution_forward {
   }
 
  private:
-  /// From PyTorch's (out, in, height, width) to (out / block, height, width, in, block).
+  /// Copies weights from PyTorch's (out, in, height, width) to (out / block, height, width, in, block).
   void pack(const float* w, std::int64_t block) {
     float* to = weights_.data();
     const std::int64_t area = g_.kernel.height * g_.kernel.width;
@@ -263,7 +265,7 @@ class weight_gradient {
     const extent2 out = g_.out();
     for (std::int64_t s = 0; s < samples; ++s, x += g_.in_size(), dy += g_.out_size()) {
       padded_.load(x);
-      // As many rows at once as leave their gradients, 32 channels wide, in the first-level cache.
+      // As many rows at once as have gradients, 32 channels wide, that fit the first-level cache.
       const std::int64_t strip = std::max<std::int64_t>(1, 128 / out.width);
       for (std::int64_t row = 0; row < out.height; row += strip)
         for (std::int64_t c = 0; c < g_.out_channels; c += gradient_channels)
@@ -292,7 +294,7 @@ class weight_gradient {
     if (bias) run_for<V, column_sums>(shape, dy, sums);
   }
 
-  /// From (height, width, in, out) to PyTorch's (out, in, height, width).
+  /// Copies or adds the sums from (height, width, in, out) to PyTorch's (out, in, height, width).
   void store(float* dw, float* db, bool accumulate) const {
     const float* sum = sums_.data();
     for (std::int64_t kh = 0; kh < g_.kernel.height; ++kh)

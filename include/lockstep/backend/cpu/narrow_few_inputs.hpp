@@ -11,12 +11,12 @@
 #include <lockstep/backend/geometry.hpp>
 
 /// \file
-/// A narrow layer of few inputs. Sums over inputs would be short, and adding up their lanes most of the work; so lanes
-/// are outputs here, and the weights, which are few too, are turned on the way.
+/// A narrow layer of few inputs. With inputs as lanes, sums would be short and adding up their lanes most of the work.
+/// So lanes are outputs here, and the kernels transpose the few weights.
 
 namespace lockstep::cpu_backend::narrow {
 
-/// True when `few_inputs_kernel` is the faster one: all weights lie in one panel.
+/// True when `few_inputs_kernel` is faster: all weights lie in one panel.
 template <linear_geometry G>
 inline constexpr bool has_few_inputs = G.in <= panel;
 
@@ -25,13 +25,13 @@ template <linear_geometry G, class V>
 struct output_row {
   static constexpr int vectors = static_cast<int>((G.out + lanes<V> - 1) / lanes<V>);
   static constexpr std::int64_t size = vectors * lanes<V>;
-  /// Rows of a tile at most: their sums leave registers for the operands.
+  /// Most rows of a tile: their sums leave registers for the operands.
   static constexpr int most_rows = vectors == 1 ? 8 : 6;
-  /// Samples behind one that its whole vectors reach into.
+  /// Number of following samples that a sample's whole vectors reach into.
   static constexpr std::int64_t samples_reached = (size - 1) / G.out;
 };
 
-/// y = x w^T + b for n samples. Cost: 2 n in out flops.
+/// y = relu_if(x w^T + b) for n samples. Cost: 2 n in out flops.
 template <linear_geometry G>
 struct few_inputs_kernel {
   template <class V>
@@ -48,8 +48,8 @@ struct few_inputs_kernel {
     array_of<float, row> bias = {};
     if constexpr (G.bias) std::copy_n(b, G.out, bias);
 
-    // Whole vectors are stored, and what they write behind a sample's outputs is overwritten by the next sample's; the
-    // last ones have no room for that.
+    // Whole vectors are stored. The next samples overwrite what a vector writes past its sample's outputs; the last
+    // samples have no room for that and go through a buffer.
     std::int64_t s = 0;
     const std::int64_t with_room = n - outputs::samples_reached;
     for (; s + most_rows <= with_room; s += most_rows)
@@ -83,8 +83,8 @@ struct few_inputs_kernel {
   }
 };
 
-/// dw (+)= dy^T x for n samples: the sum over all samples is complete before anything older is added to it. Cost:
-/// 2 n in out flops.
+/// dw (+)= dy^T x for n samples: the sum over all samples is complete before it is added to older values. Cost: 2 n in
+/// out flops.
 template <linear_geometry G>
 struct few_inputs_gradient_kernel {
   template <class V>
@@ -95,7 +95,7 @@ struct few_inputs_gradient_kernel {
     constexpr int vectors = outputs::vectors;
     constexpr int most_rows = outputs::most_rows;
     constexpr std::int64_t row = outputs::size;
-    // Whole vectors are read; the last samples have nothing behind them that may be read too.
+    // Whole vectors are read. For the last samples this would read past the end of dy, so they are copied to a buffer.
     const std::int64_t apart = (std::min)(n, outputs::samples_reached);
     float last[outputs::samples_reached * G.out + row] = {};
     std::copy_n(dy + (n - apart) * G.out, apart * G.out, last);
@@ -113,7 +113,7 @@ struct few_inputs_gradient_kernel {
   }
 
  private:
-  /// The gradients of `Rows` inputs. `last` holds the gradients of the outputs of the last `apart` samples.
+  /// The weight gradients of `Rows` inputs. `last` holds dy of the last `apart` samples.
   template <class V, int Rows, int Vectors>
   static LOCKSTEP_ALWAYS_INLINE void tile(std::int64_t n, std::int64_t apart, const float* LOCKSTEP_RESTRICT x,
                                           const float* LOCKSTEP_RESTRICT dy, const float* LOCKSTEP_RESTRICT last,

@@ -13,42 +13,42 @@
 #include <lockstep/backend/geometry.hpp>
 
 /// \file
-/// The forward product of a narrow layer, whose weights lie as narrow_linear.hpp says, by vectors.
+/// The forward product of a narrow layer, in vectors; narrow_linear.hpp says how its weights lie.
 
 namespace lockstep::cpu_backend::narrow {
 
-/// How many panels are walked before the partial sums are stored.
+/// Number of panels after which the partial sums are stored.
 inline constexpr std::int64_t panels_per_block = 8;
 
-/// Inputs from those in work to those that are asked for. The runs of a panel are too short for the machine's own
-/// prefetching, and few requests may wait at a time, so that they are spread over the work.
+/// Distance, in inputs, from the inputs being computed to those being prefetched. The runs of a panel are too short for
+/// the machine's own prefetching. Few requests may be outstanding at a time, so the kernels spread them over the work.
 inline constexpr std::int64_t forward_ahead = 1024;
 
 /// One of `count` parts of some work.
 struct part_of {
   int index, count;
 
-  /// The part's share of n things: [first(n), first(n) of the next part).
+  /// Start of the part's share of n things, [first(n), next().first(n)).
   [[nodiscard]] constexpr std::int64_t first(std::int64_t n) const { return n * index / count; }
   [[nodiscard]] constexpr part_of next() const { return {index + 1, count}; }
 };
 
-/// Sums in progress that `forward` keeps for each sample; few inputs have none.
+/// Sums in progress that `forward` keeps for each sample; a layer of few inputs has none.
 template <linear_geometry G>
 inline constexpr std::int64_t partial_sums = has_few_inputs<G> ? 0 : G.out * lanes<float_x16>;
 
-/// Outputs of a tile of forward at most. Five outputs by two samples are ten sums, two inputs and one weight at a time
-/// in 16 registers; registers of 16 lanes are 32.
+/// Most outputs of a tile of the forward pass. Five outputs by two samples keep ten sums, two inputs and one weight at
+/// a time in 16 registers; of 16 lanes there are 32 registers.
 template <class V, int Samples>
 inline constexpr int most_outputs = Samples == 1 ? (lanes<V> == 16 ? 16 : 10) : (lanes<V> == 16 ? 10 : 5);
 
-/// Tiles that the outputs of `Samples` samples are cut into. Tiles of about equal width keep a narrow one from waiting
-/// for its own sums.
+/// Number of tiles of the outputs of `Samples` samples, of about equal width: a narrow tile would wait for its own
+/// sums.
 template <linear_geometry G, class V, int Samples>
 inline constexpr int forward_tiles =
     (static_cast<int>(G.out) + most_outputs<V, Samples> - 1) / most_outputs<V, Samples>;
 
-/// y = x w^T + b for n samples.
+/// y = relu_if(x w^T + b) for n samples.
 template <linear_geometry G>
 struct forward_kernel {
   template <class V>
@@ -76,7 +76,7 @@ struct forward_kernel {
   }
 
  private:
-  /// Tiles [Tile, forward_tiles) of `Samples` samples, whose first outputs are `Output`.
+  /// Tiles [Tile, forward_tiles) of `Samples` samples; the first of them starts at output `Output`.
   template <class V, int Samples, int Tile = 0, int Output = 0>
   static LOCKSTEP_ALWAYS_INLINE void rows(std::int64_t first, std::int64_t last, const float* x, const float* w,
                                           float* partial, part_of part) {
@@ -88,8 +88,8 @@ struct forward_kernel {
     }
   }
 
-  /// `Outputs` outputs of `Samples` samples for the inputs [first, last), on top of `partial`. `part` of all such calls
-  /// for these inputs: each asks for its share of the weights to come.
+  /// Adds to `partial` the products of the inputs [first, last) for `Samples` samples and the `Outputs` outputs from o.
+  /// The call is `part` of all calls for these inputs, and prefetches its share of the next weights.
   template <class V, int Samples, int Outputs>
   static LOCKSTEP_ALWAYS_INLINE void block(std::int64_t first, std::int64_t last, const float* LOCKSTEP_RESTRICT x,
                                            const float* LOCKSTEP_RESTRICT w, int o, float* LOCKSTEP_RESTRICT partial,
@@ -121,8 +121,7 @@ struct forward_kernel {
       for (int k = 0; k < Outputs; ++k) store(partial + (s * G.out + o + k) * lanes<V>, sum[s][k]);
   }
 
-  /// sum[s][k] += the products of one panel, as many inputs to a sum as there are lanes: `w` holds `width` weights of
-  /// each output.
+  /// sum[s][k] += the products of one panel, whose inputs are the lanes; `w` holds `width` weights of each output.
   template <class V, int Samples, int Outputs, class Width>
   static LOCKSTEP_ALWAYS_INLINE void add_panel(const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
                                                Width width, matrix_of<V, Samples, Outputs>& sum) {
@@ -150,8 +149,8 @@ struct forward_kernel {
   }
 };
 
-/// y = x w^T + b for n samples. `partial` holds n * partial_sums<G> floats of scratch. Cost: 2 n in out flops; x is
-/// read once for every tile of outputs, from the first-level cache after the first time.
+/// y = relu_if(x w^T + b) for n samples. `partial` holds n * partial_sums<G> floats of scratch. Cost: 2 n in out flops;
+/// x is read once for every tile of outputs, from the first-level cache after the first time.
 template <linear_geometry G, class V>
 void forward(std::int64_t n, const float* x, const float* w, const float* b, float* y, float* partial) {
   if constexpr (has_few_inputs<G>)

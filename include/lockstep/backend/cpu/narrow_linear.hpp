@@ -9,11 +9,11 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// Matrix products whose one side is at most 16 wide: the last layer of most classifiers. A general GEMM copies both
-/// operands into packed buffers first, which costs more than the product itself; here every activation is read once.
+/// Matrix products with at most 16 outputs: the last layer of most classifiers. A general GEMM copies both operands
+/// into packed buffers first, which costs more than the product itself; here every activation is read once.
 ///
-/// Weights lie in panels of 64 inputs, (in / 64) x out x 64 and a shorter last panel: one panel stays in the first
-/// level cache, and rows that would lie a power of two apart do not compete for the same cache sets.
+/// Weights lie in panels of 64 inputs, (in / 64) x out x 64 and a shorter last panel: one panel stays in the
+/// first-level cache, and rows do not lie a power of two apart, where they would compete for the same cache sets.
 
 namespace lockstep::cpu_backend::narrow {
 

@@ -5,8 +5,8 @@
 
 namespace lockstep {
 
-/// Stands for the CPU backend of a build without oneDNN: a program may name it, as the default of `data_parallel` does,
-/// and nothing can be made of it. Complete, so that a compiler has one thing to say.
+/// Stands in for the CPU backend in a build without oneDNN. A program may name it, as the default of `data_parallel`
+/// does, but can make nothing of it. The type is complete, so that a compiler reports a single error.
 struct cpu : reference<float> {
   static constexpr bool missing = true;
 };

@@ -19,9 +19,9 @@
 #include <lockstep/core/tensor.hpp>
 
 /// \file
-/// Everything that touches oneDNN's own types, and the only place where its 2.x and 3.x interfaces differ. Written on
-/// the C interface and almost without templates: the C++ one would cost every program more to compile than the rest of
-/// this backend. What only builds primitives is marked cold, because there size counts and speed does not.
+/// Wrappers of oneDNN, and the only code that depends on whether its interface is 2.x or 3.x. It uses the C interface
+/// and almost no templates: the C++ interface would take every program longer to compile than the rest of this backend.
+/// Functions that only build primitives are marked cold: their size counts, their speed does not.
 
 namespace lockstep::onednn {
 
@@ -30,7 +30,7 @@ namespace lockstep::onednn {
                       std::string("status ") + std::to_string(int{status}) + " (" + dnnl_status2str(status) + ")");
 }
 
-/// Throws backend_error, naming what was attempted, unless `status` tells of success.
+/// Throws backend_error, naming what was attempted, unless `status` is dnnl_success.
 inline void check(dnnl_status_t status, const char* what) {
   if (status != dnnl_success) [[unlikely]]
     fail(status, what);
@@ -47,11 +47,11 @@ class handle {
     return *this;
   }
   ~handle() {
-    if (object_ != nullptr) Destroy(object_);  // of a valid object it cannot fail
+    if (object_ != nullptr) Destroy(object_);  // cannot fail for a valid object
   }
 
   [[nodiscard]] T get() const noexcept { return object_; }
-  /// Where a function of oneDNN stores the new object; only while there is none.
+  /// Where a function of oneDNN stores a new object. The handle must be empty.
   [[nodiscard]] T* out() noexcept { return &object_; }
   explicit operator bool() const noexcept { return object_ != nullptr; }
 
@@ -66,8 +66,8 @@ using primitive_handle = handle<dnnl_primitive_t, dnnl_primitive_destroy>;
 using primitive_desc = handle<dnnl_primitive_desc_t, dnnl_primitive_desc_destroy>;
 using attributes = handle<dnnl_primitive_attr_t, dnnl_primitive_attr_destroy>;
 
-/// Number of OpenMP threads that oneDNN uses in the calling thread, set for a scope and then restored. A no-op with a
-/// oneDNN that does not run on OpenMP.
+/// Sets the number of OpenMP threads that oneDNN uses in the calling thread, and restores it at the end of the scope.
+/// Does nothing when oneDNN does not run on OpenMP.
 class thread_scope {
  public:
   explicit thread_scope(int threads) {
@@ -100,7 +100,8 @@ class thread_scope {
   bool changed_ = false;
 };
 
-/// Strides, taps and padding as oneDNN takes them. It counts the gaps between taps, PyTorch the distance.
+/// Stride, kernel, dilation and padding as oneDNN takes them: its dilation counts the gaps between taps, PyTorch's
+/// their distance.
 struct window {
   explicit window(const convolution_geometry& g)
       : stride{g.stride.height, g.stride.width},
@@ -118,11 +119,11 @@ struct window {
 
 enum class pass : std::uint8_t { forward, backward_data, backward_weights };
 
-// The same for oneDNN 3 and for oneDNN 2. `forward` is the hint that backward passes want; a pooling is one when it is
-// given.
+// The same functions for oneDNN 3 and for oneDNN 2. `forward` is the hint that backward passes need; `create_pooling`
+// makes a backward pass when `forward` is not null.
 #if DNNL_VERSION_MAJOR >= 3
 
-/// Points to a tensor's extents and order, which somebody else keeps.
+/// Non-owning pointer to a tensor's extents and order.
 using desc_view = const_dnnl_memory_desc_t;
 using desc_storage = handle<dnnl_memory_desc_t, dnnl_memory_desc_destroy>;
 
@@ -227,12 +228,13 @@ class memory_desc {
   desc_storage desc_;
 };
 
-/// A batch of pictures, channels-last or in whatever order the primitive likes best.
+/// A batch of pictures, channels-last or, when `any`, in the order that the primitive chooses.
 [[nodiscard, gnu::cold]] inline memory_desc pictures(std::int64_t n, std::int64_t channels, extent2 size, bool any) {
   return {4, {n, channels, size.height, size.width}, any ? dnnl_format_tag_any : dnnl_nhwc};
 }
 
-/// Weights in PyTorch's order, (groups,) out, in, height, width, or in any order.
+/// Weights in PyTorch's order, (groups,) out, in, height, width, or, when `any`, in the order that the primitive
+/// chooses.
 [[nodiscard, gnu::cold]] inline memory_desc convolution_weights(const convolution_geometry& g, bool any) {
   if (g.groups == 1)
     return {4, {g.out_channels, g.in_channels, g.kernel.height, g.kernel.width}, any ? dnnl_format_tag_any : dnnl_oihw};
@@ -241,7 +243,7 @@ class memory_desc {
           any ? dnnl_format_tag_any : dnnl_goihw};
 }
 
-/// Working memory comes from us.
+/// Attributes of a primitive whose working memory the caller provides.
 [[nodiscard, gnu::cold]] inline attributes make_attributes() {
   constexpr auto what = "the attributes of a primitive";
   attributes attr;
@@ -250,7 +252,7 @@ class memory_desc {
   return attr;
 }
 
-/// One tensor of a primitive; lives as long as the description.
+/// Description of one tensor of a primitive; valid as long as `desc`.
 [[nodiscard, gnu::cold]] inline desc_view query(const primitive_desc& desc, dnnl_query_t what) {
   const desc_view found = dnnl_primitive_desc_query_md(desc.get(), what, 0);
   if (found == nullptr) fail(dnnl_invalid_arguments, "a primitive's description of its tensors");
@@ -266,7 +268,7 @@ class memory_desc {
   return name.starts_with("ref") || name.starts_with("simple");
 }
 
-/// A memory object over `bytes`, or over none until its address is set.
+/// A memory object over `bytes`, or, when null, without memory until its address is set.
 [[nodiscard, gnu::cold]] inline memory_handle make_memory(desc_view desc, dnnl_engine_t engine, void* bytes = nullptr) {
   memory_handle made;
   check(dnnl_memory_create(made.out(), desc, engine, bytes), "a memory object");
@@ -278,22 +280,22 @@ class memory_desc {
   return aligned_buffer<std::byte>(static_cast<std::int64_t>(dnnl_memory_desc_get_size(desc)));
 }
 
-/// The memory's bytes are at `bytes` from now on; the primitive decides whether it writes there.
+/// Points `memory` at `bytes`; the primitive decides whether it writes there.
 inline void set_address(dnnl_memory_t memory, const void* bytes) {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): oneDNN's handles are not const
   check(dnnl_memory_set_data_handle(memory, const_cast<void*>(bytes)), "a memory's new address");
 }
 
-/// c (m x n) = op(a) op(b) + beta c, where op transposes for 'T' and not for 'N'; row-major, rows of c lie close.
+/// c (m x n) = op(a) op(b) + beta c, where op transposes for 'T' and not for 'N'; row-major, rows of c contiguous.
 inline void sgemm(char transpose_a, char transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
                   std::int64_t row_a, const float* b, std::int64_t row_b, float beta, float* c) {
   check(dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1.F, a, row_a, b, row_b, beta, c, n), "a matrix product");
 }
 
-/// A primitive with its arguments laid out once, so that a step neither builds a map nor allocates on our side.
+/// A primitive and its arguments, which are set once, so that a step neither builds a map nor allocates on our side.
 class call {
  public:
-  /// `what` names it in messages.
+  /// `what` names the primitive in messages.
   [[gnu::cold]] void create(const primitive_desc& desc, const char* what) {
     what_ = what;
     check(dnnl_primitive_create(primitive_.out(), desc.get()), what);
@@ -316,7 +318,8 @@ class call {
   int count_ = 0;
 };
 
-/// Working memory of the primitives of one op. They never run at the same time and so share the largest one's bytes.
+/// Working memory of the primitives of one operation. They never run at the same time and share one buffer, of the size
+/// that the largest needs.
 class scratch {
  public:
   [[gnu::cold]] void add(call& primitive, const primitive_desc& desc, dnnl_engine_t engine) {
@@ -337,11 +340,12 @@ class scratch {
   std::size_t count_ = 0;
 };
 
-/// An operand of a primitive: the caller's bytes where the primitive reads the caller's order, else a buffer of our own
-/// with a reorder before (`load`) or behind (`store`) the primitive.
+/// An operand of a primitive: the caller's bytes where the primitive takes the caller's order, else our own buffer with
+/// a reorder before (`load`) or after (`store`) the primitive.
 class operand {
  public:
-  /// `outside` is the caller's order, `inside` the primitive's, which reads or writes.
+  /// `outside` is the caller's order, `inside` the primitive's. The primitive reads the operand when `read`, else
+  /// writes it.
   [[gnu::cold, gnu::noinline]] void create(dnnl_engine_t engine, const memory_desc& outside, desc_view inside,
                                            bool read) {
     outside_ = make_memory(outside.view(), engine);
@@ -357,7 +361,7 @@ class operand {
     reorder_.add(DNNL_ARG_TO, read ? inside_.get() : outside_.get());
   }
 
-  /// What the primitive is given.
+  /// The memory object to give to the primitive.
   [[nodiscard]] dnnl_memory_t memory() const noexcept { return inside_ ? inside_.get() : outside_.get(); }
 
   void load(dnnl_stream_t stream, const float* bytes) {

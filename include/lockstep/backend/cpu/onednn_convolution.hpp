@@ -16,7 +16,7 @@ struct onednn_passes {
 };
 
 /// A convolution's passes by oneDNN for a fixed number of samples: activations channels-last, weights in PyTorch's
-/// order. All but the bias' gradient.
+/// order. The gradient of the bias is not among them.
 class onednn_convolution {
  public:
   [[gnu::cold]] onednn_convolution(dnnl_engine_t engine, const convolution_geometry& geometry,
@@ -54,7 +54,7 @@ class onednn_convolution {
   }
 
  private:
-  /// What a pass sees: pictures channels-last, weights in any order, and the pictures in any order too.
+  /// Descriptions of a pass's tensors: pictures channels-last, the same in any order, and weights in any order.
   struct layouts {
     onednn::memory_desc x, y, any_x, any_y, weights, bias;
   };
@@ -80,8 +80,7 @@ class onednn_convolution {
                                       onednn::window(g_), forward, attr.get());
   }
 
-  /// The faster of channels-last and oneDNN's own choice: the latter, with reorders, only where the former would run
-  /// unoptimised loops or does not exist.
+  /// Chooses channels-last pictures, unless only oneDNN's own order, with reorders, exists or has optimised loops.
   [[nodiscard, gnu::cold]] onednn::primitive_desc choose(dnnl_engine_t engine, onednn::pass which, const layouts& d,
                                                          dnnl_primitive_desc_t forward) const {
     onednn::primitive_desc ours, any;

@@ -8,8 +8,8 @@
 
 namespace lockstep::cpu_backend {
 
-/// n samples of channels x height x width from plain to channels-last order. Cost: one read and one write of each
-/// element.
+/// Copies n samples of channels x height x width from plain to channels-last order. Cost: one read and one write of
+/// each element.
 inline void to_channels_last(context&, std::int64_t n, const dims& d, const float* x, float* y) {
   const std::int64_t channels = d[0];
   const std::int64_t pixels = d[1] * d[2];
@@ -27,7 +27,7 @@ inline void to_channels_last(context&, std::int64_t n, const dims& d, const floa
   }
 }
 
-/// The way back.
+/// Copies n samples from channels-last to plain order.
 inline void to_plain(context&, std::int64_t n, const dims& d, const float* x, float* y) {
   const std::int64_t channels = d[0];
   const std::int64_t pixels = d[1] * d[2];

@@ -8,13 +8,14 @@
 
 namespace lockstep::cpu_backend {
 
-/// What a library prepares for a fixed number of samples, for every number up to `most`: once for each power of two, of
-/// which a number of samples is a sum. The sum depends on the number alone, and so do the bits that come of it.
+/// Serves every number of samples up to `most` with objects that a library prepares for a fixed number. One object is
+/// prepared for each power of two; a number of samples is cut into distinct powers of two. The cut depends on the
+/// number alone, and so do the bits of the results.
 template <class Prepared>
 class pieces {
  public:
   pieces() = default;
-  /// make(samples) prepares one.
+  /// make(samples) prepares an object for `samples` samples.
   template <class Make>
   [[gnu::cold]] pieces(std::int64_t most, const Make& make) {
     const auto count = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(most)));
@@ -22,7 +23,8 @@ class pieces {
     for (int k = 0; k < count; ++k) prepared_.push_back(make(std::int64_t{1} << k));
   }
 
-  /// Calls f(prepared, first sample) for the pieces of `samples` samples, the largest first. Each is used once at most.
+  /// Calls f(prepared, first sample) for the pieces of `samples` samples, the largest first. Each prepared object is
+  /// used at most once.
   template <class F>
   void each(std::int64_t samples, const F& f) {
     for (std::int64_t first = 0; first < samples;) {

@@ -71,7 +71,7 @@ class onednn_pooling {
     return dnnl_pooling_avg_exclude_padding;
   }
 
-  /// The backward pass when there is a forward one.
+  /// Describes the backward pass when `forward` is not null, else the forward pass.
   [[nodiscard, gnu::cold]] onednn::primitive_desc describe(dnnl_engine_t engine, const onednn::memory_desc& x,
                                                            const onednn::memory_desc& y,
                                                            dnnl_primitive_desc_t forward) const {
@@ -91,8 +91,8 @@ class onednn_pooling {
   onednn::call forward_, backward_;
 };
 
-/// Pooling, activations channels-last, by oneDNN. Its maximum skips a NaN, so that one behind a window would be gone,
-/// and with it the sign that a network has diverged: so pictures that are not finite are pooled by the definition.
+/// Pooling by oneDNN, activations channels-last. oneDNN's maximum skips a NaN and would hide that a network has
+/// diverged, so `careful_max_pooling` pools pictures that are not finite.
 class pooling_runner {
  public:
   [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples)
@@ -102,7 +102,7 @@ class pooling_runner {
     if (g_.kind == pooling_kind::maximum) careful_.emplace(g_, samples);
   }
 
-  /// The next passes are of `samples` samples, of as many as at first or fewer.
+  /// Sets the number of samples of the next passes, at most the number given to the constructor.
   void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   void forward(context& c, const float* x, float* y) {
@@ -126,7 +126,7 @@ class pooling_runner {
   std::int64_t samples_;
   pieces<onednn_pooling> onednn_;
   std::optional<careful_max_pooling> careful_;
-  bool is_careful_ = false;  ///< in this pass
+  bool is_careful_ = false;  ///< `careful_` ran the last forward pass
 };
 
 template <pooling_geometry G>

@@ -7,19 +7,20 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// Floats in a register, by the vector extensions of GCC and Clang: the arithmetic operators work.
+/// Vectors of floats in registers, by the vector extensions of GCC and Clang: the arithmetic operators work.
 ///
-/// A kernel is a class with a static `run`, a template over its vector V, so that one text serves every width. Which
-/// instructions a function may use is an attribute, which cannot depend on a template's parameter; so `run_for<V>` is
-/// the only function that has it, and everything that a kernel does with vectors is LOCKSTEP_ALWAYS_INLINE and thus
-/// built into that one. Vectors pass by reference: by value, how they pass would depend on the instructions.
+/// A kernel is a class with a static `run`, a template over its vector V, so that one source serves every width. An
+/// attribute says which instructions a function may use, and cannot depend on a template parameter. So only the
+/// functions that `run_for<V>` calls have this attribute. All code of a kernel that uses vectors is
+/// LOCKSTEP_ALWAYS_INLINE and thus built into them. Vectors are passed by reference: how they pass by value depends on
+/// the instructions.
 
 namespace lockstep::cpu_backend {
 
 using float_x8 = float __attribute__((vector_size(32)));
 using float_x16 = float __attribute__((vector_size(64)));
 
-/// Floats in a V.
+/// Number of floats in a V.
 template <class V>
 inline constexpr std::int64_t lanes = sizeof(V) / sizeof(float);
 
@@ -36,10 +37,10 @@ template <class V>
 #endif
 }
 
-/// True when the machine runs the kernels for vectors.
+/// True when the machine can run the vector kernels.
 [[nodiscard]] inline bool has_avx2() noexcept { return has<float_x8>(); }
 
-/// f(std::type_identity<V>{}) for the widest V that the machine has, which has float_x8 at least.
+/// Calls f(std::type_identity<V>{}) for the widest V that the machine has. The machine must have float_x8.
 template <class F>
 void with_widest(const F& f) {
   if (has<float_x16>()) return f(std::type_identity<float_x16>{});
@@ -56,7 +57,7 @@ LOCKSTEP_TARGET_AVX512 void run_for_avx512(Arguments... arguments) {
   Kernel::template run<float_x16>(arguments...);
 }
 
-/// Kernel::run<V>(arguments...), in instructions of a machine that has V.
+/// Calls Kernel::run<V>(arguments...), compiled for machines that have V.
 template <class V, class Kernel, class... Arguments>
 void run_for(Arguments... arguments) {
   if constexpr (std::is_same_v<V, float_x16>)
@@ -86,7 +87,7 @@ LOCKSTEP_ALWAYS_INLINE void broadcast(V& v, const float& x) {
 #endif
 }
 
-/// to += what lies at `from`.
+/// to += the vector at `from`.
 template <class V>
 LOCKSTEP_ALWAYS_INLINE void add_from(V& to, const float* from) {
   V v;
@@ -94,13 +95,13 @@ LOCKSTEP_ALWAYS_INLINE void add_from(V& to, const float* from) {
   to += v;
 }
 
-// Selections are no templates: nvcc's front end fails on them there.
+// Functions with selections are not templates: nvcc's front end fails on selections in templates.
 
 /// v = max(0, v); NaN stays NaN.
 LOCKSTEP_ALWAYS_INLINE void relu(float_x8& v) { v = v < float_x8{} ? float_x8{} : v; }
 LOCKSTEP_ALWAYS_INLINE void relu(float_x16& v) { v = v < float_x16{} ? float_x16{} : v; }
 
-/// dy = 0 where y <= 0: what passes back through a relu whose output is y.
+/// dy = 0 where y <= 0: the gradient that passes back through a relu whose output is y.
 LOCKSTEP_ALWAYS_INLINE void mask(const float_x8& y, float_x8& dy) { dy = y <= float_x8{} ? float_x8{} : dy; }
 LOCKSTEP_ALWAYS_INLINE void mask(const float_x16& y, float_x16& dy) { dy = y <= float_x16{} ? float_x16{} : dy; }
 

@@ -10,8 +10,8 @@
 
 namespace lockstep::cpu_backend {
 
-/// Calls f(height, first, tiles) for runs of tiles of equal height, at most `Most`, which cover [0, count). Heights
-/// differ by one at most: a low tile would wait for its own sums. `height` is an integral_constant.
+/// Covers [0, count) with tiles of height at most `Most`, and calls f(height, first, tiles) for each run of equal
+/// tiles. Heights differ by at most one: a low tile would wait for its own sums. `height` is an integral_constant.
 template <int Most, class F>
 void each_height(std::int64_t count, const F& f) {
   const auto run = [&](std::int64_t height, std::int64_t first, std::int64_t tiles) {
@@ -28,13 +28,13 @@ void each_height(std::int64_t count, const F& f) {
   run(height, taller * (height + 1), tiles - taller);
 }
 
-/// Asks for the lines of [from, from + count) before they are needed, into the second-level cache.
+/// Prefetches the cache lines of [from, from + count) into the second-level cache.
 LOCKSTEP_ALWAYS_INLINE void prefetch(const float* from, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
 }
 
 /// sum[r][v][:] += sum over k of a[r * a_row + k * a_step] * (vector v of row k of b), where vectors of a row lie
-/// `b_vector` apart: what every product of matrices comes down to, as long as the sums stay in registers.
+/// `b_vector` apart: the inner loop of every matrix product, whose sums must fit in registers.
 template <class V, int Rows, int Vectors>
 LOCKSTEP_ALWAYS_INLINE void multiply_add(std::int64_t depth, const float* LOCKSTEP_RESTRICT a, std::int64_t a_row,
                                          std::int64_t a_step, const float* LOCKSTEP_RESTRICT b, std::int64_t b_row,

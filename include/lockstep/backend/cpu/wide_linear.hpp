@@ -11,9 +11,8 @@
 #include <lockstep/backend/geometry.hpp>
 
 /// \file
-/// Matrix products whose both sides are wide, for the few rows of a micro-shard. A general GEMM copies both operands
-/// into packed buffers, which for few rows costs a fifth of the product; here weights and their gradients always lie
-/// packed.
+/// Matrix products of wide layers, for the few rows of a micro-shard. A general GEMM copies both operands into packed
+/// buffers, which for few rows costs a fifth of the product; here weights and their gradients are always packed.
 ///
 /// Weights lie in panels of 16 outputs, (out / 16) x in x 16 and perhaps a last panel of 8. Kernels for 16 lanes take
 /// two panels at a time. Geometries are values, so that a network of many layers compiles this code once; a program
@@ -112,16 +111,16 @@ struct columns {
   static constexpr int vectors = Vectors;
   static constexpr std::int64_t width = lanes<V> * Vectors;
   static constexpr std::int64_t panels = (std::max)(std::int64_t{1}, width / panel);
-  /// From a row of a panel to the next.
+  /// Distance from a row of a panel to the next.
   static constexpr std::int64_t row = (std::min)(width, panel);
-  /// From a vector to the next, where panels have `rows` rows.
+  /// Distance from a vector to the next, where panels have `rows` rows.
   [[nodiscard]] static constexpr std::int64_t step(std::int64_t rows) { return panels > 1 ? rows * panel : lanes<V>; }
-  /// Rows of a tile at most: they by the columns are the sums, which with the vectors of one operand and one broadcast
-  /// of the other fill 16 registers of 8 lanes, and do not wait for each other in 16 lanes.
+  /// Most rows of a tile. With 8 lanes, the sums, the vectors of one operand and one broadcast of the other fit 16
+  /// registers. With 16 lanes, there are enough sums that they do not wait for each other.
   static constexpr int most_rows = lanes<V> == 16 ? 8 : 6;
 };
 
-/// Calls f(columns, first) for the outputs in turn, as many panels at once as V takes.
+/// Calls f(columns, first output) until all outputs are covered, with as many panels at once as V takes.
 template <class V, class F>
 void each_columns(const linear_geometry& g, const F& f) {
   std::int64_t o = 0;
@@ -135,11 +134,11 @@ void each_columns(const linear_geometry& g, const F& f) {
 struct forward_part {
   std::int64_t first, depth;
   const float* weights;
-  const float* bias;  ///< null for a layer without
-  bool relu;          ///< the last part of a layer with relu
+  const float* bias;  ///< null for a layer without bias
+  bool relu;          ///< true for the last part of a layer with relu
 };
 
-/// `tiles` tiles of `Rows` rows: y = bias or what y holds, + x w^T.
+/// `tiles` tiles of `Rows` rows: y = bias + x w^T in the first part, y += x w^T in later ones; then relu if part.relu.
 template <int Rows, class Columns>
 struct forward_tiles {
   template <class V>
@@ -175,7 +174,7 @@ struct forward_tiles {
 /// from memory and once from the second-level cache for every tile of rows.
 template <class V>
 void forward(const linear_geometry& g, std::int64_t n, const float* x, const float* w, const float* b, float* y) {
-  constexpr std::int64_t deepest = 2048;  // 128 KB of weights of a panel
+  constexpr std::int64_t deepest = 2048;  // 128 KB of a panel's weights
   for (std::int64_t first = 0; first < g.in; first += deepest) {
     const std::int64_t depth = (std::min)(deepest, g.in - first);
     each_columns<V>(g, [&]<class Columns>(Columns, std::int64_t o) {
@@ -214,7 +213,7 @@ struct weight_tiles {
   }
 };
 
-/// Inputs whose weights are transposed at once: what is read is contiguous for longer than a row of 16 would be.
+/// Number of inputs whose weights are transposed at once, so that contiguous reads are longer than a row of 16.
 inline constexpr std::int64_t transposed_inputs = 64;
 
 /// Floats of scratch that `backward` needs for n samples.
@@ -222,7 +221,7 @@ inline constexpr std::int64_t transposed_inputs = 64;
   return (std::max)(n * (g.in + 3 * panel), g.out * transposed_inputs);
 }
 
-/// dw (+)= dy^T x: the sum over all samples is complete before anything older is added to it. Cost: 2 n in out flops.
+/// dw (+)= dy^T x: the sum over all samples is complete before it is added to older values. Cost: 2 n in out flops.
 template <class V>
 void backward_weights(const linear_geometry& g, std::int64_t n, const float* x, const float* dy, float* dw,
                       bool accumulate, float* scratch) {
@@ -245,7 +244,7 @@ void backward_weights(const linear_geometry& g, std::int64_t n, const float* x, 
   });
 }
 
-/// to (count / 16 x out x 16) = the weights of inputs [i, i + count), transposed; columns behind the last become zero.
+/// to (count / 16 x out x 16) = the weights of inputs [i, i + count), transposed; columns past the last become zero.
 struct transpose_weights {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(const linear_geometry& g, const float* LOCKSTEP_RESTRICT w, std::int64_t i,
@@ -266,7 +265,8 @@ struct transpose_weights {
   }
 };
 
-/// `tiles` tiles of `Rows` rows and `width` columns, a tile's at most: dx = dy w, zero where x <= 0 when g.mask_input.
+/// `tiles` tiles of `Rows` rows and `width` columns, at most Columns::width: dx = dy w, zero where x <= 0 when
+/// g.mask_input.
 template <int Rows, class Columns>
 struct input_tiles {
   template <class V>
@@ -275,7 +275,8 @@ struct input_tiles {
     for (; tiles > 0; --tiles, x += Rows * g.in, dy += Rows * g.out, dx += Rows * g.in) {
       matrix_of<V, Rows, Columns::vectors> sum = {};
       multiply_add<V, Rows, Columns::vectors>(g.out, dy, g.out, 1, transposed, panel, Columns::step(g.out), sum);
-      // Where columns are missing, whole vectors go to memory first: an index that varies would keep the sums there.
+      // Where columns are missing, whole vectors go to a buffer first: a variable index into the sums would keep them
+      // in memory.
       float whole[Rows * Columns::width];
       const bool direct = width == Columns::width;
 #pragma GCC unroll 8

@@ -13,15 +13,15 @@
 
 /// \file
 /// The convolutions of narrow_convolution.hpp whose kernel has three rows, with a third fewer multiplications: two
-/// output rows are made at once from four rows of sums and differences of the picture (S. Winograd's F(2, 3) down the
-/// columns, and its transpose F(3, 2) for the weight gradient; A. Lavin and S. Gray, Fast Algorithms for Convolutional
-/// Neural Networks, CVPR 2016). With rows d0 to d3 of the picture and g0 to g2 of the kernel,
+/// output rows are computed at once from four rows of sums and differences of the picture (S. Winograd's F(2, 3) down
+/// the columns, and its transpose F(3, 2) for the weight gradient; A. Lavin and S. Gray, Fast Algorithms for
+/// Convolutional Neural Networks, CVPR 2016). With rows d0 to d3 of the picture and g0 to g2 of the kernel,
 ///
 ///     m0 = (d1 + d2) (g0 + g1 + g2) / 2     y0 = m0 + m1 + (d0 - d2) g0
 ///     m1 = (d2 - d1) (g0 - g1 + g2) / 2     y1 = m0 - m1 + (d3 - d1) g2
 ///
-/// where a product stands for all taps of a row. Both rows grow in the registers that held m0 and m1, so that nothing
-/// is written between. All factors are 1 or 1/2, so that rounding errors grow by about a fifth only.
+/// where a product stands for all taps of a row. Both rows are completed in the registers that held m0 and m1, so that
+/// nothing is stored in between. All factors are 1 or 1/2, so that rounding errors grow by only about a fifth.
 
 namespace lockstep::cpu_backend::narrow {
 
@@ -30,8 +30,8 @@ namespace lockstep::cpu_backend::narrow {
   return takes(g) && g.kernel.height == 3 && g.stride.height == 1 && g.dilation.height == 1 && g.out().height > 1;
 }
 
-/// The four rows of one pair from a padded picture's row `d` and the three that follow, `from_row` apart; as whole
-/// vectors, which read and write behind a row's end what nothing uses.
+/// Computes the four rows of one pair from a padded picture's row `d` and the three that follow, `from_row` apart.
+/// Works in whole vectors, which read and write past a row's end values that nothing uses.
 struct make_pair_rows {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(const float* LOCKSTEP_RESTRICT d, std::int64_t from_row,
@@ -50,7 +50,7 @@ struct make_pair_rows {
   }
 };
 
-/// What pairs of output rows read of a picture, for each pair four rows: (d1 + d2), (d2 - d1), (d0 - d2), (d3 - d1).
+/// The four rows that each pair of output rows reads: (d1 + d2), (d2 - d1), (d0 - d2), (d3 - d1).
 class winograd_rows {
  public:
   /// For padded rows of `row` elements.
@@ -64,7 +64,7 @@ class winograd_rows {
   }
 
   [[nodiscard]] const float* data() const { return values_.data(); }
-  /// Elements from one of the four rows to the next; from one pair to the next it is four times as much.
+  /// Elements from one of the four rows to the next; pairs lie four times as far apart.
   [[nodiscard]] std::int64_t row_step() const { return row_; }
 
  private:
@@ -74,15 +74,15 @@ class winograd_rows {
   aligned_buffer<float> values_;
 };
 
-/// What `forward_pairs` needs besides its operands. Steps are distances in elements of x.
+/// The shape of the product of `forward_pairs`. Steps are distances in elements of x.
 struct pair_shape {
   std::int64_t channels;  ///< output channels, a multiple of 32
-  std::int64_t taps;      ///< taps of a row, input channels included: they lie close in x
+  std::int64_t taps;      ///< taps of a row times input channels, contiguous in x
   std::int64_t pixel_step, row_step;
   bool relu;
 };
 
-/// Pixels of a tile of `forward_pairs` at most: two rows of sums by two vectors, and registers for the operands.
+/// Most pixels of a tile of `forward_pairs`: their sums, two rows by two vectors, leave registers for the operands.
 template <class V>
 inline constexpr int most_pair_pixels = lanes<V> == 16 ? 4 : 3;
 
@@ -194,7 +194,7 @@ class winograd_forward {
   }
 
  private:
-  /// From PyTorch's (out, in, 3, width) to (out / block, middle or outer rows, width, in, 2, block).
+  /// Transforms weights from PyTorch's (out, in, 3, width) to (out / block, middle or outer rows, width, in, 2, block).
   void pack(const float* w, std::int64_t block) {
     float* to = weights_.data();
     const std::int64_t width = g_.kernel.width;
@@ -218,7 +218,7 @@ class winograd_forward {
   padded_picture padded_;
   winograd_rows rows_;
   aligned_buffer<float> weights_, bias_;
-  aligned_buffer<float> unused_;  ///< the row below the last one where their number is odd
+  aligned_buffer<float> unused_;  ///< the row below the last one when the number of rows is odd
 };
 
 /// Buffers and code of the weight gradient for one geometry.
@@ -253,7 +253,7 @@ class winograd_gradient {
   }
 
  private:
-  /// As many pairs of rows at once as leave their gradients, 32 channels wide, in the first-level cache.
+  /// As many pairs of rows at once as have gradients, 32 channels wide, that fit the first-level cache.
   [[nodiscard]] std::int64_t strip() const { return std::max<std::int64_t>(1, 32 / g_.out().width); }
 
   /// All taps and channels for `pairs` pairs of output rows from row h.
@@ -292,7 +292,7 @@ class winograd_gradient {
     }
   }
 
-  /// From sums (term, width, in, out) to PyTorch's (out, in, 3, width).
+  /// Transforms the sums (term, width, in, out) back and copies or adds them to PyTorch's (out, in, 3, width).
   void store(float* dw, float* db, bool accumulate) const {
     const std::int64_t width = g_.kernel.width;
     const std::int64_t plane = width * g_.in_channels * g_.out_channels;
@@ -316,7 +316,7 @@ class winograd_gradient {
   winograd_rows rows_;
   aligned_buffer<float> sums_;
   aligned_buffer<float> combined_;  ///< sums of the gradients of a strip's pairs of rows, then their differences
-  aligned_buffer<float> zeros_;     ///< stands for the row below the last one where their number is odd
+  aligned_buffer<float> zeros_;     ///< stands for the row below the last one when the number of rows is odd
 };
 
 }  // namespace lockstep::cpu_backend::narrow

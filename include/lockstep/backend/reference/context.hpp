@@ -5,7 +5,7 @@
 
 namespace lockstep::reference_backend {
 
-/// Plain loops keep nothing.
+/// Empty: plain loops keep no state.
 class context {
  public:
   explicit context(int /*threads*/ = 1) {}

@@ -10,7 +10,7 @@
 
 namespace lockstep::reference_backend {
 
-/// Convolution as its definition, seven nested loops; pictures and weights in PyTorch's order.
+/// Convolution by its definition, in seven nested loops; pictures and weights in PyTorch's order.
 template <class T, class A, convolution_geometry G>
 class convolution {
  public:

@@ -9,7 +9,8 @@
 
 namespace lockstep::reference_backend {
 
-/// Fully connected products as three nested loops over numbers of type A, added in T; weights in PyTorch's order.
+/// Fully connected products in three nested loops over numbers of type A, which are summed in T; weights in PyTorch's
+/// order.
 template <class T, class A, linear_geometry G>
 class linear {
  public:

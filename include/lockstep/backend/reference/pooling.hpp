@@ -11,7 +11,7 @@
 
 namespace lockstep::reference_backend {
 
-/// Pooling as its definition; pictures in plain order.
+/// Pooling by its definition; pictures in plain order.
 template <class T, pooling_geometry G>
 class pooling {
  public:

@@ -20,10 +20,10 @@
 
 namespace lockstep {
 
-/// The backend that other backends are held against: every primitive as its definition, in double precision by
+/// The backend that tests compare other backends with: every primitive by its definition, in double precision by
 /// default, so that finite differences can check a layer. Not meant to be fast.
 ///
-/// With another type A than T, it computes passes in A and keeps parameters and gradients in T.
+/// When A is not T, it computes passes in A and keeps parameters and gradients in T.
 template <class T = double, class A = T>
 struct reference : host::synchronous<reference_backend::context> {
   using value_type = T;
