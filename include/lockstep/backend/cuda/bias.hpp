@@ -11,8 +11,8 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// What follows a matrix product or a convolution where it is not part of it: the bias and the relu in one pass, and
-/// the gradient of the bias. A relu is never part of a product: cuBLASLt's turns a NaN into 0, which would hide that a
+/// The bias and the relu after a matrix product or a convolution that does not include them, in one pass, and the
+/// gradient of the bias. A relu is never part of a product: cuBLASLt's relu turns a NaN into 0, which would hide that a
 /// network has diverged.
 
 namespace lockstep::cuda_backend {
@@ -85,7 +85,7 @@ void choose_bias_relu(context& c, std::int64_t rows, std::int64_t columns, const
 
 }  // namespace detail
 
-/// y (rows x columns) += bias when that is not null, then y = max(y, 0) if `relu`; a NaN stays one.
+/// y (rows x columns) += bias unless that is null, then y = max(y, 0) if `relu`; a NaN stays one.
 template <class A>
 void add_bias_and_relu(context& c, std::int64_t rows, std::int64_t columns, const A* bias, bool relu, A* y) {
   if (rows == 0 || columns == 0) return;
@@ -97,7 +97,7 @@ void add_bias_and_relu(context& c, std::int64_t rows, std::int64_t columns, cons
     detail::choose_bias_relu<false, true>(c, rows, columns, bias, y);
 }
 
-/// Chunks of rows that are added up at once; one for no rows at all.
+/// Chunks of at most `sum_rows` rows, each added up at once; 1 for no rows.
 [[nodiscard]] constexpr std::int64_t sum_chunks(std::int64_t rows) {
   return std::max<std::int64_t>(1, blocks_for(rows, sum_rows));
 }

@@ -19,11 +19,11 @@
 
 namespace lockstep::cuda_backend {
 
-/// What one replica keeps for its whole life: its device, its stream, and what libraries need for working on it. One
-/// thread at a time uses it.
+/// What one replica keeps for its whole life: its device, its stream, and what libraries need to work on the device.
+/// Only one thread at a time may use it.
 class context {
  public:
-  /// Throws backend_error when no device can be used, value_error when there is none of that number.
+  /// Throws backend_error when no device can be used, value_error when `place.device` does not exist.
   [[gnu::cold]] explicit context(const replica_place& place = {})
       : device_(checked_device(place.device)), stream_(device_), rounding_(place.rounding) {}
   context(const context&) = delete;
@@ -42,10 +42,10 @@ class context {
   [[nodiscard]] int device() const noexcept { return device_; }
   [[nodiscard]] cudaStream_t stream() const noexcept { return stream_.get(); }
 
-  /// Held by whoever gives work to this context: makes its device the thread's current one.
+  /// Makes the context's device the thread's current one; held by whoever gives work to the context.
   [[nodiscard]] device_scope enter() const { return device_scope(device_); }
 
-  /// Waits for all work. Throws backend_error for what has failed in it.
+  /// Waits for all work. Throws backend_error when some of it has failed.
   void finish() const { stream_.finish(); }
 
   /// What matrix products and convolutions may round their factors to.
@@ -59,19 +59,19 @@ class context {
     return status != cudaStreamCaptureStatusNone;
   }
 
-  /// `bytes` bytes of the device's memory, aligned to 256, valid until the next call: for what one primitive needs
-  /// between two of its own steps. Grows when asked for more than before. Throws backend_error when it would have to
-  /// while work is being recorded: what is recorded has run before.
+  /// `bytes` bytes of the device's memory, aligned to 256, valid until the next call: room for one primitive between
+  /// two of its own steps. Grows when asked for more than before. Throws backend_error when it would have to grow while
+  /// work is being recorded; run that work once before it is recorded.
   [[nodiscard]] void* workspace(std::int64_t bytes) {
     if (bytes > workspace_.size()) [[unlikely]]
       grow(bytes);
     return workspace_.data();
   }
-  /// Changes whenever the workspace moves, so that recorded work must be recorded anew.
+  /// Changes whenever the workspace moves: recorded work must then be recorded anew.
   [[nodiscard]] std::uint64_t workspace_moves() const noexcept { return workspace_moves_; }
 
-  /// The T of this context, made by T(context&) in the first call and kept for the context's life. It ends before those
-  /// that were made before it.
+  /// The T of this context, made by T(context&) in the first call and kept for the context's life. Such objects end in
+  /// the reverse order of their making.
   template <class T>
   [[nodiscard]] T& library() {
     for (const auto& one : libraries_)

@@ -41,7 +41,7 @@ class convolution_runner {
     reserve(c);
   }
 
-  /// y = relu_if(x * w + b). The first call waits.
+  /// y = relu_if(x * w + b). The first call may wait for the device.
   void forward(context& c, const A* x, const A* w, const A* b, A* y) {
     if (forward_.size() > 1) try_relu(c, x, w, y);
     product(c, x, w, b, y);
@@ -50,7 +50,7 @@ class convolution_runner {
                       g_.relu && done != convolution_pass::forward_bias_and_relu, y);
   }
 
-  /// dw, db (+)= their gradients when g.parameter_gradient, and dx when g.input_gradient. dy is the gradient behind the
+  /// dw, db (+)= their gradients when g.parameter_gradient, and dx when g.input_gradient. dy is the gradient after the
   /// relu's mask.
   void backward(context& c, const A* x, const A* dy, const A* w, A* dx, float* dw, float* db, bool accumulate) {
     if (g_.parameter_gradient) {
@@ -61,16 +61,15 @@ class convolution_runner {
   }
 
  private:
-  /// Weight gradients of another type than float32 are made apart.
+  /// cuDNN writes weight gradients in elements A: to the workspace, to be converted, if these are not float32.
   static constexpr bool rounded = !std::is_same_v<A, float>;
 
-  /// A way to do the forward pass.
   struct forward_plan {
     convolution_pass pass;
     convolution_plan plan;
   };
 
-  /// What the first forward plan computes. Its bias may lie in the host's memory.
+  /// Runs the first forward plan. The bias may lie in the host's memory if `bias_on_host`.
   void product(context& c, const A* x, const A* w, const A* b, A* y, bool bias_on_host = false) {
     auto& [pass, plan] = forward_.front();
     const bool biased = pass != convolution_pass::forward;
@@ -87,9 +86,9 @@ class convolution_runner {
     s.store(c, y_room, y_size(), y);
   }
 
-  /// Keeps the plan with a relu if that leaves a NaN one, else the other: it has been asked for that, but cuDNN's
-  /// manuals promise it of few engines. A relu that loses a NaN would hide that a network has diverged. With a bias of
-  /// NaN all of y must be that. Overwrites y.
+  /// Keeps the plan with a relu if its relu leaves a NaN one, else the other plan. The graph asks for such a relu, but
+  /// cuDNN's manuals promise it for few engines. A relu that loses a NaN would hide that a network has diverged. With a
+  /// bias of NaN all of y must be NaN. Overwrites y.
   [[gnu::cold]] void try_relu(context& c, const A* x, const A* w, A* y) {
     std::vector<A> values(static_cast<std::size_t>(g_.out_channels),
                           static_cast<A>(std::numeric_limits<float>::quiet_NaN()));
@@ -105,7 +104,7 @@ class convolution_runner {
     staging s(weights_.bytes());
     const auto x_room = s.room(x, x_size());
     const auto dy_room = s.room(dy, y_size());
-    // With `accumulate` the complete gradient is made apart, and then added.
+    // With `accumulate` cuDNN writes the complete gradient to the workspace; it is then added to dw.
     const bool apart = accumulate || rounded;
     A* const direct = apart ? nullptr : in_place(dw);
     const auto dw_room = s.room(direct, g_.weight_size(), apart);
@@ -122,7 +121,7 @@ class convolution_runner {
       s.store(c, dw_room, g_.weight_size(), direct);
   }
 
-  /// Where the weights' gradient lies for cuDNN, which can write it there when it has the elements of all else.
+  /// Where cuDNN can write the weights' gradient directly: dw when A is float32, else nowhere.
   static A* in_place([[maybe_unused]] float* dw) {
     if constexpr (rounded)
       return nullptr;
@@ -145,8 +144,8 @@ class convolution_runner {
 
   [[gnu::cold, gnu::noinline]] void build(context& c) {
     const handle_device device{handle(c), memory_of_device()};
-    // Tensors of bfloat16 go to tensor cores as they are. Factors of float32 are rounded to TF32 at most, which is as
-    // far as cuDNN goes by itself.
+    // Tensor cores take bfloat16 tensors as they are. Float32 factors are rounded to TF32 at most: cuDNN rounds no
+    // further by itself.
     const bool rounds = rounded || c.rounding() != factor_rounding::none;
     const auto planned = [&](convolution_pass pass) {
       return convolution_graph(g_, samples_, cudnn_type<A>).plan(device, pass, rounds);
@@ -164,7 +163,7 @@ class convolution_runner {
       return there;
     };
     if (g_.bias && g_.relu) static_cast<void>(offered(convolution_pass::forward_bias_and_relu));
-    // With a relu of its own a bias is a kernel's work too, but better added before the sum is rounded.
+    // Our kernel adds a bias in the relu's pass, but where elements are rounded the plan adds it before rounding.
     const bool bias = g_.bias && (!g_.relu || rounded) && offered(convolution_pass::forward_bias);
     if (!bias) forward_.push_back({convolution_pass::forward, needed(convolution_pass::forward, "a convolution")});
     if (g_.parameter_gradient)
@@ -194,7 +193,7 @@ class convolution_runner {
   }
 
   [[nodiscard]] static cudnnHandle_t handle(context& c) { return c.template library<cudnn_library>().handle(); }
-  /// The graph API takes all addresses alike.
+  /// The graph API takes addresses of inputs, too, as void*.
   [[nodiscard]] static void* address(const A* p) { return const_cast<A*>(p); }
   [[nodiscard]] std::int64_t x_size() const { return samples_ * g_.in_size(); }
   [[nodiscard]] std::int64_t y_size() const { return samples_ * g_.out_size(); }
@@ -202,12 +201,12 @@ class convolution_runner {
 
   convolution_geometry g_;
   std::int64_t samples_;
-  std::vector<forward_plan> forward_;  ///< one, or before the first call two: with a relu, and without
+  std::vector<forward_plan> forward_;  ///< one; before the first call maybe two: with a relu, then without
   convolution_plan weights_, data_;
 };
 
-/// Two-dimensional convolution of elements A for a fixed number of samples, whose weights' gradients are of float32,
-/// rounded to A on the way. Weights lie as (out, height, width, in / groups), channels-last.
+/// Two-dimensional convolution of elements A for a fixed number of samples. The weights' gradients are float32, rounded
+/// to A on the way. Weights lie as (out, height, width, in / groups), channels-last.
 template <class A, convolution_geometry G>
 class convolution : public convolution_runner<A> {
  public:

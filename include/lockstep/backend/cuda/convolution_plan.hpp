@@ -14,26 +14,26 @@
 #include <lockstep/backend/geometry.hpp>
 
 /// \file
-/// The passes of a convolution as graphs of cuDNN's.
+/// The passes of a convolution as cuDNN graphs.
 
 namespace lockstep::cuda_backend {
 
-/// The tensors of all passes, in whose order `convolution_plan::run` takes their addresses: x, w, y, and a bias.
+/// The number of tensors of all passes. `convolution_plan::run` takes their addresses in this order: x, w, y, bias.
 inline constexpr std::size_t convolution_tensors = 4;
 using convolution_plan = graph_plan<convolution_tensors>;
 
-/// What one graph does.
+/// What one graph computes.
 enum class convolution_pass : std::uint8_t {
   forward,                ///< y = x * w
   forward_bias,           ///< y = x * w + bias
-  forward_bias_and_relu,  ///< y = max(x * w + bias, 0), where a NaN is to stay one
+  forward_bias_and_relu,  ///< y = max(x * w + bias, 0), asked to leave a NaN one
   weight_gradient,        ///< w = the weights' gradient for x and the gradient y
   input_gradient          ///< x = the input's gradient for w and the gradient y
 };
 
 /// Builds the graph of one pass over `samples` pictures. All tensors are channels-last and of the same elements, the
-/// weights too (out, height, width, in / groups); sums and what becomes of them are float32 until they are stored.
-/// cuDNN sees the number of groups from the channels.
+/// weights too (out, height, width, in / groups). Sums, and values computed from them, are float32 until they are
+/// stored. cuDNN infers the number of groups from the channels.
 class convolution_graph {
  public:
   [[gnu::cold]] convolution_graph(const convolution_geometry& g, std::int64_t samples, cudnnDataType_t elements)
@@ -43,8 +43,8 @@ class convolution_graph {
         y_{samples, g.out_channels, g.out().height, g.out().width},
         window_(parts_.keep(window(g))) {}
 
-  /// The plan, or none where cuDNN has no engine that may be taken. `rounds`: factors of float32 may be rounded to
-  /// TF32.
+  /// Returns the plan, or an empty one where cuDNN has no engine that is allowed. `rounds`: float32 factors may be
+  /// rounded to TF32.
   template <class Device>
   [[nodiscard, gnu::cold]] convolution_plan plan(const Device& device, convolution_pass pass, bool rounds) && {
     switch (pass) {
@@ -86,7 +86,7 @@ class convolution_graph {
   }
 
  private:
-  /// The attributes of an operation, whose names differ from one to the other.
+  /// cuDNN's names for the attributes of an operation, which differ between operations.
   struct convolution_attributes {
     cudnnBackendAttributeName_t x, w, y, window, alpha, beta;
   };
@@ -115,7 +115,7 @@ class convolution_graph {
   [[nodiscard]] cudnnBackendDescriptor_t stored(std::int64_t number, const std::array<std::int64_t, 4>& extents) {
     return parts_.keep(channels_last_tensor(number, extents, elements_));
   }
-  /// What goes from one operation to the next, in float32.
+  /// A tensor that one operation hands to the next, in float32.
   [[nodiscard]] cudnnBackendDescriptor_t between(std::int64_t number) {
     return parts_.keep(channels_last_tensor(number, y_, CUDNN_DATA_FLOAT, false));
   }
@@ -140,7 +140,7 @@ class convolution_graph {
                     y));
   }
 
-  /// Not finalized yet.
+  /// Returns an operation that is not finalized yet.
   [[nodiscard]] graph_object pointwise(cudnnPointwiseMode_t mode, cudnnBackendDescriptor_t from,
                                        cudnnBackendDescriptor_t to) {
     graph_object what(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);

@@ -58,11 +58,11 @@ using matmul_descriptor = handle<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy
 using matrix_layout = handle<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using matmul_preference = handle<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
-/// What a product does beside d, in the same kernel.
+/// What a product computes beside d, in the same kernel.
 enum class matmul_epilogue {
   none,
   add_vector,  ///< adds a vector of m elements to each column of d
-  sums_of_b,   ///< leaves the sums over the inner dimension of op(b), a vector of n elements
+  sums_of_b,   ///< writes the sums of op(b) over the inner dimension, a vector of n elements
 };
 
 /// What cuBLASLt calls a type of elements.
@@ -71,7 +71,7 @@ inline constexpr cudaDataType_t library_type = CUDA_R_32F;
 template <>
 inline constexpr cudaDataType_t library_type<__nv_bfloat16> = CUDA_R_16BF;
 
-/// The shape of d (m x n) = op(a) op(b), an inner dimension of k. Matrices are column-major and packed: a is m x k, or
+/// The shape of d (m x n) = op(a) op(b); the inner dimension is k. Matrices are column-major and packed: a is m x k, or
 /// k x m when transposed; b is k x n, or n x k.
 struct matmul_shape {
   std::int64_t m = 1;
@@ -80,11 +80,11 @@ struct matmul_shape {
   bool transpose_a = false;
   bool transpose_b = false;
   cudaDataType_t factors = CUDA_R_32F;  ///< elements of a and b
-  cudaDataType_t result = CUDA_R_32F;   ///< of d, and of the epilogue's vector
+  cudaDataType_t result = CUDA_R_32F;   ///< elements of d and of the epilogue's vector
   matmul_epilogue epilogue = matmul_epilogue::none;
 };
 
-/// How cuBLASLt computes a product whose factors, of float, may be rounded so; others stay what they are.
+/// The compute type where float32 factors may be rounded as `allowed` says; other factors stay as they are.
 [[nodiscard]] constexpr cublasComputeType_t compute_type(cudaDataType_t factors, factor_rounding allowed) {
   if (factors != CUDA_R_32F) return CUBLAS_COMPUTE_32F;
   switch (allowed) {
@@ -98,8 +98,8 @@ struct matmul_shape {
   return CUBLAS_COMPUTE_32F;
 }
 
-/// One matrix product, added in float32, its algorithm chosen once, for operands at multiples of library_alignment, the
-/// epilogue's vector among them. Not in place: d is neither a nor b.
+/// One matrix product, summed in float32 by an algorithm that is chosen once. The operands, the epilogue's vector among
+/// them, lie at multiples of library_alignment. Not in place: d is neither a nor b.
 class matmul {
  public:
   matmul() = default;
@@ -110,8 +110,8 @@ class matmul {
       fail(status, "an algorithm for a matrix product (cublasLtMatmulAlgoGetHeuristic)");
   }
 
-  /// The same with an epilogue, where cuBLASLt has an algorithm with it; else without: not every epilogue comes with
-  /// every shape.
+  /// The product with the epilogue `wanted` where cuBLASLt has an algorithm for it, else without: not every epilogue
+  /// comes with every shape. Throws backend_error as the constructor does.
   [[nodiscard, gnu::cold]] static matmul with_epilogue_if_offered(context& c, const matmul_shape& s,
                                                                   matmul_epilogue wanted) {
     matmul_shape with = s;
@@ -119,17 +119,17 @@ class matmul {
     matmul made(with, c.rounding());
     const cublasStatus_t status = made.choose(c);
     if (status == CUBLAS_STATUS_SUCCESS) return made;
-    // Both say of an epilogue that it is not to be had; all else would be hidden.
+    // Both statuses say that the epilogue is not available. Any other is an error, which must not be hidden.
     if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
       fail(status, "an algorithm for a matrix product (cublasLtMatmulAlgoGetHeuristic)");
     return {c, s};
   }
 
   [[nodiscard]] matmul_epilogue epilogue() const noexcept { return epilogue_; }
-  /// Bytes that the product works in, at an address that is a multiple of 256.
+  /// Bytes of workspace that the product needs, at an address that is a multiple of 256.
   [[nodiscard]] std::int64_t workspace_bytes() const noexcept { return workspace_bytes_; }
 
-  /// Enqueues d = op(a) op(b); the epilogue adds the vector `added` to it, or leaves its sums in `sums`.
+  /// Enqueues d = op(a) op(b); the epilogue adds the vector `added`, or writes its sums to `sums`.
   void operator()(context& c, const void* a, const void* b, void* d, void* workspace, const void* added = nullptr,
                   void* sums = nullptr) const {
     const float one = 1;
@@ -158,7 +158,7 @@ class matmul {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, std::int32_t{CUBLASLT_EPILOGUE_BIAS});
     if (s.epilogue == matmul_epilogue::sums_of_b)
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, std::int32_t{CUBLASLT_EPILOGUE_BGRADB});
-    // An address is all that the heuristic knows of the vector's alignment; without one it may take any for granted.
+    // The heuristic knows the vector's alignment by its address alone; without one it may assume any.
     if (s.epilogue != matmul_epilogue::none) point_to_vector(reinterpret_cast<const void*>(library_alignment));
   }
 
@@ -188,10 +188,11 @@ class matmul {
           "a preference among algorithms (cublasLtMatmulPreferenceSetAttribute)");
   }
 
-  /// The first that cuBLASLt's heuristic names; a status when there is none. Either a dot product is summed in one
-  /// sequence, or its parts are written to the workspace and summed by a second step in a fixed order (COMPUTE_TYPE);
-  /// not the scheme that adds the parts to the result as they come (INPLACE). So the bits are the same in every run on
-  /// one kind of device. Of sums of columns the manual does not say how they would be split: they are not.
+  /// Takes the first algorithm that cuBLASLt's heuristic names; returns the status that says why there is none. The
+  /// algorithm either sums a dot product in one sequence, or writes its parts to the workspace and sums them in a
+  /// second step in a fixed order (COMPUTE_TYPE). The scheme that adds the parts to the result as they come (INPLACE)
+  /// is left out, so the bits are the same in every run on one kind of device. The manual does not say how sums of
+  /// columns would be split, so they are not split.
   [[nodiscard, gnu::cold]] cublasStatus_t choose(context& c) {
     const auto scheme = epilogue_ == matmul_epilogue::sums_of_b
                             ? CUBLASLT_REDUCTION_SCHEME_NONE

@@ -37,7 +37,7 @@ namespace lockstep {
 
 namespace cuda_backend {
 
-/// What the CUDA backends have in common, whose passes compute in elements A.
+/// What the CUDA backends have in common. Passes compute in elements A.
 template <class A>
 struct primitives {
   using value_type = float;
@@ -62,13 +62,13 @@ struct primitives {
   using collective = cuda_backend::collective<N>;
 #endif
 
-  /// Devices for N replicas: the first N; where there are fewer, the first so many that as many replicas can share
-  /// each; for trainer_options::devices. Throws backend_error when there is none.
+  /// Devices for N replicas, for trainer_options::devices: the first N. Where there are fewer, as many as can share the
+  /// replicas equally; without NCCL, the first alone. Throws backend_error when there is no device.
   template <int N>
   [[nodiscard]] static std::vector<int> devices() {
     return devices(N);
   }
-  /// The same for a number that is known when it runs, 1 or more.
+  /// The same for a number that is known only at run time, 1 or more.
   [[nodiscard]] static std::vector<int> devices(int replicas) {
     const int there = cuda_backend::device_count();
     int used = LOCKSTEP_HAS_NCCL() ? (std::min)(replicas, there) : 1;
@@ -155,16 +155,16 @@ struct primitives {
 
 }  // namespace cuda_backend
 
-/// The CUDA backend whose passes compute in bfloat16 between parameters and gradients of float32: that of
-/// precision::bf16. Sums inside a primitive are taken in float32; a convolution's weight gradient is rounded.
+/// The CUDA backend of precision::bf16: passes compute in bfloat16, parameters and gradients are float32. Sums inside a
+/// primitive are taken in float32; a convolution's weight gradient is rounded.
 struct cuda_bf16 : cuda_backend::primitives<cuda_backend::bfloat16> {
   using in_bf16 = cuda_bf16;
   using element = cuda_backend::bfloat16;
 
   static constexpr std::string_view name = "cuda bf16";
 
-  // Not templates: nvcc's host code for a kernel would spell its arguments as the caller has, by a name that is private
-  // to a class there (executor<...>::value), and not compile.
+  // Not templates: nvcc's host code for a kernel would spell the template arguments as the caller does, there by a name
+  // that is private to a class (executor<...>::value), and would not compile.
   static void convert(context& c, std::int64_t n, const float* from, element* to) {
     cuda_backend::convert(c, n, from, to);
   }

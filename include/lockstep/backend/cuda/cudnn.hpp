@@ -15,7 +15,7 @@
 #include <lockstep/core/error.hpp>
 
 /// \file
-/// What is common to all of cuDNN: its statuses, its handle, its names for types.
+/// What all users of cuDNN share: its statuses, its handle, its names for types.
 
 namespace lockstep::cuda_backend {
 
@@ -52,7 +52,7 @@ class cudnn_library {
   [[nodiscard]] cudnnHandle_t handle() const noexcept { return handle_.get(); }
 
  private:
-  /// One thread after another: cuDNN's manual asks for that of the first call at least, in which it gets ready.
+  /// Runs in one thread at a time: cuDNN's manual asks for that at least in the first call, which sets it up.
   void create() {
     static std::mutex one_at_a_time;
     const std::lock_guard lock(one_at_a_time);

@@ -20,11 +20,11 @@
 #include <lockstep/backend/cuda/staging.hpp>
 
 /// \file
-/// cuDNN's graph API, as far as it knows no operation: objects with attributes, tensors, and the choice of an engine.
+/// What all graphs of cuDNN's graph API share: objects with attributes, tensors, and the choice of an engine.
 
 namespace lockstep::cuda_backend {
 
-/// What the graph API calls a type of attributes.
+/// The graph API's name for the type T of an attribute.
 template <class T>
 consteval cudnnBackendAttributeType_t attribute_type() {
   if constexpr (std::same_as<T, std::int64_t>)
@@ -53,8 +53,8 @@ consteval cudnnBackendAttributeType_t attribute_type() {
   }
 }
 
-/// One of the objects that the graph API is made of ("backend descriptors"): it is given attributes, then finalized,
-/// and does not change any more. Those that it was given are to outlive it.
+/// An object of the graph API (a "backend descriptor"). It is given attributes, then finalized, and does not change
+/// after that. Objects that are its attributes must outlive it.
 class graph_object {
  public:
   [[gnu::cold]] explicit graph_object(cudnnBackendDescriptorType_t type) {
@@ -76,7 +76,7 @@ class graph_object {
     return set(name, std::span<const T>(values));
   }
   graph_object& set(cudnnBackendAttributeName_t name, const graph_object& value) { return set(name, value.get()); }
-  /// Addresses, which are of the same type as an object.
+  /// Sets addresses, whose C++ type is that of an object, too.
   graph_object& set_addresses(cudnnBackendAttributeName_t name, std::span<void* const> values) {
     return set(name, CUDNN_TYPE_VOID_PTR, static_cast<std::int64_t>(values.size()), values.data());
   }
@@ -87,7 +87,8 @@ class graph_object {
     return std::move(*this);
   }
 
-  /// As many of the attribute's values as there are and `to` has room for. Objects are filled in where `to` names them.
+  /// Returns as many of the attribute's values as there are and `to` has room for. cuDNN fills in objects in place:
+  /// `to` names them beforehand.
   template <class T>
   [[nodiscard]] std::span<T> get(cudnnBackendAttributeName_t name, std::span<T> to) const {
     std::int64_t count = 0;
@@ -114,8 +115,8 @@ class graph_object {
   handle<cudnnBackendDescriptor_t, cudnnBackendDestroyDescriptor> object_;
 };
 
-/// A tensor of count x channels x height x width, channels-last, at an address that is a multiple of
-/// library_alignment; or one that is never stored. `number` is its name when a plan runs.
+/// A tensor of count x channels x height x width, channels-last, at an address that is a multiple of library_alignment;
+/// unless `stored`, one that is never in memory. `number` is its name when a plan runs.
 [[nodiscard, gnu::cold]] inline graph_object channels_last_tensor(std::int64_t number,
                                                                   const std::array<std::int64_t, 4>& extents,
                                                                   cudnnDataType_t elements, bool stored = true) {
@@ -131,18 +132,18 @@ class graph_object {
   return made.finalize("a tensor (cudnnBackendFinalize)");
 }
 
-/// The device that a plan is made for, as the graph API is told: that of a handle.
+/// Tells the graph API which device a plan is made for: that of a handle.
 struct handle_device {
   cudnnHandle_t handle;
   std::int64_t memory;  ///< of the device, in bytes
 
   void tell_graph(graph_object& graph) const { graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle); }
-  void tell_heuristic(graph_object&) const {}  // it asks the graph
+  void tell_heuristic(graph_object&) const {}  // the heuristic asks the graph
   void tell_plan(graph_object& plan) const { plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle); }
 };
 
-/// Whether an engine gives the same bits in every run, adds up in float32, and rounds no factor, or to TF32 if
-/// `rounds`.
+/// Whether an engine gives the same bits in every run, sums in float32, and rounds no factor (or, if `rounds`, only to
+/// TF32).
 [[nodiscard, gnu::cold]] inline bool engine_allowed(const graph_object& config, bool rounds) {
   const graph_object engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t at = engine.get();
@@ -153,9 +154,9 @@ struct handle_device {
     switch (note) {
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
       case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
-      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:  // to a type that it does not name
+      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:  // the note does not say to which type
         return true;
-      case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:  // which take float32 as TF32
+      case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:  // tensor cores take float32 as TF32
         return !rounds;
       default:
         return false;
@@ -163,7 +164,7 @@ struct handle_device {
   });
 }
 
-/// Engines for a graph with their settings, those that cuDNN takes for the fastest first. None where it has none.
+/// Engines for a graph with their settings, first those that cuDNN expects to be the fastest; empty when it has none.
 template <class Device>
 [[nodiscard, gnu::cold]] std::vector<graph_object> engine_configs(const Device& device, const graph_object& graph,
                                                                   cudnnBackendHeurMode_t mode) {
@@ -180,25 +181,25 @@ template <class Device>
   return configs;
 }
 
-/// What runs a graph, whose tensors have the numbers 1 to Tensors, or some of them.
+/// Runs a graph whose tensors have numbers from 1 to Tensors, or some of these numbers.
 template <std::size_t Tensors>
 class graph_plan {
  public:
-  /// Runs nothing.
+  /// An empty plan, which converts to false and cannot run.
   graph_plan() = default;
-  /// `parts`: what the plan refers to.
+  /// `parts`: the objects that the plan refers to.
   graph_plan(std::vector<graph_object> parts, graph_object plan)
       : parts_(std::move(parts)),
         plan_(std::move(plan)),
         bytes_(plan_->template get<std::int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)) {}
 
   [[nodiscard]] explicit operator bool() const noexcept { return plan_.has_value(); }
-  /// Bytes of the device's memory that it works in.
+  /// Bytes of workspace, in the device's memory, that the plan needs.
   [[nodiscard]] std::int64_t bytes() const noexcept { return bytes_; }
 
-  /// Starts it on the handle's stream, for tensors at these addresses, null for those that the graph does not have.
-  /// Throws backend_error, saying `what`, when cuDNN does not. Allocates nothing when the addresses are those of the
-  /// call before.
+  /// Starts the graph on the handle's stream, for tensors at these addresses; null stands for a tensor that the graph
+  /// does not have. Throws backend_error, saying `what`, when cuDNN fails. Allocates nothing when the addresses are
+  /// those of the call before.
   void run(cudnnHandle_t handle, const std::array<void*, Tensors>& tensors, void* workspace, std::string_view what) {
     if (!pack_ || tensors != tensors_ || workspace != workspace_) bind(tensors, workspace);
     check(cudnnBackendExecute(handle, plan_->get(), pack_->get()), what);
@@ -230,20 +231,21 @@ class graph_plan {
   void* workspace_ = nullptr;
 };
 
-/// A graph under construction, and all that it is made of.
+/// A graph under construction, and all its objects.
 class graph_parts {
  public:
   /// Keeps a finalized object with the graph.
   cudnnBackendDescriptor_t keep(graph_object&& object) { return parts_.emplace_back(std::move(object)).get(); }
-  /// Keeps a finalized operation, which comes behind those before.
+  /// Keeps a finalized operation, which comes after those added before.
   void add(graph_object&& operation) { operations_.push_back(keep(std::move(operation))); }
 
-  /// The plan of the engine that cuDNN takes for the fastest among those that engine_allowed lets pass and that work in
-  /// little memory, else of the one that works in least; one that runs nothing where there is no engine.
+  /// Returns the plan of the engine that cuDNN expects to be the fastest, among those that engine_allowed accepts and
+  /// that work in little memory. Where none works in little, takes the one that works in the least; where there is no
+  /// engine, returns an empty plan.
   template <std::size_t Tensors, class Device>
   [[nodiscard, gnu::cold]] graph_plan<Tensors> plan(const Device& device, bool rounds) && {
-    // Without tensor cores the fast engines turn channels-last operands around on their way: they ask for room of the
-    // size of these.
+    // Without tensor cores the fast engines first transpose channels-last operands, and ask for room of the operands'
+    // size.
     const std::int64_t little = (std::max)(std::int64_t{256} << 20U, device.memory / 16);
     graph_object graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const cudnnBackendDescriptor_t>(operations_));

@@ -12,7 +12,7 @@
 
 namespace lockstep::cuda_backend {
 
-/// Why no device can be used: a sentence, or nothing when there is one. Throws nothing of CUDA's.
+/// A sentence that says why no device can be used; empty when one can. Throws no error of CUDA's.
 [[nodiscard, gnu::cold]] inline std::string why_no_device() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
@@ -21,7 +21,7 @@ namespace lockstep::cuda_backend {
   return "no CUDA device was found (" + (status == cudaSuccess ? std::string("of 0") : status_text(status)) + ")";
 }
 
-/// Devices that this process may use, 1 or more. Throws backend_error when there is none.
+/// The number of devices that this process may use, 1 or more. Throws backend_error when there is none.
 [[nodiscard]] inline int device_count() {
   int count = 0;
   if (cudaGetDeviceCount(&count) != cudaSuccess || count < 1) [[unlikely]]
@@ -29,8 +29,8 @@ namespace lockstep::cuda_backend {
   return count;
 }
 
-/// `device` when there is such a one. Throws backend_error when there is none at all, value_error when there are
-/// others.
+/// Returns `device` when it exists. Throws backend_error when there is no device at all, value_error when there are
+/// only others.
 inline int checked_device(int device) {
   const int count = device_count();
   if (device < 0 || device >= count) [[unlikely]]
@@ -39,7 +39,7 @@ inline int checked_device(int device) {
   return device;
 }
 
-/// What a device is.
+/// What a device is; memory is in bytes.
 struct device_description {
   std::string name;
   int capability = 0;  ///< 90 for compute capability 9.0
@@ -56,7 +56,7 @@ struct device_description {
   return static_cast<std::int64_t>(total);
 }
 
-/// Makes a device the calling thread's current one, and the one before it again at the end.
+/// Makes a device the calling thread's current one, and restores the one before at the end.
 class device_scope {
  public:
   /// Throws backend_error when the device cannot be used.
@@ -68,7 +68,7 @@ class device_scope {
   device_scope(const device_scope&) = delete;
   device_scope& operator=(const device_scope&) = delete;
   ~device_scope() {
-    // What goes wrong with a device that this thread did not ask for must not be taken for an error of the next call.
+    // The next call must not report a failure of a device that this thread did not ask for.
     if (changed_ && cudaSetDevice(before_) != cudaSuccess) static_cast<void>(cudaGetLastError());
   }
 
@@ -77,7 +77,7 @@ class device_scope {
   bool changed_ = false;
 };
 
-/// Describes a device. Throws backend_error or value_error when there is no such one.
+/// Describes a device. Throws backend_error when no device can be used, value_error when this one does not exist.
 [[nodiscard, gnu::cold]] inline device_description describe_device(int device) {
   const device_scope here(checked_device(device));
   cudaDeviceProp properties{};

@@ -9,7 +9,7 @@ namespace lockstep::cuda_backend {
 
 using bfloat16 = __nv_bfloat16;
 
-/// Width elements that are loaded and stored at once.
+/// Width elements that a thread loads or stores at once.
 template <class T, int Width>
 struct alignas(Width * sizeof(T)) element_packet {
   T values[Width];
@@ -19,7 +19,7 @@ struct alignas(Width * sizeof(T)) element_packet {
 template <class T>
 inline constexpr int widest_packet = 16 / static_cast<int>(sizeof(T));
 
-/// Whether the rows of row-major matrices of T with that many columns, which begin there, are whole packets.
+/// Whether the rows of the row-major matrices at `begin`, of `columns` columns each, are whole packets.
 template <int Width, class... T>
 [[nodiscard]] bool fits_packets(std::int64_t columns, const T*... begin) {
   return columns % Width == 0 &&

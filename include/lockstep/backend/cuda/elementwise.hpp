@@ -73,13 +73,13 @@ void add(context& c, std::int64_t n, const A* x, float* y) {
   transform(c, "a sum", n, sum_of_two{}, y, x, y);
 }
 
-/// to = the nearest elements of the other type, ties to even.
+/// Rounds each element to the nearest one of the other type, ties to even.
 template <class From, class To>
 void convert(context& c, std::int64_t n, const From* from, To* to) {
   transform(c, "a change of elements", n, converted_to<To>{}, to, from);
 }
 
-/// How the elements of a sample go round: four at a time, those that one block of draws decides.
+/// The order in which dropout takes the elements of a sample: four at a time, because one block of draws decides four.
 struct dropout_order {
   std::int64_t size;
   std::int64_t channels;  ///< 1 when the elements lie in PyTorch's order
@@ -91,14 +91,14 @@ struct dropout_order {
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::int64_t quads() const { return (size + 3) / 4; }
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::int64_t pieces() const { return (quads() + piece - 1) / piece; }
 
-  /// The k-th four, each four once. Consecutive k lie side by side in memory: the same four pixels of one channel after
-  /// the other, where the number of pixels allows it.
+  /// The index of the k-th four; each four comes once. Fours of consecutive k lie side by side in memory where the
+  /// number of pixels allows it: the same four pixels of consecutive channels.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::int64_t quad(std::int64_t k) const {
     return channels == 1 || pixels % 4 != 0 ? k : k % channels * (pixels / 4) + k / channels;
   }
 };
 
-/// Each warp takes a piece of one sample at a time, so that the sample's stream is made once for many elements.
+/// Each warp takes a piece of one sample at a time, so that it makes the sample's stream once for many elements.
 template <int Threads, class A>
 __global__ void __launch_bounds__(Threads)
     dropout_kernel(std::int64_t samples, dropout_order order, float p, dropout_key key, const A* x, A* y) {
@@ -133,8 +133,8 @@ __global__ void __launch_bounds__(Threads)
 }
 
 /// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Forward
-/// and backward are the same map, in place allowed. The draws are those of `for_each_dropout_factor`; key.now lies in
-/// the device's memory.
+/// and backward are the same map; y may be x. The draws are those of `for_each_dropout_factor`; key.now lies in the
+/// device's memory.
 template <class A>
 void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p, const dropout_key& key,
              const A* x, A* y) {

@@ -28,15 +28,15 @@ class executable_graph {
     if (graph_ != nullptr) static_cast<void>(cudaGraphExecDestroy(graph_));
   }
 
-  /// Records what f enqueues on the context's stream, none of which runs. Throws what f throws, and backend_error when
-  /// f does what cannot be recorded.
+  /// Records the work that f enqueues on the context's stream; none of it runs. Throws what f throws, and backend_error
+  /// when f does something that cannot be recorded.
   template <class F>
   static executable_graph record(context& c, F&& f) {
     recording under_way(c);
     std::forward<F>(f)();
     under_way.end();
     executable_graph recorded;
-    // Without the flag all work would have the priority of the stream that the graph is launched on.
+    // Without the flag all work would take the priority of the stream that the graph is launched on.
     check(cudaGraphInstantiate(&recorded.graph_, under_way.graph(), cudaGraphInstantiateFlagUseNodePriority),
           "a graph to launch (cudaGraphInstantiate)");
     return recorded;
@@ -44,7 +44,7 @@ class executable_graph {
 
   explicit operator bool() const noexcept { return graph_ != nullptr; }
 
-  /// Brings it to the device and waits for that, so that a launch has nothing left to prepare.
+  /// Brings the graph to the device and waits until it is there, so that a launch has nothing left to prepare.
   void upload(context& c) const {
     check(cudaGraphUpload(graph_, c.stream()), "a graph on its device (cudaGraphUpload)");
     c.finish();
@@ -52,11 +52,11 @@ class executable_graph {
   void launch(context& c) const { check(cudaGraphLaunch(graph_, c.stream()), "a graph's launch (cudaGraphLaunch)"); }
 
  private:
-  /// A recording, which ends with its scope however that is left.
+  /// A recording that ends with its scope, even when an exception leaves the scope.
   class recording {
    public:
     explicit recording(context& c) : stream_(c.stream()) {
-      // Of this thread alone: other replicas allocate and copy meanwhile.
+      // Restricts this thread alone: other replicas allocate and copy meanwhile.
       check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
             "the begin of a recording (cudaStreamBeginCapture)");
     }
@@ -82,27 +82,27 @@ class executable_graph {
   cudaGraphExec_t graph_ = nullptr;
 };
 
-/// The graphs of a context by key: `context::library<graph_cache>()`.
+/// The graphs of a context by key. A context has one: `context::library<graph_cache>()`.
 class graph_cache {
  public:
   explicit graph_cache(context& c) : context_(c) {}
 
-  /// Runs what f enqueues. With a new key f runs as it is, so that libraries get ready and workspaces grow; the second
-  /// time it is recorded, and from then on the recording is launched without f. So f must enqueue the same work, with
-  /// the same values on the host, each time; what changes is read from the device's memory. Within a recording, f runs
-  /// as part of it. `ready()` is called when a recording is about to be launched for the first time. Throws what they
-  /// throw: then nothing was recorded.
+  /// Runs the work that f enqueues. The first call with a key runs f as it is, so that libraries get ready and
+  /// workspaces grow; the second records f and launches the recording; further calls launch it without f, until the
+  /// workspace moves. So f must enqueue the same work, with the same values on the host, each time; values that change
+  /// are read from the device's memory. Within a recording, f runs as part of it. Calls `ready()` before it launches a
+  /// recording for the first time. Throws what f and `ready` throw; nothing was recorded then.
   template <class F, class Ready>
   void replay(std::uint64_t key, F&& f, const Ready& ready) {
     if (context_.recording()) return std::forward<F>(f)();
     if (!known(key)) {
       std::forward<F>(f)();
-      return keep({.key = key});  // only now: f may have called forget()
+      return keep({.key = key});  // after f, which may have called forget()
     }
     auto found = find(key);
     if (!found->graph || found->workspace_moves != context_.workspace_moves()) {
       auto recorded = executable_graph::record(context_, std::forward<F>(f));
-      if (found->graph) context_.finish();  // the graph that goes may still be running
+      if (found->graph) context_.finish();  // the graph that is replaced may still be running
       recorded.upload(context_);
       ready();
       *found = {.key = key, .workspace_moves = context_.workspace_moves(), .graph = std::move(recorded)};
@@ -110,8 +110,8 @@ class graph_cache {
     found->graph.launch(context_);
   }
 
-  /// Drops all graphs, because what they point to has moved. Throws what has gone wrong in the work until then; the
-  /// graphs are gone all the same.
+  /// Drops all graphs; call it when memory that they point to has moved. If there are any, waits for the context's work
+  /// and throws what has failed in it; the graphs are gone all the same.
   void forget() {
     ++forgets_;
     if (entries_.empty()) return;
@@ -127,7 +127,7 @@ class graph_cache {
 
   struct entry {
     std::uint64_t key = 0;
-    std::uint64_t workspace_moves = 0;  ///< of the context, when the graph was recorded
+    std::uint64_t workspace_moves = 0;  ///< the context's, when the graph was recorded
     executable_graph graph{};
   };
 

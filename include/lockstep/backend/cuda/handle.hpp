@@ -16,11 +16,11 @@ class handle {
     return *this;
   }
   ~handle() {
-    if (object_ != nullptr) static_cast<void>(Destroy(object_));  // of a valid object it cannot fail
+    if (object_ != nullptr) static_cast<void>(Destroy(object_));  // it cannot fail for a valid object
   }
 
   [[nodiscard]] T get() const noexcept { return object_; }
-  /// Where the library stores the new object; only while there is none.
+  /// Where the library stores a new object; call it only while there is none.
   [[nodiscard]] T* out() noexcept { return &object_; }
 
  private:

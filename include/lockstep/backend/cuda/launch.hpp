@@ -14,17 +14,17 @@
 
 namespace lockstep::cuda_backend {
 
-/// Threads of a block, where a kernel has no reason for another number.
+/// Threads of a block, unless a kernel has a reason for another number.
 inline constexpr int block_threads = 256;
 
-/// Blocks for n pieces of work of which a block does `each` at a time; at most `most`, whose threads then go round
-/// again.
+/// Blocks for n pieces of work when a block does `each` at a time; at most `most`, whose threads then take further
+/// pieces.
 [[nodiscard]] constexpr std::int64_t blocks_for(std::int64_t n, std::int64_t each,
                                                 std::int64_t most = (std::numeric_limits<std::int32_t>::max)()) {
   return (std::min)((n + each - 1) / each, most);
 }
 
-/// Enqueues a kernel on a stream; nothing when `blocks` is 0. Throws backend_error when it cannot be started.
+/// Enqueues a kernel on a stream unless `blocks` is 0. Throws backend_error when the kernel cannot start.
 template <class... Parameters, class... Arguments>
 void launch(cudaStream_t on, std::string_view what, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
             Arguments&&... arguments) {

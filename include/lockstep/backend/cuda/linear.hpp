@@ -28,7 +28,7 @@ class linear_runner {
       shape.factors = library_type<A>;
       return wanted ? matmul::with_epilogue_if_offered(c, shape, epilogue) : matmul(c, shape);
     };
-    // Behind a relu the bias comes with it in one pass, see bias.hpp; where elements are rounded, it is added before.
+    // A relu's pass adds the bias (bias.hpp), unless elements are rounded: then the product adds it before rounding.
     forward_ = product({.m = g.out, .n = samples, .k = g.in, .transpose_a = true, .result = library_type<A>},
                        matmul_epilogue::add_vector, g.bias && (!g.relu || !std::is_same_v<A, float>));
     if (g.parameter_gradient && !backward_in_one_pass())
@@ -69,8 +69,9 @@ class linear_runner {
   }
 
  private:
-  /// Multiplications up to which both gradients come of one product: beyond, a launch saved is nothing beside it, and
-  /// the sums in its epilogue have been seen to slow it down (github.com/NVIDIA/CUDALibrarySamples/issues/90).
+  /// Multiplications up to which one product makes both gradients. Beyond, the launch saved is nothing beside the
+  /// product, and the sums in its epilogue have been seen to slow it down
+  /// (github.com/NVIDIA/CUDALibrarySamples/issues/90).
   static constexpr std::int64_t most_for_both = std::int64_t{1} << 26U;
 
   [[nodiscard]] bool backward_in_one_pass() const noexcept { return takes_narrow_backward<A>(g_, samples_); }
@@ -79,8 +80,8 @@ class linear_runner {
     return weight_gradient_.epilogue() != matmul_epilogue::none;
   }
 
-  /// dw (+)= its gradient, and db with it where cuBLASLt gives both. With `accumulate` complete gradients are made
-  /// apart, by the same product, and then added.
+  /// dw (+)= its gradient, and db too where cuBLASLt gives both. With `accumulate` the same product writes complete
+  /// gradients to the workspace, and they are then added.
   void backward_parameters(context& c, const A* x, const A* dy, float* dw, float* db, bool accumulate) const {
     const bool both = gives_both_gradients();
     staging s(weight_gradient_.workspace_bytes());
@@ -110,7 +111,7 @@ class linear_runner {
     staging s(input_gradient_.workspace_bytes());
     const auto dy_room = s.room(dy, outputs());
     const auto w_room = s.room(w, weights());
-    // dx itself may lie where x does, which the mask needs.
+    // dx may be x, which the mask reads after the product is written.
     const auto dx_room = s.room(dx, inputs(), g_.mask_input);
     s.open(c);
     A* product = s.place(dx_room, dx);
@@ -127,11 +128,11 @@ class linear_runner {
 
   linear_geometry g_;
   std::int64_t samples_;
-  matmul forward_, weight_gradient_, input_gradient_;  ///< the first two with the bias, where cuBLASLt offers that
+  matmul forward_, weight_gradient_, input_gradient_;  ///< the first two may include the bias or its gradient
 };
 
-/// Fully connected products of elements A for a fixed number of samples, whose weights' gradients are of float32;
-/// weights in PyTorch's order.
+/// Fully connected products of elements A for a fixed number of samples. The weights' gradients are float32; weights
+/// lie in PyTorch's order.
 template <class A, linear_geometry G>
 class linear : public linear_runner<A> {
  public:

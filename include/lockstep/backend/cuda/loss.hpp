@@ -13,10 +13,10 @@
 
 namespace lockstep::cuda_backend {
 
-/// Blocks of a loss kernel at most: the sum over rows then has an order that does not depend on the device.
+/// The most blocks of a loss kernel: fixed, so that the order of the sum does not depend on the device.
 inline constexpr std::int64_t most_loss_blocks = 1024;
 
-/// The first thread of each block leaves what it has summed up in `sums`; one that is alone adds it to *sum.
+/// The first thread of each block writes its sum to `sums`; that of a single block adds it to *sum.
 inline __device__ void leave_sum(double total, double* sums, double* sum) {
   if (threadIdx.x != 0) return;
   if (gridDim.x == 1)
@@ -25,8 +25,8 @@ inline __device__ void leave_sum(double total, double* sums, double* sum) {
     sums[blockIdx.x] = total;
 }
 
-/// The rows of a softmax cross entropy, Team threads a row, and `leave_sum` of their losses. `now` is read when there
-/// is a `dlogits`. Host counterpart: host::softmax_cross_entropy.
+/// The softmax cross entropy of each row, by Team threads a row, and `leave_sum` of the losses. Reads `now` unless
+/// dlogits is null. Host counterpart: host::softmax_cross_entropy.
 template <class A, int Threads, int Team>
 __global__ void __launch_bounds__(Threads)
     cross_entropy_kernel(std::int64_t rows, cross_entropy_arguments a, const A* logits, const std::int64_t* targets,
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(Threads)
     weight_sum = shared.sum(weight_sum);
   }
 
-  double total = 0;  // of the team's rows; only its first thread's counts
+  double total = 0;  // of the team's rows; only the first thread's value counts
   for (std::int64_t r = std::int64_t{blockIdx.x} * teams + threadIdx.x / Team; r < rows;
        r += std::int64_t{gridDim.x} * teams) {
     const auto z = [row = logits + r * classes](std::int64_t k) { return static_cast<float>(row[k]); };
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(Threads)
   leave_sum(shared.sum_of_teams(total), sums, sum);
 }
 
-/// Squared differences, and `leave_sum` of them. `now` is read when there is a `dy`.
+/// Squared differences, and `leave_sum` of them. Reads `now` unless dy is null.
 template <class A, int Threads>
 __global__ void __launch_bounds__(Threads) squared_error_kernel(std::int64_t n, const A* y, const float* t, A* dy,
                                                                 const step_values* now, double* sums, double* sum) {
@@ -100,7 +100,8 @@ __global__ void __launch_bounds__(Threads) squared_error_kernel(std::int64_t n, 
   leave_sum(shared.sum(total), sums, sum);
 }
 
-/// Enqueues f(where the blocks leave their sums, of which one that is alone needs none), and the sum of these.
+/// Calls f(sums), which enqueues a kernel whose blocks write to `sums`, and enqueues another that adds these to *sum. A
+/// single block adds to *sum itself: then `sums` is null.
 template <class F>
 void launch_loss(context& c, std::string_view what, std::int64_t blocks, double* sum, const F& f) {
   auto* sums = blocks == 1 ? nullptr : static_cast<double*>(c.workspace(blocks * std::int64_t{sizeof(double)}));
@@ -109,7 +110,7 @@ void launch_loss(context& c, std::string_view what, std::int64_t blocks, double*
 }
 
 /// *sum += the losses of `rows` rows, and dlogits = their gradient times now->scale unless dlogits is null: as
-/// torch.nn.CrossEntropyLoss, not divided by anything. A row whose target is a.ignore_index adds nothing. Targets are
+/// torch.nn.CrossEntropyLoss(reduction="sum"). A row whose target is a.ignore_index adds nothing. Targets must be
 /// valid; all pointers are to the device's memory.
 template <class A>
 void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a, const A* logits,
@@ -122,7 +123,7 @@ void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_ar
       launch(c, what, kernel, blocks, threads, rows, a, logits, targets, dlogits, now, sums, sum);
     });
   };
-  // So few rows take a large block less time than a second kernel would, for the sum over several blocks.
+  // For so few rows one large block is faster than several blocks and a second kernel that sums over them.
   constexpr int large_block = 1024;
   constexpr std::int64_t few_rows = 2 * large_block / warp;
   if (a.classes > 1024)

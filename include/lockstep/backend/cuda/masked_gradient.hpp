@@ -10,23 +10,24 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// The gradient of a linear layer's input behind a relu, in one pass over it. A product and a mask apart move every
-/// element four times: the product writes it, and the mask reads it, reads the relu's output and writes it again; here
-/// it is read and written once. With so few outputs the product itself is next to nothing.
+/// The gradient of a linear layer's input, where a relu made that input, in one pass. A product and a separate mask
+/// move every element four times: the product writes it, and the mask reads it, reads the relu's output and writes it
+/// again. One pass reads the relu's output and writes the gradient. With so few outputs the product itself costs next
+/// to nothing.
 
 namespace lockstep::cuda_backend {
 
-/// Outputs up to which a layer's products take less time than its input, of elements A, takes to be moved.
+/// Outputs up to which a layer's products take less time than moving its input, of elements A.
 template <class A>
 inline constexpr std::int64_t most_masked_outputs = 8 * std::int64_t{sizeof(A)};
 
-/// Samples that share what a thread has loaded of the weights.
+/// Samples for which a thread uses each of the weights that it has loaded.
 inline constexpr int gradient_samples = 8;
 
-/// A thread takes a packet of columns of `gradient_samples` samples, and asks for all it needs of x before it computes:
-/// many reads then are under way. Consecutive blocks have the same columns, whose weights then are in the cache. An
-/// element's products are added in the order of the outputs, by fused multiplications, so that its bits depend neither
-/// on Width nor on the number of samples.
+/// A thread takes a packet of columns of `gradient_samples` samples. It reads all that it needs of x before it
+/// computes, so that many reads are under way. Consecutive blocks have the same columns, whose weights are then in the
+/// cache. A thread adds an element's products in the order of the outputs, by fused multiply-adds, so that the
+/// element's bits depend neither on Width nor on the number of samples.
 template <class A, int Threads, int Width>
 __global__ void __launch_bounds__(Threads)
     masked_gradient_kernel(std::int64_t samples, std::int64_t packets_in_row, std::int64_t out, std::uint32_t groups,
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(Threads)
   const int last = static_cast<int>(min(samples - first, std::int64_t{gradient_samples})) - 1;
   const std::int64_t begin = first * packets_in_row + column;
 
-  element_packet<A, Width> values[gradient_samples];  // past the last sample its own once more, which are not used
+  element_packet<A, Width> values[gradient_samples];  // past the last sample its values again, unused
 #pragma unroll
   for (int s = 0; s < gradient_samples; ++s) values[s] = x[begin + min(s, last) * packets_in_row];
   float sums[gradient_samples][Width] = {};

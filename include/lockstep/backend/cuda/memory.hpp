@@ -22,16 +22,16 @@ using memory_release = void (*)(void*) noexcept;
 
 inline void release_memory(void* memory) noexcept { static_cast<void>(cudaFree(memory)); }
 
-/// Sole owner of `size` elements in the current device's memory, aligned to 256 bytes and not initialised. An owner
-/// that ends waits until the device is idle.
+/// Sole owner of `size` elements in the current device's memory, aligned to 256 bytes and not initialised. The
+/// destructor waits until the device is idle.
 template <class T>
 class buffer {
   static_assert(std::is_trivially_copyable_v<T>, "lockstep: cuda: device memory holds trivially copyable elements");
 
  public:
   buffer() = default;
-  /// Throws shape_error when `size` is negative or its byte count overflows, backend_error, with what is free, when the
-  /// memory is not there.
+  /// Throws shape_error when `size` is negative or its byte count overflows; backend_error, which says how much is
+  /// free, when there is not enough memory.
   explicit buffer(std::int64_t size) : size_(size) {
     if (size < 0) throw shape_error("cuda", "a buffer of zero elements or more", std::to_string(size));
     if (size == 0) return;
@@ -40,7 +40,7 @@ class buffer {
     check_memory(cudaMalloc(&memory, static_cast<std::size_t>(bytes)), "cudaMalloc", bytes);
     data_ = static_cast<T*>(memory);
   }
-  /// Takes over memory that another allocator than CUDA's has given.
+  /// Takes over memory from an allocator other than CUDA's; `release` gives it back.
   buffer(T* data, std::int64_t size, memory_release release) noexcept : data_(data), size_(size), release_(release) {}
   buffer(buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), release_(other.release_) {}
@@ -69,7 +69,7 @@ class buffer {
 };
 
 /// Sole owner of `size` times T{} in host memory that a device reaches by itself: copies from and to it do not hold up
-/// the host. An owner that ends waits until the device is idle.
+/// the host. The destructor waits until the device is idle.
 template <class T>
 class pinned {
   static_assert(std::is_trivially_copyable_v<T>, "lockstep: cuda: what is copied to a device is trivially copyable");

@@ -13,18 +13,18 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// Both gradients of a linear layer of few outputs and a large input behind a relu, in one pass over that input: the
-/// weights' gradient needs it, and so does the mask of its own.
+/// Both gradients of a linear layer with few outputs and a large input that a relu made, in one pass over that input:
+/// the weights' gradient reads the input, and so does the mask of the input's gradient.
 
 namespace lockstep::cuda_backend {
 
-/// How the samples are cut: each part makes a gradient of the weights, which are added up afterwards.
+/// How the samples are cut into parts. Each part makes its own gradient of the weights; these are added up afterwards.
 struct narrow_backward_parts {
-  std::int64_t samples = 1;  ///< of a part
+  std::int64_t samples = 1;  ///< in a part
   std::int64_t count = 1;
 
-  /// From the shape alone, as the sums' bits: enough threads for a large device, 16 samples each, and so few parts that
-  /// `column_sums` adds them up at once.
+  /// Follows from the shape alone, because the sums' bits depend on the cut: enough parts to fill a large device with
+  /// threads, but at most one for every 16 samples (rounded up), and so few that `column_sums` adds them up at once.
   [[nodiscard]] static constexpr narrow_backward_parts of(std::int64_t samples, std::int64_t in) {
     constexpr std::int64_t wanted_threads = std::int64_t{1} << 17U;
     constexpr std::int64_t columns_of_thread = 4;
@@ -39,8 +39,8 @@ struct narrow_backward_parts {
 
 inline constexpr std::int64_t most_narrow_outputs = 16;
 
-/// Whether one pass moves less than two: the input is larger than a cache, and the parts' gradients are small beside
-/// it.
+/// Whether one pass moves less memory than two: the input is larger than a cache, and the parts' gradients are small
+/// beside it.
 template <class A>
 [[nodiscard]] constexpr bool takes_narrow_backward(const linear_geometry& g, std::int64_t samples) {
   constexpr std::int64_t beyond_cache = (std::int64_t{1} << 25U) / std::int64_t{sizeof(A)};  // elements
@@ -48,15 +48,16 @@ template <class A>
          g.in * samples >= beyond_cache && 8 * narrow_backward_parts::of(samples, g.in).count * g.out <= samples;
 }
 
-/// A thread takes a packet of columns, whose weights it keeps in registers, through the samples of a part. Sums are
-/// taken in the order of the outputs and of the samples, by fused multiplications, so that no bit depends on Width.
+/// A thread takes a packet of columns through the samples of a part, and keeps the weights of these columns in
+/// registers. It adds in the order of the outputs and of the samples, by fused multiply-adds, so that no bit depends on
+/// Width.
 template <class A, int Threads, int Width, int Outputs>
 __global__ void __launch_bounds__(Threads)
     narrow_backward_kernel(std::int64_t samples, std::int64_t packets_in_row, int out, std::int64_t part_samples,
                            std::uint32_t parts, const A* LOCKSTEP_RESTRICT dy,
                            const element_packet<A, Width>* LOCKSTEP_RESTRICT w, const element_packet<A, Width>* x,
                            element_packet<A, Width>* dx, element_packet<float, Width>* LOCKSTEP_RESTRICT dw) {
-  constexpr int ahead = 4;  // samples whose x is under way at once
+  constexpr int ahead = 4;  // samples whose x is read at once
   const std::int64_t column = std::int64_t{blockIdx.x / parts} * Threads + threadIdx.x;
   if (column >= packets_in_row) return;
   const std::int64_t part = blockIdx.x % parts;
@@ -116,7 +117,7 @@ void choose_narrow_backward(context& c, std::int64_t samples, std::int64_t in, s
                             const Arguments&... arguments) {
   if (out <= 4)
     launch_narrow_backward<Width, 4>(c, samples, in, out, arguments...);
-  else if (out <= 10)  // the classes of most data sets to learn with
+  else if (out <= 10)  // many small data sets have 10 classes
     launch_narrow_backward<Width, 10>(c, samples, in, out, arguments...);
   else
     launch_narrow_backward<Width, most_narrow_outputs>(c, samples, in, out, arguments...);
@@ -137,7 +138,7 @@ void narrow_backward(context& c, std::int64_t samples, std::int64_t in, std::int
                      const A* x, A* dx, float* dw, bool accumulate) {
   const auto parts = narrow_backward_parts::of(samples, in);
   auto* const sums = static_cast<float*>(c.workspace(narrow_backward_workspace(samples, in, out)));
-  // Sums and weights of wider ones would not find room in registers.
+  // The sums and weights of wider packets would not fit in registers.
   if (fits_packets<4>(in, w, x, dx))
     detail::choose_narrow_backward<4>(c, samples, in, out, parts, dy, w, x, dx, sums);
   else

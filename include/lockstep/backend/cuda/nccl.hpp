@@ -51,16 +51,16 @@ inline void check(ncclResult_t status, std::string_view what, ncclComm_t c = nul
     fail(status, what, ncclGetLastError(c));
 }
 
-/// Sums among up to N replicas of this process, each on a device of its own, each called from its own thread; all make
-/// the same calls in the same order. Sums are plain ones (an averaging reduction would give up NVLink SHARP), on a
-/// stream of their own, while the replica's goes on: in whatever order NCCL finds best, or in a fixed one.
+/// Sums over up to N replicas of this process. Each replica has a device to itself and calls from its own thread; all
+/// make the same calls in the same order. The sums are plain (an averaging reduction would give up NVLink SHARP). They
+/// run on a stream beside the replica's, in the order that NCCL finds best or in a fixed one.
 template <std::size_t N>
 class collective {
  public:
   collective() = default;
   collective(const collective&) = delete;
   collective& operator=(const collective&) = delete;
-  /// What the replicas have recorded must be gone: NCCL waits for graphs that hold its work.
+  /// The replicas must have dropped their recorded graphs: NCCL waits for graphs that hold its work.
   ~collective() {
     for (std::thread& each : closing_)
       if (each.joinable()) each.join();
@@ -74,7 +74,7 @@ class collective {
     if (known) static_cast<void>(cudaSetDevice(before));
   }
 
-  /// Once on the thread of each of `size` replicas, 0 and up; returns when all have come. Throws backend_error.
+  /// Each of `size` replicas, 0 and up, calls this once on its thread; returns when all have. Throws backend_error.
   [[gnu::cold]] void join(std::size_t r, context& c, std::size_t size = N) {
     const device_scope here(c.device());
     {
@@ -89,10 +89,11 @@ class collective {
     sums_[r].emplace(c.device());
   }
 
-  /// On each replica's thread, once, after `join`: n zeros for values that are to be summed. They come from NCCL's own
-  /// allocator and are registered, so that NCCL may read and write them where they lie, which asks for equal offsets on
-  /// all replicas; where that fails for one replica, all have plain memory, since NCCL leaves undefined what some alone
-  /// would do. They end after this does. Throws backend_error when there is no memory.
+  /// Returns n zeros, for values that are to be summed; each replica calls this once on its own thread, after `join`.
+  /// The memory comes from NCCL's allocator and is registered, so that NCCL may read and write it in place; that asks
+  /// for equal offsets on all replicas. Where either step fails for one replica, all get plain memory, since NCCL
+  /// leaves undefined what happens when only some register. The buffers must outlive this object. Throws backend_error
+  /// when there is no memory.
   [[nodiscard, gnu::cold]] buffer<float> allocate_shared(std::size_t r, context& c, std::int64_t n) {
     void* memory = nullptr;
     const auto bytes = static_cast<std::size_t>(n) * sizeof(float);
@@ -100,7 +101,7 @@ class collective {
       try {
         const device_scope here(c.device());
         return attempt() == ncclSuccess;
-      } catch (const error&) {  // none but a device that has failed, which the plain allocation will tell
+      } catch (const error&) {  // the device has failed; the plain allocation will say so
         return false;
       }
     };
@@ -122,8 +123,8 @@ class collective {
   /// Whether what `allocate_shared` gave is registered with NCCL.
   [[nodiscard]] bool has_registered() const noexcept { return registered_[0] != nullptr; }
 
-  /// Enqueues values = the sum of all replicas' values, n of them, behind what `c` has been given. What `c` is given
-  /// until `await_sums` may run beside it.
+  /// Enqueues values = the sum of all replicas' n values, after the work that `c` has been given. Work that `c` is
+  /// given until `await_sums` may run beside the sum.
   void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
     side& sums = begin_sum(r, c);
     check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, communicators_[r],
@@ -131,7 +132,7 @@ class collective {
           "a sum over devices to start (ncclAllReduce)", communicators_[r]);
   }
 
-  /// What `c` is given from now on comes behind all sums that were started.
+  /// Makes the work that `c` is given after this call wait for all sums that were started.
   void await_sums(std::size_t r, context& c) {
     side& sums = *sums_[r];
     if (!std::exchange(sums.under_way, false)) return;  // a recording can wait only for what it holds
@@ -139,14 +140,15 @@ class collective {
     check(cudaStreamWaitEvent(c.stream(), sums.end.get(), 0), "sums over devices (cudaStreamWaitEvent)");
   }
 
-  /// On each replica's thread, once, after `join`: makes room for `start_ordered_sum` of n values at most.
+  /// Makes room for `start_ordered_sum` of at most n values. Each replica calls this once on its own thread, after
+  /// `join`.
   [[gnu::cold]] void reserve_ordered(std::size_t r, context& c, std::int64_t n) {
     others_[r] = allocate<float>(c, (std::max)((std::min)(n, most_gathered), slice_of(n)) * ranks());
   }
 
-  /// The same as `start_sum`, each sum by tree_sum over the replicas in their order, whatever NCCL finds best. Each
-  /// replica adds up one slice of all and hands on its sums, so that as much travels as for an all_reduce; of few
-  /// values each adds up all, since a second exchange would take longer than that.
+  /// The same as `start_sum`, but each sum is the tree_sum over the replicas in their order. Each replica adds up one
+  /// slice and sends its sums to the others, so that as much travels as in an all_reduce. Of few values each replica
+  /// adds up all, since a second exchange would take longer.
   void start_ordered_sum(std::size_t r, context& c, std::int64_t n, float* values) {
     if (n == 0) return;
     side& sums = begin_sum(r, c);
@@ -182,12 +184,12 @@ class collective {
         });
   }
 
-  /// Waits for the replica's work. Throws backend_error for what has failed in it or in NCCL, on any replica: then the
-  /// communicators are closed, and every later call throws.
+  /// Waits for the replica's work. Throws backend_error when that work or NCCL has failed, on any replica: the
+  /// communicators are then closed, and every later call throws.
   void finish(std::size_t r, context& c) {
     for (;;) {
       const cudaError_t status = cudaStreamQuery(c.stream());
-      if (status == cudaSuccess) return refuse_after_abort();  // the end of what was aborted looks like success
+      if (status == cudaSuccess) return refuse_after_abort();  // aborted work ends like work that succeeded
       if (status != cudaErrorNotReady) {
         abort();
         check(status, "the work on a stream to succeed");
@@ -207,9 +209,9 @@ class collective {
     }
   }
 
-  /// Ends what waits for replicas that will not come, from any thread, and returns at once: NCCL ends the work on the
-  /// devices first, and then waits until nothing that was recorded holds any of it, which the replicas are still to
-  /// drop.
+  /// Ends the work that waits for replicas that will not come. Any thread may call it; it returns at once. In the
+  /// background NCCL first ends the work on the devices, and then waits until the replicas have dropped all graphs that
+  /// hold some of it.
   void abort() noexcept {
     const std::lock_guard lock(mutex_);
     if (aborted_.exchange(true)) return;
@@ -219,7 +221,7 @@ class collective {
   }
 
  private:
-  /// Where sums run. Their kernels are few and small, and others wait for them: they go first.
+  /// The stream that sums run on. Their kernels are few and small, and other work waits for them, so they go first.
   struct side {
     explicit side(int device) : on(device, urgency::high), begin(device), end(device) {}
 
@@ -234,24 +236,25 @@ class collective {
                           "make a new trainer");
   }
 
-  /// Values that one replica sends to another, or gets from it.
+  /// Values that one replica sends to another or gets from it.
   struct message {
     float* values;
     std::int64_t size;
   };
 
-  /// Values of which all replicas' are gathered: 64 KiB of each travel in less time than it takes to start an exchange.
+  /// Values up to which replicas gather all: 64 KiB of each travel in less time than it takes to start an exchange.
   static constexpr std::int64_t most_gathered = std::int64_t{1} << 14U;
 
   [[nodiscard]] std::int64_t ranks() const noexcept { return static_cast<std::int64_t>(size_); }
 
-  /// Each replica's slice of n values; the last one's may be shorter. It begins where NCCL's copies are fast.
+  /// The size of each replica's slice of n values; the last slice may be shorter. Slices begin where NCCL's copies are
+  /// fast.
   [[nodiscard]] std::int64_t slice_of(std::int64_t n) const noexcept {
     constexpr std::int64_t unit = 256;
     return (n + ranks() * unit - 1) / (ranks() * unit) * unit;
   }
 
-  /// Where sums run, behind what `c` has been given.
+  /// Makes the stream for sums wait for the work that `c` has been given, and returns its side.
   [[nodiscard]] side& begin_sum(std::size_t r, context& c) {
     refuse_after_abort();
     side& sums = *sums_[r];
@@ -261,7 +264,7 @@ class collective {
     return sums;
   }
 
-  /// Sends to_send(k) to each other replica k, and gets to_get(k) from it, all at once.
+  /// Sends to_send(k) to each other replica k and gets to_get(k) from it, all at once.
   template <class ToSend, class ToGet>
   void exchange(std::size_t r, cudaStream_t on, const ToSend& to_send, const ToGet& to_get) {
     ncclComm_t const c = communicators_[r];
@@ -290,7 +293,7 @@ class collective {
     });
   }
 
-  /// True on all replicas when all say so. Waits for all.
+  /// Whether all replicas say `own`; all get the same answer. Waits for all.
   bool agree(std::size_t r, bool own) {
     agreed_[r] = own;
     meeting_->arrive_and_wait();
@@ -306,8 +309,8 @@ class collective {
   std::atomic<bool> aborted_{false};
   std::array<ncclComm_t, N> communicators_{};
   std::array<std::thread, N> closing_;
-  std::array<buffer<float>, N> others_;  ///< what the others send of ordered sums
-  std::array<void*, N> registered_{};    ///< what NCCL knows the shared memory by
+  std::array<buffer<float>, N> others_;  ///< what the others send for ordered sums
+  std::array<void*, N> registered_{};    ///< NCCL's handles of the shared memory
   std::array<bool, N> agreed_{};
   std::optional<std::barrier<>> meeting_;
   std::size_t size_ = N;  ///< replicas that take part

@@ -8,7 +8,7 @@
 
 namespace lockstep::cuda_backend {
 
-/// Stands for the convolution of a build without cuDNN: a network may name it, and none can be made.
+/// Stands for the convolution in a build without cuDNN: a network may name it, but making one does not compile.
 template <class A, convolution_geometry G>
 class convolution {
  public:

@@ -14,8 +14,8 @@ namespace lockstep::cuda_backend {
 /// Side of the square that a block turns at a time.
 inline constexpr int turn_side = 32;
 
-/// `n` matrices of rows x columns, each turned to columns x rows, an element of the result after the other: for
-/// matrices so narrow that their lines share cache lines.
+/// Turns n matrices of rows x columns to columns x rows, writing the elements of the result in order: for matrices so
+/// narrow that their lines share cache lines.
 template <int Threads, class In, class Out>
 __global__ void __launch_bounds__(Threads)
     turn_narrow_kernel(std::int64_t n, std::int64_t rows, std::int64_t columns, const In* x, Out* y) {
@@ -66,13 +66,13 @@ void turn(context& c, std::string_view what, std::int64_t n, std::int64_t rows, 
            columns, x, y);
 }
 
-/// n samples of channels x height x width from plain to channels-last order.
+/// Turns n samples of channels x height x width from plain to channels-last order.
 template <class In, class Out>
 void to_channels_last(context& c, std::int64_t n, const dims& d, const In* x, Out* y) {
   turn(c, "a change to channels-last", n, d[0], d[1] * d[2], x, y);
 }
 
-/// The way back.
+/// The inverse of `to_channels_last`.
 template <class In, class Out>
 void to_plain(context& c, std::int64_t n, const dims& d, const In* x, Out* y) {
   turn(c, "a change to plain order", n, d[1] * d[2], d[0], x, y);

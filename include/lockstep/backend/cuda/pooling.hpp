@@ -15,8 +15,8 @@
 
 /// \file
 /// Pooling by kernels of our own. cuDNN's backward wants the input and the output of the forward pass, and leaves ties
-/// to chance; here a maximum's place in its window is kept, and each element of the input gathers the gradients of the
-/// windows that hold it, in a fixed order.
+/// to chance. Here the forward pass keeps the place of each maximum in its window, and each element of the input
+/// gathers the gradients of the windows that hold it, in a fixed order.
 
 namespace lockstep::cuda_backend {
 
@@ -51,7 +51,7 @@ struct clipped_window {
       : begin(start < 0 ? 0 : start), end(start + window < length ? start + window : length) {}
 };
 
-/// The windows of an axis that hold the element at `at`, itself counted from the start of the padding.
+/// The windows of an axis that hold the element at `at`, which counts from the start of the padding.
 template <class Index>
 struct covering_windows {
   Index begin, end;
@@ -134,7 +134,7 @@ __global__ void pooling_backward_kernel(Index n, pooling_extents<Index> e, const
   }
 }
 
-/// Pooling for a fixed number of samples, pictures of elements A, channels-last. Maximum pooling remembers the winning
+/// Pooling of a fixed number of samples: channels-last pictures of elements A. Maximum pooling remembers the winning
 /// places between forward and backward: the first of equal values in row-major order, and a NaN before any number.
 template <class A, pooling_geometry G>
 class pooling {
@@ -167,13 +167,13 @@ class pooling {
  private:
   static constexpr std::int64_t most_blocks = std::int64_t{1} << 16U;
 
-  /// Calls f with the number of elements and of blocks: divisions of 32 bits are several times faster than those of
-  /// 64, and nearly always enough.
+  /// Calls f with the number of elements, in 32 bits where they suffice (nearly always), and the number of blocks:
+  /// 32-bit divisions are several times faster than 64-bit ones.
   template <class F>
   void each_index(std::int64_t size, const F& f) const {
     const std::int64_t n = samples_ * size;
     const std::int64_t blocks = blocks_for(n, block_threads, most_blocks);
-    constexpr std::int64_t beyond = most_blocks * block_threads;  // what the last index may pass n by
+    constexpr std::int64_t beyond = most_blocks * block_threads;  // how far the last index may pass n
     if (samples_ * (std::max)(G.in_size(), G.out_size()) <= (std::numeric_limits<std::int32_t>::max)() - beyond)
       f(static_cast<std::int32_t>(n), blocks);
     else

@@ -8,21 +8,21 @@
 
 namespace lockstep::cuda_backend {
 
-/// Bytes at whose multiples a library's fast kernels want their operands.
+/// The alignment, in bytes, that the fast kernels of the libraries want for their operands.
 inline constexpr std::int64_t library_alignment = 16;
 
-/// The context's workspace while a library computes: what it works in, and behind it the operands that it cannot take
-/// where they lie. A parameter lies anywhere in its flat range and a shard anywhere in a batch, at a multiple of
-/// an element's size. They are moved, instead of computing by a slower algorithm, so that the algorithm follows from
-/// the shape alone: the bits of a micro-shard then do not depend on where in its batch it lies.
+/// The context's workspace while a library computes: first the library's own part, then copies of the operands that it
+/// cannot take where they lie. A parameter lies anywhere in its flat range and a shard anywhere in a batch, at a
+/// multiple of an element's size. Copying an operand, instead of computing by a slower algorithm, lets the algorithm
+/// follow from the shape alone: the bits of a micro-shard then do not depend on where in its batch it lies.
 class staging {
  public:
   static constexpr std::int64_t no_room = -1;
 
-  /// `bytes`: what the library works in.
+  /// `bytes`: the size of the library's own part.
   explicit staging(std::int64_t bytes) : bytes_(rounded(bytes)) {}
 
-  /// Room for `size` elements that lie at p, or where `always`, if they need some. Before `open`.
+  /// Plans room for `size` elements at p if these are not aligned, or if `always`; else no_room. Before `open`.
   template <class T>
   [[nodiscard]] std::int64_t room(const T* p, std::int64_t size, bool always = false) {
     if (!always && reinterpret_cast<std::uintptr_t>(p) % library_alignment == 0) return no_room;
@@ -34,12 +34,12 @@ class staging {
   void open(context& c) { start_ = bytes_ == 0 ? nullptr : static_cast<char*>(c.workspace(bytes_)); }
 
   [[nodiscard]] void* library() const noexcept { return start_; }
-  /// The room, or p where there is none.
+  /// The address of the room, or p for no_room.
   template <class T>
   [[nodiscard]] T* place(std::int64_t room, T* p) const {
     return room == no_room ? p : reinterpret_cast<T*>(start_ + room);
   }
-  /// The elements at p where the library can read them.
+  /// Copies the elements at p to their room, if they have one; returns where the library can read them.
   template <class T>
   [[nodiscard]] const T* load(context& c, std::int64_t room, std::int64_t size, const T* p) const {
     if (room == no_room) return p;
@@ -47,7 +47,7 @@ class staging {
     copy(c, size, p, to);
     return to;
   }
-  /// Brings what the library has written to p, if it is not there.
+  /// Copies what the library has written in the room to p; does nothing for no_room.
   template <class T>
   void store(context& c, std::int64_t room, std::int64_t size, T* p) const {
     if (room != no_room) copy<T>(c, size, place<T>(room, nullptr), p);

@@ -33,7 +33,7 @@ namespace lockstep::cuda_backend {
          cudaGetErrorString(status) + ")";
 }
 
-/// ` on device 0`; empty when no device can be asked for.
+/// ` on device 0`; empty when CUDA does not tell the device.
 [[nodiscard, gnu::cold]] inline std::string device_text() {
   int device = 0;
   if (cudaGetDevice(&device) == cudaSuccess) return " on device " + std::to_string(device);
@@ -101,14 +101,14 @@ namespace lockstep::cuda_backend {
   throw backend_error("cuda", what, status_text(status) + device_text(), advice(status));
 }
 
-/// Throws backend_error when `status` is not cudaSuccess. `what` is what was attempted, and by which call, as in
+/// Throws backend_error when `status` is not cudaSuccess. `what` names what was attempted, and by which call, as in
 /// "a stream (cudaStreamCreateWithFlags)".
 inline void check(cudaError_t status, std::string_view what) {
   if (status != cudaSuccess) [[unlikely]]
     fail(status, what);
 }
 
-/// The same for memory, of which the message says how much was asked for.
+/// The same for an allocation: the message says how many bytes were asked for.
 inline void check_memory(cudaError_t status, std::string_view call, std::int64_t bytes) {
   if (status != cudaSuccess) [[unlikely]]
     fail(status, std::to_string(bytes).append(" bytes (").append(call).append(")"));

@@ -10,10 +10,10 @@
 
 namespace lockstep::cuda_backend {
 
-/// Which of two streams' work a device begins first, when it could begin either.
+/// Of two streams, a device begins the more urgent one's work first, when it could begin either.
 enum class urgency { usual, high };
 
-/// Sole owner of a stream of one device. It does not wait for the device's default stream, nor that for it.
+/// Sole owner of a stream of one device. The stream and the device's default stream do not wait for each other.
 class stream {
  public:
   explicit stream(int device, urgency how = urgency::usual) {
@@ -31,14 +31,14 @@ class stream {
 
   [[nodiscard]] cudaStream_t get() const noexcept { return stream_; }
 
-  /// Waits for all work. Throws backend_error for what has failed in it.
+  /// Waits for all work. Throws backend_error when some of it has failed.
   void finish() const { check(cudaStreamSynchronize(stream_), "the work on a stream to succeed"); }
 
  private:
   cudaStream_t stream_ = nullptr;
 };
 
-/// Sole owner of an event of one device, or of none. It takes no times.
+/// Sole owner of an event of one device, or of none. The event records no time.
 class event {
  public:
   event() = default;

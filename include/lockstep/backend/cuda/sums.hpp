@@ -11,7 +11,7 @@
 #include <lockstep/backend/cuda/launch.hpp>
 
 /// \file
-/// Sums inside a kernel and between two, in an order that does not change from run to run.
+/// Sums within a kernel and across two, in an order that does not change from run to run.
 
 namespace lockstep::cuda_backend {
 
@@ -23,8 +23,8 @@ struct plus {
   __device__ double operator()(double a, double b) const { return a + b; }
 };
 
-/// Shared memory with which the teams of a block, a warp or the whole block each, add up what their threads hold. All
-/// threads of a team call together, and all get the result.
+/// Shared memory in which each team of a block (a warp, or the whole block) adds up its threads' values. All threads of
+/// a team call together, and all get the result.
 template <int Threads, int Team>
 class team_sums {
   static constexpr int warp = 32;
@@ -35,7 +35,7 @@ class team_sums {
   [[nodiscard]] __device__ double sum(double value) { return reduce(value, plus{}, sum_); }
   [[nodiscard]] __device__ float largest(float value) { return reduce(value, larger{}, largest_); }
 
-  /// The sum of what the first threads of the teams hold, in the block's first thread. All of the block call.
+  /// The sum of the teams' first threads' values, for the block's first thread. All threads of the block call.
   [[nodiscard]] __device__ double sum_of_teams(double value) {
     if constexpr (teams > 1) {
       if (threadIdx.x % Team == 0) first_[threadIdx.x / Team] = value;
@@ -81,7 +81,7 @@ class team_sums {
   double first_[teams];
 };
 
-/// One block: *to += the sum of n values.
+/// *to += the sum of n values, by one block.
 template <int Threads>
 __global__ void __launch_bounds__(Threads) add_sum_kernel(std::int64_t n, const double* values, double* to) {
   __shared__ team_sums<Threads, Threads> shared;

@@ -13,12 +13,12 @@
 #include <lockstep/backend/cuda/stream.hpp>
 
 /// \file
-/// What goes from one side to the other, and from one context's work to another's.
+/// Copies between host and device, and order between the work of two contexts.
 
 namespace lockstep::cuda_backend {
 
-/// n elements from `from` to `to`, each in any device's memory or the host's. Host memory may be read or reused once
-/// the context has finished. It may be pageable, though not in work that is recorded for a graph.
+/// Copies n elements from `from` to `to`, each in any device's memory or the host's. Host memory may be read or reused
+/// once the context has finished. It may be pageable, though not in work that is recorded for a graph.
 template <class T>
 void copy(context& c, std::int64_t n, const T* from, T* to) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -27,7 +27,7 @@ void copy(context& c, std::int64_t n, const T* from, T* to) {
           "a copy (cudaMemcpyAsync)");
 }
 
-/// n elements of the device's memory become zero.
+/// Sets n elements of the device's memory to zero.
 template <class T>
 void clear(context& c, std::int64_t n, T* to) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -41,11 +41,11 @@ template <class T>
   const device_scope here(c.device());
   buffer<T> fresh(n);
   clear(c, n, fresh.data());
-  c.finish();  // the zeros are there for any other stream, too
+  c.finish();  // so that every other stream, too, finds the zeros
   return fresh;
 }
 
-/// One T on both sides, T{} at first. All its copies go through one context.
+/// One T on the host and one on the device, T{} at first. All copies between them go through one context.
 template <class T>
 class mirrored {
  public:
@@ -54,22 +54,22 @@ class mirrored {
     c.finish();
   }
 
-  /// The host's side. Waits for the last `send` or `fetch`, so that neither reads nor writes what the caller does;
-  /// one that was recorded for a graph is not waited for, which is left to `finish`.
+  /// The host's T. Waits for the last `send` or `fetch`, so that the copy and the caller do not use it at the same
+  /// time. Does not wait for a copy that was recorded for a graph: finish the context for that.
   [[nodiscard]] T& host() noexcept {
-    // A failure stays with the device, and is thrown by whoever finishes the context.
+    // A failure stays with the device; the call that finishes the context throws it.
     if (under_way_) static_cast<void>(cudaEventSynchronize(copied_.get()));
     under_way_ = false;
     return *host_value_.get();
   }
-  /// The device's side.
+  /// The device's T.
   [[nodiscard]] T* get() noexcept { return device_value_.data(); }
 
-  /// From the host to the device.
+  /// Copies from the host to the device.
   void send(context& c) { move(c, host_value_.get(), device_value_.data()); }
-  /// From the device to the host.
+  /// Copies from the device to the host.
   void fetch(context& c) { fetch_from(c, device_value_.data()); }
-  /// The same from elsewhere on the device.
+  /// Copies from elsewhere on the device to the host.
   void fetch_from(context& c, const T* from) { move(c, from, host_value_.get()); }
 
  private:
@@ -86,8 +86,8 @@ class mirrored {
   bool under_way_ = false;
 };
 
-/// Bytes on both sides, zero at first, at addresses that are multiples of 256; sent to the device by one copy. What was
-/// sent is not waited for: the host's side is written again once the context has finished.
+/// Bytes on the host and on the device, zero at first, at addresses that are multiples of 256; one copy sends them to
+/// the device. Nothing waits for that copy: write the host's bytes again only once the context has finished.
 class packet {
  public:
   packet(context& c, std::int64_t size) : host_(c.device(), size), device_(allocate<std::byte>(c, size)) {}
@@ -96,7 +96,7 @@ class packet {
   [[nodiscard]] std::byte* get() noexcept { return device_.data(); }
   [[nodiscard]] const std::byte* get() const noexcept { return device_.data(); }
 
-  /// The first n bytes.
+  /// Sends the first n bytes.
   void send(context& c, std::int64_t n) { copy<std::byte>(c, n, host_.get(), device_.data()); }
 
  private:
@@ -104,7 +104,7 @@ class packet {
   buffer<std::byte> device_;
 };
 
-/// Whether the host can read what lies at p, by itself.
+/// Whether the host can read the memory at p by itself.
 [[nodiscard]] inline bool host_reads(const void* p) {
   if (p == nullptr) return true;
   cudaPointerAttributes where{};
@@ -120,7 +120,7 @@ class fence {
   /// Marks the end of the work that `c`, a context of the fence's device, has been given so far.
   void record(context& c) { check(cudaEventRecord(reached_.get(), c.stream()), "a fence (cudaEventRecord)"); }
 
-  /// Work that `c` is given from now on begins after what was recorded last; at once when nothing was.
+  /// Makes the work that `c` is given after this call wait for the last mark of `record`, if there is any.
   void hold(context& c) const {
     check(cudaStreamWaitEvent(c.stream(), reached_.get(), 0), "a fence (cudaStreamWaitEvent)");
   }

@@ -22,7 +22,7 @@ namespace lockstep::cuda_backend {
 /// Elements whose squares one block of threads adds up.
 inline constexpr std::int64_t square_piece = 4096;
 
-/// sums[k * pieces + j] = the sum of the squares of the j-th piece of the k-th `block` elements of x, `count` in all.
+/// sums[k * pieces + j] = the sum of the squares of piece j of the k-th `block` elements of x; `count` sums.
 template <int Threads>
 __global__ void __launch_bounds__(Threads) square_sums_kernel(std::int64_t n, std::int64_t block, std::int64_t pieces,
                                                               std::int64_t count, const float* x, double* sums) {
@@ -69,7 +69,7 @@ inline void square_sums(context& c, std::int64_t n, std::int64_t block, const fl
          parts, sums);
 }
 
-/// One block.
+/// Runs in one block.
 template <int Threads>
 __global__ void __launch_bounds__(Threads)
     gradient_norm_kernel(std::int64_t blocks, const double* squares, double max_norm, update_terms* out) {
@@ -79,11 +79,11 @@ __global__ void __launch_bounds__(Threads)
   total = shared.sum(total);
   if (threadIdx.x != 0) return;
   const double norm = sqrt(total);
-  // The small term as in torch.nn.utils.clip_grad_norm_; a NaN passes on, as there.
+  // The small term is that of torch.nn.utils.clip_grad_norm_; a NaN passes on, as there.
   *out = {.norm = norm, .scale = norm <= max_norm ? 1.0 : max_norm / (norm + 1e-6), .finite = isfinite(norm) ? 1 : 0};
 }
 
-/// *out = the square root of the sum of `blocks` squares, and what clipping to max_norm multiplies gradients by.
+/// *out = the square root of the sum of `blocks` squares, and the factor that clips gradients to max_norm.
 inline void gradient_norm(context& c, std::int64_t blocks, const double* squares, double max_norm, update_terms* out) {
   launch(c, "a gradient's norm", gradient_norm_kernel<block_threads>, 1, block_threads, blocks, squares, max_norm, out);
 }
@@ -100,8 +100,8 @@ struct gradient_at {
   }
 };
 
-/// Each thread takes `Elements` elements at once, and reads all of them before it writes any: more reads are then under
-/// way than with one after the other. Not cub::DeviceTransform, whose one output would be a tuple of iterators here.
+/// Each thread takes `Elements` elements at once, and reads all of them before it writes any, so that more reads are
+/// under way. cub::DeviceTransform does not fit: its one output would be a tuple of iterators here.
 template <int Threads, int Elements, std::size_t N, std::size_t States, class Rule>
 __global__ void __launch_bounds__(Threads)
     reduce_and_update_kernel(std::int64_t first, std::int64_t last, std::array<const float*, N> gradients,
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(Threads)
        start += all) {
     float g[Elements] = {};
     float p[Elements] = {};
-    float s[Elements][States + 1] = {};  // one more than there are, since no array is empty
+    float s[Elements][States + 1] = {};  // one more than there are, since no array may be empty
     [&]<std::size_t... S>(std::index_sequence<S...>) {
 #pragma unroll
       for (int e = 0; e < Elements; ++e) {
@@ -135,8 +135,8 @@ __global__ void __launch_bounds__(Threads)
 }
 
 /// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. `rule`, or
-/// what it has `loaded()` in a thread, is called as rule(float g, float& parameter, float& state0, ...) with States
-/// states. It is trivially copyable, and what is called of it is LOCKSTEP_HOST_DEVICE.
+/// what its `loaded()` returns in a thread, is called as rule(float g, float& parameter, float& state0, ...) with
+/// States states. `rule` is trivially copyable, and its functions called here are LOCKSTEP_HOST_DEVICE.
 template <std::size_t N, std::size_t States, class Rule>
 void reduce_and_update(cudaStream_t on, std::int64_t first, std::int64_t last,
                        const std::array<const float*, N>& gradients, float* parameters,
