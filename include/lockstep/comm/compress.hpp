@@ -20,8 +20,8 @@ namespace lockstep {
 
 namespace detail {
 
-/// values[i] = the nearest value of the format, i < n; with residuals, values[i] + residuals[i] is rounded, and what
-/// rounding took away becomes rests[i].
+/// Rounds values[i] to the nearest value of the format, for i < n. With residuals it rounds values[i] + residuals[i],
+/// and stores the rounding error in rests[i].
 template <class Format, bool WithResiduals>
 void round_to(float* LOCKSTEP_RESTRICT values, const float* LOCKSTEP_RESTRICT residuals, float* LOCKSTEP_RESTRICT rests,
               std::size_t n) {
@@ -31,14 +31,14 @@ void round_to(float* LOCKSTEP_RESTRICT values, const float* LOCKSTEP_RESTRICT re
       const float rounded = Format::round(wanted);
       const float rest = wanted - rounded;
       values[i] = rounded;
-      // An infinity or a NaN is passed on, but must not come back in every later step.
+      // The sum passes on an infinity or a NaN; the residual must not bring it back in every later step.
       const auto bits = std::bit_cast<std::uint32_t>(rest);
       rests[i] = std::bit_cast<float>(choose((bits & 0x7F800000U) != 0x7F800000U, bits, 0U));
     } else {
       values[i] = Format::round(values[i]);
     }
   };
-  constexpr std::size_t lanes = 16;  // a number that the compiler knows: vectorised at -O2 too
+  constexpr std::size_t lanes = 16;  // a constant, so that the compiler vectorises at -O2 too
   const std::size_t whole = n - n % lanes;
   for (std::size_t i = 0; i < whole; i += lanes) {
     LOCKSTEP_INDEPENDENT_ITERATIONS
@@ -51,31 +51,31 @@ void round_to(float* LOCKSTEP_RESTRICT values, const float* LOCKSTEP_RESTRICT re
 
 struct rounding_options {
   /// Adds what rounding took from a gradient to the same gradient of the next step, so that nothing is lost over many
-  /// steps. Costs 8 bytes per parameter: a step that fails leaves what was kept before it.
+  /// steps. Costs 8 bytes per parameter: two residuals, so that a failed step can return to the one before it.
   bool error_feedback = false;
 };
 
-/// Reduces 16-bit gradients: each rank rounds its own to the nearest value of Format (`float16`, `bfloat16`), and the
-/// rounded values are summed in float32. The sum is not rounded again.
+/// Reduces gradients in 16 bits: each rank rounds its gradients to the nearest value of Format (`float16`, `bfloat16`),
+/// and the rounded values are summed in float32. The sum is not rounded again.
 ///
-/// As torch.distributed's fp16_compress_hook and bf16_compress_hook, but that those also sum in 16 bits, and divide by
-/// the number of ranks, which here the loss has done. As there, a gradient that is too large for the format becomes an
-/// infinity and nothing saturates: a program that scales its loss finds the overflow in the sum.
+/// torch.distributed's fp16_compress_hook and bf16_compress_hook also sum in 16 bits, and divide by the number of
+/// ranks; here the loss has already divided. As in PyTorch, a gradient that is too large for the format becomes an
+/// infinity instead of saturating, so that a program that scales its loss finds the overflow in the sum.
 ///
-/// The first call for a bucket allocates, the later ones do not.
+/// With error feedback, the first call for a bucket allocates; later calls do not.
 template <class Format>
 class rounding_hook {
  public:
   rounding_hook() = default;
   explicit rounding_hook(rounding_options options) : options_(options) {}
 
-  /// Throws value_error when a bucket comes back with another length.
+  /// Throws value_error, under error feedback, when a bucket's index is negative or its length has changed.
   template <communicator C>
   void operator()(C& c, const bucket_view& bucket) {
     const std::span<float> values = bucket.gradients;
     if (options_.error_feedback) {
       feedback& own = feedback_of(bucket);
-      own.settle();  // a caller that never settles steps makes no other calls than accepted ones
+      own.settle();  // a caller that never commits or rolls back accepts every step
       detail::round_to<Format, true>(values.data(), own.residuals.data(), own.fresh.data(), values.size());
       own.open = true;
     } else {
@@ -85,7 +85,7 @@ class rounding_hook {
     wire_bytes_ += 2 * static_cast<std::int64_t>(values.size());
   }
 
-  /// Bytes of gradients that this rank has handed to the wire, 2 for each.
+  /// Bytes of gradients that this rank has sent: 2 for each gradient.
   [[nodiscard]] std::int64_t wire_bytes() const noexcept { return wire_bytes_; }
 
   /// Forgets the residuals.
@@ -95,7 +95,7 @@ class rounding_hook {
   void commit() noexcept {
     for (feedback& each : feedback_) each.settle();
   }
-  /// Goes back to the residuals before the last step.
+  /// Restores the residuals from before the last step.
   void rollback() noexcept {
     for (feedback& each : feedback_) each.open = false;
   }
@@ -105,8 +105,8 @@ class rounding_hook {
   /// What rounding took from a bucket.
   struct feedback {
     std::vector<float> residuals;
-    std::vector<float> fresh;  ///< of the last step
-    bool open = false;         ///< it is not known yet whether that step is one
+    std::vector<float> fresh;  ///< residuals that the last step left
+    bool open = false;         ///< the last step is neither committed nor rolled back
 
     void settle() noexcept {
       if (std::exchange(open, false)) residuals.swap(fresh);

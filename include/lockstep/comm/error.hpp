@@ -5,8 +5,8 @@
 
 namespace lockstep {
 
-/// A collective that cannot end well: ranks that disagree about the call, a rank that left, one that did not come in
-/// time, a transport that failed. The message names the ranks and the call.
+/// A collective that cannot complete: the ranks disagree about the call, a rank has left or did not come in time, or
+/// the transport failed. The message names the ranks and the call.
 class communicator_error : public error {
   using error::error;
 };

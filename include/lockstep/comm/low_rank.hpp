@@ -7,13 +7,13 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// The linear algebra of PowerSGD. M is rows x columns with rows in a piece; P (rows x rank) and Q (columns x rank)
-/// have their columns in a piece. The order of every sum is fixed, so equal inputs give equal bits on every rank that
-/// runs the same program.
+/// The linear algebra of PowerSGD. M (rows x columns) is row-major; P (rows x rank) and Q (columns x rank) are
+/// column-major. The order of every sum is fixed, so equal inputs give equal bits on every rank that runs the same
+/// program.
 
 namespace lockstep::detail {
 
-inline constexpr std::int64_t low_rank_lanes = 16;  // a number that the compiler knows: vectorised at -O2 too
+inline constexpr std::int64_t low_rank_lanes = 16;  // a constant, so that the compiler vectorises at -O2 too
 
 [[nodiscard]] inline float dot(std::int64_t n, const float* LOCKSTEP_RESTRICT a, const float* LOCKSTEP_RESTRICT b) {
   constexpr std::int64_t lanes = low_rank_lanes;
@@ -57,8 +57,9 @@ inline void add_product(std::int64_t rows, std::int64_t columns, int rank, float
     for (int k = 0; k < rank; ++k) add_multiple(columns, sign * p[k * rows + i], q + k * columns, m + i * columns);
 }
 
-/// Makes column `k` of n elements a unit vector orthogonal to the columns before it, by modified Gram-Schmidt, twice
-/// where much is cancelled. False, and a column of zeros, when only rounding noise would be left. A NaN stays one.
+/// Makes column `k` of n elements a unit vector orthogonal to the columns before it, by modified Gram-Schmidt, which
+/// runs twice where much cancels. When only rounding noise would be left, sets the column to zero and returns false. A
+/// NaN stays a NaN.
 inline bool orthonormalize_column(std::int64_t n, int k, float* columns) {
   float* own = columns + k * n;
   const auto norm = [&] {
@@ -76,7 +77,7 @@ inline bool orthonormalize_column(std::int64_t n, int k, float* columns) {
     }
     return norm();
   };
-  // Elements are floats, exact to 6e-8 of their own size: what is left of a column below some multiple of that is no
+  // A float is exact to 6e-8 of its size: a column whose rest is below some multiple of that is rounding noise, not a
   // direction of the data.
   constexpr double noise = 1e-6;
   constexpr double cancelled = 0.1;

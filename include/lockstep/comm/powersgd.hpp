@@ -21,21 +21,21 @@ namespace lockstep {
 
 /// The defaults are those of torch.distributed's PowerSGDState.
 struct powersgd_options {
-  int rank = 1;                         ///< of the approximation; a matrix never gets more than its shorter side
-  std::int64_t start_iteration = 1000;  ///< so many steps are reduced in full first
+  int rank = 1;                         ///< of the approximation, limited to a matrix's shorter side
+  std::int64_t start_iteration = 1000;  ///< the number of steps that are reduced in full first
   double min_compression_rate = 2;      ///< a matrix is compressed if (rows + columns) * rank * this < rows * columns
-  bool error_feedback = true;           ///< what a step leaves out is added to the next one; 8 bytes per parameter
-  bool warm_start = true;               ///< a step starts from the Q of the last one, else from a new draw
+  bool error_feedback = true;           ///< adds what a step leaves out to the next one; 8 bytes per parameter
+  bool warm_start = true;               ///< starts a step from the last step's Q; if false, from a new draw
   struct seed seed = {};                ///< of the draws: the same on all ranks
 };
 
 namespace detail {
 
-/// What PowerSGD's draws are for: a purpose of their own, far from those that core counts up.
+/// The purpose of PowerSGD's draws. Its number is far above those that core counts up from 1.
 inline constexpr auto powersgd_purpose = static_cast<random_purpose>(0x50534744U);
 
-/// Draws that fill a column of Q: about normal, with mean 0 and variance 1. Exact sums of uniforms and no logarithm, so
-/// that ranks with different mathematics libraries draw the same bits.
+/// Fills a column of Q with roughly normal draws of mean 0 and variance 1. They are exact sums of uniforms, without a
+/// logarithm, so that ranks with different mathematics libraries draw the same bits.
 inline void draw_column(const random_stream& stream, int k, std::span<float> column) {
   const std::uint64_t first = static_cast<std::uint64_t>(k) * column.size();
   for (std::size_t i = 0; i < column.size(); ++i) {
@@ -46,7 +46,7 @@ inline void draw_column(const random_stream& stream, int k, std::span<float> col
   }
 }
 
-/// The stream of tensor number `tensor` of a bucket at a step.
+/// The stream of draws for tensor number `tensor` of a bucket at a step.
 [[nodiscard]] inline random_stream powersgd_stream(seed s, int bucket, std::size_t tensor, std::int64_t step) {
   return {s, powersgd_purpose, (static_cast<std::uint64_t>(bucket) << 32U) | tensor, static_cast<std::uint64_t>(step)};
 }
@@ -58,26 +58,28 @@ inline void draw_column(const random_stream& stream, int k, std::span<float> col
 ///
 ///   M += residual;  P = all_reduce(M Q);  P = orthonormal columns of P;  Q = all_reduce(M^T P);  result = P Q^T
 ///
-/// Vectors, matrices too small to gain, and what lies between tensors are reduced as they are, in one message with P.
+/// Vectors, matrices too small to gain, and padding between tensors are reduced uncompressed, in one message with P.
 /// The result is the sum over the ranks (the loss has divided by the global denominator), with the same bits on all.
 ///
-/// A tensor is read as rows x columns with rows in a piece. A backend that keeps the transposed matrix must give its
-/// extents swapped: the method serves both alike, but rows that are not the matrix's have no low rank.
+/// The hook reads a tensor as rows x columns, row-major. A backend that stores the transposed matrix must swap the
+/// extents: the method compresses a matrix and its transpose equally well, but unswapped extents cut the data into rows
+/// that are not the matrix's and have no low rank.
 ///
 /// Where this differs from PyTorch's hook:
-/// - the residual is what this rank's own product P (M^T P)^T leaves of M, as in the paper. PyTorch keeps M minus the
-///   mean of all ranks. Both have the same sum over the ranks, which is all that enters a result, but PyTorch's also
-///   collects the ranks' differences, without bound;
-/// - a direction that vanishes (a gradient of zero, a rank below the approximation's) is drawn anew, where PyTorch
+/// - the residual is M minus this rank's own product P (M^T P)^T, as in the paper. PyTorch keeps M minus the mean over
+///   the ranks. Both residuals have the same sum over the ranks, and only the sum enters a result, but PyTorch's
+///   residuals also collect the ranks' differences, without bound;
+/// - a direction that vanishes (a gradient of zero, or of lower rank than the approximation) is drawn anew. PyTorch
 ///   divides by zero, or with its epsilon loses the direction for good;
-/// - after a NaN or an infinity, which the result passes on, a tensor starts over with no residual;
-/// - compression may start at step 0: buckets never change here.
+/// - the result passes on a NaN or an infinity, and the tensor then starts over without a residual;
+/// - compression may start at step 0, because buckets never change here.
 ///
-/// The first call for a bucket allocates, the later ones do not. Cost per matrix and step: 3 products of
-/// 2 rows * columns * rank flops, 4 with error feedback; (rows + columns) * rank floats to the wire, in two messages.
+/// The first call for a bucket and its first compressed step allocate; other calls do not. Cost per matrix and step: 3
+/// products of 2 rows * columns * rank flops, 4 with error feedback; (rows + columns) * rank floats sent, in two
+/// messages.
 class powersgd_hook {
  public:
-  /// Throws value_error for a rank below 1, a start below 0 or a compression rate that is not above 0.
+  /// Throws value_error for a rank below 1, a start iteration below 0 or a minimum compression rate not above 0.
   explicit powersgd_hook(const powersgd_options& options = {}) : options_(options) {
     if (options.rank < 1) throw value_error("powersgd_hook", "a rank of 1 or more", std::to_string(options.rank));
     if (options.start_iteration < 0)
@@ -87,7 +89,8 @@ class powersgd_hook {
                         std::to_string(options.min_compression_rate));
   }
 
-  /// Throws value_error when tensors overlap or reach past their bucket, and when a bucket comes back with others.
+  /// Throws value_error when a bucket's index is negative, when tensors overlap, are out of order or reach past their
+  /// bucket, and when a bucket's length or tensors have changed.
   template <communicator C>
   void operator()(C& c, const bucket_view& bucket) {
     bucket_state& state = state_of(bucket);
@@ -130,7 +133,7 @@ class powersgd_hook {
       float* out = gradients + m.tensor.offset;
       std::fill_n(out, m.tensor.size(), 0.F);
       detail::add_product(m.tensor.rows, m.tensor.columns, m.rank, 1, m.p(state), m.q(state), out);
-      // The factors have the same bits on all ranks, and so this decision.
+      // The factors have the same bits on all ranks, so every rank decides alike.
       m.fresh = !detail::all_finite(m.tensor.rows * m.rank, m.p(state)) ||
                 !detail::all_finite(m.tensor.columns * m.rank, m.q(state));
       if (m.fresh && options_.error_feedback) std::fill_n(state.residuals.data() + m.residual, m.tensor.size(), 0.F);
@@ -138,10 +141,10 @@ class powersgd_hook {
     wire_bytes_ += bytes(state.first.size()) + bytes(state.second.size());
   }
 
-  /// Bytes of gradients and factors that this rank has handed to the wire.
+  /// Bytes of gradients and factors that this rank has sent.
   [[nodiscard]] std::int64_t wire_bytes() const noexcept { return wire_bytes_; }
 
-  /// Bytes that it would have handed over without compression.
+  /// Bytes that this rank would have sent without compression.
   [[nodiscard]] std::int64_t plain_bytes() const noexcept { return plain_bytes_; }
 
   /// Forgets residuals, factors and the number of steps.
@@ -151,7 +154,7 @@ class powersgd_hook {
   void commit() noexcept {
     for (bucket_state& state : states_) state.open = false;
   }
-  /// Goes back to what was before the last step.
+  /// Undoes what the last step has changed.
   void rollback() noexcept {
     for (bucket_state& state : states_) state.undo_step();
   }
@@ -162,19 +165,19 @@ class powersgd_hook {
 
   struct matrix {
     bucket_tensor tensor;
-    std::size_t number = 0;  ///< in the bucket
+    std::size_t number = 0;  ///< of the tensor in the bucket
     int rank = 0;
-    std::int64_t first = 0;     ///< of P in the first message
-    std::int64_t second = 0;    ///< of Q in the second message
-    std::int64_t residual = 0;  ///< in the residuals
+    std::int64_t first = 0;     ///< offset of P in the first message
+    std::int64_t second = 0;    ///< offset of Q in the second message
+    std::int64_t residual = 0;  ///< offset in the residuals
     bool fresh = true;          ///< Q has no direction yet
-    bool fresh_before = true;   ///< the same before the step that is open
+    bool fresh_before = true;   ///< `fresh` before the open step
 
     [[nodiscard]] float* p(bucket_state& s) const { return s.first.data() + first; }
     [[nodiscard]] float* q(bucket_state& s) const { return s.second.data() + second; }
   };
 
-  /// A piece of the bucket that is reduced as it is.
+  /// A piece of the bucket that is reduced uncompressed.
   struct piece {
     std::int64_t offset = 0;
     std::int64_t size = 0;
@@ -187,16 +190,16 @@ class powersgd_hook {
     std::vector<bucket_tensor> tensors;
     std::vector<matrix> matrices;
     std::vector<piece> pieces;
-    std::int64_t pieces_at = 0;  ///< in the first message
+    std::int64_t pieces_at = 0;  ///< offset of the pieces in the first message
     std::int64_t first_length = 0;
     std::int64_t second_length = 0;
     std::int64_t residual_length = 0;
     std::vector<float> first;   ///< every P, then the pieces
     std::vector<float> second;  ///< every Q
     std::vector<float> residuals;
-    // Of the step that is open, before it.
+    // The open step, and what its members *_before held before it.
     bool open = false;
-    bool factored = false;  ///< it has changed factors and residuals
+    bool factored = false;  ///< the open step has changed factors and residuals
     std::int64_t steps_before = 0;
     std::vector<float> second_before;
     std::vector<float> residuals_before;
@@ -206,7 +209,7 @@ class powersgd_hook {
       factored = false;
       steps_before = steps;
     }
-    /// The residuals are exchanged: the step writes each of them anew.
+    /// Saves factors and residuals for undo_step. The residuals are swapped, not copied: the step rewrites all of them.
     void keep_factors() noexcept {
       factored = true;
       residuals.swap(residuals_before);
@@ -225,7 +228,7 @@ class powersgd_hook {
 
   [[nodiscard]] static std::int64_t bytes(std::size_t floats) { return 4 * static_cast<std::int64_t>(floats); }
 
-  /// What is factored: the gradients themselves, or their sum with the residual, which lies in the residual's place.
+  /// The matrix to factor: the gradients themselves, or their sum with the residual, stored in place of the residual.
   [[nodiscard]] float* input(bucket_state& s, const matrix& m, float* gradients) const {
     return options_.error_feedback ? s.residuals.data() + m.residual : gradients + m.tensor.offset;
   }
@@ -254,7 +257,7 @@ class powersgd_hook {
     s.length = bucket.gradients.size();
     s.tensors.assign(bucket.tensors.begin(), bucket.tensors.end());
     const auto length = static_cast<std::int64_t>(s.length);
-    std::int64_t reached = 0;  // by the tensors so far
+    std::int64_t reached = 0;  // end of the tensors so far
     std::int64_t open = 0;     // start of the piece that ends at the next matrix
     const auto close_piece = [&](std::int64_t end) {
       if (end > open) s.pieces.push_back({open, end - open});
@@ -285,7 +288,7 @@ class powersgd_hook {
     return s;
   }
 
-  /// Memory for the factors, when the first step that needs them has come.
+  /// Allocates the factors and residuals at the first step that needs them.
   void allocate(bucket_state& s) const {
     if (!s.first.empty()) return;
     s.first.resize(static_cast<std::size_t>(s.first_length));
@@ -296,7 +299,7 @@ class powersgd_hook {
     s.residuals_before.resize(static_cast<std::size_t>(s.residual_length));
   }
 
-  /// Orthonormal columns: those of the last step's Q, or new ones.
+  /// Makes the columns of Q orthonormal: those of the last step's Q, or new draws.
   void prepare_q(bucket_state& s, matrix& m, int bucket, std::int64_t step) const {
     const std::int64_t n = m.tensor.columns;
     const random_stream stream = detail::powersgd_stream(options_.seed, bucket, m.number, step);

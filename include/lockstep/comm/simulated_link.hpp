@@ -22,18 +22,18 @@ namespace lockstep {
 struct link_options {
   double latency = 0;                                          ///< seconds per hop
   double bandwidth = std::numeric_limits<double>::infinity();  ///< bits per second and direction
-  int world = 0;  ///< machines on the ring; 0: as many as the wrapped communicator has ranks
+  int world = 0;  ///< machines on the ring; 0: the number of the wrapped communicator's ranks
 };
 
-/// Wraps a communicator and makes its collectives last at least as long as on a ring of W machines:
+/// Wraps a communicator and makes its collectives last at least as long as they would on a ring of W machines:
 ///
 ///   all_reduce  2 (W - 1) latency + 2 (W - 1) / W bytes / bandwidth   (reduce-scatter, then all-gather)
 ///   broadcast     (W - 1) latency +               bytes / bandwidth   (pipelined round the ring)
 ///
-/// W may exceed the number of ranks, so that one process measures what W machines would wait; sums are those of the
-/// wrapped ranks all the same. The link is serial: a call returns when its last byte has arrived, so the next one
-/// finds the link free. Time counts from when all ranks have entered the call. The wait sleeps and leaves the core to
-/// others, but for the last 50 microseconds or so. `barrier` is passed on and costs nothing.
+/// W may exceed the number of ranks, so that one process can measure how long W machines would wait; sums are those of
+/// the wrapped ranks. The link is serial: a call returns when its last byte has arrived, so the next call finds the
+/// link free. Time counts from the moment all ranks have entered the call. A waiting rank sleeps and leaves its core to
+/// others, except for about the last 50 microseconds. `barrier` goes to the wrapped communicator and adds no wait.
 template <communicator C>
 class simulated_link {
  public:
@@ -55,7 +55,7 @@ class simulated_link {
   void all_reduce(std::span<float> values) { reduce(values, 32); }
   void all_reduce(std::span<double> values) { reduce(values, 64); }
 
-  /// As all_reduce(values), with `width` bits a value on the wire.
+  /// As all_reduce(values), with `width` bits per value on the wire.
   void all_reduce(std::span<float> values, wire_bits width) { reduce(values, width.value); }
 
   void broadcast(std::span<float> values, int root) { send(values, root); }
@@ -83,8 +83,8 @@ class simulated_link {
   /// Seconds that the calls so far have occupied the link.
   [[nodiscard]] double busy_seconds() const noexcept { return busy_; }
 
-  /// Bytes that one machine has sent in the calls so far: 2 (W - 1) / W of the buffer for an all_reduce, rounded up,
-  /// the buffer for a broadcast.
+  /// Bytes that one machine has sent in the calls so far: 2 (W - 1) / W of the buffer, rounded up, for an all_reduce;
+  /// the whole buffer for a broadcast, none if W = 1.
   [[nodiscard]] std::int64_t bytes() const noexcept { return bytes_; }
 
   [[nodiscard]] const link_options& options() const noexcept { return options_; }

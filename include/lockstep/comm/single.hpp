@@ -9,7 +9,7 @@
 
 namespace lockstep {
 
-/// The communicator of one rank: a sum over it is what it holds already, so no call does anything.
+/// The communicator of a single rank. Its buffer already holds the sum over all ranks, so no call does anything.
 class single_rank {
  public:
   [[nodiscard]] static constexpr int rank() noexcept { return 0; }

@@ -18,16 +18,17 @@
 #include <lockstep/core/spin.hpp>
 
 /// \file
-/// Where the ranks of one process meet: who is in which call, and what becomes of a call that cannot be completed.
+/// The meeting point of the ranks of one process. It knows which rank is in which call, and ends a call that cannot
+/// complete.
 
 namespace lockstep::comm::detail {
 
-/// What a rank brings to a collective. All ranks must bring the same, but for `data`.
+/// What a rank brings to a collective. All ranks must bring the same, except for `data`.
 struct call {
   static constexpr int no_root = (std::numeric_limits<int>::min)();
 
   const char* name = "barrier";
-  const char* element = nullptr;  ///< type of the elements; null: a call without a buffer
+  const char* element = nullptr;  ///< type of the elements; null for a call without a buffer
   std::size_t length = 0;
   int root = no_root;
   void* data = nullptr;
@@ -48,12 +49,12 @@ struct call {
   }
 };
 
-/// A collective is: `enter`, which returns when every rank has entered the same call; work on the ranks' buffers; and
-/// `finish`, which returns when every rank has finished its work.
+/// A collective has three parts: `enter`, which returns when every rank has entered the same call; work on the ranks'
+/// buffers; and `finish`, which returns when every rank has finished its work.
 ///
-/// Only `enter` can fail. Whether a call is complete or the group is broken is decided under one lock, so a rank that
-/// gives up never leaves its buffer to others that still work on it; once all have entered, nothing but work lies ahead
-/// of any of them, and `finish` needs no way out.
+/// Only `enter` can fail. One lock guards the decision whether a call is complete or the group is broken, so a rank
+/// never gives up while others work on its buffer. Once all ranks have entered, each has only its work left to do, so
+/// `finish` cannot fail.
 class thread_group {
  public:
   thread_group(int world, double time_limit)
@@ -65,10 +66,10 @@ class thread_group {
 
   [[nodiscard]] int size() const noexcept { return world_; }
 
-  /// What rank r brought to the call that all have entered.
+  /// What rank r brought to the call that all ranks have entered.
   [[nodiscard]] const call& brought(int r) const { return seats_[static_cast<std::size_t>(r)].now; }
 
-  /// Throws value_error when the rank is taken, or was.
+  /// Throws value_error when the rank is taken or has been taken before.
   void take(int r) {
     const std::lock_guard lock(mutex_);
     seat& own = at(r);
@@ -78,7 +79,7 @@ class thread_group {
     own.state = presence::taken;
   }
 
-  /// Rank r makes no more calls. Ranks that wait for it, or will, get an exception.
+  /// Says that rank r makes no more calls. Ranks that wait for it, or call later, get an exception.
   void leave(int r, std::string how) noexcept {
     {
       const std::lock_guard lock(mutex_);
@@ -91,7 +92,7 @@ class thread_group {
     wake_.notify_all();
   }
 
-  /// No rank will be taken any more.
+  /// Says that no more ranks will be taken: each rank that is still free leaves.
   void close() noexcept {
     for (int r = 0; r < world_; ++r) {
       bool never_taken = false;
@@ -121,7 +122,7 @@ class thread_group {
       }
     }
     if (!spin(entered_, before)) await_all(r, before);
-    // Written again only after every rank, this one too, has entered the next call.
+    // Safe without the lock: check() writes it again only after every rank, this one too, has entered the next call.
     if (!refusal_.empty())
       throw communicator_error(where(r), expected_, refusal_, "make all ranks call the same in the same order");
   }
@@ -148,19 +149,19 @@ class thread_group {
 
   struct alignas(64) seat {
     call now;
-    std::uint64_t calls = 0;  ///< entered so far, the present one included
+    std::uint64_t calls = 0;  ///< entered so far, including the present one
     presence state = presence::free;
-    std::string how;  ///< it went
+    std::string how;  ///< how the rank left, for messages
   };
 
   seat& at(int r) { return seats_[static_cast<std::size_t>(r)]; }
 
-  /// True as soon as the counter is no longer `old`; false when it takes too long.
+  /// Returns true as soon as the counter differs from `old`, false when that takes too long.
   [[nodiscard]] bool spin(const counter& c, std::uint64_t old) const {
     return spin_until(spins_, [&] { return c.load(std::memory_order_acquire) != old; });
   }
 
-  /// Sleeps until every rank has entered. Throws when a rank is gone or the time is over, which breaks the group.
+  /// Sleeps until every rank has entered. Throws when a rank is gone or the time limit passes, which breaks the group.
   void await_all(int r, std::uint64_t before) {
     std::unique_lock lock(mutex_);
     const auto decided = [&] { return broken_ || entered_.load(std::memory_order_relaxed) != before; };
@@ -176,7 +177,7 @@ class thread_group {
     if (entered_.load(std::memory_order_relaxed) == before) throw failure(r);
   }
 
-  /// Refuses the call that all have entered when they do not agree on it, or name a root that does not exist.
+  /// Refuses the call that all ranks have entered when they disagree about it or name a root that does not exist.
   void check() {
     refusal_.clear();
     const call& first = seats_.front().now;
@@ -212,7 +213,7 @@ class thread_group {
     return text.append(" (last in call ").append(std::to_string(s.calls)).append(", ").append(s.now.text()).append(")");
   }
 
-  /// Why rank r stops waiting.
+  /// Says that rank r waited too long, and for which ranks.
   [[nodiscard]] std::string expiry(int r) {
     std::string late;
     for (int other = 0; other < world_; ++other)
@@ -252,17 +253,17 @@ class thread_group {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  // Under the lock.
+  // Guarded by the lock.
   std::vector<seat> seats_;
   int inside_ = 0;
   bool broken_ = false;
   std::string expired_;
 
-  // Calls that all ranks have entered, and finished: written under the lock, polled without.
+  // Numbers of calls that all ranks have entered and finished: written under the lock, polled without it.
   alignas(64) counter entered_{0};
   alignas(64) counter finished_{0};
   alignas(64) std::atomic<int> working_{0};
-  // What is wrong with the call that all have entered; no refusal: nothing.
+  // What is wrong with the call that all ranks have entered; an empty refusal means nothing is.
   std::string expected_;
   std::string refusal_;
 };

@@ -24,7 +24,7 @@ namespace detail {
 /// a[i] += b[i] for i < n.
 template <class T>
 void add(T* LOCKSTEP_RESTRICT a, const T* LOCKSTEP_RESTRICT b, std::size_t n) {
-  constexpr std::size_t lanes = 64 / sizeof(T);  // a number that the compiler knows: vectorised at -O2 too
+  constexpr std::size_t lanes = 64 / sizeof(T);  // a constant, so that the compiler vectorises at -O2 too
   const std::size_t whole = n - n % lanes;
   for (std::size_t i = 0; i < whole; i += lanes)
     for (std::size_t lane = 0; lane < lanes; ++lane) a[i + lane] += b[i + lane];
@@ -33,15 +33,16 @@ void add(T* LOCKSTEP_RESTRICT a, const T* LOCKSTEP_RESTRICT b, std::size_t n) {
 
 }  // namespace detail
 
-/// One rank of a group of threads: a communicator. It is moved to the thread that works as this rank, and keeps what it
-/// shares with the others alive. Nothing is allocated in a call that succeeds.
+/// The communicator of one rank in a group of threads. Move it to the thread that works as this rank; it keeps alive
+/// what the ranks share. A call that succeeds allocates nothing.
 ///
-/// Errors, all communicator_error, in every call:
-/// - ranks disagree about the call, its length, element type or root: all ranks get the exception, which names the call
-///   of each; no buffer is touched, and the group can be used on;
-/// - a rank is gone (its communicator destroyed or aborted): the others get an exception that names it and the call;
-/// - the time limit has passed: all ranks get an exception that names those that had not come.
-/// After the last two every call throws.
+/// Every call can throw communicator_error:
+/// - the ranks disagree about the call, its length, element type or root, or the root does not exist: all ranks get an
+///   exception that names the calls or the root; no buffer is touched, and the group remains usable;
+/// - a rank is gone (its communicator was destroyed or aborted): the others get an exception that names it and its
+///   last call;
+/// - the time limit has passed: all ranks get an exception that names the ranks that had not come.
+/// After either of the last two, every call throws.
 class thread_rank {
  public:
   thread_rank(thread_rank&& other) noexcept = default;
@@ -58,12 +59,12 @@ class thread_rank {
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int size() const noexcept { return group_->size(); }
 
-  /// Sums over the ranks as a balanced binary tree over 0..W-1: the ranks are split at the largest power of two below
-  /// W, and each part in the same way, so for W = 4 the result is (0 + 1) + (2 + 3), and for W = 5 that plus 4. The
+  /// Sums over the ranks as a balanced binary tree over 0..W-1. The tree splits the ranks at the largest power of two
+  /// below W, and each part in the same way: for W = 4 the result is (0 + 1) + (2 + 3), and for W = 5 that plus 4. The
   /// buffers of different ranks must not overlap.
   ///
-  /// Each rank sums one slice of all buffers, in place, and writes it to all. Cost per rank: W reads and W writes of
-  /// 1/W of the buffer, two barriers, no other memory.
+  /// Each rank sums one slice of all buffers in place and copies the sum to every buffer. Cost per rank: W reads and W
+  /// writes of 1/W of the buffer, two barriers, no other memory.
   void all_reduce(std::span<float> values) { sum("float", values); }
   void all_reduce(std::span<double> values) { sum("double", values); }
 
@@ -74,8 +75,8 @@ class thread_rank {
   /// Returns when every rank has called it.
   void barrier() { group_->enter(rank_, {}); }
 
-  /// Leaves the group for good; the other ranks' exceptions carry the reason. What a rank calls when it has failed and
-  /// its communicator lives on.
+  /// Leaves the group for good; the other ranks' exceptions carry the reason. For a rank that has failed while its
+  /// communicator lives on.
   void abort(std::string_view reason = {}) {
     std::string how = "aborted";
     if (!reason.empty()) how.append(" (").append(reason).append(")");
@@ -105,14 +106,15 @@ class thread_rank {
     const auto own = static_cast<std::size_t>(rank_);
     const std::size_t first = (std::min)(values.size(), lines * own / world * line);
     const std::size_t last = (std::min)(values.size(), lines * (own + 1) / world * line);
-    // Short enough for the first-level cache to hold the block of several ranks.
+    // Short enough for the first-level cache to hold the blocks of several ranks.
     constexpr std::size_t block = 4096 / sizeof(T);
     for (std::size_t at = first; at < last; at += block) reduce_block<T>(at, (std::min)(block, last - at));
     group_->finish();
   }
 
-  /// Elements at .. at + n of every rank's buffer become their sum. Strides that double are the tree above: at a stride
-  /// s, block k holds the sum of ranks k .. min(k + s, W) - 1.
+  /// Replaces elements at .. at + n - 1 of every rank's buffer by their sum over the ranks. Doubling strides give the
+  /// tree above: at stride s, the block of each rank k that is a multiple of s holds the sum of ranks
+  /// k .. min(k + s, W) - 1.
   template <class T>
   void reduce_block(std::size_t at, std::size_t n) const {
     const int world = size();
@@ -137,17 +139,17 @@ class thread_rank {
 static_assert(communicator<thread_rank>);
 
 struct threads_options {
-  /// Seconds that a rank waits for the others to enter a call; 0: without end.
+  /// Seconds that a rank waits for the others to enter a call; 0 for no limit.
   double time_limit = 0;
 };
 
-/// The ranks of one process: made once for `world` ranks, each of which takes its communicator.
+/// The hub of the ranks of one process: make it once for `world` ranks, and take each rank's communicator from it.
 ///
 ///   comm::threads hub(2);
 ///   std::thread other([rank = hub.take(1)]() mutable { train(rank); });
 ///   train(hub.take(0));
 ///
-/// Destroying the hub leaves the communicators at work; a rank that was never taken then counts as gone.
+/// Communicators may outlive the hub; when it is destroyed, a rank that was never taken counts as gone.
 class threads {
  public:
   /// Throws value_error when there is no rank, or the time limit is not a number of seconds from 0 to a year.
@@ -164,8 +166,8 @@ class threads {
 
   [[nodiscard]] int size() const noexcept { return group_->size(); }
 
-  /// The communicator of a rank. Callable from any thread. Throws value_error for a rank that does not exist or has
-  /// been taken.
+  /// Returns the communicator of a rank. May be called on any thread. Throws value_error for a rank that does not exist
+  /// or has been taken.
   [[nodiscard]] thread_rank take(int rank) {
     if (rank < 0 || rank >= size())
       throw value_error("threads::take", "a rank from 0 to " + std::to_string(size() - 1), std::to_string(rank));

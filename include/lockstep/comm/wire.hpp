@@ -7,13 +7,13 @@
 
 namespace lockstep {
 
-/// Width of a value on the wire, where it differs from the width in memory.
+/// Bits per value on the wire, where they differ from those in memory.
 struct wire_bits {
   int value = 32;
 };
 
-/// All-reduces values that fit `width` bits each. A communicator that cares has all_reduce(values, wire_bits); for the
-/// others this is the plain sum.
+/// All-reduces values that fit `width` bits each. Calls all_reduce(values, wire_bits) where the communicator has it,
+/// and the plain all_reduce otherwise.
 template <communicator C>
 void all_reduce_as(C& c, std::span<float> values, wire_bits width) {
   if constexpr (requires { c.all_reduce(values, width); })

@@ -17,13 +17,14 @@
 #include <lockstep/io/safetensors.hpp>
 
 /// \file
-/// A trainer's state as one safetensors file: training that goes on from it has the bits of undisturbed training.
+/// A trainer's state as one safetensors file. Training that continues from it gives the same bits as uninterrupted
+/// training.
 
 namespace lockstep {
 
 namespace detail {
 
-/// Reaches what a trainer does not show.
+/// Gives checkpoints access to a trainer's private engine.
 struct checkpoint_access {
   template <class Trainer>
   [[nodiscard]] static auto& engine(Trainer& trainer) noexcept {
@@ -37,12 +38,12 @@ inline constexpr std::string_view steps_key = "lockstep.steps";
 inline constexpr std::string_view state_steps_key = "lockstep.state_steps";
 inline constexpr std::string_view states_key = "lockstep.optimizer_states";
 
-/// The name of a parameter's optimizer state number `state`.
+/// The tensor name of optimizer state number `state` of a parameter.
 [[nodiscard]] inline std::string state_name(std::size_t state, std::string_view parameter) {
   return message({"optimizer_state.", state, ".", parameter});
 }
 
-/// Integers of a metadata entry, separated by commas. Throws io_error when there is no such entry, or other text.
+/// The comma-separated integers of a metadata entry. Throws io_error when the entry is missing or has other text.
 [[nodiscard]] inline std::vector<std::uint64_t> numbers_of(const std::string& path,
                                                            const safetensors_metadata& metadata, std::string_view key) {
   for (const auto& [name, text] : metadata) {
@@ -64,7 +65,7 @@ inline constexpr std::string_view states_key = "lockstep.optimizer_states";
                         ", got a safetensors file without; load_safetensors reads parameters alone"});
 }
 
-/// The one number of a metadata entry.
+/// The integer of a metadata entry. Throws io_error as numbers_of does, and when there are several.
 [[nodiscard]] inline std::uint64_t number_of(const std::string& path, const safetensors_metadata& metadata,
                                              std::string_view key) {
   const auto numbers = numbers_of(path, metadata, key);
@@ -74,13 +75,14 @@ inline constexpr std::string_view states_key = "lockstep.optimizer_states";
 
 }  // namespace detail
 
-/// Writes all that a trainer's next step depends on but the batch: parameters, the optimizer's state, the seed, and the
-/// counts of steps. Parameters have PyTorch's names, so that others read the file too; the state of conv1.weight is
-/// `optimizer_state.0.conv1.weight`. The file appears whole or not at all. Of several ranks, which hold the same, one
-/// writes.
+/// Writes everything that a trainer's next step depends on except the batch: parameters, the optimizer's state, the
+/// seed, and the counts of steps. Parameters have PyTorch's names, so that other programs can read the file; the first
+/// state of conv1.weight is `optimizer_state.0.conv1.weight`. The file appears whole or not at all (see
+/// atomic_file_writer). All ranks hold the same state, so one rank writes it.
 ///
-/// Options (learning rate, ...) are not part of it, nor what a hook keeps. Throws value_error between accumulate() and
-/// the step that uses its gradients, io_error when the file cannot be written.
+/// The file contains neither options (learning rate, ...) nor the state of a hook. Throws value_error between
+/// accumulate() and the step that uses its gradients, and after an update that failed on some replicas; io_error when
+/// the file cannot be written.
 template <class Trainer>
 void save_checkpoint(Trainer& trainer, const std::string& path) {
   using value = typename Trainer::value_type;
@@ -120,12 +122,12 @@ void save_checkpoint(Trainer& trainer, const std::string& path) {
                      {std::string(detail::states_key), std::to_string(states)}});
 }
 
-/// Brings a trainer to where `save_checkpoint` left another, which may have had another number of replicas. Gradients
-/// that were accumulated are dropped. Of several ranks all load the file, or one does and calls broadcast() with the
-/// others.
+/// Restores the state that `save_checkpoint` wrote, from a trainer with any number of replicas. Drops accumulated
+/// gradients. With several ranks, either every rank loads the file, or one rank does and all call broadcast().
+/// Optimizer states that the file lacks become zero.
 ///
-/// Throws io_error, and changes nothing, for a file that is no checkpoint or one of another model, or whose optimizer
-/// kept another number of states.
+/// Throws io_error, and changes nothing, for a file that is no checkpoint, is of another model, or has more optimizer
+/// states than this trainer's optimizer.
 template <class Trainer>
 void load_checkpoint(Trainer& trainer, const std::string& path) {
   using value = typename Trainer::value_type;
@@ -168,7 +170,7 @@ void load_checkpoint(Trainer& trainer, const std::string& path) {
     for (const auto& part : state) {
       if (next < lists.size())
         part.assign(lists[next++]);
-      else  // the run that was saved had no such state yet
+      else  // the saved run did not have this state
         part.assign(std::vector<value>(static_cast<std::size_t>(part.size())));
     }
   });

@@ -28,7 +28,7 @@ class file_reader {
  public:
   /// Throws io_error when the file is missing, unreadable or not a regular file.
   explicit file_reader(std::string path) : path_(std::move(path)) {
-    // Without O_NONBLOCK, opening a pipe nobody writes to would wait for ever.
+    // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
     file_ = detail::file_descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!file_.is_open()) detail::throw_system_error(path_, "open for reading", errno);
     struct ::stat status {};
@@ -41,10 +41,10 @@ class file_reader {
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
-  /// Length of the whole file in bytes, as it was when opened.
+  /// Length of the whole file in bytes when it was opened.
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
 
-  /// Fills `destination` with the next bytes. Throws io_error when the file ends before it is full.
+  /// Fills `destination` with the next bytes. Throws io_error when the file ends before `destination` is full.
   void read(std::span<std::byte> destination) {
     while (!destination.empty()) {
       const auto wanted = (std::min)(destination.size(), detail::largest_request);
@@ -63,8 +63,8 @@ class file_reader {
   std::int64_t size_ = 0;
 };
 
-/// The bytes of a whole regular file. Throws io_error when it cannot be read or is longer than `max_bytes`; the
-/// length is checked before any memory is asked for.
+/// The bytes of a whole regular file. Throws io_error when it cannot be read or is longer than `max_bytes`, and checks
+/// the length before it allocates memory.
 [[nodiscard]] inline std::vector<std::byte> read_file(const std::string& path, std::int64_t max_bytes) {
   file_reader file(path);
   if (file.size() > max_bytes)
@@ -74,18 +74,19 @@ class file_reader {
   return bytes;
 }
 
-/// Writes a file. A regular one appears whole or not at all: bytes go to a temporary file in the same folder; `commit`
-/// flushes it to the disk and renames it over the target. Without a commit, or when anything fails, the temporary file
-/// is removed and the target is as it was. The new file has the mode of the one it replaces, and its owner and group
-/// where the system lets it; other hard links of the old one keep the old bytes.
+/// Writes a file. A regular file appears whole or not at all: the bytes go to a temporary file in the same folder, and
+/// `commit` flushes it to the disk and renames it over the target. Without a commit, or when anything fails, the
+/// temporary file is removed and the target is as it was. The new file has the mode of the file it replaces, and its
+/// owner and group where the system allows it; other hard links to the old file keep the old bytes.
 ///
-/// A symbolic link stays, and what it leads to is replaced. What is no regular file is written into, and never
-/// replaced: a device (/dev/stdout, /dev/null) or a pipe, for whose reader the constructor waits. A file on which
-/// something is mounted cannot be replaced either: `commit` copies the bytes into it.
+/// A symbolic link stays, and the file it leads to is replaced. A device (/dev/stdout, /dev/null) or pipe is never
+/// replaced but written into; the constructor waits for a pipe's reader. A file on which something is mounted cannot be
+/// replaced either: `commit` copies the bytes into it, and if that fails keeps the temporary file and names it in the
+/// error. Where the folder takes no temporary file, the constructor empties the mounted file and `write` fills it.
 class atomic_file_writer {
  public:
-  /// Throws io_error when the folder is missing or cannot be written, when the path is a folder, and when a device or
-  /// pipe cannot be opened.
+  /// Throws io_error when the folder is missing or not writable, when the path is a folder, and when a device or pipe
+  /// cannot be opened.
   explicit atomic_file_writer(std::string path) : path_(std::move(path)), target_(detail::find_output(path_)) {
     if (!target_.regular) {
       file_ = detail::open_into(path_, target_);
@@ -93,7 +94,7 @@ class atomic_file_writer {
     }
     if (const int code = create_temporary(); code != 0) {
       temporary_.clear();
-      // With something mounted on the file, the folder around it is often closed.
+      // The folder around a file on which something is mounted is often not writable.
       if (!target_.exists || !detail::is_mount_point(target_.path))
         detail::throw_write_error(path_, "create a temporary file beside it", code);
       file_ = detail::open_into(path_, target_, O_TRUNC);
@@ -110,11 +111,11 @@ class atomic_file_writer {
   /// Appends `bytes`. Throws io_error with the system's reason (disk full, file too large).
   void write(std::span<const std::byte> bytes) { detail::write_fully(file_.get(), path_, bytes); }
 
-  /// Makes the bytes written so far the content of the target. To be called once, last.
+  /// Makes the bytes written so far the content of the target. Call it once, last.
   void commit() {
     flush(file_);
     if (temporary_.empty()) return;
-    // The data is on the disk before the name: else a power cut could leave an empty target.
+    // The data reaches the disk before the rename; otherwise a power cut could leave an empty target.
     if (std::rename(temporary_.c_str(), target_.path.c_str()) == 0) {
       keep_temporary_ = true;
       flush_folder();
@@ -126,15 +127,15 @@ class atomic_file_writer {
   }
 
  private:
-  /// Returns errno's value, or 0.
+  /// Returns 0, or errno's value on failure.
   [[nodiscard]] int create_temporary() {
     constexpr int max_attempts = 1000;
-    constexpr std::size_t longest_name = 200;  // file systems take 255 bytes, with what is added
+    constexpr std::size_t longest_name = 200;  // file systems take 255 bytes, suffix included
     const std::string folder = detail::folder_of(target_.path);
     const std::string name = target_.path.substr(folder.size(), longest_name);
     for (int attempt = 0; attempt < max_attempts; ++attempt) {
       temporary_ = detail::message({folder, name, ".", ::getpid(), ".", attempt, ".tmp"});
-      // What replaces a file that others may not read is closed to them from the start.
+      // The old file may be unreadable to others, so they must not read the new one before it has the old mode.
       file_ = detail::file_descriptor(
           ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, target_.exists ? 0600 : 0666));
       if (file_.is_open()) {
@@ -152,22 +153,22 @@ class atomic_file_writer {
     const struct ::stat& old = target_.status;
     ::mode_t mode = old.st_mode & 07777U;
     if (::fchown(file_.get(), old.st_uid, old.st_gid) != 0) {
-      // A program that runs as its owner must not begin to run as another.
+      // A set-user-ID program must not run as its new owner.
       mode &= ~static_cast<::mode_t>(S_ISUID | S_ISGID);
       if (::fchown(file_.get(), static_cast<::uid_t>(-1), old.st_gid) != 0) mode &= 0777U;
     }
     static_cast<void>(::fchmod(file_.get(), mode));
   }
 
-  /// Brings the bytes to the disk and closes the file.
+  /// Flushes the bytes to the disk and closes the file.
   void flush(detail::file_descriptor& file) const {
-    // Pipes and terminals have nothing to flush, and say so.
+    // Pipes and terminals have nothing to flush, and fsync fails on them.
     if (::fsync(file.get()) != 0 && (!temporary_.empty() || (errno != EINVAL && errno != EROFS && errno != ENOTSUP)))
       detail::throw_write_error(path_, "flush", errno);
     if (const int code = file.close(); code != 0) detail::throw_write_error(path_, "close", code);
   }
 
-  /// For a target that cannot be replaced. When it fails, the whole bytes stay in the temporary file.
+  /// Copies the temporary file into a target that cannot be replaced. When that fails, the temporary file stays.
   void copy_into_target() {
     keep_temporary_ = true;
     try {
@@ -189,8 +190,8 @@ class atomic_file_writer {
     keep_temporary_ = false;
   }
 
-  /// Makes the rename itself durable. The target is already whole, and some file systems refuse to flush a folder,
-  /// so a failure here is no failure of the write.
+  /// Makes the rename durable. The target is already whole, and some file systems refuse to flush a folder, so a
+  /// failure here is not a failure of the write.
   void flush_folder() const noexcept {
     try {
       const std::string folder = detail::folder_of(target_.path);
@@ -204,12 +205,12 @@ class atomic_file_writer {
 
   std::string path_;
   detail::output_target target_;
-  std::string temporary_;  // empty where the target itself is written into
+  std::string temporary_;  // empty when the bytes go straight into the target
   detail::file_descriptor file_;
   bool keep_temporary_ = false;
 };
 
-/// Makes `bytes` the content of the file, by an atomic_file_writer. Throws io_error when that fails.
+/// Makes `bytes` the content of the file through an atomic_file_writer. Throws io_error when that fails.
 inline void write_file(const std::string& path, std::span<const std::byte> bytes) {
   atomic_file_writer file(path);
   file.write(bytes);

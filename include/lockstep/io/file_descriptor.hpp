@@ -17,7 +17,7 @@
 #include <lockstep/io/message.hpp>
 
 /// \file
-/// The system's calls on files, and their errors in words.
+/// The system's file calls, with errors in words.
 
 namespace lockstep::detail {
 
@@ -26,7 +26,7 @@ namespace lockstep::detail {
   throw_io_error(file, {"cannot ", what, ": ", std::strerror(code)});
 }
 
-/// What to do about a write that failed with `code`; empty where nothing is known to help.
+/// Advice for a write that failed with `code`; empty when there is none.
 [[nodiscard]] inline std::string_view write_remedy(int code) {
   switch (code) {
     case ENOENT:
@@ -58,18 +58,18 @@ namespace lockstep::detail {
   }
 }
 
-/// throw_system_error with what to do about it.
+/// As throw_system_error, with write_remedy's advice.
 [[noreturn, gnu::cold]] inline void throw_write_error(const std::string& file, std::string_view what, int code) {
   throw_io_error(file, {"cannot ", what, ": ", std::strerror(code), write_remedy(code)});
 }
 
-/// What an io_error says after the name of its file.
+/// The part of an io_error's text after the name of its file.
 [[nodiscard]] inline std::string reason_of(const io_error& error) {
   constexpr std::string_view before = "lockstep: ";
   return std::string(error.what()).substr(before.size() + error.file().size() + 2);
 }
 
-/// Bytes of one system call: Linux moves at most 2 GiB - 4 KiB at once and other systems refuse more.
+/// Most bytes to pass to one system call: Linux moves at most 2 GiB - 4 KiB at once, and other systems refuse more.
 inline constexpr std::size_t largest_request = std::size_t{1} << 30U;
 
 /// Owns a file descriptor.
@@ -89,14 +89,14 @@ class file_descriptor {
   [[nodiscard]] int get() const noexcept { return handle_; }
   [[nodiscard]] bool is_open() const noexcept { return handle_ >= 0; }
 
-  /// Closes, and returns errno's value or 0: some file systems report a failed write only here.
+  /// Closes the file; returns 0, or errno's value on failure. Some file systems report a failed write only here.
   [[nodiscard]] int close() noexcept { return ::close(std::exchange(handle_, -1)) == 0 ? 0 : errno; }
 
  private:
   int handle_ = -1;
 };
 
-/// Writes all of `bytes`, however many calls that takes. Throws io_error about `path`.
+/// Writes all of `bytes`, in as many calls as that takes. Throws io_error about `path` when a call fails.
 inline void write_fully(int file, const std::string& path, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ::ssize_t count = ::write(file, bytes.data(), (std::min)(bytes.size(), largest_request));

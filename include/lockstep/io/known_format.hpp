@@ -9,11 +9,11 @@
 #include <lockstep/io/message.hpp>
 
 /// \file
-/// Files that are given by mistake where a safetensors file is wanted: told by their first bytes.
+/// Recognises, by their first bytes, files that are often given by mistake in place of a safetensors file.
 
 namespace lockstep::detail {
 
-/// A format by the bytes that its files begin with.
+/// A file format that is recognised by its first bytes.
 struct known_format {
   std::string_view beginning;
   std::string_view name;
@@ -37,13 +37,13 @@ inline constexpr std::array<known_format, 5> known_formats{{
 
 /// Whether `text` begins as a pickle of protocol 2 to 5: PROTO, the protocol, an opcode. Source: Python's pickletools.
 [[nodiscard]] constexpr bool begins_as_pickle(std::string_view text) {
-  constexpr char frame = '\x95';  // the opcode that protocols 4 and 5 go on with
+  constexpr char frame = '\x95';  // the opcode that comes next in protocols 4 and 5
   if (text.size() < 8 || text[0] != '\x80' || text[1] < 2 || text[1] > 5) return false;
-  // Four zeros here are the upper half of the header's length in a safetensors file that was cut.
+  // Four zeros here are the upper half of the header length of a truncated safetensors file.
   return text[2] == frame || text.substr(4, 4) != std::string_view("\0\0\0\0", 4);
 }
 
-/// Whether `text` begins with one of the tags that an HTML page begins with, in any case, after white space.
+/// Whether `text` begins as an HTML page: with one of the usual first tags, in upper or lower case, after white space.
 [[nodiscard]] constexpr bool begins_as_html(std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // a byte order mark
   while (!text.empty() && (text[0] == ' ' || text[0] == '\t' || text[0] == '\r' || text[0] == '\n'))
@@ -60,7 +60,7 @@ inline constexpr std::array<known_format, 5> known_formats{{
          begins_with("<?xml");
 }
 
-/// Throws io_error that names the format of a file and says what to do, when its beginning is that of a format we know.
+/// When `beginning` is that of a known format, throws an io_error that names the format and says what to do.
 [[gnu::cold]] inline void refuse_known_format(const std::string& file, std::string_view beginning) {
   for (const known_format& format : known_formats)
     if (beginning.starts_with(format.beginning))

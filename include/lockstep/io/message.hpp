@@ -13,15 +13,15 @@
 #include <lockstep/core/error.hpp>
 
 /// \file
-/// Messages put together from text and numbers. A chain of string additions at each of some forty messages would be
-/// several times as much code to compile.
+/// Builds messages from text and numbers. A chain of string additions at each of some forty messages would be several
+/// times as much code to compile.
 
 namespace lockstep::detail {
 
-/// A piece of a message: text, a whole number or a list of extents. It views what it is made from.
+/// A part of a message: text, a whole number or a list of extents. It views the text or extents it is made from.
 class message_part {
  public:
-  // NOLINTBEGIN(google-explicit-constructor): made to be written as {"expected ", 3, " bytes"}.
+  // NOLINTBEGIN(google-explicit-constructor): callers write {"expected ", 3, " bytes"}.
   message_part(const char* text) : text_(text) {}
   message_part(std::string_view text) : text_(text) {}
   message_part(const std::string& text) : text_(text) {}
@@ -60,14 +60,14 @@ class message_part {
   kind kind_ = kind::text;
 };
 
-/// The parts one after another.
+/// Concatenates the parts.
 [[nodiscard, gnu::cold]] inline std::string message(std::initializer_list<message_part> parts) {
   std::string text;
   for (const message_part& part : parts) part.append_to(text);
   return text;
 }
 
-/// Throws io_error about `file` with the parts as reason.
+/// Throws io_error about `file`, with the parts as the reason.
 [[noreturn, gnu::cold]] inline void throw_io_error(std::string_view file, std::initializer_list<message_part> parts) {
   throw io_error(file, message(parts));
 }

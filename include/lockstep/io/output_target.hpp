@@ -17,25 +17,25 @@
 #include <lockstep/io/message.hpp>
 
 /// \file
-/// What a path for an output leads to: a file that may be replaced, or what is written into.
+/// Finds where an output path leads: to a file that may be replaced, or to something that must be written into.
 
 namespace lockstep {
 
 namespace detail {
 
-/// Where the bytes for a path go.
+/// The place where the bytes for a path go.
 struct output_target {
-  std::string path;         ///< without symbolic links at its end
-  struct ::stat status {};  ///< where it exists
+  std::string path;         ///< its last component is no symbolic link
+  struct ::stat status {};  ///< meaningful if it exists and is no descriptor
   bool exists = false;
-  bool regular = true;  ///< or absent: may be replaced; anything else is written into
-  int descriptor = -1;  ///< this process's own, where the path names one: /dev/stdout, /dev/fd/3
+  bool regular = true;  ///< a regular or absent file, which may be replaced; anything else is written into
+  int descriptor = -1;  ///< this process's, if the path names one: /dev/stdout, /dev/fd/3
 };
 
 /// The folder that `path` lies in, with its slash; empty for the current one.
 [[nodiscard]] inline std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
 
-/// The number in /proc/self/fd/3 or /dev/fd/3, or -1.
+/// The number of a descriptor in a path like /proc/self/fd/3 or /dev/fd/3; -1 for other paths.
 [[nodiscard]] inline int own_descriptor(std::string_view path) {
   for (const std::string_view folder : {"/proc/self/fd/", "/dev/fd/"}) {
     if (path.substr(0, folder.size()) != folder) continue;
@@ -47,7 +47,7 @@ struct output_target {
   return -1;
 }
 
-/// Follows symbolic links to what `path` stands for. Throws io_error for an empty path, for a folder and for links that
+/// Follows symbolic links to the target of `path`. Throws io_error for an empty path, for a folder and for links that
 /// go in a circle.
 [[nodiscard]] inline output_target find_output(const std::string& path) {
   if (path.empty()) throw_io_error(path, {"expected the name of a file, got nothing"});
@@ -69,7 +69,7 @@ struct output_target {
     text.resize(static_cast<std::size_t>(length));
     target.path = text.front() == '/' ? text : folder_of(target.path) + text;
   }
-  // The links of /proc read as text that need not name what they lead to.
+  // The text of a link in /proc need not name the file that the link leads to.
   struct ::stat led {};
   if (::stat(path.c_str(), &led) == 0 &&
       (!target.exists || led.st_dev != target.status.st_dev || led.st_ino != target.status.st_ino)) {
@@ -81,7 +81,7 @@ struct output_target {
   return target;
 }
 
-/// Whether something is mounted on the file, so that another cannot take its place. False where that is not known.
+/// Whether something is mounted on the file, so that no other file can replace it. False where the system cannot tell.
 [[nodiscard]] inline bool is_mount_point(const std::string& path) {
 #if defined(STATX_ATTR_MOUNT_ROOT)
   struct ::statx status {};
@@ -93,8 +93,8 @@ struct output_target {
 #endif
 }
 
-/// Opens what is written into: a device, a pipe (when a reader has come), a descriptor of this process at its position.
-/// `flags` are added to those of writing.
+/// Opens a target to write into it: a file or device, a pipe (waits for a reader), or a copy of a descriptor of this
+/// process, at its position. Adds `flags` to the flags for writing, except for a descriptor.
 [[nodiscard]] inline file_descriptor open_into(const std::string& path, const output_target& target, int flags = 0) {
   if (target.descriptor >= 0) {
     const int how = ::fcntl(target.descriptor, F_GETFL);
@@ -110,7 +110,7 @@ struct output_target {
   }
 }
 
-/// Opens a file that grows while it is read by others, such as a log: a regular file is emptied, all else written into.
+/// Opens a file that others read while it grows, such as a log. Empties a regular file; writes into anything else.
 [[nodiscard]] inline file_descriptor open_growing(const std::string& path) {
   const output_target target = find_output(path);
   return open_into(path, target, target.regular ? O_CREAT | O_TRUNC | O_APPEND : 0);
@@ -118,8 +118,8 @@ struct output_target {
 
 }  // namespace detail
 
-/// Throws the io_error that writing to `path` would end with, as far as that can be known without touching it: no such
-/// folder, no permission, a directory. For programs that write at the end of long work.
+/// Throws the io_error that a write to `path` would throw, as far as that can be known without touching the file: a
+/// missing folder, a missing permission, a directory. For programs that write at the end of long work.
 inline void check_output(const std::string& path) {
   const detail::output_target target = detail::find_output(path);
   if (target.descriptor >= 0) {

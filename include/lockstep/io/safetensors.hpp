@@ -24,14 +24,14 @@
 
 namespace lockstep {
 
-/// One tensor to be written. It views the bytes, which stay with the caller until the write is done.
+/// A tensor to write. It views the bytes, which the caller owns and keeps until the write is done.
 struct safetensors_tensor {
   std::string name;
   std::string dtype;
   std::vector<std::int64_t> shape;
   std::span<const std::byte> data;
 
-  /// A tensor over float, double, std::int64_t, std::int32_t or std::uint8_t elements in row-major order.
+  /// A tensor that views float, double, std::int64_t, std::int32_t or std::uint8_t elements in row-major order.
   template <class T>
   [[nodiscard]] static safetensors_tensor of(std::string_view name, std::vector<std::int64_t> shape,
                                              std::span<const T> values) {
@@ -41,10 +41,11 @@ struct safetensors_tensor {
   }
 };
 
-/// Writes a safetensors file that appears whole or not at all (see atomic_file_writer). The tensors are laid out as
-/// the reference implementation does: widest elements first, then by name, so equal content gives equal bytes.
-/// Throws io_error when a name or metadata key comes twice or is not UTF-8, when an element type is unknown or the
-/// number of bytes does not fit the shape, and when the file cannot be written.
+/// Writes a safetensors file that appears whole or not at all (see atomic_file_writer). Lays out the tensors as the
+/// reference implementation does, widest elements first, then by name, so equal content gives equal bytes. Throws
+/// io_error when a name or metadata key comes twice or is not UTF-8, when a tensor is named __metadata__, when an
+/// element type is unknown or the number of bytes does not fit the shape, when the header exceeds
+/// safetensors_max_header_bytes, and when the file cannot be written.
 template <class = void>
 [[gnu::cold]] void write_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
                                      const safetensors_metadata& metadata = {}) {
@@ -100,11 +101,11 @@ using parameter_of = std::remove_reference_t<decltype(*std::begin(std::declval<T
   return {shape.extent, shape.extent + shape.rank};
 }
 
-/// The values of a source's parameters, one list each.
+/// One list of values for each parameter of a source.
 template <class Source>
 using parameter_lists = std::vector<std::vector<parameter_element<parameter_of<Source>>>>;
 
-/// Appends the tensors of a source, whose bytes lie in `lists`.
+/// Appends the tensors of a source to `tensors`, and to `lists` the values that they view.
 template <class Source>
 void append_tensors(Source& source, parameter_lists<Source>& lists, std::vector<safetensors_tensor>& tensors) {
   using element = parameter_element<parameter_of<Source>>;
@@ -121,8 +122,8 @@ void append_wanted(Source& source, std::vector<wanted_tensor>& wanted) {
     wanted.push_back({std::string(parameter.name()), extents_vector(parameter.shape())});
 }
 
-/// The values for a target's parameters from entries `next` and following; an empty list where there is no entry.
-/// Moves `next` past them.
+/// Converts the entries from `next` on to values for a target's parameters; a null entry gives an empty list. Moves
+/// `next` past the entries.
 template <class Target>
 [[nodiscard]] parameter_lists<Target> converted(Target& target, const tensor_match& found, std::size_t& next) {
   parameter_lists<Target> lists;
@@ -135,7 +136,7 @@ template <class Target>
   return lists;
 }
 
-/// Assigns what `converted` gave for the entries before `next`.
+/// Assigns the lists that `converted` made from the entries before `next`.
 template <class Target>
 void assign_lists(Target& target, const parameter_lists<Target>& lists, const tensor_match& found, std::size_t next) {
   std::size_t i = 0;
@@ -148,8 +149,8 @@ void assign_lists(Target& target, const parameter_lists<Target>& lists, const te
 
 }  // namespace detail
 
-/// What save_safetensors takes: `parameters()` gives a range of elements with `name()`, `shape()` and `values()`, the
-/// last in PyTorch's order, as a vector of float or double.
+/// What save_safetensors takes: `parameters()` returns a range whose elements have `name()`, `shape()` and `values()`;
+/// `values()` returns a vector of float or double in PyTorch's order.
 template <class T>
 concept parameter_source = requires(T& source, detail::parameter_of<T>& parameter) {
   { parameter.name() } -> std::convertible_to<std::string_view>;
@@ -157,16 +158,16 @@ concept parameter_source = requires(T& source, detail::parameter_of<T>& paramete
   { parameter.values() } -> std::convertible_to<std::vector<detail::parameter_element<decltype(parameter)>>>;
 };
 
-/// What load_safetensors takes: a parameter_source whose elements also have `assign` of a span of such values.
+/// What load_safetensors takes: a parameter_source whose elements also have `assign(values)`, from a span.
 template <class T>
 concept parameter_target =
     parameter_source<T> &&
     requires(detail::parameter_of<T>& parameter,
              std::span<const detail::parameter_element<detail::parameter_of<T>>> values) { parameter.assign(values); };
 
-/// Writes all parameters under their names, in PyTorch's shapes and order, so that safetensors.torch.load_file gives
-/// a state dict. The default metadata is what Hugging Face's loaders ask for. Throws io_error; the file at `path` is
-/// then untouched.
+/// Writes all parameters under their names, in PyTorch's shapes and order, so that safetensors.torch.load_file returns
+/// a state dict. The default metadata is what Hugging Face's loaders ask for. Throws io_error as write_safetensors
+/// does; the file at `path` is then untouched (see atomic_file_writer).
 template <class Trainer>
   requires parameter_source<const Trainer>
 void save_safetensors(const Trainer& trainer, const std::string& path,
@@ -177,8 +178,8 @@ void save_safetensors(const Trainer& trainer, const std::string& path,
   write_safetensors(path, tensors, metadata);
 }
 
-/// Writes the parameters, and with them the tensors of everything in `extras`: what the model needs beside its
-/// parameters, such as the normalisation of its inputs. Throws io_error, also when two tensors have one name.
+/// Writes the parameters and the tensors of all `extras`: what the model needs besides its parameters, such as the
+/// normalisation of its inputs. Throws io_error as above, and when two tensors have the same name.
 template <class Trainer, class... Extras>
   requires(sizeof...(Extras) > 0 && parameter_source<const Trainer> && (parameter_source<const Extras> && ...))
 void save_safetensors(const Trainer& trainer, const std::string& path, const Extras&... extras) {
@@ -193,12 +194,12 @@ void save_safetensors(const Trainer& trainer, const std::string& path, const Ext
   write_safetensors(path, tensors, {{"format", "pt"}});
 }
 
-/// Assigns the parameters, and the tensors of everything in `extras`, from a file; F16, BF16, F32 and F64 are
-/// converted. Names and shapes must agree exactly under match::strict; match::partial assigns what fits. What wrappers
-/// put before every name (`module.`, `_orig_mod.`, or both) is taken off.
+/// Assigns the parameters and the tensors of all `extras` from a file, and converts F16, BF16, F32 and F64 values.
+/// Under match::strict names and shapes must agree exactly; match::partial assigns what fits. Removes the prefixes that
+/// wrappers put before every name (`module.`, `_orig_mod.`, or both).
 ///
-/// Returns the names that were left out: none under match::strict, which throws io_error that tells them. Everything is
-/// checked and converted before the first assignment, so that a load that throws changes nothing.
+/// Returns the names that were left out: none under match::strict, which throws an io_error that lists them. All values
+/// are checked and converted before the first assignment, so a load that throws changes nothing.
 template <parameter_target Trainer, parameter_target... Extras>
 load_report load_safetensors(Trainer& trainer, const std::string& path, match how, Extras&... extras) {
   const auto file = safetensors_file::read(path);
@@ -210,7 +211,7 @@ load_report load_safetensors(Trainer& trainer, const std::string& path, match ho
 
   std::size_t next = 0;
   const auto lists = detail::converted(trainer, found, next);
-  // An extra may refuse its values, so copies take them first.
+  // An extra may refuse its values, so copies of the extras take the values first.
   std::tuple<Extras...> copies(extras...);
   std::apply(
       [&](auto&... copy) {

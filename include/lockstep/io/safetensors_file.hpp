@@ -21,14 +21,14 @@
 
 namespace lockstep {
 
-/// A safetensors file in memory. It owns the bytes; entries view them and live as long as it does. `Reader` is how its
-/// bytes are fetched, with file_reader's members.
+/// A safetensors file in memory. It owns the bytes; entries view them and live as long as the file object. `Reader`
+/// fetches the bytes and has file_reader's members.
 template <class Reader>
 class basic_safetensors_file {
  public:
-  /// Reads and checks a file: header grammar, element types, sizes, and that the tensors cover the data exactly.
-  /// Fields, duplicate keys and offsets that the format does not allow are refused. Throws io_error, before memory is
-  /// asked for the data when the header is wrong.
+  /// Reads a file and checks the header's grammar, element types and sizes, and that the tensors cover the data
+  /// exactly. Refuses fields, duplicate keys and offsets that the format does not allow. Throws io_error; for a wrong
+  /// header it does so before it allocates memory for the data.
   [[nodiscard]] static basic_safetensors_file read(const std::string& path) { return basic_safetensors_file(path); }
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
@@ -40,7 +40,7 @@ class basic_safetensors_file {
 
   [[nodiscard]] bool contains(std::string_view name) const { return find(name) < names_.size(); }
 
-  /// Throws io_error naming the nearest names when there is no such tensor.
+  /// Throws an io_error that lists the nearest names when there is no such tensor.
   [[nodiscard]] const safetensors_entry& at(std::string_view name) const {
     const std::size_t position = find(name);
     if (position == names_.size())
@@ -93,8 +93,8 @@ class basic_safetensors_file {
     header_.tensors.clear();
   }
 
-  /// Throws io_error for a file whose first eight bytes give no header's length: it names the format that begins with
-  /// these bytes, where that is known.
+  /// Throws io_error for a file whose first eight bytes are no valid header length. The error names the file's format
+  /// where its first bytes show it.
   [[noreturn, gnu::cold]] static void refuse_header(Reader& file, std::uint64_t stated, std::int64_t limit) {
     std::array<char, 256> beginning{};
     std::memcpy(beginning.data(), &stated, sizeof(stated));
@@ -105,7 +105,7 @@ class basic_safetensors_file {
                            {"expected a safetensors header of at most ", limit, " bytes, got a length of ", stated});
   }
 
-  /// The position of a name in `names_`, or their number when there is none such.
+  /// The position of a name in `names_`, or names_.size() when it is absent.
   [[nodiscard]] std::size_t find(std::string_view name) const {
     const auto& order = header_.by_name;
     const auto at = std::lower_bound(order.begin(), order.end(), name,
@@ -124,7 +124,7 @@ class basic_safetensors_file {
     return detail::floating_values<T>(entry);
   }
 
-  /// The names that share most with `name` at their two ends, as text.
+  /// Lists, as text, the names that share the longest beginning and end with `name`.
   [[nodiscard, gnu::cold]] std::string nearest(std::string_view name) const {
     constexpr std::size_t most = 8;
     if (names_.empty()) return "a file without tensors";

@@ -18,7 +18,7 @@
 #include <lockstep/io/message.hpp>
 
 /// \file
-/// What the safetensors format says about element types and sizes: eight bytes of header length, a JSON header, the
+/// Element types and sizes of the safetensors format. A file is eight bytes of header length, a JSON header, and the
 /// bytes of the tensors. Source: https://huggingface.co/docs/safetensors and the reference implementation.
 
 namespace lockstep {
@@ -26,13 +26,13 @@ namespace lockstep {
 static_assert(std::endian::native == std::endian::little,
               "lockstep: safetensors: files are little-endian and their bytes are used as they are");
 
-/// Longest header the reference implementation reads, in bytes.
+/// Longest header that the reference implementation reads, in bytes.
 inline constexpr std::int64_t safetensors_max_header_bytes = 100'000'000;
 
-/// Metadata of a file: keys, each once, with their texts. What is read from a file is sorted by key.
+/// Metadata of a file: pairs of key and text, each key once. Metadata read from a file is sorted by key.
 using safetensors_metadata = std::vector<std::pair<std::string, std::string>>;
 
-/// One tensor of a file: element type by its name in the format, extents, and the bytes in row-major order.
+/// One tensor of a file: the format's name for its element type, its extents, and its bytes in row-major order.
 struct safetensors_entry {
   std::string dtype;
   std::vector<std::int64_t> shape;
@@ -46,8 +46,8 @@ struct safetensors_dtype {
   std::int64_t bytes;
 };
 
-// The order is the reference implementation's: its writer sorts tensors by it, the last one first, so that every
-// tensor is aligned to its own element size.
+// In the reference implementation's order. Its writer puts tensors of the last type first, so that every tensor is
+// aligned to its element size.
 inline constexpr std::array<safetensors_dtype, 19> safetensors_dtypes{{{"BOOL", 1},
                                                                        {"U8", 1},
                                                                        {"I8", 1},
@@ -75,7 +75,7 @@ inline constexpr std::array<safetensors_dtype, 19> safetensors_dtypes{{{"BOOL", 
   return -1;
 }
 
-/// The format's name of a C++ element type.
+/// The format's name for a C++ element type; empty if there is none.
 template <class T>
 inline constexpr std::string_view safetensors_dtype_of = {};
 template <>
@@ -118,7 +118,7 @@ inline constexpr std::string_view safetensors_dtype_of<std::uint8_t> = "U8";
 template <class Stored, class T, class Convert>
 void convert_elements(std::span<const std::byte> bytes, std::span<T> values, Convert convert) {
   for (std::size_t i = 0; i < values.size(); ++i) {
-    Stored stored;  // tensors are not aligned in every file
+    Stored stored;  // a file need not align its tensors
     std::memcpy(&stored, bytes.data() + i * sizeof(Stored), sizeof(Stored));
     values[i] = static_cast<T>(convert(stored));
   }

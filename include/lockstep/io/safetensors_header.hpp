@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-// RapidJSON, because every user's build includes this: 0.1 s, where libraries with a document model take seconds.
+// Every user's build includes this header. RapidJSON adds 0.1 s; libraries with a document model add seconds.
 #include <rapidjson/error/en.h>
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
@@ -24,7 +24,7 @@
 
 namespace lockstep::detail {
 
-/// One tensor as the header describes it. `begin` and `end` count from the first byte behind the header.
+/// One tensor as the header describes it. `begin` and `end` count from the first byte after the header.
 struct safetensors_description {
   std::string name;
   std::string dtype;
@@ -35,7 +35,7 @@ struct safetensors_description {
 
 struct safetensors_header {
   std::vector<safetensors_description> tensors;  // in the header's order
-  std::vector<std::size_t> by_name;              // positions in `tensors`
+  std::vector<std::size_t> by_name;              // positions in `tensors`, sorted by name
   safetensors_metadata metadata;
 };
 
@@ -66,14 +66,14 @@ template <class Metadata>
   return sorted;
 }
 
-/// Receives the parts of the header from the JSON reader and accepts nothing but the format's grammar. Because it
-/// stops at the first part out of place, no file can make the reader nest deeper than three levels.
+/// Receives the parts of the header from the JSON reader and accepts only the format's grammar. It stops at the first
+/// part out of place, so no file can make the reader nest deeper than three levels.
 template <class Header>
 class safetensors_header_handler {
  public:
   safetensors_header_handler(const std::string& file, Header& header) : file_(file), header_(header) {}
 
-  // NOLINTBEGIN(readability-identifier-naming): names that the JSON reader calls.
+  // NOLINTBEGIN(readability-identifier-naming): the JSON reader calls these names.
   bool Null() { return refuse("null"); }
   bool Bool(bool value) { return refuse(value ? "true" : "false"); }
   bool Int(int) { return refuse("a negative number"); }
@@ -248,7 +248,8 @@ class safetensors_header_handler {
   int offsets_ = 0;
 };
 
-/// Checks that the tensors cover bytes 0 .. data_bytes - 1, each byte once, and that each has the size its shape says.
+/// Checks that the tensors cover each of the bytes 0 .. data_bytes - 1 once, and that each tensor has the size of its
+/// shape. Throws io_error.
 template <class Header>
 [[gnu::cold]] void check_safetensors_layout(const std::string& file, const Header& header, std::int64_t data_bytes) {
   std::vector<const safetensors_description*> order;
@@ -272,7 +273,7 @@ template <class Header>
   if (covered != data_bytes) throw_io_error(file, {"expected ", covered, " bytes behind the header, got ", data_bytes});
 }
 
-/// Reads a header's JSON and checks it against the number of bytes behind it. Throws io_error.
+/// Parses a header's JSON and checks it against the number of bytes after it. Throws io_error.
 template <class Header = safetensors_header>
 [[nodiscard, gnu::cold]] Header parse_safetensors_header(const std::string& file, std::string_view json,
                                                          std::int64_t data_bytes) {
@@ -286,7 +287,7 @@ template <class Header = safetensors_header>
   if (result.IsError())
     throw_io_error(file, {"expected JSON as header, got at its byte ", result.Offset(), ": ",
                           rapidjson::GetParseError_En(result.Code())});
-  // The reader takes a zero byte for the end.
+  // The reader takes a zero byte for the end of the text.
   if (stream.Tell() != json.size()) throw_io_error(file, {"expected nothing behind the header's JSON, got more bytes"});
   header.metadata = sorted_metadata(file, header.metadata);
   header.by_name = ordered_by_name(
@@ -298,9 +299,9 @@ template <class Header = safetensors_header>
   return header;
 }
 
-/// The header as the reference implementation writes it: metadata first, no white space, filled up with spaces so
-/// that the data behind it is aligned to eight bytes. Throws io_error for a name or text that is not UTF-8, and for a
-/// metadata key that comes twice.
+/// The header as the reference implementation writes it: metadata first, no white space, then spaces that align the
+/// data after it to eight bytes. Throws io_error for a name or text that is not UTF-8, and for a metadata key that
+/// comes twice.
 template <class Metadata>
 [[nodiscard, gnu::cold]] std::string format_safetensors_header(const std::string& file,
                                                                const std::vector<safetensors_description>& tensors,

@@ -15,42 +15,43 @@
 
 namespace lockstep {
 
-/// What load_safetensors does when a file and a model do not agree.
+/// What load_safetensors does when file and model do not agree.
 enum class match : std::uint8_t {
-  strict,  ///< it throws, and loads nothing
-  partial  ///< it loads what fits, and returns the names of the rest
+  strict,  ///< throws and loads nothing
+  partial  ///< loads what fits and returns the names of the rest
 };
 
 /// The tensors that a load left out, by name. All lists are empty when file and model agree.
 struct load_report {
-  std::vector<std::string> missing;  ///< names of the model that the file has not
-  std::vector<std::string> foreign;  ///< names of the file that the model has not
+  std::vector<std::string> missing;  ///< names in the model but not in the file
+  std::vector<std::string> foreign;  ///< names in the file but not in the model
   std::vector<std::string>
-      misfit;  ///< names of both, whose shapes differ or whose values are no floating-point numbers
+      misfit;  ///< names in both whose shapes differ, or whose element type in the file is not F32, F64, F16 or BF16
 
   [[nodiscard]] bool complete() const noexcept { return missing.empty() && foreign.empty() && misfit.empty(); }
 };
 
 namespace detail {
 
-/// A tensor that a file is to provide.
+/// A tensor that a file should provide.
 struct wanted_tensor {
   std::string name;
   std::vector<std::int64_t> shape;
 };
 
-/// What a file offers for a list of wanted tensors.
+/// The entries of a file that fit a list of wanted tensors.
 struct tensor_match {
-  std::vector<const safetensors_entry*> entries;  // one a wanted tensor, null where none fits
+  std::vector<const safetensors_entry*> entries;  // one per wanted tensor; null where none fits
   load_report report;
-  std::vector<std::string> misfits;  // sentences, one a name in report.misfit
+  std::vector<std::string> misfits;  // one sentence per name in report.misfit
 };
 
-/// What wrappers put before every name: torch.nn.DataParallel and DistributedDataParallel, torch.compile, or both.
+/// Prefixes that wrappers put before every name: torch.nn.DataParallel and DistributedDataParallel add `module.`,
+/// torch.compile adds `_orig_mod.`.
 inline constexpr std::array<std::string_view, 5> wrapper_prefixes{"", "module.", "_orig_mod.", "module._orig_mod.",
                                                                   "_orig_mod.module."};
 
-/// The prefix under which the file has most of the wanted names; the first of several.
+/// The prefix with which the file has the most wanted names; the first when several tie.
 template <class File>
 [[nodiscard, gnu::cold]] std::string_view wrapper_prefix(const File& file, const std::vector<wanted_tensor>& wanted) {
   std::string_view best;
@@ -109,7 +110,7 @@ inline constexpr std::size_t most_names_shown = 8;
   return text;
 }
 
-/// Throws io_error that tells of each kind of fault, unless the model and the file agree.
+/// Unless model and file agree, throws an io_error that reports every kind of fault.
 [[gnu::cold]] inline void require_complete(const std::string& path, const tensor_match& found,
                                            std::string_view advice = "match::partial loads what fits") {
   if (found.report.complete()) return;
