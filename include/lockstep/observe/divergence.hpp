@@ -14,14 +14,14 @@
 #include <lockstep/observe/svg_text.hpp>
 
 /// \file
-/// Why a loss is no number, as far as the run's own numbers tell.
+/// Finds why a loss is not finite, as far as the run's own numbers tell.
 
 namespace lockstep {
 
-/// What a look at some values found.
+/// What check_values found.
 struct value_check {
-  std::int64_t broken = -1;                                   ///< position of the first that is not finite; -1: none
-  double largest = std::numeric_limits<double>::quiet_NaN();  ///< magnitude of the largest; NaN: not looked at
+  std::int64_t broken = -1;                                   ///< first position that is not finite; -1: none
+  double largest = std::numeric_limits<double>::quiet_NaN();  ///< largest magnitude; NaN: not looked at
 };
 
 /// Looks at each value up to the first that is not finite.
@@ -37,33 +37,33 @@ struct value_check {
   return found;
 }
 
-/// What is known of a run whose loss is no number. What is left as it is counts as unknown.
+/// What the caller knows of a run whose loss is not finite. A member left at its default counts as unknown.
 struct divergence_facts {
-  std::span<const double> losses{};  ///< of every step; what follows the first that is not finite is not read
-  std::int64_t first_step = 1;       ///< the number of the step that losses[0] belongs to
+  std::span<const double> losses{};  ///< of every step; those after the first that is not finite are not read
+  std::int64_t first_step = 1;       ///< number of the step of losses[0]
   double learning_rate = 0;
   double momentum = 0;
-  bool clipped = false;             ///< gradients are scaled down to a largest norm
-  value_check inputs{};             ///< of the batch of that step
-  std::int64_t sample_size = 0;     ///< inputs of one sample
-  value_check targets{};            ///< of the same batch, where they are numbers
-  std::string_view broken_start{};  ///< file whose parameters, with which the run began, are not all finite
+  bool clipped = false;             ///< true when gradients are clipped to a largest norm
+  value_check inputs{};             ///< of the batch whose loss is not finite
+  std::int64_t sample_size = 0;     ///< number of inputs of one sample
+  value_check targets{};            ///< of the same batch, unless they are class indices
+  std::string_view broken_start{};  ///< file of the first parameters, when not all of them are finite
 };
 
-/// A run whose loss is no number, or whose loss grew.
+/// Why the loss of a run is not finite, or why it grew.
 struct divergence {
-  std::int64_t step = 0;  ///< the first step whose loss is not finite; 0 when all are, and the loss grew
+  std::int64_t step = 0;  ///< first step whose loss is not finite; 0 when the loss only grew
   std::string finding{};  ///< `The loss is not a number in step 7.`
   std::string cause{};    ///< `It rose from 2.31 in step 1 to 4e+20 in step 6: the learning rate of 10 is too high.`
   std::string remedy{};   ///< `Try a learning rate of 0.1 or less instead of 10.`
 
-  /// All of it in one line.
+  /// The finding, the cause and the remedy in one line.
   [[nodiscard]] std::string text() const { return finding + " " + cause + " " + remedy; }
 };
 
 namespace detail {
 
-/// Inputs beyond this are seldom meant: pictures in bytes reach 255.
+/// Larger inputs are seldom intended: pictures in bytes reach 255.
 inline constexpr double usual_input = 30;
 
 [[nodiscard]] inline std::string lower_rate(const divergence_facts& facts) {
@@ -75,7 +75,8 @@ inline constexpr double usual_input = 30;
   return text + ".";
 }
 
-/// The cause and the remedy where the data or the first parameters are to blame, which is then certain.
+/// Sets the cause and the remedy, and returns true, when the data or the first parameters are not finite: that cause is
+/// certain.
 inline bool blame_data(divergence& found, const divergence_facts& facts) {
   if (facts.inputs.broken >= 0) {
     const std::int64_t size = std::max<std::int64_t>(facts.sample_size, 1);
@@ -95,7 +96,7 @@ inline bool blame_data(divergence& found, const divergence_facts& facts) {
   return true;
 }
 
-/// The same from the course of the loss, which makes a cause likely.
+/// Sets the likely cause and the remedy from the course of the loss.
 inline void blame_course(divergence& found, const divergence_facts& facts, std::span<const double> before) {
   const bool large = facts.inputs.largest > usual_input;
   const std::string inputs = "Its inputs reach " + general(facts.inputs.largest) + ": they may not be scaled.";
@@ -137,8 +138,8 @@ inline void blame_course(divergence& found, const divergence_facts& facts, std::
 
 }  // namespace detail
 
-/// The first loss that is not finite, and why, or nothing when all are. The cause is certain where a value of the data
-/// or of the first parameters is not finite, else the likeliest.
+/// Returns the first loss that is not finite, and why; nothing when all are finite. The cause is certain when a value
+/// of the data or of the first parameters is not finite; otherwise it is the likeliest.
 [[nodiscard]] inline std::optional<divergence> find_divergence(const divergence_facts& facts) {
   const auto first =
       std::find_if(facts.losses.begin(), facts.losses.end(), [](double loss) { return !std::isfinite(loss); });
@@ -151,8 +152,8 @@ inline void blame_course(divergence& found, const divergence_facts& facts, std::
   return found;
 }
 
-/// The same for losses that are all finite while `loss`, over a test set after `step`, is not; `facts.inputs` are those
-/// of the first test batch for which it is not.
+/// The same when all training losses are finite but `loss`, measured on a test set after `step`, is not. `facts.inputs`
+/// are those of the first test batch whose loss is not finite.
 [[nodiscard]] inline divergence find_test_divergence(const divergence_facts& facts, std::int64_t step, double loss) {
   divergence found{.step = step};
   found.finding = std::string("The test loss is ") + (std::isnan(loss) ? "not a number" : "infinite") + " after step " +
@@ -167,8 +168,8 @@ inline void blame_course(divergence& found, const divergence_facts& facts, std::
   return found;
 }
 
-/// Losses that are all finite, but over the last tenth of the steps more than ten times the first: the run diverged
-/// too. Nothing otherwise.
+/// Finds a run that diverged although all its losses are finite: each loss of the last tenth of the steps is more than
+/// ten times the first loss. Returns nothing otherwise.
 [[nodiscard]] inline std::optional<divergence> find_growth(const divergence_facts& facts) {
   const auto& losses = facts.losses;
   if (losses.size() < 2) return std::nullopt;

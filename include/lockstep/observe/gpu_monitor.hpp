@@ -16,25 +16,25 @@
 
 namespace lockstep {
 
-/// What the driver says of one GPU: all processes on it together.
+/// What the driver reports of one GPU, for all processes on it together.
 struct gpu_sample {
   std::string name{};
-  int busy_percent = -1;          ///< of the last second or less, in which a kernel ran; -1: unknown
+  int busy_percent = -1;          ///< share of the last second or less in which a kernel ran; -1: unknown
   std::int64_t memory_used = 0;   ///< bytes
   std::int64_t memory_total = 0;  ///< bytes
 };
 
-/// What a run has made of one GPU.
+/// How a run used one GPU.
 struct gpu_usage {
   std::string name{};
-  double busy = 0;  ///< mean over the samples, in [0, 1]; NaN where unknown
+  double busy = 0;  ///< mean over the samples, in [0, 1]; NaN when unknown
   std::int64_t memory_peak = 0;
   std::int64_t memory_total = 0;
 };
 
-/// Reads utilisation and memory of all GPUs from NVML, which comes with NVIDIA's driver. It is looked up when the
-/// object is made: a program needs neither the library to build nor a GPU to run, and without one there is nothing to
-/// read. One thread at a time.
+/// Reads utilisation and memory of all GPUs from NVML, which comes with NVIDIA's driver. The constructor loads the
+/// library at run time: a program needs neither the library to build nor a GPU to run, and without a driver count() is
+/// 0. Use it from one thread at a time.
 class gpu_monitor {
  public:
   explicit gpu_monitor(const char* library = "libnvidia-ml.so.1") : library_(dlopen(library, RTLD_NOW | RTLD_LOCAL)) {
@@ -66,10 +66,10 @@ class gpu_monitor {
     if (library_ != nullptr) dlclose(library_);
   }
 
-  /// GPUs that the driver shows; 0 without a driver.
+  /// Number of GPUs that the driver shows; 0 without a driver.
   [[nodiscard]] std::size_t count() const noexcept { return devices_.size(); }
 
-  /// The GPUs now. Takes about a millisecond each.
+  /// Reads all GPUs. Takes about a millisecond for each.
   [[nodiscard]] std::vector<gpu_sample> read() const {
     std::vector<gpu_sample> all;
     for (const auto& [handle, name] : devices_) {
@@ -86,7 +86,7 @@ class gpu_monitor {
     return all;
   }
 
-  /// Reads once for `usage`.
+  /// Reads all GPUs once and adds the values to `usage`.
   void sample() {
     const auto now = read();
     for (std::size_t i = 0; i < now.size(); ++i) {
@@ -97,7 +97,7 @@ class gpu_monitor {
       ++usage_[i].busy_samples;
     }
   }
-  /// What the samples so far say.
+  /// Usage over the samples so far.
   [[nodiscard]] std::vector<gpu_usage> usage() const {
     std::vector<gpu_usage> all;
     for (std::size_t i = 0; i < usage_.size(); ++i)
@@ -109,7 +109,7 @@ class gpu_monitor {
   }
 
  private:
-  // NVML's interface, which its versions keep: nvml.h is part of the CUDA Toolkit, which nobody needs for this.
+  // NVML's stable interface, declared here so that nobody needs nvml.h from the CUDA Toolkit.
   using device = void*;
   using status = int;  // 0: success
   struct utilization {

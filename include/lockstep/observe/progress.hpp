@@ -25,7 +25,7 @@ struct progress {
 
 namespace detail {
 
-/// 59 -> `0:59`, 3725 -> `1:02:05`; `--:--` for what is not known yet or lies beyond 99 hours.
+/// 59 -> `0:59`, 3725 -> `1:02:05`; `--:--` for a time that is unknown or beyond 99 hours.
 [[nodiscard]] inline std::string clock_text(double seconds) {
   if (!(seconds >= 0 && seconds < 360'000)) return "--:--";
   const auto whole = static_cast<int>(seconds + 0.5);
@@ -68,7 +68,7 @@ enum class progress_output : std::uint8_t {
   never
 };
 
-/// The system's clock that never goes back.
+/// The system's monotonic clock.
 struct monotonic_clock {
   /// Nanoseconds since some moment in the past.
   [[nodiscard]] static std::int64_t nanoseconds() noexcept {
@@ -79,8 +79,7 @@ struct monotonic_clock {
 };
 
 /// A line on a terminal that is rewritten in place while a loop runs, at most ten times a second. Borrows the file.
-/// The line disappears with finish() or the object, so that what follows starts on a clean line. What cannot be
-/// written is lost: progress is no result.
+/// finish() and the destructor erase the line, so that later output starts on a clean line. Write errors are ignored.
 template <class Clock = monotonic_clock>
 class basic_progress_bar {
  public:

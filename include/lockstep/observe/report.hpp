@@ -27,11 +27,11 @@ namespace lockstep {
 
 namespace detail {
 
-inline constexpr std::size_t report_points = 2000;  ///< of a curve at most
-inline constexpr std::size_t report_slowest = 12;   ///< rows of the table of slow nodes
+inline constexpr std::size_t report_points = 2000;  ///< most points of a curve
+inline constexpr std::size_t report_slowest = 12;   ///< most rows of the table of slow nodes
 
-/// Appends a table whose first `left` columns are flush left and whose others are flush right. Each cell knows its
-/// column's name, which a narrow page shows above it.
+/// Appends a table whose first `left` columns are flush left and the others flush right. Each cell carries its column's
+/// name, which a narrow page shows above it.
 inline void append_table(std::string& out, std::size_t left, std::span<const std::string_view> head,
                          const std::vector<std::vector<std::string>>& rows) {
   const auto start = [&](std::string_view tag, std::size_t column) {
@@ -54,12 +54,12 @@ inline void append_table(std::string& out, std::size_t left, std::span<const std
   out.append("</tbody></table></div>\n");
 }
 
-/// A loss, in words where it is no number.
+/// A loss as text: `not finite` for NaN and the infinities.
 [[nodiscard]] inline std::string loss_text(double loss) {
   return std::isfinite(loss) ? general(loss) : std::string("not finite");
 }
 
-/// What is known of why the loss is no number, or grew; nothing where it did neither.
+/// Why the loss is not finite, or grew; nothing when neither happened.
 [[nodiscard]] inline std::optional<divergence> divergence_of(const report_data& data) {
   const divergence_facts facts{.losses = data.losses, .first_step = data.first_step};
   std::optional<divergence> found = data.diverged;
@@ -110,7 +110,8 @@ inline void append_heading(std::string& out, const report_data& data) {
   out.append("</section>\n");
 }
 
-/// Appends the advice, or that there is none; that says nothing good about a run that diverged, and is left out there.
+/// Appends the advice, or a sentence that there is none. A run that diverged gets no such sentence, which would suggest
+/// that all is well.
 inline void append_advice(std::string& out, const report_data& data) {
   const std::vector<advice> all = advise(data);
   const bool measured = data.times.seconds > 0;
@@ -127,7 +128,8 @@ inline void append_advice(std::string& out, const report_data& data) {
   out.append("</section>\n");
 }
 
-/// Says what the curve cannot show: losses that are no number. One alone the page has told of at its beginning.
+/// Appends how many losses are not finite, which the curve cannot show. A single one is left out when the curve has
+/// other points: the top of the page names it.
 inline void append_broken_losses(std::string& out, const report_data& data) {
   std::int64_t broken = 0;
   std::int64_t first = 0;
@@ -142,7 +144,7 @@ inline void append_broken_losses(std::string& out, const report_data& data) {
 }
 
 inline void append_curves(std::string& out, const report_data& data) {
-  // One value makes no curve; it stands at the top.
+  // One value makes no curve; it is shown at the top of the page.
   const bool accuracies = std::count_if(data.accuracies.begin(), data.accuracies.end(), drawable) > 1;
   if (data.losses.empty() && !accuracies) return;
   out.append("<div class=\"pair\">\n");
@@ -233,7 +235,7 @@ inline void append_slowest(std::string& out, const report_data& data) {
   }
   if (slow.empty() || busy <= 0) return;
   std::stable_sort(slow.begin(), slow.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-  // With events missing, the time does not belong to all of the samples.
+  // With events missing, the recorded time does not cover all samples.
   const bool speed = data.recorded_samples > 0 && data.times.dropped == 0;
   std::vector<std::vector<std::string>> rows;
   for (const phase_time& phase : slow) {
@@ -292,7 +294,8 @@ inline void append_plan(std::string& out, const std::vector<plan_row>& plan) {
 
 }  // namespace detail
 
-/// The report as one page of HTML that loads nothing: style, charts and script are inside. It is well-formed XML too.
+/// Returns the report as one page of HTML that loads nothing: style, charts and script are inside. The page is also
+/// well-formed XML.
 [[nodiscard]] inline std::string report_html(const report_data& data) {
   using detail::add;
   std::string out;

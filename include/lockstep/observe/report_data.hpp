@@ -27,13 +27,13 @@ struct memory_item {
   std::int64_t bytes = 0;
 };
 
-/// A loss that was measured after a step.
+/// A loss measured after a step.
 struct measured_loss {
   std::int64_t step = 0;
   double loss = 0;
 };
 
-/// All that a report shows. What is empty or zero is left out of it.
+/// All that a report shows. The report leaves out members that are empty or zero.
 struct report_data {
   std::string title = "lockstep training run";
   std::string model{};                                        ///< the network as text
@@ -44,35 +44,35 @@ struct report_data {
   std::int64_t parameters = 0;
   double seconds = 0;                        ///< training, without evaluations
   double samples_per_s = 0;                  ///< over all steps
-  std::int64_t first_step = 1;               ///< the number of the step that losses[0] belongs to
+  std::int64_t first_step = 1;               ///< number of the step of losses[0]
   std::vector<double> losses{};              ///< of every step
-  std::vector<measured_loss> test_losses{};  ///< on data that is not trained on, in order of the steps
-  std::vector<double> accuracies{};          ///< of every epoch, in [0, 1]; NaN where unknown
-  std::optional<divergence> diverged{};      ///< why, where the caller knows; else what the losses tell
-  double loader_wait = 0;                    ///< share of the training time in which a step waited for its batch
+  std::vector<measured_loss> test_losses{};  ///< on data outside the training set, in order of the steps
+  std::vector<double> accuracies{};          ///< of every epoch, in [0, 1]; NaN when unknown
+  std::optional<divergence> diverged{};      ///< why, when the caller knows; else found from the losses
+  double loader_wait = 0;                    ///< share of the training time that steps waited for their batches
 
   timeline_summary times{};
-  std::int64_t recorded_samples = 0;  ///< samples of the steps in the timeline; 0: unknown, no speed of nodes
+  std::int64_t recorded_samples = 0;  ///< samples of the timeline's steps; 0: unknown, hides the speed of nodes
   std::vector<plan_row> plan{};
   std::vector<memory_item> memory{};
 };
 
-/// A run as far as its report needs it to count bytes.
+/// What a report needs to know of a run to count bytes.
 struct report_run {
   int replicas = 1;
   std::int64_t batch = 1;
   std::int64_t optimizer_states = 0;  ///< buffers as long as the gradients: 1 for momentum, 2 for Adam
-  std::int64_t data_bytes = 0;        ///< the data set and the loader's batches
+  std::int64_t data_bytes = 0;        ///< of the data set and the loader's batches
 };
 
-/// Bytes by category of replicas that share one copy of the parameters, each with gradients and an arena of its own.
+/// Bytes by category. The replicas share one copy of the parameters; each has its own gradients and arena.
 template <class Model, class Backend>
 [[nodiscard]] std::vector<memory_item> memory_items(const report_run& run) {
   constexpr const auto& plan = Model::template plan<Backend>;
   constexpr auto element = static_cast<std::int64_t>(sizeof(typename Backend::value_type));
   constexpr auto activation = static_cast<std::int64_t>(sizeof(typename Backend::activation_type));
   const std::int64_t gradients = checked_multiply(plan.trainable_count, element);
-  std::int64_t samples = 0;  // at once, of all replicas
+  std::int64_t samples = 0;  // in flight at once, over all replicas
   for (int r = 0; r < run.replicas; ++r)
     samples += (std::min)(micro_shard<Model, Backend>, shard_of(run.batch, run.replicas, r).count);
   std::vector<memory_item> items{
@@ -88,9 +88,9 @@ template <class Model, class Backend>
   return items;
 }
 
-/// The parts of a report that come from the plan and from a timeline: replicas, batch, parameters,
-/// plan, memory, times, origin.
-/// The run's own numbers (losses, test losses, accuracies, speed, loader_wait) are the caller's to add.
+/// Returns the parts of a report that come from the plan and from a timeline: replicas, batch, parameters, plan,
+/// memory, times, origin.
+/// The caller adds the run's own numbers: losses, test losses, accuracies, speed, loader_wait.
 /// Throws value_error for less than one replica or sample, or when the timeline has fewer tracks than replicas.
 template <class Model, class Backend>
 [[nodiscard]] report_data make_report_data(const timeline& recorded, const report_run& run) {
@@ -112,10 +112,10 @@ enum class advice_about : std::uint8_t {
   small_batch,    ///< replicas wait and update for much of a step
   imbalance,      ///< replicas compute for different times
   loader,         ///< steps wait for their batch
-  communication,  ///< buckets are communicated while nobody computes
+  communication,  ///< buckets are communicated while no replica computes
 };
 
-/// What was found, and what may help.
+/// A finding, and what may help.
 struct advice {
   advice_about about = advice_about::small_batch;
   std::string headline{};
@@ -123,17 +123,17 @@ struct advice {
   std::string remedy{};
 };
 
-/// Advice is given above these shares.
+/// Shares above which advice is given.
 struct advice_limits {
-  double wait_and_update = 0.25;  ///< of the time in steps, the mean over the replicas
+  double wait_and_update = 0.25;  ///< of the time in steps, averaged over the replicas
   double imbalance = 0.10;        ///< timeline_summary::imbalance
   double loader = 0.10;           ///< report_data::loader_wait
-  double communication = 0.10;    ///< of the recorded time: communicated while no computing hides it
+  double communication = 0.10;    ///< share of the recorded time with communication that no computing hides
 };
 
 namespace detail {
 
-/// Share of the time in steps that replicas neither computed nor communicated.
+/// Share of the time in steps that replicas spent waiting and updating, averaged over the replicas.
 [[nodiscard]] inline double wait_and_update_share(const timeline_summary& times) {
   double sum = 0;
   for (const replica_time& r : times.replicas) {
@@ -143,7 +143,7 @@ namespace detail {
   return times.replicas.empty() ? 0.0 : sum / static_cast<double>(times.replicas.size());
 }
 
-/// Share of the recorded time in which a bucket was communicated and no computing hid it.
+/// Share of the recorded time with communication that no computing hid.
 [[nodiscard]] inline double exposed_communication(const timeline_summary& times) {
   return times.seconds > 0 ? times.communication * (1 - times.overlap) / times.seconds : 0.0;
 }
@@ -168,7 +168,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// What the numbers of a run suggest to try; empty when nothing stands out.
+/// Returns advice drawn from the numbers of a run; empty when nothing stands out.
 [[nodiscard]] inline std::vector<advice> advise(const report_data& data, const advice_limits& limits = {}) {
   using detail::percent_text;
   std::vector<advice> all;

@@ -17,19 +17,19 @@
 #include <lockstep/observe/svg_text.hpp>
 
 /// \file
-/// When, where and with what a run was made.
+/// Records when, where and with which software a run was made.
 
 namespace lockstep {
 
 namespace detail {
 
-/// The version of this library: `0.1.0`.
+/// Version of this library: `0.1.0`.
 [[nodiscard]] inline std::string version_text() {
   return std::to_string(LOCKSTEP_VERSION_MAJOR) + "." + std::to_string(LOCKSTEP_VERSION_MINOR) + "." +
          std::to_string(LOCKSTEP_VERSION_PATCH);
 }
 
-/// The compiler that reads this: `g++ 12.2.0`.
+/// The compiler that compiles this header: `g++ 12.2.0`.
 [[nodiscard]] inline std::string compiler_text() {
   const auto version = [](int major, int minor, int patch) {
     return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
@@ -53,7 +53,7 @@ namespace detail {
   return text;
 }
 
-/// The processor's name as Linux tells it; empty where it does not.
+/// The processor's name from /proc/cpuinfo; empty when it is not there.
 [[nodiscard]] inline std::string processor_name() {
   std::string name;
   std::FILE* const file = std::fopen("/proc/cpuinfo", "re");
@@ -68,7 +68,7 @@ namespace detail {
   return name;
 }
 
-/// `host: AMD EPYC 9554, 2 processors, 23.5 GiB`; the processors are those that this process may use.
+/// `host: AMD EPYC 9554, 2 processors, 23.5 GiB`; counts the processors that this process may use.
 [[nodiscard]] inline std::string machine_text() {
   ::utsname system{};
   std::string text(::uname(&system) == 0 ? system.nodename : "unknown");
@@ -95,7 +95,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// Pairs of a name and a text: the date, the machine, its system, the compiler of the calling code, the version of
+/// Pairs of name and text: the date, the machine, its system, the compiler of the calling code, the version of
 /// lockstep.
 [[nodiscard]] inline std::vector<std::pair<std::string, std::string>> run_origin() {
   return {{"date", detail::date_text(std::time(nullptr))},

@@ -14,14 +14,14 @@
 
 namespace lockstep {
 
-/// A number with its name, as it stands in a line of JSON.
+/// A number with its name, for a line of JSON.
 class log_field {
  public:
   log_field(std::string_view name, std::int64_t value) : name_(name), whole_(value), is_whole_(true) {}
   log_field(std::string_view name, double value) : name_(name), real_(value) {}
 
-  /// Appends `"name":value`. A double is written with the fewest digits that read back to the same bits; NaN and the
-  /// infinities, which JSON lacks, become null.
+  /// Appends `"name":value`. A double is written with the fewest digits that read back to the same bits. NaN and the
+  /// infinities become null, since JSON lacks them.
   void append_to(std::string& line) const {
     line.append("\"").append(name_).append("\":");
     char digits[40];
@@ -35,17 +35,18 @@ class log_field {
   }
 
  private:
-  std::string_view name_;  // a plain identifier: nothing in it needs an escape
+  std::string_view name_;  // a plain identifier, which needs no escapes
   std::int64_t whole_ = 0;
   double real_ = 0;
   bool is_whole_ = false;
 };
 
-/// A file of JSON lines, one object of numbers each: a line a step and a line an epoch. Each line goes to the system
-/// in one piece as soon as it is known, so a reader of a growing file, or of one whose program died, sees whole lines.
+/// A file of JSON lines, each an object of numbers: one line a step and one an epoch. Each line is handed to the system
+/// in one piece as soon as it is complete: a reader sees whole lines even while the file grows, or after the program
+/// died.
 class step_log {
  public:
-  /// Creates the file, or empties it; what is no regular file, such as /dev/stdout or a pipe, is written into.
+  /// Creates the file, or empties it; writes into anything that is not a regular file, such as /dev/stdout or a pipe.
   /// Throws io_error when it cannot be opened for writing.
   explicit step_log(std::string path) : path_(std::move(path)), file_(detail::open_growing(path_)) {}
 
@@ -57,7 +58,7 @@ class step_log {
     write({{"step", number}, {"loss", loss}, {"samples_per_s", samples_per_s}});
   }
 
-  /// One line with the fields in the order given. Throws io_error when it cannot be written (disk full).
+  /// Writes one line with the fields in the order given. Throws io_error when it cannot be written (disk full).
   void write(std::initializer_list<log_field> fields) {
     line_.assign(1, '{');
     for (const log_field& field : fields) {

@@ -19,11 +19,11 @@
 #include <lockstep/parallel/timeline.hpp>
 
 /// \file
-/// What a recorded timeline, and the plan it followed, say in numbers.
+/// Summarizes a recorded timeline, and the plan it followed, in numbers.
 
 namespace lockstep {
 
-/// One node of a plan in words and numbers; flops and bytes are those of one sample.
+/// One node of a plan in words and numbers; flops and bytes are of one sample.
 struct plan_row {
   std::string layer{};   ///< PyTorch's name of the layer; empty for a change of order
   std::string kind{};    ///< `conv2d+relu`
@@ -60,13 +60,13 @@ template <class Model, class Backend>
   return rows;
 }
 
-/// How a replica spent the recorded time. Shares of it; together they are 1.
+/// How a replica spent the recorded time, as shares that add up to 1.
 struct replica_time {
   double busy = 0;  ///< forward, loss, backward and the sum over micro-shards
   double communicate = 0;
   double update = 0;
   double wait = 0;  ///< for the other replicas or for the communication
-  double idle = 0;  ///< nothing was recorded: between steps
+  double idle = 0;  ///< time without events, between steps
 };
 
 /// All calls of one activity on one node or bucket, over all replicas.
@@ -82,11 +82,11 @@ struct phase_time {
 struct timeline_summary {
   double seconds = 0;  ///< from the first event to the last, or to where a full track stops recording
   std::int64_t steps = 0;
-  std::int64_t dropped = 0;  ///< events that found no room
+  std::int64_t dropped = 0;  ///< events that did not fit
   std::vector<replica_time> replicas{};
   std::vector<phase_time> phases{};  ///< in the order of the activities, then of the indices
   double communication = 0;          ///< seconds in which at least one bucket was communicated
-  double overlap = 0;                ///< share of it in which a replica computed, the mean over the replicas
+  double overlap = 0;                ///< share of `communication` hidden by computing, averaged over replicas
   double imbalance = 0;              ///< (longest - shortest) / longest busy time of a replica
 };
 
@@ -110,12 +110,12 @@ struct timeline_summary {
   return "unknown";
 }
 
-/// True for what a replica computes itself: forward, loss, backward and the sum over micro-shards.
+/// True for a replica's own computing: forward, loss, backward and the sum over micro-shards.
 [[nodiscard]] constexpr bool is_busy(activity what) {
   return what == activity::forward || what == activity::loss || what == activity::backward || what == activity::fold;
 }
 
-/// How many tracks are replicas: all but a last one behind others that holds nothing but communication.
+/// Number of tracks that belong to replicas: all, except a last one (of several) that holds only communication.
 [[nodiscard]] inline int replica_tracks(const timeline& recorded) {
   const int tracks = recorded.tracks();
   const auto last = recorded.events(tracks - 1);
@@ -127,7 +127,7 @@ struct timeline_summary {
 
 namespace detail {
 
-/// The number of replicas that was given, or found when it is 0. Throws value_error when there are not that many.
+/// Returns `replicas`, or the number found when it is 0. Throws value_error when the timeline has fewer tracks.
 [[nodiscard]] inline int checked_replicas(std::string_view where, const timeline& recorded, int replicas) {
   if (replicas < 0 || replicas > recorded.tracks())
     throw value_error(where,
@@ -141,7 +141,7 @@ struct time_range {
   std::int64_t end = 0;
 };
 
-/// From the first event to the last. Behind the end of a full track nothing can be said about its replica.
+/// The time from the first event to the last, cut where a full track ends: nothing is known of its replica after that.
 [[nodiscard]] inline time_range recorded_range(const timeline& recorded) {
   time_range all;
   bool any = false;
@@ -160,7 +160,7 @@ struct time_range {
   return all;
 }
 
-/// The parts of `range` that events cover for which `counts(event)` holds: in order, apart from each other.
+/// Appends the parts of `range` covered by events for which `counts(event)` holds, in the order of the events.
 template <class Counts>
 void append_covered(std::vector<time_range>& covered, std::span<const timeline_event> events, const time_range& range,
                     const Counts& counts) {
@@ -188,7 +188,7 @@ inline void unite(std::vector<time_range>& ranges) {
   return total;
 }
 
-/// Length of what two lists, each united, have in common.
+/// Length of the overlap of two lists, each already united.
 [[nodiscard]] inline std::int64_t common_length(const std::vector<time_range>& a, const std::vector<time_range>& b) {
   std::int64_t total = 0;
   for (std::size_t i = 0, k = 0; i < a.size() && k < b.size();) {
@@ -222,8 +222,8 @@ inline void unite(std::vector<time_range>& ranges) {
 
 }  // namespace detail
 
-/// Adds up a timeline of `replicas` replicas; 0 takes what replica_tracks() finds. Events of one track are taken not to
-/// overlap. Throws value_error when there are fewer tracks than replicas.
+/// Summarizes a timeline of `replicas` replicas; with 0, replica_tracks() finds their number. Events of one track must
+/// not overlap. Throws value_error when there are fewer tracks than replicas.
 [[nodiscard]] inline timeline_summary summarize(const timeline& recorded, int replicas = 0) {
   replicas = detail::checked_replicas("summarize", recorded, replicas);
   const detail::time_range range = detail::recorded_range(recorded);

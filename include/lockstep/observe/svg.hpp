@@ -14,8 +14,8 @@
 #include <lockstep/observe/svg_text.hpp>
 
 /// \file
-/// Charts as inline SVG. Lines lie in an SVG that stretches to any width; text beside it is HTML, so that it keeps its
-/// size on a phone.
+/// Charts as inline SVG. Lines are drawn in an SVG that stretches to any width; the text beside it is HTML and keeps
+/// its size on a phone.
 
 namespace lockstep::detail {
 
@@ -24,11 +24,11 @@ struct chart_point {
   double y = 0;  ///< NaN interrupts the line
 };
 
-/// Whether a chart can show it; what is left of the largest doubles is room for arithmetic with them.
+/// Whether a chart can show a value. The limit leaves room for arithmetic below the largest double.
 [[nodiscard]] inline bool drawable(double value) { return std::abs(value) < 1e300; }
 
-/// Values y[0], y[1], ... at first, first + 1, ... as at most `most` points: of each stretch of values its smallest and
-/// its largest stay, in their order, so that no peak is lost. A stretch that cannot be drawn becomes one NaN.
+/// Reduces values at x = first, first + 1, ... to at most `most` points. Each stretch of values keeps its smallest and
+/// its largest, in their order, so that no peak is lost. A stretch that cannot be drawn becomes one NaN.
 [[nodiscard]] inline std::vector<chart_point> decimate(std::span<const double> values, std::int64_t first,
                                                        std::size_t most) {
   const std::size_t count = values.size();
@@ -58,8 +58,9 @@ struct chart_point {
   return points;
 }
 
-/// The mean over `radius` values to both sides and the one between, of those that can be drawn, at `most` places.
-/// Each is added up anew: a sum that moves along would keep the rounding of a peak for ever.
+/// The mean over a value and `radius` neighbours on each side, at `most` places; values that cannot be drawn are left
+/// out.
+/// Each mean is summed anew: a running sum would keep the rounding error of a peak for ever.
 [[nodiscard]] inline std::vector<chart_point> moving_average(std::span<const double> values, std::int64_t first,
                                                              std::size_t radius, std::size_t most) {
   const std::size_t count = (std::min)(values.size(), most);
@@ -79,7 +80,7 @@ struct chart_point {
   return means;
 }
 
-/// One direction of a chart: where a value lies between its two ends, and which values have a label.
+/// One axis of a chart: maps values between its two ends, and lists the values that have a label.
 struct chart_axis {
   double low = 0;
   double high = 1;
@@ -87,7 +88,7 @@ struct chart_axis {
   std::vector<double> ticks{};
   std::vector<std::string> labels{};
 
-  /// In percent.
+  /// Position of a value along the axis, in percent.
   [[nodiscard]] double at(double value) const {
     if (high <= low) return 50;
     const double share = logarithmic ? (std::log(value) - std::log(low)) / (std::log(high) - std::log(low))
@@ -96,10 +97,11 @@ struct chart_axis {
   }
 };
 
-/// About `wanted` ticks at round values. `widen` moves the ends out to ticks; `whole` asks for whole numbers.
+/// An axis with about `wanted` ticks at round values. `widen` moves the ends out to ticks; `whole` asks for whole
+/// numbers.
 [[nodiscard]] inline chart_axis linear_axis(double low, double high, int wanted, bool widen, bool whole) {
   chart_axis axis{.low = low, .high = high};
-  // Ticks closer than the digits of a double would never end.
+  // Ticks closer together than the precision of a double would never end.
   if (widen && high - low <= (std::max)(1e-9 * (std::max)(std::abs(low), std::abs(high)), 1e-290)) {
     const double room = low == 0 && high == 0 ? 1 : (std::max)(0.1 * std::abs(low), 1e-290);
     axis.low = low -= room;
@@ -122,7 +124,7 @@ struct chart_axis {
   return axis;
 }
 
-/// Ticks at powers of ten. Both ends are above zero.
+/// An axis with ticks at powers of ten. Both ends are above zero.
 [[nodiscard]] inline chart_axis logarithmic_axis(double low, double high) {
   const double first = std::floor(std::log10(low) + 1e-9);
   const double last = (std::max)(first + 1, std::ceil(std::log10(high) - 1e-9));
@@ -135,7 +137,7 @@ struct chart_axis {
   return axis;
 }
 
-/// A line over whole numbers 1, 2, ... (steps, epochs).
+/// A line over whole numbers (steps, epochs).
 struct line_chart {
   std::string_view id{};
   std::string_view title{};
@@ -145,12 +147,12 @@ struct line_chart {
   std::vector<chart_point> average{};  ///< a second, bolder line; may be empty
   std::vector<chart_point> others{};   ///< a line of marked points in another colour; may be empty
   std::string_view others_name{};      ///< `test, after each epoch`
-  double broken_at = std::numeric_limits<double>::quiet_NaN();  ///< from here on values are not finite; NaN: nowhere
+  double broken_at = std::numeric_limits<double>::quiet_NaN();  ///< first x whose value is not finite; NaN: none
   bool percent = false;                                         ///< values are shares
-  bool dots = false;                                            ///< marks the points
+  bool dots = false;                                            ///< whether points are marked
 };
 
-/// The points as path data in a field of 1000 x 1000, interrupted where a value is missing.
+/// The points as path data in a field of 1000 x 1000, interrupted at missing values.
 [[nodiscard]] inline std::string path_data(std::span<const chart_point> points, const chart_axis& x,
                                            const chart_axis& y, bool dots) {
   std::string data;
@@ -163,7 +165,7 @@ struct line_chart {
     const std::string place =
         fixed(10 * x.at(points[i].x), 1).append(" ").append(fixed(1000 - 10 * y.at(points[i].y), 1));
     add(data, {drawing && !dots ? "L" : "M", place});
-    // A stroke without length shows its round ends: a dot, which keeps its shape when the field is stretched.
+    // A stroke of zero length shows only its round ends: a dot, which stays round when the field is stretched.
     const bool alone = !drawing && (i + 1 == points.size() || !std::isfinite(points[i + 1].y));
     if (dots || alone) data.append("h0");
     drawing = true;
@@ -171,7 +173,7 @@ struct line_chart {
   return data;
 }
 
-/// Appends what the lines of a chart are, where there is more than one.
+/// Appends the legend of a chart with more than one line.
 inline void append_chart_legend(std::string& out, const line_chart& chart) {
   const bool broken = std::isfinite(chart.broken_at);
   if (chart.average.empty() && chart.others.empty() && !broken) return;
@@ -184,7 +186,7 @@ inline void append_chart_legend(std::string& out, const line_chart& chart) {
   out.append("</span>");
 }
 
-/// Appends the chart as a figure. With no finite value there is nothing to draw, and nothing is appended.
+/// Appends the chart as a figure, or nothing when no value is finite.
 inline void append_line_chart(std::string& out, const line_chart& chart) {
   double low = std::numeric_limits<double>::infinity();
   double high = -low;
@@ -243,7 +245,7 @@ inline void append_line_chart(std::string& out, const line_chart& chart) {
   out.append("]</script>\n</figure>\n");
 }
 
-/// One piece of a bar: its share of the whole width, its colour (`c0` to `c4` of the page's style) and what it is.
+/// One piece of a bar: its share of the whole width, its colour (`c0` to `c4` of the page's style) and its name.
 struct bar_part {
   double share = 0;
   std::string_view colour{};

@@ -4,8 +4,8 @@
 #include <string_view>
 
 /// \file
-/// What a page brings along: its style sheet, and a script that shows the value under the pointer. Neither holds a
-/// `<` or `&`, so that the page is XML as well.
+/// The style sheet of a page, and its script, which shows the value under the pointer. Neither contains `<` or `&`, so
+/// that the page is also XML.
 
 namespace lockstep::detail {
 

@@ -11,7 +11,7 @@
 #include <string_view>
 
 /// \file
-/// Text and numbers as they stand in a page.
+/// Formats text and numbers for a page.
 
 namespace lockstep::detail {
 
@@ -19,8 +19,7 @@ inline void add(std::string& out, std::initializer_list<std::string_view> parts)
   for (const std::string_view part : parts) out.append(part);
 }
 
-/// Text for the inside of an element or of a quoted attribute. Control characters, which pages may not hold, become
-/// U+FFFD.
+/// Escapes text for an element or a quoted attribute. Control characters, which XML forbids, become U+FFFD.
 [[nodiscard]] inline std::string escaped(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -51,7 +50,7 @@ inline void add(std::string& out, std::initializer_list<std::string_view> parts)
   return out;
 }
 
-/// The length of the unit that `text` begins with and that ends there as a word: `%`, `ms`, `MiB`; 0 without one.
+/// The length of the unit (`%`, `ms`, `MiB`) that `text` begins with as a whole word; 0 without one.
 [[nodiscard]] inline std::size_t unit_length(std::string_view text) {
   constexpr std::array<std::string_view, 13> units{"%", "ns",  "\u00B5s", "ms",  "s",   "min", "h",
                                                    "B", "KiB", "MiB",     "GiB", "TiB", "PiB"};
@@ -61,7 +60,7 @@ inline void add(std::string& out, std::initializer_list<std::string_view> parts)
   return 0;
 }
 
-/// `escaped`, with a number and its unit kept on one line: a no-break space stands between them.
+/// Escapes text and joins each number to its unit with a no-break space, which keeps both on one line.
 [[nodiscard]] inline std::string prose(std::string_view text) {
   std::string joined;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -74,7 +73,7 @@ inline void add(std::string& out, std::initializer_list<std::string_view> parts)
   return escaped(joined);
 }
 
-/// Escaped text that may break after each slash, as paths do.
+/// Lets escaped text break after each slash, for paths.
 [[nodiscard]] inline std::string with_breaks(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -84,21 +83,22 @@ inline void add(std::string& out, std::initializer_list<std::string_view> parts)
   return out;
 }
 
-/// `value` with that many digits after the point.
+/// `value` with `decimals` digits after the point.
 [[nodiscard]] inline std::string fixed(double value, int decimals) {
-  char digits[400];  // the largest double has 309 digits in front
+  char digits[400];  // the largest double has 309 digits before the point
   const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::fixed, decimals);
   return {digits, end.ptr};
 }
 
-/// `value` with at most that many digits, in the shorter of both notations; `nan` and `inf` as they are.
+/// `value` with at most `digits` digits, in plain or scientific notation, whichever is shorter; `nan` and `inf` for
+/// those.
 [[nodiscard]] inline std::string general(double value, int digits = 4) {
   char text[400];
   const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::general, digits);
   return {text, end.ptr};
 }
 
-/// `value` in [0, 1000) with three digits, the way a person writes it.
+/// `value` in [0, 1000) with three digits: `1.23`, `12.3`, `123`.
 [[nodiscard]] inline std::string three_digits(double value) {
   return fixed(value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
 }

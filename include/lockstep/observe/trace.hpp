@@ -20,14 +20,14 @@
 namespace lockstep {
 
 struct trace_options {
-  int replicas = 0;                          ///< tracks that are replicas; 0 takes what replica_tracks() finds
+  int replicas = 0;                          ///< number of tracks of replicas; 0: replica_tracks() finds it
   std::string process = "lockstep";          ///< the name above the tracks
-  std::vector<std::int64_t> bucket_bytes{};  ///< of each bucket, where known
+  std::vector<std::int64_t> bucket_bytes{};  ///< bytes of each bucket, when known
 };
 
 namespace detail {
 
-/// Appends `text` between quotes, with the escapes that JSON asks for.
+/// Appends `text` in quotes, escaped as JSON requires.
 inline void append_json(std::string& json, std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
   json += '"';
@@ -48,7 +48,7 @@ inline void append_json(std::string& json, std::int64_t number) {
   json.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
-/// Nanoseconds, zero or more, as microseconds with three decimals.
+/// Appends nanoseconds (zero or more) as microseconds with three decimals.
 inline void append_microseconds(std::string& json, std::int64_t nanoseconds) {
   append_json(json, nanoseconds / 1000);
   const auto rest = static_cast<int>(nanoseconds % 1000);
@@ -56,7 +56,7 @@ inline void append_microseconds(std::string& json, std::int64_t nanoseconds) {
   for (const int digit : {rest / 100, rest / 10 % 10, rest % 10}) json += static_cast<char>('0' + digit);
 }
 
-/// The name of a track and of what is on it, each put into JSON once.
+/// Names of tracks and of their events. Those of nodes are put into JSON once.
 class trace_names {
  public:
   trace_names(std::span<const plan_row> nodes, const trace_options& options) : options_(options) {
@@ -71,7 +71,7 @@ class trace_names {
     return at == tracks - 1 ? std::string("communication") : "track " + std::to_string(at);
   }
 
-  /// Appends `"name":...,"cat":...,"args":{...`, to which the step and the closing bracket are added.
+  /// Appends `"name":...,"cat":...,"args":{...`, to which the caller adds the step and the closing brackets.
   void append_to(std::string& json, const timeline_event& event) const {
     const auto at = static_cast<std::size_t>(std::max<int>(event.index, 0));
     const bool node = event.what == activity::forward || event.what == activity::backward;
@@ -122,14 +122,14 @@ class trace_names {
   std::vector<std::string> backward_;
 };
 
-/// Text that goes to a file in large pieces.
+/// Text that is written to a file in large pieces.
 class trace_file {
  public:
   explicit trace_file(std::string path) : file_(std::move(path)) {}
 
   [[nodiscard]] std::string& text() noexcept { return text_; }
 
-  /// Ends an entry of the list of events.
+  /// Writes the text to the file once a piece is full; call after each event.
   void next() {
     if (text_.size() < piece) return;
     flush();
@@ -152,7 +152,7 @@ class trace_file {
   std::string text_;
 };
 
-/// An entry that says something about a track.
+/// Appends an entry that describes a track.
 template <class Value>
 void append_metadata(std::string& json, std::string_view what, int track, std::string_view key, const Value& value) {
   json.append(",\n{\"ph\":\"M\",\"pid\":1,\"tid\":");
@@ -166,7 +166,7 @@ void append_metadata(std::string& json, std::string_view what, int track, std::s
   json.append("}}");
 }
 
-/// Appends the events of one track in order of their begin, an enclosing one before what it encloses.
+/// Appends the events of one track in order of their begin, an enclosing event before those that it encloses.
 inline void write_track(trace_file& file, const timeline& recorded, int track, std::int64_t origin,
                         const trace_names& names) {
   const auto events = recorded.events(track);
@@ -194,7 +194,7 @@ inline void write_track(trace_file& file, const timeline& recorded, int track, s
     file.next();
   }
   if (recorded.dropped(track) == 0) return;
-  // A mark on the track itself: whoever looks at it must not take the rest of the run for idle time.
+  // A mark on the track itself, so that nobody takes the rest of the run for idle time.
   std::string& json = file.text();
   json.append(",\n{\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":");
   append_json(json, std::int64_t{track} + 1);
@@ -242,9 +242,9 @@ inline void write_trace(const std::string& path, const timeline& recorded, std::
 
 }  // namespace detail
 
-/// Writes a timeline as Trace Event JSON, which ui.perfetto.dev and chrome://tracing open: a track a replica, one more
-/// for the communication thread if there is one, and on them what was done with its step, flops and bytes. Times count
-/// from the first event. The file appears whole or not at all.
+/// Writes a timeline as Trace Event JSON, which ui.perfetto.dev and chrome://tracing open. Each replica has a track,
+/// and so has the communication thread if there is one; their events carry the step, flops and bytes. Times count from
+/// the first event. The file appears whole or not at all.
 /// Throws value_error when there are fewer tracks than replicas, io_error when the file cannot be written.
 /// Format: "Trace Event Format", Duff and Sinclair, 2016; complete events ("X") in microseconds.
 template <class Model, class Backend>

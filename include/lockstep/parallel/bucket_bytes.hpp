@@ -7,17 +7,16 @@
 
 namespace lockstep {
 
-/// Sizes of the buckets in which gradients are reduced over a communicator: a bucket is closed once it holds `Bytes`,
-/// the first one, with the last layers, once it holds `First`, sooner, so that the link starts early.
+/// Sizes of the buckets in which gradients are reduced over a communicator: a bucket is closed once it holds `Bytes`.
+/// The first bucket, which holds the last layers, is closed once it holds `First`, so that the link starts early.
 ///
 /// Default: an eighth of all gradients, but not below 64 KiB, where latency counts for more than bytes, nor above 25
-/// MiB (DistributedDataParallel's size). What nothing can hide is the last bucket, so few large ones are as bad as
-/// many.
+/// MiB (DistributedDataParallel's size). Nothing can hide the last bucket, so few large buckets are as bad as many.
 template <std::int64_t Bytes = 0, std::int64_t First = Bytes / 4>
 struct bucket_bytes {
   static_assert(Bytes >= 0 && First >= 0, "lockstep: bucket_bytes: sizes are positive");
 
-  /// Bytes that close bucket `index` of gradients of `total` bytes.
+  /// Bytes at which bucket `index` is closed, when all gradients together have `total` bytes.
   [[nodiscard]] static constexpr std::int64_t limit(std::int64_t total, int index) {
     if (Bytes > 0) return index == 0 && First > 0 && First < Bytes ? First : Bytes;
     const std::int64_t size = std::clamp(total / 8, std::int64_t{64} << 10U, std::int64_t{25} << 20U);

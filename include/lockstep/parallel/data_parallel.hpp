@@ -34,20 +34,21 @@ struct checkpoint_access;
 /// N replicas of a model that train in lockstep on one machine, as torch.nn.DataParallel does, with the results of one
 /// device.
 ///
-/// A step cuts the batch into N shards, runs forward, loss and backward on each in a thread of its own, sums the
-/// gradients and applies the optimizer; the loss has one denominator for the whole batch, so that shard sizes, class
-/// weights and ignored targets cannot enter. Replicas read one copy of the parameters, and each updates its 1/N.
-/// After the first steps of a batch size, a step neither allocates nor takes a lock.
+/// A step cuts the batch into N shards, runs forward, loss and backward on each shard in its own thread, sums the
+/// gradients and applies the optimizer. The loss has one denominator for the whole batch, so that shard sizes, class
+/// weights and ignored targets do not change the result. Replicas read one copy of the parameters, and each updates 1/N
+/// of it. After the first steps of a batch size, a step neither allocates nor takes a lock.
 ///
-/// Policies, in any order: a backend (default cpu), an optimizer (default sgd), a reduction (default
-/// reduce::automatic; reduce::reproducible gives the same bits for any N), micro_shards<V> (default 8); and to train
-/// together with other processes or machines, each with a trainer of its own, a communicator, a reduction hook (default
-/// all_reduce_hook) and bucket_bytes<Bytes>. The ranks' batches then are parts of one batch, which may differ in size
-/// or be empty, and its result is again that of one device; while backward runs, buckets of gradients are reduced.
+/// Policies, in any order: a backend (default cpu), an optimizer (default sgd), a reduction (default reduce::automatic;
+/// reduce::reproducible gives the same bits for any N), micro_shards<V> (default 8), a precision (default
+/// precision::fp32). To train together with other processes or machines, each with its own trainer, add a communicator,
+/// a reduction hook (default all_reduce_hook) and bucket_bytes<Bytes>. The batches of the ranks, which may differ in
+/// size or be empty, are then parts of one batch, and the result is again that of one device; while backward runs,
+/// buckets of gradients are reduced.
 ///
 /// One thread at a time may call into the object; a second one gets an exception. When a call throws, the parameters
-/// are as before it and the object is usable; over a communicator that holds on every rank, unless the communicator
-/// itself has failed.
+/// are as before the call and the object is usable. Over a communicator this holds on every rank, unless the
+/// communicator itself has failed.
 template <class Model, int N, class... Policies>
 class data_parallel {
   static_assert(N >= 1, "lockstep: data_parallel: the number of replicas, behind the model, is one or more");
@@ -59,7 +60,7 @@ class data_parallel {
   using optimizer_type = typename engine::optimizer_type;
   using loss_type = typename Model::loss_type;
   using value_type = typename backend_type::value_type;
-  /// Of the loss' targets: class indices, or values.
+  /// Type of the loss's targets: class indices, or values.
   using target_type = typename detail::target_of<loss_type, value_type>::type;
   using input_shape = batch_shape<Model::input_dims>;
   using communicator_type = typename engine::communicator_type;
@@ -69,9 +70,10 @@ class data_parallel {
   using output_tensor = tensor<value_type, output_shape>;
 
   static constexpr int replicas = N;
-  /// Parts of a batch whose gradients are added as a balanced tree: N, or the micro-shards of reduce::reproducible.
+  /// Number of parts of a batch whose gradients are added as a balanced tree: N, or the micro-shards of
+  /// reduce::reproducible.
   static constexpr int leaves = engine::leaves;
-  /// True when the trainer works with others over a communicator.
+  /// True when the trainer works with other ranks over a communicator.
   static constexpr bool has_ranks = engine::has_ranks;
   /// The static plan: nodes, parameters, arena.
   static constexpr const auto& plan = Model::template plan<backend_type>;
@@ -79,30 +81,30 @@ class data_parallel {
  private:
   using target_span = std::span<const target_type>;
 
-  /// False also for a model of which the compiler has refused an argument.
+  /// False also for a model with an argument that the compiler has refused.
   static constexpr bool can_train = Model::has_loss;
 
  public:
-  /// Allocates parameters, optimizer state and one gradient buffer a replica, and starts N - 1 threads. Parameters are
-  /// those of `initialize(seed{0})`. Throws value_error for options out of their domain.
+  /// Allocates parameters, optimizer state and one gradient buffer a replica, and starts N - 1 threads. The parameters
+  /// are those of `initialize(seed{0})`. Throws value_error for options out of their domain.
   explicit data_parallel(optimizer_type optimizer = {}, loss_type loss = {}, trainer_options options = {})
     requires(!has_ranks)
       : engine_(std::move(optimizer), std::move(loss), std::move(options)) {}
 
-  /// The same, as a rank of a communicator, with a thread more for it. Throws communicator_error when the ranks' models
-  /// differ.
+  /// The same, as a rank of a communicator, with one more thread for it. Throws communicator_error when the models of
+  /// the ranks differ.
   data_parallel(optimizer_type optimizer, communicator_type communicator, loss_type loss = {},
                 trainer_options options = {}, hook_type hook = {})
     requires(has_ranks)
       : engine_(std::move(optimizer), std::move(loss), std::move(options), std::move(communicator), std::move(hook)) {}
 
-  // Compilers show these lines to who copies or moves a trainer.
+  // Compilers show these lines to a user who copies or moves a trainer.
   data_parallel(const data_parallel&) = delete;  // lockstep: a trainer stays where it is made: hold a unique_ptr to it
   data_parallel& operator=(const data_parallel&) = delete;  // lockstep: a trainer is not assigned: make another
   ~data_parallel() = default;
 
-  /// Draws fresh parameters (PyTorch's default distributions), clears the optimizer's state and the step counter. The
-  /// seed also keys dropout.
+  /// Draws fresh parameters (PyTorch's default distributions) and clears the optimizer's state and the step counter.
+  /// The seed also keys dropout.
   void initialize(seed s) {
     const auto entered = engine_.enter();
     engine_.initialize(s);
@@ -114,15 +116,15 @@ class data_parallel {
                   "lockstep: data_parallel::initialize: takes a seed: write initialize(lockstep::seed{42})");
   }
 
-  /// One training step on a batch of any size from 1: returns the loss of the whole batch before the update.
+  /// One training step on a batch of one sample or more. Returns the loss of the whole batch before the update.
   ///
-  /// images: (B, input...), a tensor or a view, or a vector, array or span of all their values, back to back. targets:
-  /// what the loss takes, class indices (B) or values (B, output...), in the same kinds of containers; class indices
-  /// that are not std::int64_t are copied into memory that the trainer keeps.
-  /// `denominator` is what the sum of the samples' losses is divided by; without it the batch's own: the samples, or
-  /// the weights of kept targets. Gradients of `accumulate` calls before are part of the step.
-  /// Throws shape_error or value_error for a batch that does not fit or for options of the optimizer that were set
-  /// since and make no sense, replica_error for what a replica threw, non_finite_error when options say so.
+  /// images: (B, input...), a tensor or a view, or a vector, array or span of all their values, one sample after the
+  /// other. targets: class indices (B) or values (B, output...), as the loss takes them, in the same kinds of
+  /// containers; class indices that are not std::int64_t are copied into memory that the trainer keeps.
+  /// The sum of the samples' losses is divided by `denominator`; its default is the batch's own: the number of samples,
+  /// or the weights of kept targets. The step includes the gradients of earlier `accumulate` calls.
+  /// Throws shape_error or value_error for a batch that does not fit, value_error for optimizer options out of their
+  /// domain, replica_error for an exception on a replica, non_finite_error when the options ask for it.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
   double step(const Images& images, const Targets& targets, std::optional<double> denominator = {}) {
@@ -135,10 +137,10 @@ class data_parallel {
     return detail::train_step(engine_, own, detail::agree(engine_, detail::rank_call::step, own, denominator, refused));
   }
 
-  /// From now on skips a layer that is inside `skippable`, or runs it again: it then hands on what arrives, in every
-  /// call, and a step that no pass since the last one has used it in leaves its parameters and their optimizer state as
-  /// they are. Ranks may skip different layers: one that any rank uses takes part on all. `layer` is the path of its
-  /// parameters' names. Throws value_error, naming the layers that can be skipped.
+  /// Skips a layer inside `skippable` from the next call on, or runs it again. A skipped layer hands its input on, in
+  /// every call. When no pass since the last step has used the layer, a step leaves its parameters and their optimizer
+  /// state as they are. Ranks may skip different layers: a layer that any rank uses takes part in the step of all
+  /// ranks. `layer` is the path of its parameters' names. Throws value_error, naming the layers that can be skipped.
   void skip(std::string_view layer, bool skipped = true) {
     static_assert(detail::layer_skips<Model, backend_type>::any,
                   "lockstep: data_parallel::skip: no layer of the model can be skipped; put one inside "
@@ -147,12 +149,12 @@ class data_parallel {
     engine_.skips.set(layer, skipped);
   }
 
-  /// Forward, loss and backward of a batch whose gradients the next `step` adds to its own, as batches under
-  /// torch's no_sync do: nothing is updated, no gradient leaves this process. Returns the loss of (this rank's part of)
-  /// the batch.
+  /// Runs forward, loss and backward of a batch. The next `step` adds these gradients to its own, as after batches
+  /// under torch's no_sync: nothing is updated, and no gradient leaves this process. Returns the loss of (this rank's
+  /// part of) the batch.
   ///
   /// Without `denominator` each batch is divided by its own, and the gradients of k batches are k times those of one
-  /// batch as large; pass the denominator of all of them together to have exactly that batch.
+  /// batch as large. To get exactly the gradients of that one batch, pass the denominator of all k batches together.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
   double accumulate(const Images& images, const Targets& targets, std::optional<double> denominator = {}) {
@@ -165,8 +167,8 @@ class data_parallel {
                                    detail::agree(engine_, detail::rank_call::accumulate, own, denominator, refused));
   }
 
-  /// Of a rank that has no more batches: takes part in the steps of those that have, with empty batches, until every
-  /// rank has come here. (torch.distributed's join; here nothing is scaled, since a batch has one denominator.)
+  /// For a rank that has no more batches: takes part, with empty batches, in the steps of the other ranks until every
+  /// rank has joined. (torch.distributed's join; nothing is scaled here, since a batch has one denominator.)
   void join()
     requires(has_ranks)
   {
@@ -182,7 +184,7 @@ class data_parallel {
     }
   }
 
-  // What cannot be called says why.
+  // These overloads explain why a call cannot compile.
   template <class... Arguments>
     requires(!can_train || (sizeof...(Arguments) != 2 && sizeof...(Arguments) != 3))
   double step(const Arguments&...) {
@@ -201,7 +203,7 @@ class data_parallel {
     return 0;
   }
 
-  /// The outputs for a batch of any size, gathered in the order of the samples: (B, output...). Layers behave as in
+  /// Returns the outputs for a batch of any size, in the order of the samples: (B, output...). Layers behave as in
   /// evaluation (no dropout).
   template <class Images = input_view>
   [[nodiscard]] output_tensor forward(const Images& images) {
@@ -211,7 +213,7 @@ class data_parallel {
     return out;
   }
 
-  /// The same into memory of the caller. Throws shape_error when the lengths differ.
+  /// The same into the caller's memory. Throws shape_error when the lengths differ.
   template <class Images = input_view>
   void forward(const Images& images, tensor_view<value_type, output_shape> out) {
     const auto entered = engine_.enter();
@@ -222,7 +224,7 @@ class data_parallel {
     detail::forward_all(engine_, x.data_handle(), x.extent(0), out.data_handle());
   }
 
-  /// Loss and hits of a batch without training.
+  /// Returns loss and correct answers of a batch without training.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
   [[nodiscard]] evaluation evaluate(const Images& images, const Targets& targets) {
@@ -240,7 +242,7 @@ class data_parallel {
     return {};
   }
 
-  /// All parameters by PyTorch's names, frozen ones too, readable and writable.
+  /// All parameters by PyTorch's names, readable and writable, including frozen ones.
   [[nodiscard]] auto parameters() {
     return named_values_range<Model, backend_type, 1, true>({engine_.homes.front().parameters.data()}, engine_.front(),
                                                             engine_.homes.copies());
@@ -250,23 +252,24 @@ class data_parallel {
                                                              engine_.front());
   }
 
-  /// The gradients of the last step, summed over the replicas; before they were clipped. Frozen parameters have none
-  /// and are left out (in PyTorch their .grad is None).
+  /// The gradients of the last step before clipping, summed over the replicas. Frozen parameters have no gradients and
+  /// are left out (in PyTorch their .grad is None).
   [[nodiscard]] auto gradients() const {
     const auto buffers = engine_.homes.visible(engine_.gradient_buffers(), engine_.summed, !engine_.pending);
     return named_values_range<Model, backend_type, engine::count, false, true>(buffers, engine_.front());
   }
 
-  /// The norm of all gradients of the last step together, before clipping; NaN unless max_norm or non_finite is set.
+  /// The norm of all gradients of the last step together, before clipping. NaN unless max_norm or non_finite is set.
   [[nodiscard]] double gradient_norm() const noexcept { return engine_.norm; }
 
-  /// The optimizer; its options may be changed between steps. One that comes to need state gets it in the next step.
+  /// The optimizer; its options may be changed between steps. If the new options need state, the next step allocates
+  /// it.
   [[nodiscard]] optimizer_type& optimizer() noexcept { return engine_.optimizer; }
   [[nodiscard]] const optimizer_type& optimizer() const noexcept { return engine_.optimizer; }
   [[nodiscard]] const loss_type& loss() const noexcept { return engine_.loss; }
 
-  /// Writes what replica r does to track r of `to`, and what is communicated to track N, from the next call on; null
-  /// ends it. Throws value_error when `to` has too few tracks.
+  /// From the next call on, records the activities of replica r on track r of `to`, and communication on track N; null
+  /// stops recording. Throws value_error when `to` has too few tracks.
   void record(timeline* to) {
     constexpr int tracks = has_ranks ? N + 1 : N;
     if (to != nullptr && to->tracks() < tracks)
@@ -276,10 +279,10 @@ class data_parallel {
     engine_.record = to;
   }
 
-  /// Measures the link and a few passes over a batch, and from then on sends buckets together or one by one, whichever
-  /// ends a step first. Nothing is updated. All ranks call it, before training or between steps; the result is the same
-  /// on all, and can be kept for later runs. Throws value_error on all ranks, and changes nothing, while the hook of
-  /// any keeps state of the present messages.
+  /// Measures the link and a few passes over a batch. From then on sends buckets together or one by one, whichever ends
+  /// a step first. Updates nothing. All ranks call it, before training or between steps. The result is the same on all
+  /// ranks and can be kept for later runs. Throws value_error on all ranks, and changes nothing, while the hook of any
+  /// rank holds state for the present messages.
   template <class Images = input_view, class Targets = target_span>
     requires(can_train && has_ranks)
   bucket_schedule calibrate_buckets(const Images& images, const Targets& targets) {
@@ -293,8 +296,8 @@ class data_parallel {
     return engine_.calibrate(own, detail::agree(engine_, detail::rank_call::accumulate, own, {}, refused));
   }
 
-  /// Sends the buckets in these messages, the same on every rank. Throws value_error, and changes nothing, for what is
-  /// no schedule or while the hook keeps state of the present messages.
+  /// Sends the buckets in these messages; give every rank the same. Throws value_error, and changes nothing, for an
+  /// invalid schedule or while the hook holds state for the present messages.
   void set_bucket_schedule(const bucket_schedule& schedule)
     requires(has_ranks)
   {
@@ -302,8 +305,9 @@ class data_parallel {
     engine_.ranks.set_schedule(schedule);
   }
 
-  /// Throws communicator_error, on every rank, unless all hold the same parameters, compared by checksum; it names the
-  /// first that differ. All ranks call it. Ranks of one seed start equal and stay so: a difference is a fault.
+  /// Compares the parameters of all ranks by checksum. When they differ, throws communicator_error on every rank and
+  /// names the first parameter that differs. All ranks call it. Ranks of one seed start equal and stay equal: a
+  /// difference is a fault.
   void verify()
     requires(has_ranks)
   {
@@ -311,8 +315,8 @@ class data_parallel {
     engine_.verify();
   }
 
-  /// Gives every rank the parameters, the optimizer's state, the seed and the step counter of rank `root`, such as
-  /// after that one has loaded a file. All ranks call it, with the same optimizer options.
+  /// Gives every rank the parameters, the optimizer's state, the seed and the step counter of rank `root`, for example
+  /// after that rank has loaded a file. All ranks call it, with the same optimizer options.
   void broadcast(int root = 0)
     requires(has_ranks)
   {
@@ -320,7 +324,7 @@ class data_parallel {
     detail::broadcast_state(engine_, root);
   }
 
-  /// This trainer's way to the other ranks. Not while a step runs.
+  /// The communicator of this trainer. Do not use it while a step runs.
   [[nodiscard]] communicator_type& communicator() noexcept
     requires(has_ranks)
   {
@@ -353,13 +357,14 @@ class data_parallel {
     return {x.data_handle(), detail::take_targets<target_type>("data_parallel", targets, labels_), x.extent(0)};
   }
 
-  /// A batch, or why none could be made of what was handed in.
+  /// A batch, or why the arguments do not make one.
   struct taken_batch {
     batch own;
     std::exception_ptr refused;
   };
 
-  /// Throws only where no other rank waits for this one to say so.
+  /// Without ranks, throws for arguments that do not fit. With ranks, keeps the exception, since the other ranks wait
+  /// to hear of it.
   template <class Images, class Targets>
   [[nodiscard]] taken_batch take(const Images& images, const Targets& targets) {
     if constexpr (!has_ranks) return {as_batch(images, targets), nullptr};

@@ -5,7 +5,7 @@
 
 namespace lockstep {
 
-/// Sums over the samples that were evaluated; add those of several batches with +=.
+/// Sums over evaluated samples; += adds up several batches.
 struct evaluation {
   double loss_sum = 0;
   double denominator = 0;

@@ -20,7 +20,7 @@ namespace lockstep {
 
 namespace detail {
 
-/// The extents of the parts joined along `dim`. Throws shape_error when they differ in another dimension.
+/// The extents of the parts joined along `dim`. Throws shape_error when parts differ in another dimension.
 template <class T, std::size_t N>
 dims joined_extents(const std::array<const T*, N>& parts, int dim) {
   dims whole = block_of(*parts[0]).extents;
@@ -36,7 +36,7 @@ dims joined_extents(const std::array<const T*, N>& parts, int dim) {
   return whole;
 }
 
-/// Copies the parts to where they belong in `to`, whose extents are joined_extents.
+/// Copies the parts to their places in `to`, whose extents are joined_extents.
 template <class T, std::size_t N, class Element>
 void join_parts(const std::array<const T*, N>& parts, int dim, const strided_block<Element>& to) {
   std::int64_t first = 0;
@@ -56,7 +56,8 @@ auto member_column(const std::array<const T*, N>& parts) {
   return all;
 }
 
-/// What is inside the optionals; nothing when all are empty. A mixture is refused: no batch could be made of it.
+/// Pointers to the values inside the optionals; nothing when all are empty. Throws value_error for a mixture, of which
+/// no batch can be made.
 template <class T, std::size_t N>
 std::optional<std::array<const T*, N>> engaged(const std::array<const std::optional<T>*, N>& parts) {
   std::array<const T*, N> inside{};
@@ -123,7 +124,8 @@ auto gather_values(const std::array<const T*, N>& parts) {
           },
           members);
     } else if constexpr (plain_struct<T>) {
-      // A struct of views would convert from the tensors and outlive them: only one that can own them is kept.
+      // The struct is kept only when it owns the joined tensors: a struct of views would convert from them and outlive
+      // them.
       if constexpr (std::is_same_v<decltype(members), field_values<T>>)
         return std::apply([](auto&... each) { return T{std::move(each)...}; }, members);
       else
@@ -138,7 +140,7 @@ auto gather_values(const std::array<const T*, N>& parts) {
   }
 }
 
-/// True unless the compiler knows that parts with extents `part`, joined along `dim`, do not have the extents `out`.
+/// False when the compiler knows that parts with extents `part`, joined along `dim`, differ from the extents `out`.
 constexpr bool may_fit(const dims& out, const dims& part, int dim, std::int64_t parts) {
   for (int i = 0; i < part.rank; ++i) {
     const std::int64_t expected = part[i] == dynamic || i != dim ? part[i] : parts * part[i];
@@ -170,7 +172,7 @@ void join_into(const std::array<const T*, N>& parts, Out& out) {
   }
 }
 
-/// One element a replica: a std::array, or memory for N elements.
+/// Writes (or checks) one element a replica, into a std::array or memory for N elements.
 template <bool Write, class T, std::size_t N, class Out>
 void list_into(const std::array<const T*, N>& parts, Out& out) {
   using plain = std::remove_const_t<Out>;
@@ -200,7 +202,7 @@ void list_into(const std::array<const T*, N>& parts, Out& out) {
   }
 }
 
-/// Checks, or writes, depth first. A check of everything comes before anything is written.
+/// Checks or writes, depth first. Callers check everything before they write anything.
 template <class Along, bool Write, class T, std::size_t N, class Out>
 void gather_step(const std::array<const T*, N>& parts, Out& out) {
   if constexpr (is_cut<T, Along>) {
@@ -249,10 +251,10 @@ std::array<const T*, N> pointers_to(const std::array<T, N>& parts) {
 /// torch.nn.parallel.gather. Batches are copied into one owning tensor; tuples, arrays, optionals and plain structs are
 /// gathered member by member. A struct of tensors stays that struct; any other becomes a tuple.
 ///
-/// Outputs without a batch dimension, a loss for example, become one element a replica: scalars a vector of length N (a
-/// std::array, or of tensors of rank 0 a tensor of shape<N>), anything else a std::array. A replica whose shard was
-/// empty is in it with what it returned, so that element r is always replica r and N stays part of the type; a mean
-/// over the samples weighs the elements with the shards' counts.
+/// Outputs without a batch dimension, for example a loss, become one element a replica: tensors of rank 0 become a
+/// tensor of shape<N>, anything else a std::array. A replica with an empty shard contributes what it returned, so that
+/// element r is always replica r and N stays part of the type. To average over the samples, weigh the elements with the
+/// counts of the shards.
 ///
 /// Throws shape_error when parts differ in another dimension, value_error when an optional is set on some replicas
 /// only.
@@ -261,22 +263,22 @@ template <class T, std::size_t N>
   return detail::gather_values<detail::batches_only>(detail::pointers_to(parts));
 }
 
-/// The same along dimension Dim: every tensor, view and span of rank 1 or more is joined, also where the extent is
-/// static; the extents add up. Extents other than the first are to be known at compile time; gather_into has no such
-/// limit.
+/// The same along dimension Dim. Joins every tensor, view and span of rank 1 or more, including those whose extent
+/// there is static; the extents add up. Extents other than the first must be known at compile time; gather_into has no
+/// such limit.
 template <class T, std::size_t N, int Dim>
 [[nodiscard]] auto gather(const std::array<T, N>& parts, along_t<Dim>) {
   return detail::gather_values<along_t<Dim>>(detail::pointers_to(parts));
 }
 
-/// Gathers into memory of the caller, without allocating: `out` mirrors what gather would return (tensors, views or
-/// spans for batches; tuples, arrays or plain structs, std::tie too, for compounds; a std::array, span or tensor of
-/// rank 1 with N elements for values without a batch dimension). An optional that no replica set is emptied.
+/// Gathers into the caller's memory, without allocating. `out` mirrors what gather would return: tensors, views or
+/// spans for batches; tuples (std::tie too), arrays or plain structs for compounds; a std::array, span or tensor of
+/// rank 1 with N elements for values without a batch dimension. An optional that no replica set is emptied.
 ///
-/// Everything is checked before the first element is written: throws shape_error when extents differ (which does not
-/// compile where the compiler knows), and as gather does. A part that already lies where it belongs, because the
-/// replica wrote into a view that scatter cut out of `out`, is left there; other overlaps are not allowed. Who wants
-/// the parts to stay where they are does not call gather at all.
+/// Everything is checked before the first element is written. Throws shape_error when extents differ (a difference
+/// known at compile time does not compile), and otherwise as gather. A part that already lies at its place, because the
+/// replica wrote into a view that scatter cut out of `out`, is not copied; other overlaps are not allowed. To leave the
+/// parts where they are, do not call gather.
 template <class T, std::size_t N, class Out>
 void gather_into(const std::array<T, N>& parts, Out&& out) {
   const auto pointers = detail::pointers_to(parts);
@@ -284,7 +286,7 @@ void gather_into(const std::array<T, N>& parts, Out&& out) {
   detail::gather_step<detail::batches_only, true>(pointers, out);
 }
 
-/// The same along dimension Dim; parts of any length in it.
+/// The same along dimension Dim, in which parts may have any length.
 template <class T, std::size_t N, int Dim, class Out>
 void gather_into(const std::array<T, N>& parts, along_t<Dim>, Out&& out) {
   const auto pointers = detail::pointers_to(parts);

@@ -14,8 +14,8 @@
 namespace lockstep {
 
 /// Calls functions[r](inputs[r]) for every replica, each on a thread of the team, and returns the results in order, as
-/// torch.nn.parallel.parallel_apply. When replicas throw, all are waited for, and the first one's exception arrives
-/// as a replica_error with its index and the original nested.
+/// torch.nn.parallel.parallel_apply. When replicas throw, waits for all and throws the first one's exception as a
+/// replica_error, with the replica's index and the original exception nested.
 template <class F, class Input, std::size_t N>
 auto parallel_apply(thread_team<static_cast<int>(N)>& team, std::array<F, N>& functions, std::array<Input, N>& inputs) {
   using result = std::invoke_result_t<F&, Input&>;
@@ -40,7 +40,7 @@ auto parallel_apply(thread_team<static_cast<int>(N)>& team, std::array<F, N>& fu
     }(std::make_index_sequence<N>{});
 }
 
-/// The same with threads for this call alone.
+/// The same with threads that live for this call only.
 template <class F, class Input, std::size_t N>
 auto parallel_apply(std::array<F, N>& functions, std::array<Input, N>& inputs) {
   thread_team<static_cast<int>(N)> team(false);

@@ -17,7 +17,7 @@
 
 namespace lockstep {
 
-/// A copy of all parameters in a backend's memory, and what reaches it.
+/// A copy of all parameters in a backend's memory, and the context that reaches it.
 template <class B>
 struct parameter_copy {
   typename B::value_type* data;
@@ -25,15 +25,15 @@ struct parameter_copy {
 };
 
 /// One named tensor of a trained model: a parameter, or its gradient. Values are in PyTorch's order.
-/// Buffers is 1 for parameters; gradients have one buffer a replica, null where a replica adds nothing, and their value
-/// is the sum.
+/// Buffers is 1 for parameters. Gradients have one buffer a replica, null when the replica adds nothing; their value is
+/// the sum of the buffers.
 template <class Model, class B, std::size_t Buffers, bool Writable>
 class named_values {
  public:
   using value_type = typename B::value_type;
   using pointer = std::conditional_t<Writable, value_type*, const value_type*>;
 
-  /// `context` is what memory that the host does not read is copied through; `others` are written too.
+  /// Memory that the host cannot read is copied through `context`. `assign` also writes the copies in `others`.
   named_values(int index, const std::array<pointer, Buffers>& buffers, typename B::context* context = nullptr,
                std::span<const parameter_copy<B>> others = {})
       : index_(index),
@@ -47,7 +47,7 @@ class named_values {
   [[nodiscard]] dims shape() const noexcept { return spec().shape; }
   [[nodiscard]] std::int64_t size() const noexcept { return spec().shape.size(); }
 
-  /// A copy of the elements. Cost: one pass over them.
+  /// Returns a copy of the elements. Cost: one pass over them.
   [[nodiscard]] std::vector<value_type> values() const {
     std::vector<value_type> all(static_cast<std::size_t>(size()));
     std::array<std::vector<value_type>, B::host_memory ? 0 : Buffers> copies;
@@ -107,7 +107,7 @@ class named_values {
   std::string name_;
 };
 
-/// A range of named tensors in the model's order: all, or without the frozen ones when TrainableOnly. Borrows the
+/// A range of named tensors in the model's order: all, or those that are not frozen when TrainableOnly. Borrows the
 /// trainer's buffers.
 template <class Model, class B, std::size_t Buffers, bool Writable, bool TrainableOnly = false>
 class named_values_range {
@@ -168,7 +168,7 @@ class named_values_range {
   [[nodiscard]] iterator end() const { return {chosen.count, buffers_, context_, others_}; }
   [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(chosen.count); }
 
-  /// The tensor of that name. Throws value_error, naming those that exist.
+  /// Returns the tensor of that name. Throws value_error, naming those that exist.
   [[nodiscard]] element at(std::string_view name) const {
     std::string known;
     for (const auto& each : *this) {

@@ -24,11 +24,12 @@ struct is_optimizer_policy : std::bool_constant<optimizer<P>> {};
 
 template <class P>
 struct is_communicator_policy : std::bool_constant<communicator<P>> {};
-/// A hook is known by what it does with some communicator; whether it fits the one given is checked where it is called.
+/// A hook is recognised with single_rank as its communicator; whether it fits the actual communicator is checked where
+/// it is called.
 template <class P>
 struct is_hook_policy : std::bool_constant<reduction_hook<P, single_rank>> {};
 
-/// The one policy for which Is holds, or Default.
+/// The first policy for which Is holds, or Default.
 template <template <class> class Is, class Default, class... Policies>
 struct pick {
   using type = Default;
@@ -59,7 +60,7 @@ struct policies {
   static constexpr factor_rounding rounding = rounding_of<arithmetic>;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
-  /// Leaves of the sum over a batch for N replicas.
+  /// Number of leaves of the sum over a batch for N replicas.
   template <int N>
   static constexpr int leaves = [] {
     if constexpr (std::is_same_v<reduction, reduce::reproducible>) {
@@ -73,8 +74,8 @@ struct policies {
   }();
 };
 
-/// The sentences about policies that do not fit. Not in `policies`: a compiler takes a class in which a check fails for
-/// one without members, and then complains of their absence.
+/// Checks that the policies fit. These checks are not in `policies`: compilers treat a class with a failed check as one
+/// without members, and then report its members as missing.
 template <class... Policies>
 consteval bool check_policies() {
   using kinds = policies<Policies...>;

@@ -10,26 +10,26 @@
 #include <lockstep/core/error.hpp>
 
 /// \file
-/// How exactly the products of a step are computed: policies of `data_parallel`. What is known only when a program runs
-/// is given as trainer_options::rounding instead.
+/// How exactly a step computes its products: policies of `data_parallel`. A precision that is known only at run time is
+/// given as trainer_options::rounding instead.
 
 namespace lockstep {
 
 namespace precision {
 
-/// The backend's own element type for everything: float32, but for backends of other types.
+/// Computes everything in the backend's own element type: float32, except on backends of other types.
 struct fp32 {};
 
-/// Matrix products and convolutions may round their factors to TF32, with 10 bits of mantissa where float32 has 23, on
-/// devices that multiply those faster. Sums, parameters, gradients and updates keep the backend's own type. As in
+/// Matrix products and convolutions may round their factors to TF32 (10 bits of mantissa instead of the 23 of float32)
+/// on devices that multiply TF32 faster. Sums, parameters, gradients and updates keep the backend's own type. As in
 /// PyTorch with torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32.
 struct tf32 {};
 
-/// Passes compute in bfloat16, with 7 bits of mantissa: the parameters as layers read them, activations, and their
-/// gradients. Parameters (the master weights), their gradients, the reduction and updates keep the backend's own type,
-/// and sums inside a layer are taken in float32; a convolution's weight gradient may be rounded on its way. As in
-/// PyTorch under torch.autocast with torch.bfloat16; here every layer is, not only products. For backends that have an
-/// `in_bf16`, the backend that a trainer then runs on.
+/// Passes compute in bfloat16 (7 bits of mantissa): layers read parameters, activations and the gradients of
+/// activations in it. The parameters themselves (the master weights), their gradients, the reduction and updates keep
+/// the backend's own type. Sums inside a layer are taken in float32; a convolution's weight gradient may be rounded on
+/// its way. As in PyTorch under torch.autocast with torch.bfloat16, but for every layer, not only for products. Needs a
+/// backend with a member `in_bf16`, which names the backend that the trainer then runs on.
 struct bf16 {};
 
 }  // namespace precision
@@ -45,7 +45,7 @@ struct is_precision_policy
     : std::bool_constant<std::is_same_v<P, precision::fp32> || std::is_same_v<P, precision::tf32> ||
                          std::is_same_v<P, precision::bf16>> {};
 
-/// The backend that computes with a precision: `type`, and whether there is one.
+/// The backend that computes with a precision (`type`), and whether there is one (`exists`).
 template <class B, class P>
 struct backend_in {
   using type = B;
@@ -58,8 +58,8 @@ struct backend_in<B, precision::bf16> {
   static constexpr bool exists = true;
 };
 
-/// What a backend may round factors to: `chosen`, when that is given, else what a policy says. Throws value_error when
-/// the backend rounds none.
+/// What a backend may round factors to: `chosen` when given, else the policy's rounding. Throws value_error for a
+/// rounding on a backend that offers none.
 template <class B>
 [[nodiscard]] factor_rounding rounding_on(const char* who, std::optional<factor_rounding> chosen,
                                           factor_rounding of_policy = factor_rounding::none) {

@@ -40,13 +40,13 @@
 #endif
 
 /// \file
-/// Serving a trained model. Not part of lockstep.hpp, since it needs <future>, <mutex> and <condition_variable>.
+/// Serves a trained model. Not part of lockstep.hpp, since it needs <future>, <mutex> and <condition_variable>.
 
 namespace lockstep {
 
 namespace detail {
 
-/// Has named parameters of that element type: a trainer, or a predictor.
+/// A trainer or predictor: has named parameters with elements of type Value.
 template <class T, class Value>
 concept parameter_holder = requires(const T& holder) {
   { (*holder.parameters().begin()).name() } -> std::convertible_to<std::string_view>;
@@ -58,26 +58,26 @@ concept parameter_holder = requires(const T& holder) {
 
 /// N replicas of a model that only run forward, for requests from any number of threads at once.
 ///
-/// Requests, each a sample or a few, are joined while replicas work: a free one takes a batch at once when no other
-/// works, else as soon as `max_batch` samples are together or the oldest request has waited `latency`. So a lone
-/// request never waits. A request of more than `max_batch` samples is cut and dealt to the replicas. Requests are
-/// served in order of arrival, and outputs are in the order of a request's samples. They equal those of
-/// data_parallel::forward up to rounding: a backend may sum in another order in another batch size, and the batch that
-/// a request becomes a part of depends on what others ask.
+/// Requests, each of one or a few samples, are joined while replicas work. A free replica takes a batch at once when no
+/// other replica works; otherwise it waits until there are `max_batch` samples or the oldest request has waited
+/// `latency`. So a lone request never waits. A request of more than `max_batch` samples is cut and dealt to the
+/// replicas. Requests are served in order of arrival, and outputs are in the order of a request's samples. The outputs
+/// equal those of data_parallel::forward up to rounding: a backend may sum in another order for another batch size, and
+/// the size of the batch depends on the other requests.
 ///
-/// A replica is one thread with one executor, whose activations take the smaller plan of inference; all of them on one
-/// device read one copy of the parameters (on a backend that computes in other elements each converts it in every run),
-/// and there are no gradients and no optimizer state. After the first batches lockstep allocates nothing for a request
-/// of `predict`.
+/// A replica is one thread with one executor; its activations take only the smaller plan of inference. All replicas on
+/// one device read one copy of the parameters (on a backend that computes in another element type, each replica
+/// converts them in every run). There are no gradients and no optimizer state. After the first batches lockstep
+/// allocates nothing for a request of `predict`.
 ///
 /// Once `max_pending` samples wait, requests are refused with a value_error, so that the queue cannot grow without
-/// bound; a request of any size is taken while fewer wait. What a replica throws reaches, as a replica_error, the
-/// callers of the batch that it ran, and no others.
+/// bound; while fewer wait, a request of any size is taken. When a replica throws, the callers of the batch that it
+/// ran, and no others, get a replica_error.
 ///
-/// Made from a trainer, which may be const, it is also how a program predicts with one that it must not change: the
-/// predictor has a copy of the parameters, so that the trainer may train on while it serves. `predict`, `submit`,
-/// `update`, `update_from` and `statistics` may be called from any number of threads at once, the first two and the
-/// last of a const predictor too.
+/// A predictor can be made from a const trainer, so a program that must not change a trainer can predict with it. The
+/// predictor copies the parameters, so the trainer may go on training while the predictor serves. Any number of threads
+/// may call `predict`, `submit`, `update`, `update_from` and `statistics` at once; `predict`, `submit` and `statistics`
+/// also work on a const predictor.
 ///
 ///     const predictor<classifier, 2> server(trainer, {.max_batch = 16});
 ///     const auto scores = server.predict(images);  // from any thread
@@ -104,10 +104,10 @@ class predictor {
   /// The static plan: nodes, parameters, arena.
   static constexpr const auto& plan = Model::template plan<Backend>;
 
-  /// Starts N threads, on the devices that the options name. Parameters are those that a trainer begins with, until
-  /// they are assigned: through `parameters`, as load_safetensors does, before the first request. Throws value_error
-  /// for options out of their domain, replica_error for what a replica threw while it warmed up, resource_error when a
-  /// thread cannot be started.
+  /// Starts N threads, on the devices that the options name. The parameters are those that a trainer begins with, until
+  /// new ones are assigned through `parameters` before the first request, as load_safetensors does. Throws value_error
+  /// for options out of their domain, replica_error for an exception on a replica while it warmed up, resource_error
+  /// when a thread cannot be started.
   explicit predictor(predictor_options options = {})
       : queue_((options.check(), std::make_unique<detail::prediction_queue>(options, N))),
         devices_(options.placement(N)),
@@ -115,7 +115,7 @@ class predictor {
     start(options);
   }
 
-  /// The same with a copy of a trainer's parameters, or another predictor's. Throws as `update_from`.
+  /// The same with a copy of the parameters of a trainer or of another predictor. Also throws as `update_from`.
   template <class Trainer>
     requires detail::parameter_holder<Trainer, value_type>
   explicit predictor(const Trainer& trainer, predictor_options options = {}) : predictor(options) {
@@ -125,20 +125,20 @@ class predictor {
   predictor(const predictor&) = delete;
   predictor& operator=(const predictor&) = delete;
 
-  /// Answers the requests that wait, without further delay, and returns when no thread waits inside. A request that
-  /// comes meanwhile gets a value_error.
+  /// Answers the waiting requests without further delay, and returns when no thread waits inside. A request that
+  /// arrives meanwhile gets a value_error.
   ~predictor() { stop(); }
 
-  /// The outputs for a batch of any size: (B, output...). Blocks until they are there. Callable from any thread.
-  /// Throws value_error when too many samples wait, replica_error for what a replica threw.
+  /// Returns the outputs for a batch of any size: (B, output...). Blocks until they are computed. Callable from any
+  /// thread. Throws value_error when too many samples wait, replica_error for an exception on a replica.
   [[nodiscard]] output_tensor predict(input_view images) const {
     output_tensor out(images.extent(0));
     predict(images, out.view());
     return out;
   }
 
-  /// The same into memory of the caller, which holds anything after an exception. Throws also shape_error when the
-  /// lengths differ.
+  /// The same into the caller's memory, whose contents are unspecified after an exception. Also throws shape_error when
+  /// the lengths differ.
   void predict(input_view images, output_view out) const {
     if (out.extent(0) != images.extent(0))
       throw shape_error("predictor::predict", std::to_string(images.extent(0)) + " rows of output",
@@ -152,8 +152,8 @@ class predictor {
     if (request.error) std::rethrow_exception(request.error);
   }
 
-  /// Hands in a copy of a batch and returns at once. The future gives the outputs, or throws what `predict` throws for
-  /// a replica. Callable from any thread. Throws value_error when too many samples wait.
+  /// Submits a copy of a batch and returns at once. The future gives the outputs, or throws replica_error as `predict`
+  /// does. Callable from any thread. Throws value_error when too many samples wait.
   [[nodiscard]] std::future<output_tensor> submit(input_view images) const {
     auto request = std::make_unique<submission>(images);
     auto outputs = request->promise.get_future();
@@ -166,8 +166,8 @@ class predictor {
     return outputs;
   }
 
-  /// The learnable tensors by PyTorch's names, readable and writable. Not to be written while requests are served: that
-  /// is what `update` is for.
+  /// The learnable tensors by PyTorch's names, readable and writable. Do not write them while requests are served; call
+  /// `update` for that.
   [[nodiscard]] auto parameters() {
     return named_values_range<Model, Backend, 1, true>({parameters_.data()}, parameters_.front(), parameters_.copies());
   }
@@ -175,9 +175,9 @@ class predictor {
     return named_values_range<Model, Backend, 1, false>({parameters_.data()}, parameters_.front());
   }
 
-  /// Calls f(*this) while no replica works, so that it may write the parameters: every request sees them either as they
-  /// were before or as f leaves them. Requests that come meanwhile wait; f must neither make any nor update. Callable
-  /// from any thread.
+  /// Calls f(*this) while no replica works, so that f may write the parameters: every request sees them either as they
+  /// were before or as f leaves them. Requests that arrive meanwhile wait; f must not make a request or call `update`.
+  /// Callable from any thread.
   ///
   ///     server.update([](auto& self) { load_safetensors(self, "better.safetensors"); });
   template <class F>
@@ -213,7 +213,7 @@ class predictor {
     });
   }
 
-  /// Counts since construction, and the samples that wait. Callable from any thread.
+  /// Returns counts since construction, and the number of waiting samples. Callable from any thread.
   [[nodiscard]] predictor_statistics statistics() const { return queue_->statistics(); }
 
  private:
@@ -254,7 +254,7 @@ class predictor {
           std::vector<detail::prediction_part> parts;
           try {
             parts.reserve(static_cast<std::size_t>(options.max_batch));
-            // Made here, so that its pages lie near its processor.
+            // Made in this thread, so that its pages lie near its processor.
             own = std::make_unique<replica>(
                 replica_place{.threads = options.threads_per_replica, .device = devices_[r], .rounding = rounding},
                 options.max_batch);
@@ -263,7 +263,7 @@ class predictor {
             failed[r] = std::current_exception();
             own.reset();
           }
-          ready_.count_down();  // the constructor, and what it lent, may be gone from here on
+          ready_.count_down();  // from here on `options` and `failed` may be gone
           if (own) serve(r, *own, parts);
         });
       ready_.wait();
@@ -278,7 +278,7 @@ class predictor {
     return {"predictor", detail::thread_of(static_cast<int>(r) + 1, N), "use fewer replicas"};
   }
 
-  /// Throws value_error in a forked child, which has none of the replicas' threads.
+  /// Throws value_error in a forked child, where the replicas' threads do not exist.
   [[nodiscard]] detail::prediction_queue& queue() const {
     if (fork_.crossed())
       throw value_error("predictor", "a request in the process that made the predictor", "one in a forked child of it",
@@ -288,7 +288,7 @@ class predictor {
 
   void stop() noexcept {
     if (fork_.crossed()) {
-      // Its threads do not exist here, and the queue would wait for those that sleep in it.
+      // The threads do not exist here, and destroying the queue would wait for those that sleep in it.
       static_cast<void>(queue_.release());
       for (auto& thread : threads_)
         if (thread.joinable()) thread.detach();
@@ -314,7 +314,8 @@ class predictor {
     }
   }
 
-  /// A replica_error with the original nested: one for each caller, who may change it or let it go when it likes.
+  /// Returns a replica_error with the original nested. Each caller gets its own, which it may change or release at any
+  /// time.
   [[gnu::cold, gnu::noinline]] static std::exception_ptr named(std::size_t r, const std::exception_ptr& original) {
     errors all{};
     all[r] = original;
@@ -326,7 +327,7 @@ class predictor {
     return nullptr;
   }
 
-  std::unique_ptr<detail::prediction_queue> queue_;  ///< guards itself
+  std::unique_ptr<detail::prediction_queue> queue_;  ///< synchronises itself
   detail::fork_guard fork_;
   std::vector<int> devices_;  ///< of each replica
   detail::predictor_parameters<Model, Backend> parameters_;

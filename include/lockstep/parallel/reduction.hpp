@@ -10,12 +10,13 @@ namespace lockstep {
 
 namespace reduce {
 
-/// The fastest order: a replica adds up its shard as it comes. The rounding depends on the number of replicas.
+/// The fastest order: each replica adds up its shard in the order of computation. The rounding depends on the number of
+/// replicas.
 struct automatic {};
 
-/// The same bits on any number of replicas and in any schedule of threads. A batch is cut into a fixed number of
-/// micro-shards (`micro_shards<V>`); each runs the same code on the same samples wherever it runs, and gradients,
-/// losses and norms are added as one balanced binary tree over them. The number of replicas divides V.
+/// Gives the same bits for any number of replicas and any schedule of threads. A batch is cut into a fixed number of
+/// micro-shards (`micro_shards<V>`). Each runs the same code on the same samples wherever it runs, and gradients,
+/// losses and norms are added over them in one balanced binary tree. The number of replicas must divide V.
 struct reproducible {};
 
 }  // namespace reduce

@@ -22,7 +22,8 @@ namespace lockstep {
 
 namespace detail {
 
-/// How scatter cuts: the dimension, and the number of equal parts where the compiler knows it (0: only at run time).
+/// How scatter cuts: the dimension, and the number of equal parts when the compiler knows it (0: known only at run
+/// time).
 template <class Along, int EqualParts>
 struct cut {
   using along_type = Along;
@@ -32,8 +33,8 @@ struct cut {
 
 inline constexpr std::int64_t contradiction = -2;
 
-/// The extent that all members state at compile time in the dimension that is cut: `dynamic` when none does,
-/// `contradiction` when two differ.
+/// The extent of the cut dimension that the members state at compile time: `dynamic` when none does, `contradiction`
+/// when two differ.
 template <class Along, class T>
 consteval std::int64_t static_extent() {
   using plain = std::remove_cvref_t<T>;
@@ -57,7 +58,7 @@ consteval std::int64_t static_extent() {
   }
 }
 
-/// The common extent of everything inside a value that is cut; nothing when there is nothing to cut.
+/// The common extent of everything in a value that is cut; nothing when there is nothing to cut.
 template <class Along>
 struct extent_finder {
   std::optional<std::int64_t> length;
@@ -80,8 +81,8 @@ struct extent_finder {
   }
 };
 
-/// A view where the part lies in memory as it should; a tensor where it does not but has a static shape; else a view
-/// with strides.
+/// Cuts one part out of a tensor, view or span. Along dimension 0 the part is a view. Along another dimension it is a
+/// tensor when a tensor can have its extents, else a strided view.
 template <class Cut, class T>
 auto cut_dense(T& value, shard_range r) {
   using traits = dense_traits<std::remove_const_t<T>>;
@@ -111,7 +112,7 @@ auto cut_value(T& value, shard_range r);
 
 template <class Cut, class References>
 auto cut_members(const References& members, shard_range r) {
-  // Not make_tuple, which would take what is behind a std::reference_wrapper.
+  // Not make_tuple, which would unwrap a std::reference_wrapper.
   return std::apply(
       [&](auto&... each) { return std::tuple<decltype(cut_value<Cut>(each, r))...>(cut_value<Cut>(each, r)...); },
       members);
@@ -161,42 +162,43 @@ auto scatter_cut(T& value, const SplitOf& split_of) {
 
 }  // namespace detail
 
-/// Cuts a batch into N shards along its first dimension, as torch.nn.parallel.scatter: views, no copy, in order, of
-/// the lengths of even_split.
+/// Cuts a batch into N shards along its first dimension, as torch.nn.parallel.scatter: views without a copy, in order,
+/// with the lengths of even_split.
 ///
 /// `value` is a batch (tensor, view or span), a value without a batch dimension (each replica gets a copy), or a tuple,
-/// std::array, std::optional or plain struct of these, taken apart recursively; a struct of views stays that struct, so
-/// inputs keep their names; a struct of tensors becomes a tuple of views. There are always N shards, empty ones where
-/// samples are fewer, and each has every member. An empty optional is empty in each. Throws shape_error when batches
-/// inside differ in length. The views live no longer than `value`.
+/// std::array, std::optional or plain struct of these, taken apart recursively. A struct of views stays that struct, so
+/// that inputs keep their names; a struct of tensors becomes a tuple of views. There are always N shards, some of them
+/// empty when there are fewer than N samples, and each shard has every member. An empty optional is empty in each
+/// shard. Throws shape_error when batches inside `value` differ in length. The views live no longer than `value`.
 template <int N, class T>
 [[nodiscard]] auto scatter(T& value) {
   return detail::scatter_cut<N, detail::cut<detail::batches_only, 0>>(value, even_split<N>);
 }
 
-/// The same in parts of the lengths that `split` says: a batch_split<N> (even_split, weighted_split, cost_split), or a
-/// constant function of the number of samples that returns one, or the counts as std::array<std::int64_t, N>. It is not
-/// asked when there is no batch inside. Throws value_error when a count is negative or they do not sum to the samples.
+/// The same with the lengths that `split` gives: a batch_split<N> (even_split, weighted_split, cost_split), a constant
+/// function that takes the number of samples and returns a batch_split<N>, or one that returns the counts as
+/// std::array<std::int64_t, N>. The function is not called when there is no batch inside. Throws value_error when a
+/// count is negative or when the counts do not sum to the samples.
 template <int N, class T, class Split>
 [[nodiscard]] auto scatter(T& value, const Split& split) {
   return detail::scatter_cut<N, detail::cut<detail::batches_only, 0>>(
       value, [&](std::int64_t samples) { return detail::resolve_split<N>("scatter", split, samples); });
 }
 
-/// Cuts along dimension Dim, as torch's `dim`. Every tensor, view and span inside `value` is cut, also where the extent
-/// is static (std::cref keeps one whole), and needs this dimension.
+/// Cuts along dimension Dim, as torch's `dim`. Every tensor, view and span inside `value` needs this dimension and is
+/// cut, even when the extent is static (std::cref keeps one whole).
 ///
-/// Parts along dimension 0 are views, no copy. Along another they are tensors of their own, copied, with the static
-/// extent divided by N; N divides it, or it does not compile. Where the result could be no tensor, because extents
-/// other than the first are known only at run time, they are strided views, no copy. Throws shape_error when tensors
-/// inside differ in this extent; it does not compile where that is known to the compiler.
+/// Parts along dimension 0 are views, without a copy. Parts along another dimension are copied into their own tensors,
+/// whose static extent is the original one divided by N; it does not compile unless N divides it. When a part cannot be
+/// a tensor, because extents other than the first are known only at run time, it is a strided view, without a copy.
+/// Throws shape_error when tensors inside differ in this extent; a difference known at compile time does not compile.
 template <int N, class T, int Dim>
 [[nodiscard]] auto scatter(T& value, along_t<Dim>) {
   return detail::scatter_cut<N, detail::cut<along_t<Dim>, N>>(value, even_split<N>);
 }
 
-/// Cuts along dimension Dim in parts of any length: views along dimension 0, strided views along another, no copy.
-/// Errors as in both of the above.
+/// Cuts along dimension Dim into parts of any length: views along dimension 0, strided views along another, without a
+/// copy. Errors as in the two functions above.
 template <int N, class T, int Dim, class Split>
 [[nodiscard]] auto scatter(T& value, along_t<Dim>, const Split& split) {
   return detail::scatter_cut<N, detail::cut<along_t<Dim>, 0>>(

@@ -32,12 +32,12 @@ struct timeline_event {
   activity what = activity::forward;
 };
 
-/// Spans recorded by the tracks of a trainer: one for each replica, and one more for the communication thread when
-/// there is one. Memory is taken once; a full track drops what follows and counts it. Each track is written by one
+/// Spans recorded by a trainer on tracks: one for each replica, and one more for the communication thread when there is
+/// one. Memory is allocated once; a full track drops further events and counts them. Each track is written by one
 /// thread; read it between steps.
 class timeline {
  public:
-  /// Throws value_error for no tracks or no room.
+  /// Throws value_error for no tracks, or no room for events.
   timeline(int tracks, std::int64_t events_per_track) {
     if (tracks < 1 || events_per_track < 1)
       throw value_error("timeline", "one track or more, with room for one event or more",

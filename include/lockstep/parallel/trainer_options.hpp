@@ -15,19 +15,19 @@ namespace lockstep {
 
 /// What a step does when a gradient holds a NaN or an infinity.
 enum class non_finite : std::uint8_t {
-  ignore,  ///< does not look: the update spreads it
+  ignore,  ///< does not look: the update spreads the value
   skip,    ///< leaves parameters and optimizer state as they are and goes on
-  stop,    ///< the same, and throws non_finite_error
+  stop,    ///< leaves both as they are and throws non_finite_error
 };
 
 /// Where a NaN or an infinity was found.
 struct non_finite_report {
   std::int64_t step = 0;
-  int replica = -1;       ///< the first one that holds it; -1 when only the sum over the replicas does
-  std::string parameter;  ///< the one nearest to the loss, by its name: backward met it first there
+  int replica = -1;       ///< the first replica that holds it; -1 when only the sum over the replicas does
+  std::string parameter;  ///< name of the one nearest to the loss, where backward met the value first
 };
 
-/// A NaN or an infinity in a gradient, found before the update. Parameters are as before the step.
+/// A NaN or an infinity in a gradient, found before the update. The parameters are as before the step.
 class non_finite_error : public error {
  public:
   [[gnu::cold, gnu::noinline]] explicit non_finite_error(non_finite_report report)
@@ -44,13 +44,13 @@ class non_finite_error : public error {
   non_finite_report report_;
 };
 
-/// A step that takes longer than it may, and where it is.
+/// A step that exceeds its time limit, and where it is.
 struct stall_report {
   std::int64_t step = 0;
   double seconds = 0;  ///< so far
-  int replica = -1;    ///< one that the others wait for; -1 when it is the communicator
+  int replica = -1;    ///< a replica that the others wait for; -1 when they wait for the communicator
   std::string doing;   ///< `backward of conv2`, `update`
-  int bucket = -1;     ///< the bucket whose turn it is on the way to other ranks; -1 without any
+  int bucket = -1;     ///< the next bucket to send to other ranks; -1: none
 
   /// The report as a sentence.
   [[nodiscard]] std::string text() const {
@@ -69,23 +69,22 @@ struct trainer_options {
   int threads_per_replica = 1;  ///< threads of the vendor library inside one replica
   bool pin = true;              ///< bind the threads of replicas that compute on the CPU to processors
   /// GPUs by index, for a backend that runs on them: one for all replicas (none: the first), or one for each replica,
-  /// as device_ids of torch.nn.DataParallel; or some that as many neighbours share each, as {0, 0, 1, 1}.
+  /// as device_ids of torch.nn.DataParallel. Neighbours may share a GPU, equally many on each: {0, 0, 1, 1}.
   std::vector<int> devices{};
-  /// What matrix products and convolutions may round their factors to, instead of what the precision policy says; on
-  /// backends that offer it.
+  /// What matrix products and convolutions may round their factors to, on backends that offer it; overrides the
+  /// precision policy.
   std::optional<factor_rounding> rounding{};
-  /// Gradients are scaled down so that the norm of all of them together is at most this, as
-  /// torch.nn.utils.clip_grad_norm_. Where the norm is NaN all of them become NaN, unless `non_finite` skips or stops
-  /// the step.
+  /// Scales gradients down so that the norm of all of them together is at most this, as torch.nn.utils.clip_grad_norm_.
+  /// When the norm is NaN all gradients become NaN, unless `non_finite` skips or stops the step.
   double max_norm = std::numeric_limits<double>::infinity();
   lockstep::non_finite non_finite = lockstep::non_finite::ignore;
-  /// Called in the thread that called step, before the step is skipped or stopped.
+  /// Called in the thread that called `step`, before the step is skipped or stopped.
   std::function<void(const non_finite_report&)> on_non_finite{};
-  double time_limit = 0;  ///< seconds that a step may take before on_stall is called; 0: any number
-  /// Called once for a step that exceeds time_limit, while it goes on, from a thread of its own. Must not throw. Then
-  /// replicas on devices of their own give up: the step throws backend_error, and the trainer is of no use any more.
+  double time_limit = 0;  ///< seconds that a step may take before on_stall is called; 0: no limit
+  /// Called once for a step that exceeds time_limit, while it runs, from a separate thread. Must not throw. Afterwards
+  /// replicas that run on devices give up: the step throws backend_error, and the trainer is unusable.
   std::function<void(const stall_report&)> on_stall{};
-  /// Every so many steps, compares the parameters with the other ranks' before they are updated, as verify() does; 0:
+  /// Every `verify_every` steps, compares the parameters with the other ranks' before the update, as verify() does; 0:
   /// never.
   std::int64_t verify_every = 0;
 

@@ -14,12 +14,13 @@ namespace lockstep {
 
 /// Settings of a predictor.
 struct predictor_options {
-  /// Samples that a replica takes at once; requests are collected until so many are together. A power of two fits best.
+  /// Most samples that a replica takes at once; requests are collected up to this number. A power of two fits best.
   std::int64_t max_batch = 32;
   /// How long the oldest request waits for others to join it while another replica works; when none works it starts at
-  /// once. With zero any free replica takes what is there, and requests are only collected while all of them work.
+  /// once. With zero, a free replica takes the waiting requests at once, and requests are only collected while all
+  /// replicas work.
   std::chrono::microseconds latency{1000};
-  /// Once so many samples wait for a replica, further requests are refused.
+  /// Once this many samples wait for a replica, further requests are refused.
   std::int64_t max_pending = 1024;
   /// Threads of the vendor library inside one replica.
   int threads_per_replica = 1;
@@ -28,8 +29,8 @@ struct predictor_options {
   std::vector<int> devices{};
   /// What matrix products and convolutions may round their factors to, on backends that offer it.
   factor_rounding rounding = factor_rounding::none;
-  /// Whether the constructor runs each replica on zeros in every batch size that it will use, so that no request pays
-  /// for a first run.
+  /// Whether the constructor runs each replica on zeros in every batch size that it uses, so that no request pays for a
+  /// first run.
   bool warm_up = true;
 
   /// Throws value_error for settings out of their domain.
@@ -49,7 +50,8 @@ struct predictor_options {
       if (device < 0) throw value_error("predictor", "devices of index zero or more", std::to_string(device));
   }
 
-  /// The device of each of `replicas` replicas. Throws value_error when `devices` names another number of them.
+  /// Returns the device of each of `replicas` replicas. Throws value_error unless `devices` has no, one or `replicas`
+  /// entries.
   [[nodiscard]] std::vector<int> placement(int replicas) const {
     const auto count = static_cast<std::size_t>(replicas);
     if (devices.empty()) return std::vector<int>(count, 0);
@@ -61,14 +63,14 @@ struct predictor_options {
   }
 };
 
-/// What a predictor has done since its construction, and what waits.
+/// Counts of a predictor since its construction, and the samples that wait.
 struct predictor_statistics {
   std::int64_t requests = 0;       ///< answered, with outputs or with an exception
   std::int64_t refused = 0;        ///< because too many samples waited
   std::int64_t batches = 0;        ///< runs of a replica
-  std::int64_t samples = 0;        ///< in those batches
+  std::int64_t samples = 0;        ///< in these batches
   std::int64_t largest_batch = 0;  ///< samples
-  std::int64_t waiting = 0;        ///< samples that no replica has taken yet, now
+  std::int64_t waiting = 0;        ///< samples that no replica has taken yet
   double mean_latency = 0;         ///< seconds from a request's arrival to its answer
 };
 

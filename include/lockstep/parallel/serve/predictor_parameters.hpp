@@ -16,8 +16,8 @@
 
 namespace lockstep::detail {
 
-/// The parameters of a predictor: a copy on each of its devices, which all replicas there read; one for a backend of
-/// the host. The copies are equal, and are written through contexts of their own.
+/// The parameters of a predictor: one copy on each of its devices, or one in all for a backend of the host. All
+/// replicas on a device read the same copy. The copies are equal and are written through their own contexts.
 template <class Model, class B>
 class predictor_parameters {
   static constexpr const auto& plan = Model::template plan<B>;
@@ -26,7 +26,8 @@ class predictor_parameters {
   using value = typename B::value_type;
   using context = typename B::context;
 
-  /// Those that a trainer begins with, on the devices of `devices`, of which each counts once; not empty.
+  /// Allocates the copies and fills them with the parameters that a trainer begins with. `devices` must not be empty
+  /// and may name a device more than once.
   explicit predictor_parameters(const std::vector<int>& devices) {
     aligned_buffer<value> fresh(B::host_memory ? 0 : plan.parameter_count);
     for (const int device : devices) {
@@ -46,12 +47,12 @@ class predictor_parameters {
     }
   }
 
-  /// What the replicas on a device read.
+  /// The copy that the replicas on a device read.
   [[nodiscard]] const value* on(int device) const { return (*find(device))->values.data(); }
-  /// The first copy, and what reaches it.
+  /// The first copy, and (`front`) the context that reaches it.
   [[nodiscard]] value* data() const { return homes_.front()->values.data(); }
   [[nodiscard]] context* front() const { return &homes_.front()->through; }
-  /// The others.
+  /// The other copies.
   [[nodiscard]] std::span<const parameter_copy<B>> copies() const { return copies_; }
 
  private:

@@ -15,20 +15,20 @@
 #include <lockstep/parallel/serve/predictor_options.hpp>
 
 /// \file
-/// Where the requests to a predictor wait, and how they become batches. Nothing here knows models or tensors.
+/// The queue in which requests to a predictor wait and become batches. It knows neither models nor tensors.
 
 namespace lockstep::detail {
 
-/// A request. Its caller owns it until it is pushed, and again when it is answered; the queue itself allocates nothing.
+/// A request. The caller owns it until it is pushed, and again once it is answered; the queue itself allocates nothing.
 struct prediction {
   using clock = std::chrono::steady_clock;
 
   std::int64_t samples = 0;
-  /// Called, outside the lock, when a request that nobody waits for is answered; it may destroy the request.
+  /// Called outside the lock when a request that nobody waits for is answered; may destroy the request.
   void (*on_answer)(prediction&) noexcept = nullptr;
-  std::exception_ptr error;  ///< what the request is answered with instead of outputs
+  std::exception_ptr error;  ///< the answer, when there are no outputs
 
-  // The queue's own:
+  // For the queue alone:
   std::int64_t taken = 0;       ///< samples that replicas have taken
   std::int64_t unanswered = 0;  ///< samples without outputs
   clock::time_point arrival;
@@ -42,10 +42,11 @@ struct prediction_part {
   prediction* request = nullptr;
   std::int64_t first = 0;
   std::int64_t count = 0;
-  std::exception_ptr error;  ///< what became of it, when it has no outputs
+  std::exception_ptr error;  ///< why the part has no outputs, if it has none
 };
 
-/// Requests in order of arrival, cut and joined into batches for the replicas. Safe for any number of threads.
+/// Keeps requests in order of arrival, and cuts and joins them into batches for the replicas. Safe for any number of
+/// threads.
 class prediction_queue {
  public:
   prediction_queue(const predictor_options& options, int replicas)
@@ -69,7 +70,7 @@ class prediction_queue {
     leave();
   }
 
-  /// For a replica: waits for the next batch. False when the queue is closed and no request waits.
+  /// For a replica: waits for the next batch. Returns false when the queue is closed and no request waits.
   [[nodiscard]] bool take(std::vector<prediction_part>& parts) {
     parts.clear();
     std::unique_lock lock(mutex_);
@@ -84,7 +85,7 @@ class prediction_queue {
     }
     collect(parts);
     ++running_;
-    // One replica at a time is told of work: whoever takes some passes on that there is more.
+    // Only one replica is woken at a time: a replica that takes work wakes the next if there is more.
     if (first_ != nullptr) work_.notify_one();
     return true;
   }
@@ -99,7 +100,7 @@ class prediction_queue {
       for (prediction_part& part : parts) {
         prediction& request = *part.request;
         samples += part.count;
-        // The first error stays. None stays here: the callers alone decide how long theirs live.
+        // The request keeps the first error. The queue keeps none: callers alone decide how long their errors live.
         if (!request.error) request.error = std::move(part.error);
         part.error = nullptr;
         request.unanswered -= part.count;
@@ -110,7 +111,7 @@ class prediction_queue {
           request.next = to_call;
           to_call = &request;
         } else {
-          // Under the lock, since the request is gone as soon as its caller can go on.
+          // Under the lock, since the caller may destroy the request as soon as it goes on.
           request.answered = true;
           request.ready.notify_one();
         }
@@ -127,7 +128,7 @@ class prediction_queue {
     }
   }
 
-  /// While one lives, no replica works: those that did have finished, and so has every request that was begun.
+  /// While a pause lives, no replica works: each has finished its batch, and every request that was begun is complete.
   class pause {
    public:
     explicit pause(prediction_queue& queue) : queue_(queue) {
@@ -153,7 +154,7 @@ class prediction_queue {
     prediction_queue& queue_;
   };
 
-  /// Refuses requests from now on, has those that wait answered without delay, and returns when no caller is inside.
+  /// Refuses further requests, has the waiting ones answered without delay, and returns when no caller is inside.
   void close() noexcept {
     std::unique_lock lock(mutex_);
     closed_ = true;
@@ -187,14 +188,15 @@ class prediction_queue {
     const bool was_empty = first_ == nullptr;
     (was_empty ? first_ : last_->next) = &request;
     last_ = &request;
-    // Somebody must watch the time of the first one, and take a batch that is full.
+    // One replica must watch the time limit of the first request, and one must take a full batch.
     if (was_empty || (!full_before && waiting_ >= max_batch_)) work_.notify_one();
   }
 
-  /// A request that has been begun is finished at once, even in a pause: all of it sees the same parameters.
+  /// True when a pause holds the request back. A request already begun is finished even in a pause, so that all of it
+  /// sees the same parameters.
   [[nodiscard]] bool is_held_back(const prediction& request) const { return paused_ && request.taken == 0; }
 
-  /// Whether a free replica takes what waits, or leaves it a while for others to join.
+  /// Whether a free replica takes the waiting samples at once, or leaves them a while for others to join.
   [[nodiscard]] bool is_due() const {
     return closed_ || first_->taken > 0 || running_ == 0 || waiting_ >= max_batch_ ||
            prediction::clock::now() >= first_->arrival + latency_;
@@ -205,7 +207,7 @@ class prediction_queue {
     while (first_ != nullptr && room > 0 && !is_held_back(*first_)) {
       prediction& request = *first_;
       std::int64_t count = (std::min)(request.samples - request.taken, room);
-      // One too large for a replica goes to all of them in like parts.
+      // A request larger than a batch is dealt to all replicas in equal parts.
       if (request.samples > max_batch_) count = (std::min)(count, (request.samples + replicas_ - 1) / replicas_);
       parts.push_back({&request, request.taken, count, nullptr});
       request.taken += count;
@@ -225,14 +227,14 @@ class prediction_queue {
   std::chrono::microseconds latency_;
   std::int64_t replicas_;
 
-  mutable std::mutex mutex_;         // guards all below
+  mutable std::mutex mutex_;         // guards all members below
   std::condition_variable work_;     // for replicas
-  std::condition_variable settled_;  // for those that pause or close
+  std::condition_variable settled_;  // for threads that pause or close
   prediction* first_ = nullptr;
-  prediction* last_ = nullptr;  // when there is a first one
+  prediction* last_ = nullptr;  // valid when first_ is not null
   std::int64_t waiting_ = 0;    // samples that no replica has taken
-  int running_ = 0;             // batches
-  int visitors_ = 0;            // threads that wait here, or keep it paused
+  int running_ = 0;             // batches that replicas run
+  int visitors_ = 0;            // threads that wait for an answer, or hold a pause
   bool paused_ = false;
   bool closed_ = false;
   predictor_statistics done_;

@@ -20,8 +20,8 @@ struct tensor_prediction : prediction {
   Value* y = nullptr;
 };
 
-/// Rows of the next run when `left` samples remain: a power of two, at most `largest`, which is one. At least three
-/// quarters of the rows are samples; requests come in all numbers, and ops exist only for these few.
+/// Number of rows of the next run when `left` samples remain: a power of two, at most `largest`, itself a power of two.
+/// At least three quarters of the rows are samples. Requests come in all sizes, but ops exist only for these few.
 [[nodiscard]] constexpr std::int64_t prediction_rows(std::int64_t left, std::int64_t largest) {
   std::int64_t rows = 1;
   while (rows < left && rows < largest) rows *= 2;
@@ -29,7 +29,8 @@ struct tensor_prediction : prediction {
 }
 
 /// One replica of a predictor: an executor that only runs forward, and room to join the samples of several requests.
-/// Where the host cannot read the backend's memory, samples and outputs are copied, and what lies between is replayed.
+/// When the host cannot read the backend's memory, samples and outputs are copied, and the run between the copies is
+/// replayed.
 template <class Model, class B>
 class predictor_replica {
   static constexpr const auto& plan = Model::template plan<B>;
@@ -50,14 +51,14 @@ class predictor_replica {
     }
   }
 
-  /// Runs every batch size on zeros, until no request pays for a first run.
+  /// Runs every batch size on zeros, so that no request pays for a first run.
   void warm_up(const value* parameters) {
     constexpr int runs = B::host_memory ? 1 : 2;  // the second is recorded
     for (std::int64_t rows = largest_; rows > 0; rows /= 2)
       for (int i = 0; i < runs; ++i) infer(parameters, joined_.data(), rows, [](const value*) {});
   }
 
-  /// Writes the outputs of a batch's samples to where their requests want them.
+  /// Runs a batch and writes the outputs into the memory of its requests.
   void run(const value* parameters, std::span<const prediction_part> parts) {
     std::int64_t left = 0;
     for (const prediction_part& part : parts) left += part.count;
@@ -74,10 +75,10 @@ class predictor_replica {
  private:
   using request = tensor_prediction<value>;
 
-  /// Powers of two up to this one are as many sizes as an executor keeps ops for.
+  /// An executor keeps ops for as many batch sizes as there are powers of two up to this one.
   static constexpr std::int64_t most_rows = 128;
 
-  /// Calls f(outputs) for `rows` samples, of a batch size that there are ops for; both in the host's memory.
+  /// Calls f(outputs) for `rows` samples, a batch size that has ops. Samples and outputs are in the host's memory.
   template <class F>
   void infer(const value* parameters, const value* x, std::int64_t rows, const F& f) {
     if constexpr (B::host_memory) {
@@ -88,7 +89,7 @@ class predictor_replica {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
       B::template copy_in<value>(c, rows * plan.input.size(), x, samples_.data());
-      // The parameters are loaded each time: whoever holds them may have written to them since.
+      // The parameters are loaded each time, since their owner may have written to them.
       B::replay(c, static_cast<std::uint64_t>(rows),
                 [&] { executor_.forward(executor_.load(parameters), samples_.data(), rows, results_.data()); });
       B::template copy_out<value>(c, rows * plan.output.size(), results_.data(), outputs_.data());
@@ -97,12 +98,12 @@ class predictor_replica {
     }
   }
 
-  /// How far a batch has been read or written: `done` samples of the first of the remaining parts.
+  /// A position in a batch, for reading or writing: `done` samples of the first remaining part are done.
   struct place {
     std::span<const prediction_part> parts;
     std::int64_t done = 0;
 
-    /// Calls f(request, sample, count) for the next stretches, `samples` together.
+    /// Calls f(request, sample, count) for each of the next stretches, which together have `samples` samples.
     template <class F>
     void advance(std::int64_t samples, const F& f) {
       while (samples > 0) {
@@ -118,7 +119,8 @@ class predictor_replica {
     }
   };
 
-  /// The next samples in one piece, filled up with zeros to `rows`. Copies only where they do not lie so already.
+  /// Returns the next samples in contiguous memory, padded with zeros to `rows`. Copies only when they are not
+  /// contiguous already, or need padding.
   const value* gather(place& in, std::int64_t rows, std::int64_t samples) {
     constexpr std::int64_t size = plan.input.size();
     const value* found = nullptr;

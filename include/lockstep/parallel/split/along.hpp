@@ -15,8 +15,7 @@
 #include <lockstep/core/tensor.hpp>
 
 /// \file
-/// The dimension that scatter cuts and gather joins, and what the two have in common below that: tensors, views and
-/// spans as strided blocks.
+/// The dimension that scatter cuts and gather joins, and what both share: tensors, views and spans as strided blocks.
 
 namespace lockstep {
 
@@ -30,7 +29,7 @@ struct along_t {
 template <int Dim>
 inline constexpr along_t<Dim> along{};
 
-/// A view whose dimensions need not lie densely: part of a tensor along another dimension than the first.
+/// A view that need not be contiguous: part of a tensor along a dimension other than the first.
 template <class T, class Extents>
 using strided_view = ::cuda::std::mdspan<T, Extents, ::cuda::std::layout_stride>;
 
@@ -38,7 +37,7 @@ namespace detail {
 
 // --- shapes ---------------------------------------------------------------------------------------------------------
 
-/// D with another extent in dimension `dim`.
+/// `d` with `extent` in dimension `dim`.
 constexpr dims with_extent(dims d, int dim, std::int64_t extent) {
   d.extent[dim] = extent;
   return d;
@@ -64,7 +63,7 @@ constexpr bool ownable(const dims& d) {
   return true;
 }
 
-/// A zero-filled tensor of static extents D, whose run-time extent is `samples`.
+/// A zero-filled tensor of extents D, with `samples` as its run-time extent.
 template <class T, dims D>
 auto make_tensor([[maybe_unused]] std::int64_t samples) {
   using made = tensor<std::remove_const_t<T>, typename types_of<D>::shape_type>;
@@ -120,14 +119,14 @@ consteval dims extents_of_dense() {
     return dims{};
 }
 
-/// True for what has a batch dimension of its own: a first extent that is known at run time.
+/// True for a type with a batch dimension: a first extent known only at run time.
 template <class T>
 inline constexpr bool is_batch = [] {
   constexpr dims extents = extents_of_dense<T>();
   return extents.rank > 0 && extents[0] == dynamic;
 }();
 
-/// Along, where the caller names no dimension: batches along their first, and nothing else.
+/// The Along of a caller who names no dimension: cuts and joins only batches, along their first dimension.
 struct batches_only {};
 
 template <class Along>
@@ -135,13 +134,13 @@ inline constexpr int dimension = 0;
 template <int Dim>
 inline constexpr int dimension<along_t<Dim>> = Dim;
 
-/// Whether T is cut, and joined again. A named dimension means every tensor that is not a scalar, as it does in torch.
+/// Whether T is cut or joined. With a named dimension every tensor that is not a scalar is, as in torch.
 template <class T, class Along>
 inline constexpr bool is_cut = is_dense<T> && extents_of_dense<T>().rank > 0;
 template <class T>
 inline constexpr bool is_cut<T, batches_only> = is_batch<T>;
 
-/// Where elements lie: extents and strides in elements, all known.
+/// Where elements lie: extents, and strides in elements, all known at run time.
 template <class T>
 struct strided_block {
   T* data;
@@ -192,14 +191,14 @@ strided_block<T> block_of(std::span<T> t) {
 /// The part [first, first + count) along a dimension.
 template <class T>
 strided_block<T> sub_block(strided_block<T> whole, int dim, std::int64_t first, std::int64_t count) {
-  // Nothing lies anywhere in an empty tensor, whose pointer may be null.
+  // An empty tensor has no elements, and its pointer may be null.
   if (whole.extents.size() != 0) whole.data += first * whole.strides[dim];
   whole.extents.extent[dim] = count;
   return whole;
 }
 
-/// Copies element by element, in pieces as long as both sides are contiguous. Equal extents; the two sides are the same
-/// memory or do not overlap.
+/// Copies a block in pieces as long as both sides are contiguous. Both sides have equal extents, and are either the
+/// same memory or do not overlap.
 template <class T>
 void copy_block(const strided_block<const T>& from, const strided_block<T>& to) {
   const dims& extents = from.extents;
@@ -228,7 +227,7 @@ strided_block<const T> constant(const strided_block<T>& block) {
   return {block.data, block.extents, block.strides};
 }
 
-/// A view of a block with static extents D. Contiguous ones have tensor_view's type.
+/// A view of a block, with extents D. A contiguous view has tensor_view's type.
 template <dims D, bool Contiguous, class T>
 auto block_view(const strided_block<T>& block) {
   using extents_type = typename types_of<D>::extents_type;

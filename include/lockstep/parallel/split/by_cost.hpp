@@ -26,7 +26,8 @@ namespace detail {
   throw value_error("cost_split", expected, given + " at sample " + std::to_string(sample));
 }
 
-/// Totals of the first 0, 1, ... samples.
+/// Running totals: element i is the cost of the first i samples. Throws value_error for a cost below zero, infinite or
+/// NaN, or when the total overflows.
 template <class Sum, class Cost>
 std::vector<Sum> cost_totals(const Cost* costs, std::size_t samples) {
   std::vector<Sum> totals(samples + 1);
@@ -44,7 +45,7 @@ std::vector<Sum> cost_totals(const Cost* costs, std::size_t samples) {
   return totals;
 }
 
-/// The furthest end of a part that starts at `from` and costs at most `limit`.
+/// Returns the furthest end of a part that starts at `from` and costs at most `limit`.
 template <class Sum>
 std::size_t furthest_end(const std::vector<Sum>& totals, std::size_t from, Sum limit) {
   const auto begin = totals.begin();
@@ -53,8 +54,8 @@ std::size_t furthest_end(const std::vector<Sum>& totals, std::size_t from, Sum l
   return static_cast<std::size_t>(end - begin) - 1;
 }
 
-/// The smallest limit under which `parts` parts cover all samples. Non-negative doubles are ordered as their bits are,
-/// so bisecting the bits finds the smallest double, as bisecting integers finds the smallest integer.
+/// Returns the smallest limit under which `parts` parts cover all samples. Non-negative doubles are ordered as their
+/// bits are, so bisecting the bits finds the smallest double just as bisecting integers finds the smallest integer.
 template <class Sum>
 Sum smallest_limit(const std::vector<Sum>& totals, int parts) {
   const auto covers = [&](Sum limit) {
@@ -81,7 +82,8 @@ batch_split<N> split_by_totals(const std::vector<Sum>& totals) {
   if (totals.back() == Sum{0}) return even_split<N>(static_cast<std::int64_t>(samples));
   const Sum limit = smallest_limit(totals, N);
 
-  // The rest of the batch fits the rest of the parts exactly when part r does not begin before earliest[r].
+  // From part r on, the remaining parts can hold the remaining samples exactly when part r begins at earliest[r] or
+  // later.
   std::array<std::size_t, n + 1> earliest{};
   earliest[n] = samples;
   for (std::size_t r = n; r-- > 0;) {
@@ -90,7 +92,7 @@ batch_split<N> split_by_totals(const std::vector<Sum>& totals) {
     earliest[r] = static_cast<std::size_t>(first - totals.begin());
   }
 
-  // Of all cuts that keep the limit, the one where the part reaches its fair share of what is left.
+  // Among the cuts that keep the limit, choose the one where the part reaches its fair share of the remaining cost.
   typename batch_split<N>::counts_type counts{};
   std::size_t begin = 0;
   for (std::size_t r = 0; r < n; ++r) {
@@ -110,14 +112,14 @@ batch_split<N> split_by_totals(const std::vector<Sum>& totals) {
 
 }  // namespace detail
 
-/// The contiguous split of a batch whose most expensive part is as cheap as any contiguous split can make it, for
-/// samples of unequal length or cost. `costs` has one number a sample (a vector, span, array or tensor of integers or
-/// floating point numbers). Among the splits that reach this minimum it takes one that spreads the work, so that equal
-/// integers as costs give even_split; when all costs are zero, even_split too.
+/// Splits a batch into contiguous parts so that the most expensive part is as cheap as possible, for samples of unequal
+/// length or cost. `costs` has one number a sample (a vector, span, array or tensor of integers or floating point
+/// numbers). Among the splits that reach this minimum it returns one that spreads the work, so that equal integer costs
+/// give even_split, and so do costs that are all zero.
 ///
 /// Exact: integers are summed in 64 bits, floating point numbers in double, where the cost of a part is the difference
-/// of two running totals. Throws value_error when a cost is negative, infinite or no number, or when the total
-/// overflows. Cost: O(samples + 64 N log samples) time and one running total a sample of memory.
+/// of two running totals. Throws value_error when a cost is negative, infinite or NaN, or when the total overflows.
+/// Cost: O(samples + 64 N log samples) time, and memory for one running total a sample.
 template <int N, class Costs>
 [[nodiscard]] batch_split<N> cost_split(const Costs& costs) {
   using cost = std::remove_cvref_t<decltype(*std::data(costs))>;

@@ -13,13 +13,14 @@
 
 namespace lockstep {
 
-/// Counts in proportion to `weights`, for devices of unequal speed: replica r gets samples * weights[r] / sum, rounded
-/// by largest remainders (Hamilton's method): all quotas down, then one more for the largest remainders, of equal ones
-/// the lower replica first. The counts sum to `samples`, each is less than one away from its quota, a replica of weight
-/// zero gets none, and equal weights give even_split. The same arguments give the same counts on every machine.
+/// Counts in proportion to `weights`, for devices of unequal speed: replica r gets its quota, samples * weights[r] /
+/// sum, rounded by largest remainders (Hamilton's method). All quotas are rounded down; then the replicas with the
+/// largest remainders get one more each, the lower replica first when remainders are equal. The counts sum to
+/// `samples`, each differs from its quota by less than one, a replica of weight zero gets none, and equal weights give
+/// even_split. The same arguments give the same counts on every machine.
 ///
-/// Throws value_error when a weight is negative, infinite or no number, when all are zero, or when `samples` is
-/// negative or above 2^53, from where on a quota has no exact double. Cost: O(N log N).
+/// Throws value_error when a weight is negative, infinite or NaN, when all are zero, or when `samples` is negative or
+/// above 2^53, beyond which a quota has no exact double. Cost: O(N log N).
 template <int N>
 [[nodiscard]] batch_split<N> weighted_split(std::int64_t samples,
                                             const std::array<double, static_cast<std::size_t>(N)>& weights) {
@@ -37,7 +38,7 @@ template <int N>
   if (largest == 0.0)
     throw value_error("weighted_split", "a weight above zero", "only zeros", "give one replica or more some work");
 
-  // By a power of two, which rounds nothing: neither the sum nor a product overflows.
+  // Scales by a power of two, which rounds nothing, so that neither the sum nor a product overflows.
   std::array<double, n> scaled = weights;
   const int exponent = std::ilogb(largest);
   double sum = 0.0;
@@ -58,7 +59,7 @@ template <int N>
     counts[r] = static_cast<std::int64_t>(whole);
     remainders[r] = quota - whole;
     rest -= counts[r];
-    // The largest remainder first, of equal ones the first replica.
+    // The largest remainder first; of equal ones, the lower replica first.
     std::size_t at = candidates++;
     for (; at > 0 && remainders[order[at - 1]] < remainders[r]; --at) order[at] = order[at - 1];
     order[at] = r;

@@ -14,7 +14,7 @@
 #include <lockstep/core/shard.hpp>
 
 /// \file
-/// How a batch is cut: one count a replica, in order. split_weighted.hpp and split_cost.hpp compute others.
+/// How a batch is cut: one count a replica, in order. by_weight.hpp and by_cost.hpp compute other splits.
 
 namespace lockstep {
 
@@ -75,8 +75,8 @@ class batch_split {
   edges_type edges_{};
 };
 
-/// The parts that shard_of gives: sizes differ by at most one, the longer ones first. Throws value_error when `samples`
-/// is negative.
+/// The split of shard_of: counts differ by at most one, the larger ones first. Throws value_error when `samples` is
+/// negative.
 template <int N>
 [[nodiscard]] constexpr batch_split<N> even_split(std::int64_t samples) {
   if (samples < 0) detail::refuse_samples("even_split", samples);
@@ -117,8 +117,8 @@ constexpr batch_split<static_cast<int>(N)> checked_counts(std::string_view where
   return batch_split<static_cast<int>(N)>(counts);
 }
 
-/// What a user's split makes of `samples`: a batch_split<N>, or a function of the number of samples that returns one or
-/// the counts. Throws value_error when it does not cover the samples.
+/// Resolves a user's split of `samples`: a batch_split<N>, or a function of the number of samples that returns a
+/// batch_split<N> or the counts. Throws value_error when the counts do not sum to the samples.
 template <int N, class Split>
 batch_split<N> resolve_split(std::string_view where, const Split& split, std::int64_t samples) {
   if constexpr (is_batch_split<Split>::value) {

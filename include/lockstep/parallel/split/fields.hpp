@@ -9,7 +9,7 @@
 #include <utility>
 
 /// \file
-/// The members of a plain struct as a tuple, for structs of tensors. Up to twelve members, no bases.
+/// The members of a plain struct as a tuple, for structs of tensors. Takes up to twelve members and no base classes.
 
 namespace lockstep::detail {
 
@@ -18,14 +18,14 @@ inline constexpr std::size_t max_fields = 12;
 template <std::size_t>
 struct any_member {
   template <class T>
-  operator T() const;  // NOLINT(google-explicit-constructor): stands for a member of any type; never defined
+  operator T() const;  // NOLINT(google-explicit-constructor): converts to a member of any type; never defined
 };
 
 template <class T, class... Members>
 inline constexpr bool takes = requires { T{std::declval<Members>()...}; };
 
-/// Counts down, as fewer initialisers than members do not always make a T, and from one more than can be listed, so
-/// that a struct with too many members is told from one that fits.
+/// Counts down, because fewer initialisers than members do not always make a T. Starts one above the most members, so
+/// that a struct with too many is told from one that fits.
 template <class T, std::size_t N = max_fields + 1>
 consteval std::size_t count_fields() {
   constexpr bool fits = []<std::size_t... Index>(std::index_sequence<Index...>) {
@@ -40,15 +40,15 @@ consteval std::size_t count_fields() {
 template <class T>
 inline constexpr std::size_t field_count = count_fields<std::remove_cvref_t<T>>();
 
-/// True when T{m, ..., m, {}, m, ..., m} is valid, with `Before` and `After` initialisers m, each for a member of any
-/// type.
+/// True when T{m, ..., m, {}, m, ..., m} is valid, with `Before` and `After` initialisers m, each of which converts to
+/// any type.
 template <class T, std::size_t... Before, std::size_t... After>
 consteval bool takes_default(std::index_sequence<Before...>, std::index_sequence<After...>) {
   return requires { T{std::declval<any_member<Before>>()..., {}, std::declval<any_member<After>>()...}; };
 }
 
-/// True when a C array of two elements or more begins at one of the initialisers of T: one initialiser is counted for
-/// each of its elements, but {} stands for all of them, so that some of those behind are too many.
+/// True when a C array of two elements or more begins at one of the initialisers of T. The count has one initialiser
+/// for each of its elements, but {} stands for all of them, so that some of the initialisers after it are too many.
 template <class T>
 inline constexpr bool has_c_array = []<std::size_t... Position>(std::index_sequence<Position...>) {
   constexpr std::size_t n = field_count<T>;
@@ -145,12 +145,12 @@ struct is_optional : std::false_type {};
 template <class T>
 struct is_optional<std::optional<T>> : std::true_type {};
 
-/// A struct that is taken apart. One without members, a tag for example, has nothing to take out.
+/// A struct that is taken apart. A struct without members, such as a tag, is not.
 template <class T>
 concept plain_struct = std::is_class_v<T> && std::is_aggregate_v<T> && !is_std_array<T>::value && !is_tuple<T>::value &&
                        (field_count<T> > 0);
 
-/// What is taken apart into a fixed number of members.
+/// A type that is taken apart into a fixed number of members.
 template <class T>
 concept compound = is_tuple<T>::value || is_std_array<T>::value || plain_struct<T>;
 
