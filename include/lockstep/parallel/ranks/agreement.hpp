@@ -16,12 +16,12 @@
 #include <lockstep/parallel/ranks/verify.hpp>
 
 /// \file
-/// What the ranks of trainers say to each other around a step.
+/// What ranks tell each other before a step, and how one rank gives its state to the others.
 
 namespace lockstep::detail {
 
-/// Checks a batch, and agrees with the other ranks, if there are any, on what all need to know of each other's.
-/// `refused` is why the caller could make no batch of what it was given, if so; the other ranks then throw too.
+/// Checks a batch and, where there are other ranks, agrees with them on the terms of the whole batch. `refused`, unless
+/// null, is why the caller could not make a batch of its arguments: then this rank throws it, and the others throw too.
 template <class Engine, class Batch>
 [[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given,
                                 std::exception_ptr refused = {}) {
@@ -48,7 +48,7 @@ template <class Engine, class Batch>
   return terms;
 }
 
-/// Gives every rank the parameters, optimizer state, seed and step counter of one.
+/// Gives every rank the parameters, optimizer state, seed and step counters of rank `root`.
 template <class Engine>
 void broadcast_state(Engine& engine, int root) {
   auto& communicator = engine.ranks.communicator();

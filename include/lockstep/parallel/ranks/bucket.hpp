@@ -26,7 +26,7 @@ struct bucket_plan {
   std::array<int, MaxNodes> ready{};  ///< by node: the bucket that its backward completes, -1 for none
 };
 
-/// Cuts the gradients of `plan` into buckets: layers from the last to the first, a bucket closed as soon as it has
+/// Cuts the gradients of `plan` into buckets, from the last layer to the first. A bucket is closed as soon as it has
 /// reached its size. The buckets cover all gradients.
 template <class Sizes, std::size_t Leaves>
 [[nodiscard]] consteval auto plan_buckets(const network_plan<Leaves>& plan, std::int64_t element_bytes) {

@@ -13,8 +13,8 @@
 
 namespace lockstep {
 
-/// Which buckets travel together: the last bucket of every message, ascending; the last one of all is there. {0, 1, 2}
-/// sends three buckets one by one, {2} all of them at once.
+/// Which buckets travel together: the last bucket of every message, in ascending order; the list ends with the last
+/// bucket of all. {0, 1, 2} sends three buckets one by one, {2} all three at once.
 using bucket_schedule = std::vector<int>;
 
 /// What a message over a link costs: latency + bytes * seconds_per_byte.
@@ -23,8 +23,8 @@ struct link_cost {
   double seconds_per_byte = 0;
 };
 
-/// When the last message of `schedule` has arrived, on a link that carries one at a time: bucket b of bytes[b] bytes is
-/// ready at ready[b] seconds.
+/// When the last message of `schedule` has arrived, in seconds, on a link that carries one message at a time. Bucket b
+/// has bytes[b] bytes and is ready after ready[b] seconds.
 [[nodiscard]] inline double predicted_end(const bucket_schedule& schedule, std::span<const double> ready,
                                           std::span<const std::int64_t> bytes, const link_cost& link) {
   double end = 0;
@@ -38,8 +38,8 @@ struct link_cost {
   return end;
 }
 
-/// The schedule whose last message arrives first; of equal ones the one with the fewest messages. `ready` ascends.
-/// O(n^2) for n buckets, exact: an earlier free link is never worse.
+/// The schedule whose last message arrives first; of equal ones, one with the fewest messages. `ready` ascends.
+/// O(n^2) for n buckets. Exact, since it is never worse when the link is free earlier.
 [[nodiscard]] inline bucket_schedule schedule_buckets(std::span<const double> ready,
                                                       std::span<const std::int64_t> bytes, const link_cost& link) {
   struct state {
@@ -63,7 +63,7 @@ struct link_cost {
   return schedule;
 }
 
-/// Throws value_error unless the schedule is one of `buckets` buckets.
+/// Throws value_error unless `schedule` is a schedule of that many buckets.
 inline void check_schedule(const bucket_schedule& schedule, std::size_t buckets) {
   bool ascends = true;
   int before = -1;

@@ -11,8 +11,9 @@
 
 namespace lockstep {
 
-/// The buckets of a model's gradients as text, a line each: elements, bytes, the node whose backward completes it, and
-/// the share of backward (in flops) that has run by then. The rest of backward hides the reduction of the bucket.
+/// The buckets of a model's gradients as text, one line each: elements, bytes, first element, the node whose backward
+/// completes it, and the share of backward (in flops) that has run by then. The rest of backward hides the bucket's
+/// reduction.
 template <class Model, class Backend, class Sizes = bucket_bytes<>>
 [[nodiscard]] std::string bucket_table() {
   constexpr const auto& plan = Model::template plan<Backend>;

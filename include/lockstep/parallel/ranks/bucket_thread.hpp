@@ -16,9 +16,9 @@
 
 namespace lockstep::detail {
 
-/// The communication thread of a trainer. A step has `Parts` parts; when all N replicas have completed a part, the
-/// thread runs the job for it, part by part in order, while the replicas go on with backward. It waits in the kernel,
-/// and so takes no time from the replicas.
+/// The communication thread of a trainer. A step has `Parts` parts. When all N replicas have completed a part, the
+/// thread runs the job for it, in the order of the parts, while the replicas go on with backward. It waits in the
+/// kernel, and so takes no time from the replicas.
 template <std::size_t Parts, int N>
 class bucket_thread {
  public:
@@ -39,8 +39,8 @@ class bucket_thread {
     thread_.join();
   }
 
-  /// Opens a round: job(p) will be called for p = 0..Parts-1; after one that throws, for none. `job` lives until
-  /// `wait` has returned.
+  /// Opens a round: the thread calls job(p) for p = 0..Parts-1, and no further one after a call that throws. `job` must
+  /// live until `wait` has returned.
   template <class Job>
   void start(Job& job) {
     for (auto& each : arrived_) each.count.store(0, std::memory_order_relaxed);
@@ -52,7 +52,7 @@ class bucket_thread {
     round_.notify_all();
   }
 
-  /// A replica has completed part p. Each does so once for every part of a round, in order.
+  /// Tells that a replica has completed part p. Each replica calls it once for every part of a round, in order.
   void arrive(std::size_t p) noexcept {
     auto& count = arrived_[p].count;
     if (count.fetch_add(1, std::memory_order_acq_rel) == N - 1) count.notify_one();
@@ -65,13 +65,13 @@ class bucket_thread {
       done_.wait(0, std::memory_order_acquire);
   }
 
-  /// What a job threw in the last round.
+  /// What the job threw in the last round, or null.
   [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
 
-  /// The part whose job runs or is waited for.
+  /// The part whose job runs, or for which the thread waits.
   [[nodiscard]] std::size_t position() const noexcept { return position_.load(std::memory_order_relaxed); }
 
-  /// Replicas that have completed part p in this round.
+  /// The number of replicas that have completed part p in this round.
   [[nodiscard]] int arrivals(std::size_t p) const noexcept {
     return static_cast<int>(arrived_[p].count.load(std::memory_order_relaxed));
   }

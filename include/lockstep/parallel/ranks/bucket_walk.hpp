@@ -7,15 +7,15 @@
 
 namespace lockstep::detail {
 
-/// The way of one replica through the buckets of its gradients, in the order in which a backward pass completes them.
+/// One replica's walk through the buckets of its gradients, in the order in which a backward pass completes them.
 template <class Model, class B, class Sizes>
 class bucket_walk {
  public:
   static constexpr auto buckets = plan_buckets<Sizes>(Model::template plan<B>, sizeof(typename B::value_type));
   static constexpr auto count = static_cast<std::size_t>(buckets.count);
 
-  /// Backward has run `node`, and before it all later nodes. When their gradients complete bucket b, calls
-  /// complete_from(first element), which does what is left to do for them, and send(b).
+  /// Called when backward has run `node`, and before it all later nodes. When this completes bucket b, calls
+  /// complete_from(first element of b), which finishes the sums of its gradients, and then send(b).
   template <class CompleteFrom, class Send>
   void completed(int node, const CompleteFrom& complete_from, const Send& send) {
     if (buckets.ready[static_cast<std::size_t>(node)] < 0) return;
@@ -23,7 +23,7 @@ class bucket_walk {
     pass_on(send);
   }
 
-  /// Nothing more will be added to any bucket: calls send(b) for those that are left.
+  /// Called when nothing more will be added to any bucket: calls send(b) for the buckets that are left.
   template <class Send>
   void rest(const Send& send) {
     while (next_ < count) pass_on(send);

@@ -30,20 +30,20 @@ namespace lockstep::detail {
 /// What a rank is about to do with the others.
 enum class rank_call : std::uint8_t { step, accumulate, join };
 
-/// What a pass has to know of the whole batch: that of this process, or of all ranks together.
+/// What a pass needs to know of the whole batch: this process' batch, or that of all ranks together.
 struct batch_terms {
-  double denominator = 0;         ///< of the loss
-  std::int64_t samples = 0;       ///< of all ranks
-  std::int64_t first_sample = 0;  ///< of this rank, among those
+  double denominator = 0;         ///< denominator of the loss
+  std::int64_t samples = 0;       ///< samples of all ranks
+  std::int64_t first_sample = 0;  ///< where this rank's samples begin among them
   bool steps = true;              ///< some rank steps; else all accumulate or have joined
   bool all_joined = false;
 };
 
-/// A trainer's way to the other ranks. It agrees with them on a batch, and its own thread reduces buckets of gradients
-/// over the communicator while the replicas still run backward. All ranks make the same calls. A rank that fails in a
-/// step goes on communicating until the step's end, so that the others learn of the failure and none waits in vain.
+/// A trainer's link to the other ranks. It agrees with them on a batch, and its own thread reduces buckets of gradients
+/// over the communicator while the replicas run backward. All ranks make the same calls. A rank that fails in a step
+/// goes on communicating until the step's end, so that the others learn of the failure and none waits in vain.
 ///
-/// `Layers` flags, of layers that a rank may skip, travel with the agreement on a batch.
+/// The agreement on a batch carries `Layers` flags, which tell the layers that a rank uses.
 template <class Model, class B, int N, class Communicator, class Hook, class Sizes, std::size_t Layers>
 class rank_link {
   static_assert(B::host_memory,
@@ -55,7 +55,7 @@ class rank_link {
   static constexpr const auto& buckets = bucket_walk<Model, B, Sizes>::buckets;
   static constexpr std::size_t bucket_count = bucket_walk<Model, B, Sizes>::count;
 
-  /// Compares the model with that of the other ranks; throws communicator_error when they differ.
+  /// Compares the model with the other ranks'. Throws communicator_error when they differ.
   rank_link(Communicator&& communicator, Hook&& hook)
       : communicator_(std::move(communicator)),
         hook_(std::move(hook)),
@@ -67,10 +67,10 @@ class rank_link {
     set_schedule(each);
   }
 
-  /// One exchange over all ranks before a batch. `refused`: this rank will not take its batch. Throws
-  /// communicator_error, on all ranks but those that refused, when a rank refuses or ranks are about to do different
-  /// things; then no rank may go on with the batch.
-  /// `uses` says of each layer whether this rank uses it, 1 or 0, and then how many ranks do.
+  /// Makes one exchange over all ranks before a batch. `refused`: this rank will not take its batch. Throws
+  /// communicator_error when another rank refuses, unless this rank does too, and when some ranks step while others
+  /// accumulate; then no rank may go on with the batch. `uses` tells for each layer whether this rank uses it, 1 or 0;
+  /// afterwards it holds how many ranks use the layer.
   batch_terms agree(rank_call call, double denominator, std::int64_t samples, bool refused,
                     std::span<double, Layers> uses) {
     std::fill(slots_.begin(), slots_.end(), 0.0);
@@ -100,14 +100,15 @@ class rank_link {
     return terms;
   }
 
-  /// Opens the communication of a step: job(p) runs in the communication thread for every bucket, and once more, when
-  /// all replicas have arrived there.
+  /// Opens the communication of a step: the communication thread calls job(p) for every bucket p, and once more with
+  /// their number, each time when all replicas have arrived there.
   template <class Job>
   void start(Job& job) {
     thread_.start(job);
   }
 
-  /// A replica has nothing more to add to bucket b, or, with b their number, to the step's losses.
+  /// Tells that a replica has nothing more to add to bucket b, or, when b is the number of buckets, to the step's
+  /// losses.
   void arrive(std::size_t b) noexcept { thread_.arrive(b); }
 
   /// In the communication thread: sums bucket b over the replicas with `update`.
@@ -118,16 +119,16 @@ class rank_link {
     update.reduce(context_, range.first, range.last, gradients, accumulate);
   }
 
-  /// In the communication thread, after `sum`, of all buckets in order: sums over the ranks what `sums` holds of bucket
-  /// b, when its message is complete. A failed step sends zeros, which harm no state that a hook keeps.
+  /// In the communication thread, after `sum`, for all buckets in order: when bucket b is the last of its message, sums
+  /// that message over the ranks, in place in `sums`. A failed step sends zeros, which harm no state that a hook keeps.
   void send(std::size_t b, value* sums, bool failed, const std::vector<element_range>& active) {
     const bucket& range = buckets.buckets[b];
     if (failed) std::fill(sums + range.first, sums + range.last, value{0});
     const message& now = messages_[message_of_[b]];
-    if (now.last_bucket != b) return;  // it leaves with others, of which one is still to come
+    if (now.last_bucket != b) return;  // its message waits for further buckets
     bool wanted = false;
     each_part(active, now.first, now.last, [&](std::int64_t, std::int64_t, std::size_t) { wanted = true; });
-    if (!wanted) return;  // no rank has used any of it
+    if (!wanted) return;  // no rank has used any layer of it
     guarded([&] {
       hook_(communicator_, bucket_view{.index = static_cast<int>(message_of_[b]),
                                        .gradients = {sums + now.first, static_cast<std::size_t>(now.last - now.first)},
@@ -135,7 +136,7 @@ class rank_link {
     });
   }
 
-  /// Throws value_error while the hook keeps state of the present messages.
+  /// Throws value_error while the hook keeps state that belongs to the current messages.
   void check_may_reschedule() const {
     if constexpr (stateful_hook<Hook>)
       if (hook_.has_state())
@@ -143,8 +144,8 @@ class rank_link {
                           "one that has reduced gradients", "call hook().reset() on every rank before");
   }
 
-  /// Sends the buckets in these messages from now on. Throws value_error, and changes nothing, for what is no schedule
-  /// or while the hook keeps state of the present messages.
+  /// Makes later steps send the buckets in these messages. Throws value_error, and changes nothing, when `schedule` is
+  /// no schedule or while the hook keeps state of the current messages.
   void set_schedule(const bucket_schedule& schedule) {
     check_schedule(schedule, bucket_count);
     check_may_reschedule();
@@ -169,7 +170,8 @@ class rank_link {
     messages_ = std::move(messages);
   }
 
-  /// A replica has run the last backward of `node` in a pass that does not reduce.
+  /// Called when a replica has run the last backward of `node` in a pass that does not reduce. While `calibrate`
+  /// measures, notes when the node's bucket was ready.
   void note(int node) noexcept {
     const int b = buckets.ready[static_cast<std::size_t>(node)];
     if (clock_start_ == 0 || b < 0) return;
@@ -179,8 +181,8 @@ class rank_link {
       if (ready.compare_exchange_weak(seen, now, std::memory_order_relaxed)) break;
   }
 
-  /// Measures the link and the passes that run_pass() makes, which do not reduce, and sets the schedule that suits
-  /// both, on all ranks alike.
+  /// Measures the link and three passes, each made by run_pass() without reducing, and sets the schedule whose last
+  /// message arrives first. All ranks call it and get the same schedule.
   template <class RunPass>
   bucket_schedule calibrate(const RunPass& run_pass) {
     std::array<double, bucket_count> ready;
@@ -221,7 +223,8 @@ class rank_link {
     return schedule;
   }
 
-  /// In the communication thread, after the buckets: the sum of the losses, and how many ranks have failed.
+  /// In the communication thread, after the buckets: sums the losses over the ranks and counts the ranks that have
+  /// failed.
   void close(double loss, bool failed) {
     tail_ = {loss, failed ? 1.0 : 0.0};
     guarded([&] { communicator_.all_reduce(std::span<double>(tail_)); });
@@ -230,10 +233,11 @@ class rank_link {
   /// Returns when the communication of the step is over.
   void wait() noexcept { thread_.wait(); }
 
-  /// True when the buckets hold the sums over all ranks, none of which failed.
+  /// True when the buckets hold the sums over all ranks and no rank has failed.
   [[nodiscard]] bool succeeded() const noexcept { return !thread_.error() && tail_[1] == 0; }
 
-  /// After a step that this rank has not failed in: throws what has ended it.
+  /// After a step in which this rank has not failed: throws what the communication thread threw, or communicator_error
+  /// when other ranks have failed.
   void rethrow() const {
     if (thread_.error()) std::rethrow_exception(thread_.error());
     if (tail_[1] > 0)
@@ -242,7 +246,8 @@ class rank_link {
                                "parameters are as before; see the exception of that rank");
   }
 
-  /// After a step: a hook that keeps state keeps that of this step, or goes back to what it was before it.
+  /// After a step: a hook with state keeps the state of this step when the step succeeded, else returns to the state
+  /// before it.
   void settle_hook() {
     if constexpr (stateful_hook<Hook>) {
       if (succeeded())
@@ -252,7 +257,7 @@ class rank_link {
     }
   }
 
-  /// The part of the step whose turn it is: a bucket, or the number of them for what follows.
+  /// The part of the step whose turn it is: a bucket, or the number of buckets for what follows them.
   [[nodiscard]] std::size_t position() const noexcept { return thread_.position(); }
   [[nodiscard]] double loss() const noexcept { return tail_[0]; }
   [[nodiscard]] Communicator& communicator() noexcept { return communicator_; }
@@ -269,7 +274,8 @@ class rank_link {
     std::vector<bucket_tensor> tensors;
   };
 
-  /// A failure of this rank alone would leave the others waiting: it closes the communicator, where that can be done.
+  /// Runs f. When f throws anything but a communicator_error, the other ranks would wait for this one: closes the
+  /// communicator, where it can be closed.
   template <class F>
   void guarded(const F& f) {
     try {
@@ -299,7 +305,7 @@ class rank_link {
     // Small integers: their sums are exact.
     const bool same = std::equal(own.begin(), own.end(), sums.begin(),
                                  [&](double one, double sum) { return sum == one * communicator_.size(); });
-    // Ranks with the mean would not notice; a second exchange tells them.
+    // Ranks whose numbers equal the mean would not notice; a second exchange tells them.
     std::array<double, 1> differing{same ? 0.0 : 1.0};
     communicator_.all_reduce(std::span<double>(differing));
     if (differing[0] > 0)

@@ -17,7 +17,7 @@ namespace lockstep::detail {
 /// Overwrites integers with those of the root, on every rank.
 template <communicator C>
 void take_from_root(C& c, int root, std::span<std::uint64_t> counters) {
-  // Halves are exact in a double, and all but the root add nothing.
+  // 32-bit halves are exact in a double, and every rank but the root adds zeros.
   std::vector<double> halves(2 * counters.size());
   for (std::size_t i = 0; i < counters.size() && c.rank() == root; ++i) {
     halves[2 * i] = static_cast<double>(counters[i] & 0xFFFFFFFFU);
@@ -35,24 +35,24 @@ template <class T>
   for (std::int64_t i = 0; i < count; ++i) {
     std::uint64_t word = 0;
     std::memcpy(&word, values + i, sizeof(T));
-    // The shift brings the high bits of a product back to the low ones, which alone a further product moves up.
+    // A product moves bits only upwards; the shift brings the high ones back down.
     hash = (hash ^ word) * 0x100000001B3U;
     hash ^= hash >> 32U;
   }
-  // Once more, or folding would cancel the shift above, and with it the high bits of the last value.
+  // Without a last product, folding would undo the last shift, and lose the high bits of the last value.
   hash *= 0x100000001B3U;
   return static_cast<std::uint32_t>(hash ^ (hash >> 32U));
 }
 
-/// Compares every parameter with that of rank 0, bit for bit but for the odds of a checksum. Throws communicator_error,
-/// on all ranks alike, which names the first parameter that differs and the first rank that holds other bits.
-/// Cost: one pass over the parameters and one all_reduce of a number per tensor and rank.
+/// Compares the checksum of every parameter with rank 0's. When one differs, throws communicator_error on all ranks
+/// alike, which names the first parameter that differs and the first rank that holds other bits. Cost: one pass over
+/// the parameters and one all_reduce of one number for each tensor and rank.
 template <class Model, class B, communicator C>
 void verify_parameters(C& c, const typename B::value_type* parameters) {
   constexpr const auto& plan = Model::template plan<B>;
   constexpr auto tensors = static_cast<std::size_t>(plan.parameter_tensors);
   const auto world = static_cast<std::size_t>(c.size());
-  // A rank adds only to its own numbers, and each is exact in a double.
+  // Each rank fills only its own numbers, and each is exact in a double.
   std::vector<double> sums(tensors * world);
   for (std::size_t p = 0; p < tensors; ++p) {
     const plan_parameter& parameter = plan.parameters[p];

@@ -13,14 +13,14 @@
 
 namespace lockstep::detail {
 
-/// A key of two parts for `replay`.
+/// A key for `replay`, mixed from two parts.
 [[nodiscard]] constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
   return (a ^ (b + 0x9E3779B97F4A7C15U + (a << 6U) + (a >> 2U))) * 0x100000001B3U;
 }
 
 /// A pass over a batch by replicas on devices, whose work is enqueued, and may be recorded and run again. `Complete`:
-/// gradients are complete with this pass, and may leave for other devices while it runs; with `to_sums` what ends the
-/// pass reads the sums. `variant` tells what enqueues different work for one number of samples.
+/// this pass completes the gradients, which may leave for other devices while it runs. With `to_sums`, `finish` reads
+/// the sums. `variant` differs between passes that enqueue different work for the same number of samples.
 template <bool Complete, class Engine>
 class device_pass {
   using backend = typename Engine::backend_type;
@@ -56,7 +56,7 @@ class device_pass {
   }
 
  private:
-  /// Stands for replica_part where no replica meets another outside of a collective.
+  /// Stands in for replica_part where replicas meet only inside a collective.
   struct lone_part {
     template <class F>
     bool meet(const F& f) const {
@@ -69,7 +69,7 @@ class device_pass {
     const std::size_t r;
   };
 
-  /// A replica that meets no other but inside a collective may have its whole step recorded.
+  /// The part of a replica that meets others only inside a collective: its whole step may be recorded.
   template <class Pass, class Finish>
   void run_alone(part_type& part, const Pass& pass, const Finish& finish) {
     all_.attempt(part.r, [&] {
@@ -85,7 +85,7 @@ class device_pass {
       if (all_.failed(part.r)) engine_.homes.give_up();
   }
 
-  /// Replicas that share a device record what comes before they meet.
+  /// The part of a replica that shares its device: only the work before the replicas meet is recorded.
   template <class Pass, class Finish>
   void run_among_others(part_type& part, const Pass& pass, const Finish& finish) {
     all_.attempt(part.r, [&] {
@@ -94,12 +94,12 @@ class device_pass {
     });
     const bool all_done = part.await([&] { return part.meet([] {}); });
     if (all_done) part.finish(finish);
-    // What a device met in its work shows only here.
+    // A failure in the device's work shows only here.
     all_.attempt_always(part.r, [&] { engine_.finish_replica(part.r); });
     if (all_done && all_.failed(part.r)) all_.attempt_change(part.r, [] {});
   }
 
-  /// Takes over the batch and the optimizer's options. Returns the key of the work to come.
+  /// Takes over the replica's shard and the optimizer's options. Returns the key of the work to come.
   template <class Pass>
   std::uint64_t prepare(part_type& part, const Pass& pass) {
     auto& homes = engine_.homes;
@@ -110,7 +110,7 @@ class device_pass {
                homes.alone() ? mix(rule, variant_) : 0);
   }
 
-  /// Runs f, or what it enqueued when it was recorded; while a timeline is written, never a record.
+  /// Runs f, or a record of what f enqueued. While a timeline is written, always runs f.
   template <class F>
   void replay(part_type& part, std::uint64_t key, const F& f) {
     if (engine_.record != nullptr) return f();
@@ -123,8 +123,8 @@ class device_pass {
       backend::replay(c, key, f);
   }
 
-  /// Forward, loss and backward. Gradients that travel in parts leave as backward completes them when the work is
-  /// recorded, since a record runs later; else after it, once all replicas have prepared theirs.
+  /// Forward, loss and backward. When the work is recorded, gradients that travel in parts leave as backward completes
+  /// them, since a record runs later. Else they leave after backward, once all replicas have prepared their work.
   template <class Pass>
   void forward_backward(part_type& part, const Pass& pass) {
     const auto train = [&](const auto& on_complete) {

@@ -41,8 +41,9 @@
 
 namespace lockstep::detail {
 
-/// What data_parallel is made of: the replicas, what they share, and the course of a pass over a batch. Members are
-/// open to data_parallel, which is all that holds one, and to what is said of it in other files.
+/// The inside of data_parallel: the replicas, what they share, and the course of a pass over a batch. Only
+/// data_parallel holds one. All members are public, for data_parallel and for the functions in other files that take an
+/// engine.
 template <class Model, int N, class... Policies>
 struct trainer_engine {
   using kinds = policies<Policies...>;
@@ -86,7 +87,7 @@ struct trainer_engine {
         options(checked(std::move(settings))),
         homes(options.devices),
         ranks(std::forward<Link>(link)...),
-        // Threads that a library starts for a GPU would be bound with the one that calls it.
+        // Threads that a GPU library starts would inherit the binding of the thread that calls it.
         team(options.pin && backend_type::host_memory, options.threads_per_replica) {
     if constexpr (Model::has_loss) loss.check_options(Model::output_dims);
     const auto rounding = rounding_on<backend_type>("data_parallel", options.rounding, kinds::rounding);
@@ -98,7 +99,7 @@ struct trainer_engine {
     });
     on_all([&](std::size_t r) { homes.settle(r, replicas[r]->context(), plan.parameter_count, plan.trainable_count); });
     if constexpr (homes_type::may_send_parts) {
-      // Only now, because there they wait for each other.
+      // Only after every replica has settled, because in join they wait for each other.
       on_all([&](std::size_t r) { homes.join(r, replicas[r]->context()); });
       on_all([&](std::size_t r) { homes.place_gradients(r, replicas[r]->context(), replicas[r]->gradients); });
     }
@@ -110,7 +111,7 @@ struct trainer_engine {
   }
   /// Waits for a call that another thread is still in.
   ~trainer_engine() {
-    // In a forked child its thread, which it would wait for, does not exist.
+    // In a forked child the watchdog's destructor would wait for a thread that does not exist.
     if (fork.crossed()) static_cast<void>(guard.release());
     while (busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
     if constexpr (homes_type::may_send_parts) homes.leave(replicas);
@@ -131,7 +132,7 @@ struct trainer_engine {
     return inside<decltype(device_of<backend_type>(*front()))>{entrance(busy), device_of<backend_type>(*front())};
   }
 
-  /// Where a checkpoint says that a run was.
+  /// Continues a run with seed s from the step that a checkpoint names.
   void resume(seed s, std::int64_t step) {
     key = s;
     steps = step;
@@ -163,14 +164,14 @@ struct trainer_engine {
     resume(s, 0);
   }
 
-  /// Throws value_error after an update that only some replicas made.
+  /// Throws value_error when only some replicas have made the last update.
   void check_whole() const {
     if (half_updated)
       throw value_error("data_parallel", "parameters of one step", "an update in which a replica failed",
                         "call initialize(), load a checkpoint, or broadcast() those of another rank");
   }
 
-  /// Checks the optimizer's options, and makes room for what they ask for.
+  /// Checks the optimizer's options and allocates the state that they need.
   void prepare() {
     homes.each([&](home_type& home) { home.update.prepare(*home.front, optimizer); });
   }
@@ -207,9 +208,10 @@ struct trainer_engine {
                  pending, complete);
   }
 
-  /// Forward, loss and backward on all replicas, and then `finish(part)` on each, unless one has failed. Gradients are
-  /// reduced over the ranks and homes when they are `Complete` with this pass; with `to_sums` what ends the pass reads
-  /// the sums. `variant` tells what enqueues different work for one number of samples. Returns the loss.
+  /// Runs forward, loss and backward on all replicas, and then `finish(part)` on each, unless one has failed. Gradients
+  /// are reduced over the ranks and homes when this pass makes them `Complete`. With `to_sums`, `finish` reads the
+  /// sums. `variant` differs between passes that enqueue different work for the same number of samples. Returns the
+  /// loss.
   template <bool Complete, class Target, class Finish>
   double train(const batch<Target>& own, const batch_terms& terms, const Finish& finish, [[maybe_unused]] bool to_sums,
                [[maybe_unused]] std::uint64_t variant) {
@@ -234,7 +236,7 @@ struct trainer_engine {
     }
   }
 
-  /// Held while a pass runs: tells other threads which step it is, and the one that watches when it began.
+  /// Lives while a pass runs: tells other threads which step runs, and the watchdog when it began.
   class watched_pass {
    public:
     explicit watched_pass(trainer_engine& engine) : guard_(engine.guard.get()) {
@@ -260,18 +262,19 @@ struct trainer_engine {
     return tree_sum(all);
   }
 
-  /// After a pass in which a replica has failed: throws its replica_error. `added`: gradients may have been added to
-  /// those of passes before, which are of no use then. A change that is half done is one of parameters when the pass
-  /// was `Complete`.
+  /// After a pass in which a replica has failed: throws its replica_error. `added`: the pass may have added gradients
+  /// to those of earlier passes, and so spoiled them. In a `Complete` pass, a change that is half done has left the
+  /// parameters half updated.
   template <bool Complete>
   [[noreturn]] void fail(const meeting<count>& all, bool added) {
     if (added) drop_pending();
     if (Complete && all.half_done()) half_updated = true;
     rethrow_first(all.errors());
-    std::terminate();  // not reached: one has failed
+    std::terminate();  // not reached: a replica has failed
   }
 
-  /// Replicas on devices of their own have failed, and with them those that waited for them.
+  /// After a failure: where replicas have several homes, those that waited for the failed one have failed too. Keeps
+  /// the first failure alone. Throws backend_error when the watchdog gave the step up.
   void give_up(meeting<count>& all) {
     if (homes.size() == 1) return;
     homes.leave(replicas);
@@ -285,7 +288,7 @@ struct trainer_engine {
     replicas[r]->finished();
   }
 
-  /// After a step that has changed the parameters.
+  /// Counts a step that has changed the parameters.
   void count_step() {
     ++steps;
     if (optimizer.states() > 0) skips.count_state_step();
@@ -301,7 +304,7 @@ struct trainer_engine {
     return {.record = record, .index = index, .step = static_cast<std::int32_t>(steps)};
   }
 
-  /// Chooses which buckets travel together, from the link's cost and three passes over a batch.
+  /// Measures the link and three passes over a batch, and chooses from them which buckets travel together.
   template <class Target>
   bucket_schedule calibrate(const batch<Target>& own, const batch_terms& terms) {
     return ranks.calibrate([&] {
@@ -325,15 +328,15 @@ struct trainer_engine {
   std::int64_t steps = 0;
   double norm = std::numeric_limits<double>::quiet_NaN();
   bool pending = false;              ///< the sums hold gradients that no step has used
-  std::int64_t pending_samples = 0;  ///< of those gradients
+  std::int64_t pending_samples = 0;  ///< samples behind those gradients
   bool summed = false;               ///< the last gradients are in the sums, not only on the replicas
-  bool half_updated = false;         ///< a replica failed in an update that others have made
+  bool half_updated = false;         ///< a replica or this rank failed in an update that others have made
   std::array<std::unique_ptr<replica>, count> replicas;
   homes_type homes;
   layer_skips<Model, backend_type> skips;
   given_up stalled;
   timeline* record = nullptr;
-  std::atomic<std::int64_t> now{0};  ///< the step that runs, for other threads
+  std::atomic<std::int64_t> now{0};  ///< the running step, for other threads
   std::atomic<bool> busy{false};
   fork_guard fork;
   [[no_unique_address]] ranks_type ranks;

@@ -7,7 +7,7 @@
 
 namespace lockstep::detail {
 
-/// Keeps an object for one thread. A second thread that enters meanwhile gets a value_error.
+/// Keeps an object for one thread while it lives. The constructor throws value_error when another thread is inside.
 class entrance {
  public:
   explicit entrance(std::atomic<bool>& busy) : busy_(busy) {
@@ -23,7 +23,7 @@ class entrance {
   std::atomic<bool>& busy_;
 };
 
-/// A thread that has entered, and what sets its current device to the object's.
+/// Held by a thread that has entered: its entrance, and the scope that makes the object's device current.
 template <class Device>
 struct inside {
   entrance alone;

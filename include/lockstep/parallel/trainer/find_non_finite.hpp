@@ -12,9 +12,10 @@
 
 namespace lockstep::detail {
 
-/// Names the parameter nearest to the loss whose gradient holds a NaN or an infinity, and the first replica that does,
-/// of those whose gradients are not null; -1 when it is another one. `sums` are the summed gradients, which the first
-/// context reaches. Cost: one pass over the gradients, for a step that has already failed.
+/// Names the parameter nearest to the loss whose gradient holds a NaN or an infinity, and the first replica whose
+/// gradient does. Replicas whose buffer is null are not looked at; the report's replica is -1 when only the sums hold
+/// it. `sums` are the summed gradients, which the first context reaches. Cost: one pass over the gradients, in a step
+/// that has already failed.
 template <class Model, class B, std::size_t N>
 [[nodiscard]] non_finite_report find_non_finite(const std::array<typename B::context*, N>& contexts, std::int64_t step,
                                                 const std::array<const typename B::value_type*, N>& gradients,
@@ -44,8 +45,8 @@ template <class Model, class B, std::size_t N>
   return report;
 }
 
-/// After a step of an engine that was not done because gradients are not finite: finds out where that is, and calls or
-/// throws as the options say. `accumulated`: its gradients were added to those of passes before.
+/// After a step that changed nothing because its gradients are not finite: finds out where, and calls or throws as the
+/// options say. `accumulated`: the step's gradients were added to those of earlier passes.
 template <class Engine>
 void report_non_finite(Engine& engine, bool accumulated) {
   std::array<typename Engine::context*, Engine::count> contexts{};

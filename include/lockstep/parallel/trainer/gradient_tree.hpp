@@ -15,7 +15,7 @@ class gradient_tree {
   using T = typename B::value_type;
   using context = typename B::context;
   static constexpr auto leaves = static_cast<unsigned>(Leaves);
-  // The lowest level is the caller's buffer; an odd leaf goes straight on top of the even one before it.
+  // The lowest level is the caller's buffer; an odd leaf is added straight to the even one before it.
   static constexpr std::size_t levels = leaves > 2 ? static_cast<std::size_t>(std::countr_zero(leaves)) - 1 : 0;
 
  public:
@@ -24,9 +24,9 @@ class gradient_tree {
     for (auto& level : levels_) level = B::template allocate<T>(c, size);
   }
 
-  /// Leaves the sum in `result`. `leaf(i, to, accumulate)` computes leaf i and writes it to `to`, or adds it, complete,
-  /// to what is there; `adds(i)` says whether it can do the latter; `add(count, from, to)` adds so many elements.
-  /// The last leaf may call `complete_from` while it runs.
+  /// Leaves the sum in `result`. `leaf(i, to, accumulate)` computes leaf i and writes it to `to`, or adds it there as
+  /// one sum; `adds(i)` says whether it can add; `add(count, from, to)` adds `count` elements. The last leaf may call
+  /// `complete_from` while it runs.
   template <class Leaf, class Adds, class Add>
   void sum(context& c, T* result, const Leaf& leaf, const Adds& adds, const Add& add) {
     result_ = result;
@@ -47,7 +47,7 @@ class gradient_tree {
     }
   }
 
-  /// Inside the last leaf, whose gradients from element `first` on will not change any more: finishes the sum of these.
+  /// Inside the last leaf, once its gradients from element `first` on are final: finishes the sum of these elements.
   template <class Add>
   void complete_from(std::int64_t first, const Add& add) {
     if constexpr (leaves > 1) {
@@ -70,11 +70,11 @@ class gradient_tree {
   std::int64_t size_;
   std::array<typename B::template buffer<T>, levels> levels_;
   typename B::template buffer<T> spare_;
-  // Of the leaf that runs.
+  // The state of the running leaf.
   T* result_ = nullptr;
-  std::size_t top_ = 0;    ///< level to which it belongs
+  std::size_t top_ = 0;    ///< its level
   int merges_ = 0;         ///< subtrees that it completes
-  bool in_spare_ = false;  ///< it is in the spare buffer, not yet on its level
+  bool in_spare_ = false;  ///< it lies in the spare buffer, not yet on its level
   std::int64_t open_ = 0;  ///< elements from here on have been merged
 };
 

@@ -18,12 +18,12 @@
 
 namespace lockstep::detail {
 
-/// From the gradients of N replicas to new parameters; every replica works on a slice of its own.
+/// Computes new parameters from the gradients of N replicas; every replica works on its own slice.
 ///
-/// `fused` does all in one pass over gradients and parameters. When something must look at the sums first, the order is
-/// `reduce`, `measure`, a meeting of the replicas, `judge`, `apply`. Where work is recorded and run again, `set_rule`
-/// brings the optimizer's options to it before each step. `active` are the elements that the step may change, in
-/// `Ranges` ranges at most.
+/// `fused` does this in one pass over gradients and parameters. When the norm of the sums is needed first, the order is
+/// `reduce`, `measure`, a meeting of the replicas, `judge`, `apply`. On a device, where work may be recorded and run
+/// again, `set_rule` brings the optimizer's options to the device before each step. `active` lists the elements that
+/// the step may change, in at most `Ranges` ranges.
 template <class B, class Optimizer, std::size_t N, std::size_t Ranges = 1>
 class gradient_update {
  public:
@@ -33,13 +33,13 @@ class gradient_update {
   /// For `size` elements in `slices` slices.
   explicit gradient_update(std::int64_t size, std::size_t slices = N) : size_(size), slices_(slices) {}
 
-  /// Makes what slice r needs in the memory of its replica's backend.
+  /// Allocates what slice r needs in the memory of its replica's backend.
   void attach(std::size_t r, context& c) {
     terms_[r].emplace(c);
     if constexpr (!B::host_memory) rules_[r].emplace(c);
   }
 
-  /// Checks the optimizer's options and allocates the state that they ask for and that is not there yet.
+  /// Checks the optimizer's options and allocates the state that they need and that is missing.
   void prepare(context& c, const Optimizer& optimizer) {
     optimizer.check_options();
     for (std::size_t s = 0; s < optimizer.states(); ++s) {
@@ -48,7 +48,7 @@ class gradient_update {
     }
   }
 
-  /// Allocates what `reduce` and `measure` write.
+  /// Allocates the buffers that `reduce` and `measure` write.
   void prepare_sums(context& c) {
     if (sums_.size() > 0) return;
     sums_ = B::template allocate<value>(c, size_);
@@ -70,8 +70,8 @@ class gradient_update {
     each_state([&](auto& state) { B::clear(c, state.size(), state.data()); });
   }
 
-  /// Brings the optimizer's options to where slice r is updated, for each range that the step may change. Returns what
-  /// tells rules of different types apart.
+  /// Brings the optimizer's options to the device that updates slice r, for each range that the step may change.
+  /// Returns a number that differs between types of rules; 0 on the host, where nothing is sent.
   std::uint64_t set_rule([[maybe_unused]] std::size_t r, [[maybe_unused]] context& c,
                          [[maybe_unused]] const Optimizer& optimizer,
                          [[maybe_unused]] const std::vector<element_range>& active) {
@@ -87,7 +87,7 @@ class gradient_update {
           std::construct_at(reinterpret_cast<rule_type*>(&fresh[i]), rule);
         });
       sent_rule& sent = sent_[r];
-      if (sent.kind == kind && std::memcmp(&sent.rule, &fresh, sizeof(fresh)) == 0) return kind;  // it is there
+      if (sent.kind == kind && std::memcmp(&sent.rule, &fresh, sizeof(fresh)) == 0) return kind;  // the device has it
       sent.kind = 0;
       rules_[r]->host() = fresh;
       rules_[r]->send(c);
@@ -96,7 +96,7 @@ class gradient_update {
     return kind;
   }
 
-  /// Slice r: parameters from the sum of the gradients.
+  /// Updates slice r of the parameters with the sum of the gradients.
   template <std::size_t Sources>
   void fused(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, value* parameters,
              const Optimizer& optimizer, const std::vector<element_range>& active) {
@@ -104,7 +104,7 @@ class gradient_update {
                     [&](const auto& rule, std::size_t range) { return as_read(rule, r, range); });
   }
 
-  /// Slice r of the sums: written, or added to what is there.
+  /// Writes the sum of the gradients to slice r of the sums, or adds it there.
   template <std::size_t Sources>
   void reduce(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, bool accumulate) {
     reduce(c, edge(r), edge(r + 1), gradients, accumulate);
@@ -120,31 +120,31 @@ class gradient_update {
       B::template reduce_and_update<Sources, 0>(c, first, last, gradients, sums_.data(), none, assign_rule{});
   }
 
-  /// Slice r of `to`: the sum of the gradients, one of which may lie there.
+  /// Writes the sum of the gradients to slice r of `to`, which may be one of the gradient buffers.
   template <std::size_t Sources>
   void sum_to(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, value* to) const {
     B::template reduce_and_update<Sources, 0>(c, edge(r), edge(r + 1), gradients, to, std::array<value*, 0>{},
                                               assign_rule{});
   }
 
-  /// The squares of slice r of the sums, block by block.
+  /// Computes the sums of squares of slice r of the sums, block by block.
   void measure(std::size_t r, context& c) {
     const std::int64_t first = edge(r);
     const std::int64_t count = edge(r + 1) - first;
     if (count > 0) B::square_sums(c, count, block, sums_.data() + first, squares_.data() + first / block);
   }
 
-  /// The norm of all sums and what follows from it, once every slice has been measured. The same bits on every replica,
-  /// however many there are.
+  /// Computes the norm of all sums, and the scale and verdict that follow from it, once every slice has been measured.
+  /// Gives the same bits on every replica, however many there are.
   void judge(std::size_t r, context& c, double max_norm) {
     B::gradient_norm(c, blocks(), squares_.data(), max_norm, terms_[r]->get());
     terms_[r]->fetch(c);
   }
-  /// What `judge` found, once its work is done.
+  /// The result of `judge`, once its work is done.
   [[nodiscard]] const update_terms& terms(std::size_t r) { return terms_[r]->host(); }
 
-  /// Slice r: parameters from the sums times what `judge` said, when `measured`. Leaves everything as it is when
-  /// `finite_only` and the norm is not finite.
+  /// Updates slice r of the parameters with the sums, scaled as `judge` found when `measured`. When `finite_only`,
+  /// changes nothing if the norm is not finite.
   void apply(std::size_t r, context& c, value* parameters, const Optimizer& optimizer,
              const std::vector<element_range>& active, bool measured, bool finite_only) {
     const auto run = [&](const auto& adapt) { update<1>(c, r, active, {sums_.data()}, parameters, optimizer, adapt); };
@@ -165,17 +165,16 @@ class gradient_update {
   [[nodiscard]] value* sums() noexcept { return sums_.data(); }
 
  private:
-  /// Elements of one partial sum of squares. Slices are cut at its multiples, so that no sum depends on their number,
-  /// nor whether an element lies in a loop's vectors or in its rest, which a compiler may round differently (by
-  /// contracting a product and a sum in one of them only). A multiple of a cache line: replicas never write to the same
-  /// one.
+  /// Elements of one partial sum of squares. Slices are cut at its multiples, so that their number changes no sum, and
+  /// does not move an element between a loop's vectors and its rest, which a compiler may round differently (by
+  /// contracting a product and a sum in one of them only). It is a multiple of a cache line, so that no two replicas
+  /// write to the same line.
   static constexpr std::int64_t block = 4096;
 
   /// Room for the rule of any optimizer.
   struct alignas(16) rule_bytes {
     std::array<std::byte, 64> bytes;
   };
-  /// One for each range.
   using rule_storage = std::array<rule_bytes, Ranges>;
   template <class Rule>
   static constexpr char tag_of = 0;
@@ -194,7 +193,7 @@ class gradient_update {
   [[nodiscard]] const Rule* stored(std::size_t r, std::size_t range) {
     return reinterpret_cast<const Rule*>(rules_[r]->get()->data() + range);
   }
-  /// The rule as the backend takes it.
+  /// The rule itself on the host; on a device, where it lies there.
   template <class Rule>
   [[nodiscard]] auto as_read(const Rule& rule, [[maybe_unused]] std::size_t r, [[maybe_unused]] std::size_t range) {
     if constexpr (B::host_memory)
@@ -207,7 +206,7 @@ class gradient_update {
     return stored_scaled_rule<Rule, value, MaySkip>{.rule = stored<Rule>(r, range), .terms = terms_[r]->get()};
   }
 
-  /// The active elements of slice r by the optimizer's rule, as `adapt(rule, range)` hands it on.
+  /// Updates the active elements of slice r by `adapt(rule, range)`, with the optimizer's rule for each range.
   template <std::size_t Sources, class Adapt>
   void update(context& c, std::size_t r, const std::vector<element_range>& active,
               const std::array<const value*, Sources>& gradients, value* parameters, const Optimizer& optimizer,
@@ -232,7 +231,7 @@ class gradient_update {
   typename B::template buffer<double> squares_;
   std::array<std::optional<typename B::template mirrored<update_terms>>, N> terms_;
   std::array<std::optional<typename B::template mirrored<rule_storage>>, B::host_memory ? 0 : N> rules_;
-  std::array<sent_rule, B::host_memory ? 0 : N> sent_;  ///< what was brought there last
+  std::array<sent_rule, B::host_memory ? 0 : N> sent_;  ///< the rules that the device has
 };
 
 }  // namespace lockstep::detail

@@ -12,24 +12,24 @@
 
 namespace lockstep::detail {
 
-/// What replicas that share memory have in common: one copy of the parameters, of the optimizer's state and of the sums
-/// of gradients. On a host all replicas have one home; on GPUs each device is one.
+/// What replicas that share memory have in common: one copy each of the parameters, the optimizer's state and the sums
+/// of gradients. On a host all replicas have one home; each GPU that holds replicas is a home.
 template <class B, class Optimizer, std::size_t N, std::size_t Ranges>
 struct home {
   using value = typename B::value_type;
   using context = typename B::context;
 
-  /// For `slices` replicas, of which `c` is the first one's.
+  /// For `slices` replicas; `c` is the context of the first.
   home(context& c, std::int64_t parameter_count, std::int64_t trainable_count, std::size_t slices)
       : front(&c), parameters(B::template allocate<value>(c, parameter_count)), update(trainable_count, slices) {}
 
-  context* front;  ///< through which the host reaches it
+  context* front;  ///< the context through which the host reaches this memory
   typename B::template buffer<value> parameters;
   gradient_update<B, Optimizer, N, Ranges> update;
 };
 
 /// Gives homes a model's initial parameters, drawn once in the host's memory, and clears the optimizer's state.
-/// `each(f)` calls f(home) for each of them, from one thread.
+/// `each(f)` calls f(home) for each home, from one thread.
 template <class Model, class B, class Each>
 void initialize_homes(seed s, const Each& each) {
   using value = typename B::value_type;

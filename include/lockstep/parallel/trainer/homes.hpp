@@ -9,7 +9,7 @@
 
 namespace lockstep::detail {
 
-/// The homes of N replicas on a backend: several where it can sum between devices, else one.
+/// The homes of N replicas on a backend: `several_homes` where it can sum between devices, else `one_home`.
 template <class B, class Optimizer, std::size_t N, std::size_t Ranges, bool Reproducible>
 struct homes_of {
   using type = one_home<B, Optimizer, N, Ranges>;

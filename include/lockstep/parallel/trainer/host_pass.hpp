@@ -8,7 +8,7 @@
 namespace lockstep::detail {
 
 /// A pass over a batch by replicas that share the host's memory: each runs its shard, all meet, and each finishes.
-/// Returns the loss. `Complete`: gradients are complete with this pass; `on_complete` as `replica::train` calls it.
+/// Returns the loss. `Complete`: this pass completes the gradients. `on_complete` is called as by `replica::train`.
 template <bool Complete, class Engine, class Pass, class OnComplete, class Finish>
 double host_pass(Engine& engine, const Pass& pass, double denominator, const OnComplete& on_complete,
                  const Finish& finish) {

@@ -14,7 +14,8 @@
 
 namespace lockstep::detail {
 
-/// Calls f(leaf, its samples) for the leaves of replica r, on every replica's thread.
+/// Calls f(r, leaf, its samples) for the leaves of each replica r, on that replica's thread. Throws value_error when
+/// the parameters are half updated, replica_error for what a replica throws.
 template <class Engine, class F>
 void each_leaf(Engine& engine, std::int64_t samples, const F& f) {
   engine.check_whole();
@@ -25,7 +26,7 @@ void each_leaf(Engine& engine, std::int64_t samples, const F& f) {
   });
 }
 
-/// The outputs of a batch, in order, to `out`.
+/// Writes the outputs of a batch to `out`, in the order of the samples.
 template <class Engine>
 void forward_all(Engine& engine, const typename Engine::value_type* images, std::int64_t samples,
                  typename Engine::value_type* out) {

@@ -13,17 +13,17 @@
 
 namespace lockstep::detail {
 
-/// Integer labels of one type as those of another. The memory is kept: no call allocates whose batch is not larger than
+/// Converts integer labels from one type to another. The memory is kept: a call allocates only for a batch larger than
 /// all before.
 template <std::integral To>
 class label_buffer {
  public:
-  /// A copy of the labels, valid until the next call. Throws value_error for one that `To` cannot hold.
+  /// A copy of the labels, valid until the next call. Throws value_error for a label that `To` cannot hold.
   template <std::integral From>
   [[nodiscard]] std::span<const To> convert(std::string_view who, std::span<const From> labels) {
     labels_.resize(labels.size());
     for (std::size_t i = 0; i < labels.size(); ++i) {
-      // The sign makes an int of what is a bool or a character.
+      // The plus sign promotes a bool or a character to an int.
       if (!std::in_range<To>(+labels[i])) refuse(who, std::to_string(+labels[i]), i);
       labels_[i] = static_cast<To>(labels[i]);
     }

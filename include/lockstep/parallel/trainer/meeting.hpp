@@ -8,8 +8,8 @@
 
 namespace lockstep::detail {
 
-/// Where the N replicas of a step meet, and what they leave behind when they fail. A replica that has failed does no
-/// more work, but goes on coming to the meetings, so that none waits for it in vain.
+/// Where the N replicas of a step meet, and where they leave what they throw. A replica that has failed does no more
+/// work, but comes to every further meeting, so that no other waits for it in vain.
 template <std::size_t N>
 class meeting {
  public:
@@ -18,7 +18,7 @@ class meeting {
   void attempt(std::size_t r, const F& f) {
     if (!errors_[r]) attempt_always(r, f);
   }
-  /// The same for a replica that may have failed: of two exceptions the first is kept.
+  /// The same, but calls f() even when replica r has failed before; keeps its first exception.
   template <class F>
   void attempt_always(std::size_t r, const F& f) {
     try {
@@ -30,15 +30,16 @@ class meeting {
       failed_.store(true, std::memory_order_relaxed);
     }
   }
-  /// The same for work that changes what the step is for. Once any replica has begun it, a failure leaves it half done.
+  /// Like `attempt`, for the change that the step is for, such as the update. A failure leaves that change half done,
+  /// since other replicas may have made theirs.
   template <class F>
   void attempt_change(std::size_t r, const F& f) {
     attempt(r, f);
     if (errors_[r]) half_done_.store(true, std::memory_order_relaxed);
   }
 
-  /// A replica is here. Returns once all are, and then true when none has failed: one verdict, taken by the last who
-  /// comes, since a replica that is ahead may fail in what follows while another still leaves.
+  /// Waits until all replicas have come, and returns true when none has failed. The last to come takes the verdict for
+  /// all: a replica that is ahead may fail in what follows while another is still leaving.
   template <class Team>
   [[nodiscard]] bool come(Team& team) {
     team.barrier([&] {
@@ -47,17 +48,17 @@ class meeting {
     });
     return verdict_;
   }
-  /// Whether all replicas have come to a meeting without having failed.
+  /// Whether there has been a meeting by which no replica had failed.
   [[nodiscard]] bool passed() const noexcept { return passed_; }
 
   [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool failed(std::size_t r) const noexcept { return errors_[r] != nullptr; }
-  /// True when some replicas have changed what the step is for, and others have not.
+  /// True when some replicas may have made the change that the step is for, and others have not.
   [[nodiscard]] bool half_done() const noexcept { return half_done_.load(std::memory_order_relaxed); }
 
   /// What each replica threw.
   [[nodiscard]] const std::array<std::exception_ptr, N>& errors() const noexcept { return errors_; }
-  /// Keeps only what failed first: the others failed because of it.
+  /// Keeps only the first failure: the others failed because of it.
   void keep_first() noexcept {
     for (std::size_t r = 0; r < N; ++r)
       if (r != first_.load()) errors_[r] = nullptr;

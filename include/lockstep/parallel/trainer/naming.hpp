@@ -18,8 +18,8 @@ namespace lockstep::detail {
   return names[static_cast<std::size_t>(what)];
 }
 
-/// The layer of a node of the plan: its path, in which unnamed layers go by their position; or what is changed
-/// before one.
+/// The path of a node's layer, in which unnamed layers go by their position; for a node that only converts between
+/// layers, what it changes.
 template <class Model, class B>
 [[nodiscard]] constexpr std::string_view words_for_node(int node) {
   const plan_node& of = Model::template plan<B>.nodes[static_cast<std::size_t>(node)];
@@ -29,7 +29,7 @@ template <class Model, class B>
                                              : Model::paths[static_cast<std::size_t>(leaf)].view();
 }
 
-/// `backward of conv2`; without a node `the update`.
+/// `backward of conv2`; without a node only what is done, such as `the update`.
 template <class Model, class B>
 [[nodiscard]] std::string doing(activity what, int node) {
   std::string text(words_for(what));

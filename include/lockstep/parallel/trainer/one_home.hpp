@@ -16,8 +16,8 @@
 
 namespace lockstep::detail {
 
-/// One home for all N replicas: the host's memory, or that of one device. Each replica sums the gradients of all over
-/// its slice.
+/// One home for all N replicas: the host's memory, or that of one device. Each replica sums the gradients of all
+/// replicas over its slice.
 template <class B, class Optimizer, std::size_t N, std::size_t Ranges>
 class one_home {
  public:
@@ -29,39 +29,39 @@ class one_home {
   /// Replicas never wait for each other inside a device's work.
   static constexpr bool may_send_parts = false;
 
-  /// Throws value_error unless the devices are one.
+  /// Throws value_error unless `devices` names one device for all replicas.
   explicit one_home(const std::vector<int>& devices) : device_(placement<B>(devices, N).front()) {}
 
-  /// On replica r's thread: makes the home, if it is the first one.
+  /// On replica r's thread: makes the home, if r is the first replica.
   void settle(std::size_t r, context& c, std::int64_t parameter_count, std::int64_t trainable_count) {
     if (r == 0) home_.emplace(c, parameter_count, trainable_count, N);
   }
-  /// Replica r, once the first one has settled.
+  /// For replica r, once the first replica has settled: allocates what its slice of the update needs.
   void attach(std::size_t r, context& c) { home_->update.attach(r, c); }
 
   [[nodiscard]] int device(std::size_t) const noexcept { return device_; }
   [[nodiscard]] home_type& front() noexcept { return *home_; }
   [[nodiscard]] const home_type& front() const noexcept { return *home_; }
-  /// The memory that replica r works with, and its slice of it.
+  /// The home that replica r works with, and its slice of it.
   [[nodiscard]] home_type& of(std::size_t) noexcept { return *home_; }
   [[nodiscard]] std::size_t slice(std::size_t r) const noexcept { return r; }
-  /// The parameters in homes beside the first: none.
+  /// The copies of the parameters in further homes: none.
   [[nodiscard]] std::span<const parameter_copy<B>> copies() const noexcept { return {}; }
 
-  /// The same for what data_of(home) names: nothing.
+  /// The same for the values at data_of(home): none.
   template <class DataOf>
   [[nodiscard]] std::vector<parameter_copy<B>> copies_of(const DataOf&) const {
     return {};
   }
 
-  /// Calls f(home) for each, from one thread.
+  /// Calls f(home) for each home, from one thread.
   template <class F>
   void each(const F& f) {
     [[maybe_unused]] const auto device = device_of<B>(*home_->front);
     f(*home_);
   }
 
-  /// Gives the home the model's initial parameters, and clears the optimizer's state. From one thread.
+  /// Gives the home the model's initial parameters and clears the optimizer's state, from one thread.
   template <class Model>
   void initialize(seed s) {
     initialize_homes<Model, B>(s, [&](const auto& f) { each(f); });
@@ -70,24 +70,24 @@ class one_home {
   /// True when no replica waits for another, so that its whole step may be recorded.
   [[nodiscard]] static constexpr bool alone() noexcept { return !B::host_memory && N == 1; }
 
-  /// Replica r, after its backward: nothing is to be done before gradients are reduced.
+  /// For replica r, after its backward: with one home there is nothing to combine.
   template <class Replicas, class Meet>
   bool combine(std::size_t, const Replicas&, const Meet&) const noexcept {
     return true;
   }
 
-  /// Replica r: brings the gradients of `all` to its slice of the sums, or adds them.
+  /// For replica r: writes the sum of the gradients in `all` to its slice of the sums, or adds it there.
   void reduce(std::size_t r, context& c, value*, const buffers& all, std::int64_t, bool accumulate, bool) {
     home_->update.reduce(r, c, all, accumulate);
   }
 
-  /// Calls f with what adds up to the sum of all replicas' gradients.
+  /// Calls f with the buffers that add up to the sum of all replicas' gradients.
   template <class F>
   void with_sources(std::size_t, context&, value*, const buffers& all, const F& f) const {
     f(all);
   }
 
-  /// What a user adds up to see the gradients of the last pass: those of all replicas, or their sums, when `summed`.
+  /// The buffers that add up to the gradients of the last pass: those of all replicas, or the sums when `summed`.
   [[nodiscard]] buffers visible(buffers all, bool summed, bool) const {
     if (!summed) return all;
     all.fill(nullptr);
@@ -95,7 +95,7 @@ class one_home {
     return all;
   }
 
-  /// Takes out what is no replica's own gradients any more: here all stay so.
+  /// Takes out the buffers that hold more than one replica's gradients: here none does.
   void hide_combined(buffers&, bool) const noexcept {}
 
   /// Waits for replica r's work.

@@ -11,19 +11,25 @@
 namespace lockstep::detail {
 
 /// A backend whose replicas can reduce from home to home, by `collective<N>`, for a number of homes that divides N. The
-/// first replica of each home takes part, as rank h of so many homes: `join(h, c, homes)` on its thread, and there
-/// `allocate_shared(h, c, n)`, which gives zeros that travel best, and `reserve_ordered(h, c, n)`, if there are to be
-/// ordered sums, of n values at most; then among what it enqueues `start_sum(h, c, n, values)`, a sum in place beside
-/// which the context goes on until `await_sums(h, c)`, or `start_ordered_sum`, the same by tree_sum over the homes.
-/// `finish(h, c)` is the backend's, but it throws when a replica has failed and `abort()` was called, after which
-/// nothing works. `moves(c)` of such a backend changes whenever what a context has recorded is of no use any more;
-/// `recording(c)` tells whether what a context is given is being recorded; and `replay(c, key, f, ready)` calls ready()
-/// before it runs what it has just recorded.
+/// first replica of each home takes part, as rank h of so many homes, and makes these calls on its own thread:
+/// - `join(h, c, homes)`, once;
+/// - `allocate_shared(h, c, n)`: n zeros in memory from which values travel fastest;
+/// - `reserve_ordered(h, c, n)`: room for ordered sums of at most n values;
+/// - `start_sum(h, c, n, values)`: enqueues a sum in place; the context's other work goes on beside it until
+///   `await_sums(h, c)`;
+/// - `start_ordered_sum`: the same, by tree_sum over the homes;
+/// - `finish(h, c)`: as the backend's, but throws when a replica has failed and `abort()` was called, after which
+///   nothing works.
+///
+/// The backend's `moves(c)` changes whenever a record of the context becomes useless. `recording(c)` tells whether the
+/// context's work is being recorded. `replay(c, key, f, ready)` calls ready() before it runs a new record for the first
+/// time.
 template <class B>
 concept has_collective = requires { typename B::template collective<2>; };
 
-/// Devices of N replicas as the options name them: none or one for all, N different ones, or some that as many
-/// neighbours share each. Throws value_error.
+/// The device of each replica. The options name none (the first) or one for all replicas, a different one for each, or
+/// some that equally many neighbours share. Throws value_error for anything else, and for several devices when the
+/// backend has no collective.
 template <class B>
 [[nodiscard]] std::vector<int> placement(const std::vector<int>& devices, std::size_t replicas) {
   std::vector<int> all = devices.empty() ? std::vector<int>{0} : devices;

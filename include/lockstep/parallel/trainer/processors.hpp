@@ -10,9 +10,10 @@
 
 namespace lockstep::detail {
 
-/// The processors that the calling thread may use, and are no other thread's of this process: a thread that is bound to
-/// fewer than the caller claims its own. The kernel is asked, so that trainers of one process, and whatever else binds
-/// threads, need not know of each other. Empty when nothing can be found out.
+/// The processors that the calling thread may use and that no thread of this process claims. A thread claims the
+/// processors to which it is bound when they are fewer than the caller may use. The answer comes from the kernel, so
+/// that trainers of one process, and other code that binds threads, need not know of each other. Empty when the kernel
+/// does not tell which processors the caller may use.
 [[nodiscard]] inline std::vector<int> unclaimed_processors() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);

@@ -12,13 +12,13 @@
 
 namespace lockstep::detail {
 
-/// A backend that shows a profiler what its calls belong to: a `range` of this thread's time begins with a text, which
-/// it copies, and ends with its life. Ranges nest and do not throw.
+/// A backend that shows a profiler what its calls belong to: a `range` covers this thread's time from its construction,
+/// with a text that it copies, to its destruction. Ranges nest and do not throw.
 template <class B>
 concept shows_ranges =
     requires { typename B::range; } && std::is_nothrow_constructible_v<typename B::range, const char*>;
 
-/// A text of at most 127 characters, made without allocation; what is too long is cut.
+/// A text of at most 127 characters, made without allocation; a longer one is cut.
 class label {
  public:
   constexpr label& append(std::string_view more) {
@@ -38,8 +38,8 @@ class label {
   std::size_t size_ = 0;
 };
 
-/// The words of `doing` for forward, the loss and backward (rows). The first column is for no node, the others are for
-/// the plan's nodes.
+/// The words of `doing` as a table: rows are forward, the loss and backward; the first column is for no node, the
+/// others are for the plan's nodes.
 template <class Model, class B>
 inline constexpr auto labels = [] {
   constexpr auto nodes = static_cast<std::size_t>(Model::template plan<B>.node_count);
@@ -57,7 +57,7 @@ template <class Model, class B>
   return labels<Model, B>[static_cast<std::size_t>(what)][static_cast<std::size_t>(node + 1)];
 }
 
-/// A range that may be open, on backends that show ranges; on others it is nothing.
+/// A range that may be open, on backends that show ranges; on others it does nothing.
 template <class B>
 class shown_range {
  public:

@@ -13,9 +13,9 @@
 
 namespace lockstep::detail {
 
-/// A pass over a batch whose gradients other ranks add to theirs: while replicas run backward, a thread reduces each
-/// bucket that all of them have completed; when the last one is back on all ranks, each replica finishes. Returns the
-/// loss of all ranks.
+/// A pass over a batch whose gradients are summed over the ranks. While replicas run backward, the communication thread
+/// reduces each bucket that all of them have completed. When the last bucket is summed on all ranks, each replica
+/// finishes. Returns the loss over all ranks.
 template <class Engine, class Pass, class Finish>
 double rank_pass(Engine& engine, const Pass& pass, double denominator, const Finish& finish) {
   using backend = typename Engine::backend_type;
@@ -25,7 +25,7 @@ double rank_pass(Engine& engine, const Pass& pass, double denominator, const Fin
   const auto communicate = [&](std::size_t b) {
     const track spans = engine.track_of(static_cast<int>(Engine::count));
     const std::int64_t begin = spans.now();
-    // A replica that fails has said so before it arrives at any further bucket.
+    // A replica that fails sets this before it arrives at any further bucket.
     const auto failed = [&] { return all.failed() || unsummed != nullptr; };
     if (b == walk::count) return engine.ranks.close(engine.loss_sum(), failed());
     auto& update = engine.homes.front().update;
@@ -57,9 +57,9 @@ double rank_pass(Engine& engine, const Pass& pass, double denominator, const Fin
   }
   engine.ranks.settle_hook();
   const bool sent = engine.ranks.succeeded();
-  if (!sent) engine.drop_pending();  // their sums are gone
+  if (!sent) engine.drop_pending();  // the pass has overwritten the sums of the pending gradients
   if (all.failed()) {
-    engine.half_updated = engine.half_updated || sent;  // the other ranks update
+    engine.half_updated = engine.half_updated || sent;  // the other ranks have updated
     engine.template fail<true>(all, true);
   }
   if (unsummed) std::rethrow_exception(unsummed);

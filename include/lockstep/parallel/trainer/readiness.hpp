@@ -12,18 +12,19 @@
 
 namespace lockstep::detail {
 
-/// Replicas that have prepared all that they give their devices next. A device is given work in which it waits for
-/// others once all replicas have: a call of theirs that allocates, frees or loads may wait for that device.
+/// Counts the replicas that have prepared the work they are about to give their devices. A replica gives its device
+/// work that waits for other devices only once all replicas are ready: a call of theirs that allocates, frees or loads
+/// may wait for that device.
 template <std::size_t N>
 class readiness {
  public:
   explicit readiness(const meeting<N>& all) : all_(all) {}
 
-  /// Replica r has prepared its work. It may say so as often as it likes.
+  /// Replica r says that it has prepared its work. Further calls of the same replica change nothing.
   void come(std::size_t r) {
     if (!std::exchange(come_[r], true)) ready_.fetch_add(1, std::memory_order_release);
   }
-  /// The same, and waits until all replicas have. Throws backend_error when one has failed meanwhile.
+  /// The same, and waits until all replicas are ready. Throws backend_error when one fails meanwhile.
   void await(std::size_t r) {
     come(r);
     while (ready_.load(std::memory_order_acquire) < N) {

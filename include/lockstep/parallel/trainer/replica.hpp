@@ -55,8 +55,8 @@ struct track {
   }
 };
 
-/// Follows a replica through its pass: it notes where the replica is, records spans, shows ranges to a profiler, and
-/// tells when the gradients of a node are complete.
+/// Follows a replica through its pass: notes where the replica is, records spans, shows ranges to a profiler, and tells
+/// when the gradients of a node are complete.
 template <class Model, class B, class OnComplete>
 class replica_observer {
  public:
@@ -72,7 +72,7 @@ class replica_observer {
     begin_ = spans_.now();
   }
   void end(pass_part part, int node) {
-    // A span is the work's own time, not that of giving it to a device.
+    // A span shows how long the work takes, not how long it takes to enqueue it.
     if constexpr (!B::host_memory)
       if (spans_.record != nullptr) B::finish(context_);
     spans_.span(begin_, activity_of(part), node);
@@ -97,7 +97,8 @@ class replica_observer {
   const OnComplete& on_complete_;
 };
 
-/// A thread holds this while it gives work to a context outside of the context's executor. On the host it is nothing.
+/// A scope that makes a context's device current: a thread holds it while it gives work to the context outside of the
+/// context's executor. On the host it does nothing.
 template <class B>
 [[nodiscard]] auto device_of([[maybe_unused]] typename B::context& c) {
   if constexpr (B::host_memory)
@@ -106,7 +107,7 @@ template <class B>
     return c.enter();
 }
 
-/// The type of a loss' targets; anything for a model without one, which is never trained.
+/// The type of a loss' targets; an arbitrary type for a model without a loss, which is never trained.
 template <class Loss, class Value>
 struct target_of {
   using type = Value;
@@ -117,7 +118,7 @@ struct target_of<Loss, Value> {
   using type = typename Loss::template target_type<Value>;
 };
 
-/// A batch on its way through the replicas: what all of them read. In the host's memory.
+/// A batch and the values of the step, as all replicas read them. Targets lie in the host's memory.
 template <class Value, class Target>
 struct batch_pass {
   const Value* images;
@@ -126,7 +127,7 @@ struct batch_pass {
   step_values now;
 };
 
-/// One replica: its executor, its gradients, and the leaves of the sum over a batch that it computes.
+/// One replica: its executor, its gradients, and the `Leaves` leaves of the sum over a batch that it computes.
 template <class Model, class B, int Leaves>
 class replica {
   static constexpr const auto& plan = Model::template plan<B>;
@@ -148,22 +149,22 @@ class replica {
 
   [[nodiscard]] context_type& context() noexcept { return executor.context(); }
 
-  /// Of `samples` samples, those of the leaves first .. first + Leaves - 1 of `all`.
+  /// The samples, of `samples` in all, that belong to the leaves first .. first + Leaves - 1 of `all`.
   [[nodiscard]] static shard_range range(std::int64_t samples, int first, int all) {
     const std::int64_t begin = shard_of(samples, all, first).first;
     const shard_range last = shard_of(samples, all, first + Leaves - 1);
     return {.first = begin, .count = last.first + last.count - begin};
   }
 
-  /// Before `train`: takes over the replica's shard of the batch. Returns a number that differs when the work will read
-  /// the shard from other places.
+  /// Before `train`: takes over the replica's shard of the batch. Returns a number that depends on where the work will
+  /// read the shard.
   template <class Pass>
   std::uint64_t prepare(const Pass& batch, int first, int all) {
     const shard_range own = range(batch.samples, first, all);
     const std::int64_t target_size = loss_type::target_size(plan.output);
     packed_parts places;
     if constexpr (!B::host_memory) {
-      // Decided alike by all replicas, so that they record the same work in the same step, as collectives want it.
+      // By the largest shard, so that all replicas decide alike: collectives require that all record in the same step.
       std::int64_t largest = 0;
       for (int leaf = 0; leaf < all; leaf += Leaves)
         largest = (std::max)(largest, range(batch.samples, leaf, all).count);
@@ -174,7 +175,7 @@ class replica {
                           own.count * target_size);
   }
 
-  /// The outputs for the samples `own` of a batch, to their place in `out`; both in the host's memory.
+  /// Writes the outputs for the samples `own` of a batch to their place in `out`. Both lie in the host's memory.
   void forward(const value* parameters, const value* images, const shard_range& own, value* out) {
     [[maybe_unused]] const auto device = device_of<B>(context());
     const value* x =
@@ -187,7 +188,7 @@ class replica {
     B::finish(context());
   }
 
-  /// Loss and hits of the samples `own` of a batch in the host's memory; the denominator is the caller's to add.
+  /// Loss and hits of the samples `own` of a batch in the host's memory. The caller adds the denominator.
   template <class Target>
   [[nodiscard]] evaluation evaluate(const value* parameters, const loss_type& loss, const value* images,
                                     const Target* targets, const shard_range& own) {
@@ -221,12 +222,13 @@ class replica {
     return result;
   }
 
-  /// All work that reads what `prepare` took over is done.
+  /// Tells that all work that reads what `prepare` took over is done.
   void finished() { stage_.finished(); }
 
-  /// Forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their gradients
-  /// in `gradients`, and the sums of their losses in `losses()`. `on_complete(node, complete_from)` is called, in
-  /// backward order, when the gradients of a node are complete but for what complete_from(first element) does.
+  /// Runs forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their
+  /// gradients in `gradients`, and the sum of each leaf's losses in `losses()`. Calls `on_complete(node,
+  /// complete_from)`, in backward order, when backward has computed the last gradients of a node; complete_from(first
+  /// element) then adds up those from that element on.
   template <class OnComplete>
   void train(const value* parameters, std::int64_t samples, int first, int all, const track& spans,
              const OnComplete& on_complete) {
@@ -251,7 +253,7 @@ class replica {
     }
     double* const losses = sums->data();
     const activation* const loaded = executor.load(parameters);
-    // Else that would be part of the first layer's span.
+    // Without this, the conversion would be part of the first layer's span.
     if constexpr (converts_values<B> && !B::host_memory)
       if (spans.record != nullptr) B::finish(context());
     tree_.sum(
@@ -275,11 +277,11 @@ class replica {
   lockstep::executor<Model, B> executor;
   typename B::template buffer<value> gradients;
   replica_position position;
-  std::array<fence, 2> done;  ///< recorded after the work that others wait for; one for every second meeting
+  std::array<fence, 2> done;  ///< recorded after the work that others wait for; meetings take them in turn
   std::uint64_t meetings = 0;
 
  private:
-  /// Where the samples `own` of a batch begin, of `size` elements each.
+  /// Where the samples `own` of a batch begin; a sample has `size` elements.
   template <class T>
   static const T* part(const T* all, const shard_range& own, std::int64_t size) {
     return own.count == 0 ? all : all + own.first * size;
@@ -291,7 +293,7 @@ class replica {
   gradient_tree<B, Leaves> tree_;
   typename B::template mirrored<loss_sums> losses_;
   shard_stage<B, value, target, Leaves> stage_;
-  std::vector<value> outputs_;  ///< a copy for the host, of an evaluation
+  std::vector<value> outputs_;  ///< an evaluation's outputs, copied to the host
 };
 
 }  // namespace lockstep::detail

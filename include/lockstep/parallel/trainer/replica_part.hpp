@@ -11,10 +11,10 @@
 
 namespace lockstep::detail {
 
-/// Replica r's part in a pass over a batch: the phases of which every course of a pass is made.
+/// Replica r's part in a pass over a batch. Every kind of pass is made of these phases.
 ///
-/// What ends a pass, `finish(part)`, is written in two of them: `meet(f)` runs f and tells, to all replicas alike,
-/// whether all have done so; `change(f)` runs f, which is the purpose of it all, such as the update.
+/// The function that ends a pass, `finish(part)`, uses two of them: `meet(f)` runs f and tells all replicas alike
+/// whether all have done so; `change(f)` runs f, the change that the pass is for, such as the update.
 template <class Engine>
 class replica_part {
   using backend = typename Engine::backend_type;
@@ -27,7 +27,7 @@ class replica_part {
         engine_(engine),
         meeting_(all) {}
 
-  /// Forward, loss and backward of the replica's shard; `on_complete` as `replica::train` calls it.
+  /// Runs forward, loss and backward of the replica's shard. `on_complete` is called as by `replica::train`.
   template <class Pass, class OnComplete>
   void run(const Pass& pass, const OnComplete& on_complete) {
     const int first = static_cast<int>(r) * Engine::leaves_per_replica;
@@ -37,7 +37,7 @@ class replica_part {
     });
   }
 
-  /// Shows the replica waiting while wait() runs, and returns what that does.
+  /// Shows the replica waiting while wait() runs, and returns its result.
   template <class Wait>
   bool await(const Wait& wait) {
     self.position.set(activity::wait);
@@ -47,7 +47,7 @@ class replica_part {
     return done;
   }
 
-  /// What ends the pass, shown as the update.
+  /// Calls finish(*this), shown as the update.
   template <class Finish>
   void finish(const Finish& finish) {
     self.position.set(activity::update);
@@ -58,8 +58,8 @@ class replica_part {
     self.position.set(activity::wait);
   }
 
-  /// Runs f, and returns true once all replicas have done so and none has failed; what the replica's device is given
-  /// from then on comes after what the devices of others were given before.
+  /// Runs f and waits until all replicas have done so. Returns true when none has failed. Work that this replica
+  /// enqueues afterwards runs after the work that the others enqueued before the meeting.
   template <class F>
   bool meet(const F& f) {
     auto& c = self.context();
@@ -75,7 +75,7 @@ class replica_part {
       for (std::size_t k = 0; k < Engine::count; ++k)
         if (k != r) engine_.replicas[k]->done[turn].hold(c);
     });
-    // Where that can fail, all have to know before any goes on.
+    // Where hold can fail, all replicas have to know before any goes on.
     if constexpr (noexcept(self.done[turn].hold(c)))
       return true;
     else

@@ -9,7 +9,7 @@
 
 namespace lockstep::detail {
 
-/// Throws replica_error, with the original exception nested, for the first replica that failed.
+/// Throws replica_error for the replica of lowest number that failed, with its exception nested. Returns when none did.
 template <std::size_t N>
 void rethrow_first(const std::array<std::exception_ptr, N>& errors) {
   for (std::size_t r = 0; r < N; ++r) {

@@ -11,7 +11,7 @@
 
 namespace lockstep::detail {
 
-/// Elements of a batch in the backend's memory: the caller's own where the backend reads them, else a copy.
+/// Elements of a batch where the backend reads them: the caller's own memory on the host, else a copy.
 template <class B, class T>
 class staged_elements {
  public:
@@ -30,7 +30,7 @@ class staged_elements {
   typename B::template buffer<T> copy_;
 };
 
-/// Stands where the backend reads the host's memory.
+/// Stands in for the packet where the backend reads the host's memory.
 struct no_packet {
   template <class Context>
   no_packet(Context&, std::int64_t) {}
@@ -45,35 +45,36 @@ struct packet_of<B> {
   using type = typename B::packet;
 };
 
-/// What of a shard comes in its packet.
+/// The parts of a shard that its packet carries.
 struct packed_parts {
   bool images = false;
   bool targets = false;
 };
 
-/// What a replica's work reads of a batch: its shard, and the values of the step; and `Sums` sums that begin with zero.
+/// The data of a batch that a replica's work reads: its shard, the values of the step, and `Sums` sums that begin with
+/// zero.
 ///
-/// For a backend with memory of its own, small parts are put together in one packet when they are prepared, which the
-/// work then sends: a step that is replayed makes no call for them. Larger ones, and images that lie in a device's
-/// memory, are copied by themselves, from where they lie.
+/// For a backend with its own memory, `prepare` puts small parts together in one packet, which the work then sends: a
+/// step that is replayed makes no call for them. Larger parts, and images that lie in a device's memory, are copied
+/// separately, from where they lie.
 template <class B, class Value, class Target, int Sums>
 class shard_stage {
   using context = typename B::context;
 
  public:
   // The packet has its largest size from the start. To replace it, a replica would have to free memory while others
-  // wait for the replica, and a device may not free before they have gone on.
+  // wait for it, and that call may not return before they have gone on.
   explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
 
-  /// For a backend with memory of its own: what comes in the packet of shards of up to so many elements, with images
-  /// from that place.
+  /// For a backend with its own memory: which parts of a shard of at most so many elements, with images at that
+  /// address, the packet carries.
   [[nodiscard]] static packed_parts places(const Value* images, std::int64_t image_values, std::int64_t target_values) {
     return {.images = image_values * std::int64_t{sizeof(Value)} <= most_packed && B::host_reads(images),
             .targets = target_values * std::int64_t{sizeof(Target)} <= most_packed};
   }
 
-  /// Before the work: takes over the values, and `images` and `targets` of those lengths in the host's memory, images
-  /// perhaps in a device's. Returns a number that differs when the work will read from other places.
+  /// Before the work: takes over the values of the step, and `images` and `targets` of those lengths. Targets lie in
+  /// the host's memory, images there or in a device's. Returns a number that depends on where the work will read them.
   std::uint64_t prepare(context& c, const step_values& now, [[maybe_unused]] packed_parts which, const Value* images,
                         std::int64_t image_values, const Target* targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {
@@ -82,7 +83,7 @@ class shard_stage {
       targets_ = targets;
       return 0;
     } else {
-      if (std::exchange(in_use_, true)) B::finish(c);  // a step that failed may have left work that reads the packet
+      if (std::exchange(in_use_, true)) B::finish(c);  // work of a failed step may still read the packet
       const std::int64_t image_bytes = image_values * std::int64_t{sizeof(Value)};
       const std::int64_t target_bytes = target_values * std::int64_t{sizeof(Target)};
       const std::int64_t images_end = values_end + (which.images ? rounded(image_bytes) : 0);
@@ -101,12 +102,12 @@ class shard_stage {
     }
   }
 
-  /// First in the work.
+  /// Sends the packet. The work begins with it.
   void send([[maybe_unused]] context& c) {
     if constexpr (!B::host_memory) packet_.send(c, used_);
   }
 
-  /// After the work: the packet may be filled again.
+  /// Tells that the work is done, so that the packet may be filled again.
   void finished() noexcept { in_use_ = false; }
 
   [[nodiscard]] const step_values* now() const {
@@ -115,14 +116,15 @@ class shard_stage {
     else
       return reinterpret_cast<const step_values*>(packet_.get());
   }
-  /// For a backend with memory of its own: zeros, which `send` brings with the values.
+  /// For a backend with its own memory: zeros, which `send` brings together with the values.
   [[nodiscard]] std::array<double, static_cast<std::size_t>(Sums)>* sums() {
     return reinterpret_cast<std::array<double, static_cast<std::size_t>(Sums)>*>(packet_.get() + sums_at);
   }
   [[nodiscard]] const Value* images() const { return images_; }
   [[nodiscard]] const Target* targets() const { return targets_; }
 
-  /// For work that is not replayed: where the elements lie for the backend.
+  /// For work that is not replayed: returns where the backend reads n elements that lie at `from`, after copying them
+  /// there if need be.
   const Value* bring_images(context& c, const Value* from, std::int64_t n) { return large_images_.bring(c, from, n); }
   const Target* bring_targets(context& c, const Target* from, std::int64_t n) {
     return large_targets_.bring(c, from, n);
@@ -132,7 +134,7 @@ class shard_stage {
   static constexpr std::int64_t rounded(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
   static constexpr std::int64_t sums_at = (sizeof(step_values) + sizeof(double) - 1) / sizeof(double) * sizeof(double);
   static constexpr std::int64_t values_end = rounded(sums_at + Sums * std::int64_t{sizeof(double)});
-  /// Bytes that the host copies in about the time of a call to copy them.
+  /// The most bytes of a part in the packet: the host copies so many in about the time of one call to a copy function.
   static constexpr std::int64_t most_packed = std::int64_t{64} << 10U;
 
   step_values now_{};

@@ -16,22 +16,22 @@
 
 namespace lockstep::detail {
 
-/// Which layers of a model a trainer skips, and which of its parameters a step may therefore change: those of layers
-/// that some pass has used since the last step, on this rank or another. Counts by layer how many steps have changed
-/// the optimizer's state, as PyTorch's optimizers do by tensor.
+/// Which layers of a model a trainer skips, and which parameters a step may therefore change: those of the layers that
+/// some pass since the last step has used, on this rank or another. Counts for each layer how many steps have changed
+/// its optimizer state, as PyTorch's optimizers do for each tensor.
 template <class Model, class B>
 class layer_skips {
   static constexpr const auto& plan = Model::template plan<B>;
 
  public:
-  /// False for nearly all models; then nothing here costs anything.
+  /// Whether any layer can be skipped. False for nearly all models, which then pay nothing for this class.
   static constexpr bool any = [] {
     for (const bool skippable : Model::skippable_leaves)
       if (skippable) return true;
     return false;
   }();
   static constexpr std::size_t layers = any ? Model::leaf_count : 0;
-  /// Counters of steps: one for each layer where any may miss a step, else one for all.
+  /// Number of step counters: one for each layer where any layer may miss a step, else one for all layers.
   static constexpr std::size_t counters = any ? layers : 1;
 
   layer_skips() {
@@ -39,7 +39,8 @@ class layer_skips {
     active_.push_back({0, plan.trainable_count});
   }
 
-  /// Skips the layer at a path, or runs it again. Throws value_error, naming those that can be skipped.
+  /// Skips the layer at a path, or runs it again. For any other path, throws value_error that names the skippable
+  /// layers.
   void set(std::string_view path, bool skipped) {
     std::string known;
     for (std::size_t leaf = 0; leaf < layers; ++leaf) {
@@ -53,17 +54,17 @@ class layer_skips {
     throw value_error("data_parallel::skip", "one of the skippable layers: " + known, std::string(path));
   }
 
-  /// A flag for each layer, or null; the address stays.
+  /// One flag for each layer, true for a skipped one; null when no layer can be skipped. The address does not change.
   [[nodiscard]] const bool* flags() const noexcept { return any ? flags_.data() : nullptr; }
 
-  /// Of each layer 1 when it takes part in the coming step as far as this rank knows, else 0: passes that accumulated
-  /// have used it, or the pass of the step itself will, when there is one.
+  /// For each layer, 1 when this rank uses it in the coming step, else 0: passes that accumulated have used it, or the
+  /// pass of the step itself will. `with_pass`: the step has a pass on this rank.
   [[nodiscard]] std::array<double, layers> uses(bool with_pass) const {
     std::array<double, layers> all{};
     for (std::size_t leaf = 0; leaf < layers; ++leaf) all[leaf] = used_[leaf] || (with_pass && !flags_[leaf]) ? 1 : 0;
     return all;
   }
-  /// The same, or its sum over the ranks: settles what the coming step may change.
+  /// Settles what the coming step may change, from the result of `uses` or its sum over the ranks.
   void settle([[maybe_unused]] const std::array<double, layers>& uses) {
     if constexpr (any) {
       active_.clear();
@@ -85,29 +86,30 @@ class layer_skips {
     }
   }
 
-  /// After a pass that only accumulates: what it has used takes part in the step to come.
+  /// After a pass that only accumulates: the layers that it has used take part in the coming step.
   void keep() {
     if constexpr (any)
       for (std::size_t leaf = 0; leaf < layers; ++leaf) used_[leaf] = used_[leaf] || !flags_[leaf];
   }
-  /// After a step, or without one: passes that accumulated count no more.
+  /// Forgets the passes that accumulated, after a step has used their gradients or when these are dropped.
   void drop() { used_.fill(false); }
 
-  /// After a step that has changed the optimizer's state of what is active.
+  /// Counts a step that has changed the optimizer's state of the active layers.
   void count_state_step() noexcept {
     for (std::size_t i = 0; i < counters; ++i)
       if (!any || taking_part_[i]) ++state_steps_[i];
   }
-  /// The optimizer's state has been cleared.
+  /// Starts counting anew, after the optimizer's state has been cleared.
   void reset_state_steps() noexcept { state_steps_.fill(0); }
-  /// Steps that have changed the optimizer's state: of each layer, or of all alike when none can be skipped.
+  /// Number of steps that have changed the optimizer's state: one for each layer, or one for all layers when none can
+  /// be skipped.
   [[nodiscard]] std::span<std::int64_t> state_steps() noexcept { return state_steps_; }
   [[nodiscard]] std::span<const std::int64_t> state_steps() const noexcept { return state_steps_; }
 
-  /// What the step may change, in order.
+  /// The elements that the step may change, in ascending order.
   [[nodiscard]] const std::vector<element_range>& active() const noexcept { return active_; }
 
-  /// Differs when the update enqueues different work.
+  /// A hash of the skipped layers and the active ranges: passes that differ in either enqueue different work.
   [[nodiscard]] std::uint64_t key() const noexcept {
     std::uint64_t hash = 0;
     for (const bool skipped : flags_) hash = hash * 31 + (skipped ? 2 : 1);

@@ -13,8 +13,8 @@
 
 namespace lockstep::detail {
 
-/// Where an engine's current step is. Another thread asks: the report names the first replica that does not wait, and
-/// what it does.
+/// Where an engine's current step is, for another thread than the replicas'. The report names the first replica that
+/// does not wait, and what it does.
 template <class Engine>
 [[nodiscard]] stall_report where_is(const Engine& engine, double seconds) {
   stall_report report{.step = engine.now.load(std::memory_order_relaxed), .seconds = seconds, .doing = {}};
@@ -34,15 +34,15 @@ template <class Engine>
   return report;
 }
 
-/// The report of a step that took too long and was therefore given up.
+/// The report of a step that was given up because it took too long.
 class given_up {
  public:
-  /// In the thread that watches, before the replicas are told.
+  /// In the watchdog's thread, before the replicas are made to fail.
   void note(stall_report report) {
     report_ = std::move(report);
     noted_.store(true, std::memory_order_release);
   }
-  /// Throws backend_error once it has been noted: the replicas have failed because of it.
+  /// Throws backend_error once a report has been noted: the replicas have failed because the step was given up.
   void rethrow() const {
     if (noted_.load(std::memory_order_acquire))
       throw backend_error("data_parallel::step", "a step within its time_limit", report_.text(),
@@ -54,8 +54,8 @@ class given_up {
   stall_report report_;
 };
 
-/// In the thread that watches an engine: tells its user of a step that takes too long, and, where replicas wait for
-/// each other in a backend's collective, ends it.
+/// In the watchdog's thread: tells the user of a step that takes too long, and ends the step where replicas wait for
+/// each other in a backend's collective.
 template <class Engine>
 void report_stall(Engine& engine, double seconds) {
   const stall_report report = where_is(engine, seconds);

@@ -19,18 +19,18 @@
 
 namespace lockstep {
 
-/// N threads that work in lockstep for as long as the team lives: the caller is member 0, the others are its own.
+/// N threads that work in lockstep for as long as the team lives. The caller is member 0; the team owns the others.
 ///
-/// `run` hands all members one function and returns when each has finished; inside it `barrier` waits for all. Neither
-/// allocates nor takes a lock: members spin for some microseconds, then sleep in the kernel. With more members than
-/// processors they sleep at once.
+/// `run` hands all members one function and returns when each has finished it; inside that function `barrier` waits for
+/// all members. Neither allocates nor takes a lock: members spin for some microseconds, then sleep in the kernel. With
+/// more members than processors they sleep at once.
 template <int N>
 class thread_team {
   static_assert(N >= 1, "lockstep: a team has one member or more");
 
  public:
-  /// Starts the threads. `pin` binds member r > 0, and the threads that it starts, to `processors_each` processors of
-  /// its own, when the process has enough that no other of its threads is bound to; as many are left to the caller,
+  /// Starts the threads. `pin` binds each member r > 0, and the threads that it starts, to its own `processors_each`
+  /// processors, when the process has enough to which none of its threads is bound. As many are left to the caller,
   /// whose thread is never bound. Throws resource_error when a thread cannot be started.
   explicit thread_team([[maybe_unused]] bool pin = true, [[maybe_unused]] int processors_each = 1) {
     if constexpr (N > 1) {
@@ -86,7 +86,7 @@ class thread_team {
   void barrier() {
     barrier([] {});
   }
-  /// The same; the last one to call it runs `last`, which must not throw, before any returns.
+  /// The same; the last member to call it runs `last`, which must not throw, before any member returns.
   template <class Last>
   void barrier(const Last& last) {
     if constexpr (N == 1) {
@@ -121,7 +121,7 @@ class thread_team {
       ++seen;
       if (stopping_.load(std::memory_order_acquire)) return;
       call_(job_, r);
-      // The last one to finish wakes the caller, if it sleeps.
+      // The last member to finish wakes the caller, if it sleeps.
       finished_.fetch_add(1, std::memory_order_acq_rel);
       finished_.notify_one();
     }
@@ -140,7 +140,7 @@ class thread_team {
     }
   }
 
-  // Counters on cache lines of their own: members poll them while others write.
+  // Each counter has its own cache line: members poll one while others write another.
   alignas(64) counter generation_{0};
   alignas(64) counter finished_{0};
   alignas(64) counter arrived_{0};

@@ -10,13 +10,13 @@
 #include <lockstep/parallel/trainer_options.hpp>
 
 /// \file
-/// What an engine's passes over a batch are for: a step of the optimizer, or gradients that a later step adds to its
-/// own.
+/// The two purposes of an engine's pass over a batch: a step of the optimizer, or gradients that a later step adds to
+/// its own.
 
 namespace lockstep::detail {
 
-/// Forward, loss and backward of an engine's part of a batch, and the update with all gradients since the last one.
-/// Returns the loss.
+/// Runs forward, loss and backward of this rank's part of a batch, and updates with all gradients since the last
+/// update. Returns the loss.
 template <class Engine, class Batch>
 double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
   const bool finite_only = e.options.non_finite != non_finite::ignore;
@@ -61,8 +61,8 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
   return loss;
 }
 
-/// Forward, loss and backward of an engine's part of a batch, whose gradients the next step adds to its own. Returns
-/// the loss.
+/// Runs forward, loss and backward of this rank's part of a batch, whose gradients the next step adds to its own.
+/// Returns the loss.
 template <class Engine, class Batch>
 double accumulate_step(Engine& e, const Batch& own, const batch_terms& terms) {
   e.prepare_sums();

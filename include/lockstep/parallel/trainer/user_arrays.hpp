@@ -17,8 +17,8 @@
 #include <lockstep/parallel/trainer/label_buffer.hpp>
 
 /// \file
-/// The arrays that a user may hand in as the samples and the targets of a batch: tensors, views, and vectors, arrays
-/// and spans whose length fits. What cannot be taken is one sentence of the compiler's.
+/// The arrays that a user may pass as the samples and the targets of a batch: tensors, views, and vectors, arrays and
+/// spans whose length fits. For any other type the compiler says in one sentence why it cannot be taken.
 
 namespace lockstep::detail {
 
@@ -47,7 +47,7 @@ template <class T>
 template <class T>
 concept row_major = std::same_as<typename T::layout_type, ::cuda::std::layout_right>;
 
-/// The extents that a view's type states; `dynamic` where it leaves one to run time.
+/// The extents that a view's type states; `dynamic` for an extent that is known only at run time.
 template <class View>
 consteval dims stated_extents() {
   dims all;
@@ -59,7 +59,7 @@ consteval dims stated_extents() {
   return all;
 }
 
-/// True when a view that states `given` may be a batch of samples `taken`.
+/// True when a view whose type states the extents `given` may be a batch of samples `taken`.
 constexpr bool may_hold(const dims& given, const dims& taken) {
   if (given.rank != taken.rank + 1) return false;
   for (int i = 0; i < taken.rank; ++i)
@@ -67,7 +67,7 @@ constexpr bool may_hold(const dims& given, const dims& taken) {
   return true;
 }
 
-// Their template arguments stand in the compiler's note, so that it shows both.
+// The compiler's note names the template arguments of these two, and so shows what was given and what is taken.
 
 template <dims Given, dims Taken>
 consteval bool require_extents() {
@@ -130,8 +130,8 @@ template <class Value, dims Sample, class Images>
   }
 }
 
-/// A user's targets as those that a loss takes: itself where that is what they are, else a copy of integers in
-/// `labels`. Throws value_error for an integer that is none of that type.
+/// A user's targets as the loss takes them: the user's own memory where the type fits, else a copy of integers in
+/// `labels`. Throws value_error for an integer that `Target` cannot hold.
 template <class Target, class Targets, class Buffer>
 [[nodiscard]] std::span<const Target> take_targets([[maybe_unused]] std::string_view who, const Targets& targets,
                                                    [[maybe_unused]] Buffer& labels) {
@@ -168,7 +168,7 @@ template <class Target, class Targets, class Buffer>
   }
 }
 
-/// Room for labels of other types than the loss'; nothing for a loss that takes values.
+/// Room to convert labels to the integer type of the loss; empty for a loss that takes values.
 struct no_labels {};
 template <class Target>
 struct labels_of {
@@ -179,10 +179,10 @@ struct labels_of<Target> {
   using type = label_buffer<Target>;
 };
 
-/// Stands for an argument of any type, in overloads that only say why they cannot be called.
+/// Takes an argument of any type, in overloads that only say why they cannot be called.
 struct anything {
   template <class T>
-  anything(const T&) {}  // NOLINT(google-explicit-constructor): that is what it is for
+  anything(const T&) {}  // NOLINT(google-explicit-constructor): it exists to convert implicitly
 };
 
 }  // namespace lockstep::detail

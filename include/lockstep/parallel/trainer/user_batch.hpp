@@ -10,7 +10,7 @@
 
 namespace lockstep::detail {
 
-/// A batch of this process, in the host's memory; checked by nobody yet.
+/// An unchecked batch of this process. Targets lie in the host's memory.
 template <class Value, class Target>
 struct user_batch {
   const Value* images;
@@ -18,7 +18,8 @@ struct user_batch {
   std::int64_t samples;
 };
 
-/// Checks a batch against its targets; returns the denominator of its loss. Throws shape_error, value_error.
+/// Checks that a batch has samples, unless it may be empty, and as many targets as they need. Returns the denominator
+/// of its loss. Throws shape_error, value_error.
 template <class Loss, class Value, class Target>
 [[nodiscard]] double check_batch(const Loss& loss, const dims& output, const user_batch<Value, Target>& batch,
                                  bool may_be_empty) {

@@ -14,13 +14,13 @@
 
 namespace lockstep::detail {
 
-/// Watches that work which begins also ends in time: a thread that looks at a clock four times in the time limit, and
-/// calls `late(seconds)` once for work that has gone on for longer. Beginning and ending cost one atomic store each.
+/// Watches that work ends in time. Its thread looks at a clock four times in the time limit, and calls `late(seconds)`
+/// once for work that has run for longer. `begin` and `end` cost one atomic store each.
 class watchdog {
   using clock = std::chrono::steady_clock;
 
  public:
-  /// Starts the thread. Calls of `late` come from it. Throws resource_error when it cannot be started.
+  /// Starts the thread, which calls `late`. Throws resource_error when it cannot be started.
   template <class Late>
   watchdog(double seconds, Late late)
       : limit_(std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds))),
