@@ -140,52 +140,54 @@ TEST_CASE("gzip: refuses archives that are damaged, cut, or hold something else"
   write_packed(folder);
   const std::string victim = GENERATE(as<std::string>(), "train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz");
   bytes content = packed_images;
-  std::vector<std::string> reasons{victim};
+  const auto refuses = [&](std::vector<std::string> reasons) {
+    reasons.push_back(victim);
+    folder.write(victim, content);
+    CHECK(lacking(message(folder), reasons) == "");
+  };
   SECTION("cut in its middle") {
     content.resize(content.size() / 2);
-    reasons.push_back("truncated");
+    refuses({"truncated"});
   }
   SECTION("cut before its checksum") {
     content.resize(content.size() - 8);
-    reasons.push_back("truncated");
+    refuses({"truncated"});
   }
   SECTION("a wrong checksum") {
     content[content.size() - 6] ^= 1U;
-    reasons.push_back("damaged");
+    refuses({"damaged"});
   }
   SECTION("a damaged block") {
     content = stored(images(3, 28));
     content[12] ^= 1U;
-    reasons.push_back("damaged");
+    refuses({"damaged"});
   }
   SECTION("a byte too few inside") {
     content = images(3, 28);
     content.pop_back();
     content = stored(content);
-    reasons.insert(reasons.end(), {"expected 2368 bytes, as its header says, got 2367", "truncated"});
+    refuses({"expected 2368 bytes, as its header says, got 2367", "truncated"});
   }
   SECTION("a byte too many inside") {
     content = images(3, 28);
     content.push_back(0);
     content = stored(content);
-    reasons.push_back("followed by something else");
+    refuses({"followed by something else"});
   }
   SECTION("a count that memory could not hold") {
     content = images(3, 28);
     for (std::size_t i = 4; i < 8; ++i) content[i] = 0xff;
     content = stored(content);
-    reasons.push_back("expected 3367254359296 bytes");
+    refuses({"expected 3367254359296 bytes"});
   }
   SECTION("other extents") {
     content = stored(images(3, 27));
-    reasons.push_back("got 27x27");
+    refuses({"got 27x27"});
   }
   SECTION("nothing") {
     content = stored({});
-    reasons.push_back("header of 16 bytes");
+    refuses({"header of 16 bytes"});
   }
-  folder.write(victim, content);
-  CHECK(lacking(message(folder), reasons) == "");
 }
 
 TEST_CASE("gzip: an archive cut at any length is refused", "[data]") {

@@ -147,7 +147,7 @@ TEST_CASE("loader: a thread that cannot be started is an error of ours, which sa
   const std::string text = error_of<ls::error>([&] { static_cast<void>(batches.begin()); });
   const std::int64_t seen = samples_seen(without);
   REQUIRE(::pthread_setattr_default_np(&before) == 0);
-  CHECK(lacking(text, {"loader: expected a thread", "set .prefetch = 0"}) == "");
+  CHECK(lacking(text, {"loader: expected the thread that prepares batches", "set .prefetch = 0"}) == "");
   CHECK(seen == 10);
   CHECK(batches.next_epoch() == 0);
   CHECK(samples_seen(batches) == 10);

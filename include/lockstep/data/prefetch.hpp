@@ -45,7 +45,7 @@ class prefetcher {
     if (!fork_ || fork_->crossed()) fork_.emplace();
     try {
       thread_ = lockstep::detail::start_thread(
-          {"loader", "the thread that prepares batches", "prepare none ahead (prefetch)"}, [this] { produce(); });
+          {"loader", "the thread that prepares batches", "set .prefetch = 0 to do without one"}, [this] { produce(); });
     } catch (...) {
       count_ = 0;
       throw;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <iterator>
 #include <string>
-#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -96,11 +95,7 @@ class batch_walk {
   /// Starts a walk over at most `count` batches; no walk may be under way. Throws resource_error when no thread can be
   /// started, and whatever filling the first batch throws.
   [[nodiscard]] iterator start(std::int64_t count) {
-    try {
-      ring_.start(count);
-    } catch (const std::system_error& reason) {
-      throw error("loader", "a thread that prepares batches", reason.what(), "set .prefetch = 0 to do without one");
-    }
+    ring_.start(count);
     advance();
     return iterator(this, walk_);
   }
