@@ -51,8 +51,8 @@ concept reduction_hook = communicator<C> && requires(H& h, C& c, const bucket_vi
 /// state for the buckets it has met; while it does, the buckets must stay the same.
 template <class H>
 concept stateful_hook = requires(H& h, const H& c) {
-  h.commit();
-  h.rollback();
+  { h.commit() } noexcept;
+  { h.rollback() } noexcept;
   { c.has_state() } -> std::convertible_to<bool>;
 };
 

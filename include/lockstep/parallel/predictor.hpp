@@ -214,7 +214,7 @@ class predictor {
   }
 
   /// Returns counts since construction, and the number of waiting samples. Callable from any thread.
-  [[nodiscard]] predictor_statistics statistics() const { return queue_->statistics(); }
+  [[nodiscard]] predictor_statistics statistics() const { return queue().statistics(); }
 
  private:
   /// A request of `submit`, which owns its tensors.

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -10,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include <lockstep/comm/error.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/parallel/ranks/rank_link.hpp>
@@ -30,8 +33,10 @@ template <class Engine, class Batch>
     if (refused) std::rethrow_exception(refused);
     engine.check_whole();
     engine.prepare();
+    if constexpr (Engine::has_ranks) engine.prepare_sums();  // here, since the others would wait for a rank that cannot
     denominator = engine.denominator_of(own);
-    if (given && !(*given > 0)) throw value_error("data_parallel", "a denominator above zero", std::to_string(*given));
+    if (given && (!(*given > 0) || !std::isfinite(*given)))
+      throw value_error("data_parallel", "a finite denominator above zero", std::to_string(*given));
   } catch (...) {
     if (!Engine::has_ranks) throw;
     refused = std::current_exception();
@@ -48,26 +53,43 @@ template <class Engine, class Batch>
   return terms;
 }
 
-/// Gives every rank the parameters, optimizer state, seed and step counters of rank `root`.
+/// Gives every rank the parameters, optimizer state, seed and step counters of rank `root`. Throws on all ranks, and
+/// changes nothing, when a rank cannot take them or ranks' optimizers keep different numbers of states.
 template <class Engine>
 void broadcast_state(Engine& engine, int root) {
   auto& communicator = engine.ranks.communicator();
+  std::exception_ptr refused;
+  try {
+    engine.prepare();
+  } catch (...) {
+    refused = std::current_exception();
+  }
+  const std::size_t states = engine.optimizer.states();
+  std::array<double, 3> sums{refused ? 1.0 : 0.0, static_cast<double>(states), static_cast<double>(states * states)};
+  communicator.all_reduce(std::span<double>(sums));
+  if (refused) std::rethrow_exception(refused);
+  // The numbers of states are equal when the square of their sum is the ranks' number times the sum of their squares.
+  if (sums[0] > 0 || sums[1] * sums[1] != communicator.size() * sums[2])
+    throw communicator_error("data_parallel::broadcast", "ranks with the same optimizer options", "others",
+                             "give every rank the options of the root");
+
+  const bool root_is_half_updated = engine.half_updated;
+  engine.half_updated = true;  // until all has arrived
   const auto send = [&](auto& buffer) {
     communicator.broadcast(std::span(buffer.data(), static_cast<std::size_t>(buffer.size())), root);
   };
   send(engine.homes.front().parameters);
+  for (std::size_t s = 0; s < states; ++s) send(engine.homes.front().update.state(s));
   std::vector<std::uint64_t> counters{engine.key.value, static_cast<std::uint64_t>(engine.steps),
-                                      engine.half_updated ? 1U : 0U};
+                                      root_is_half_updated ? 1U : 0U};
   const auto state_steps = engine.skips.state_steps();
   counters.insert(counters.end(), state_steps.begin(), state_steps.end());
   take_from_root(communicator, root, counters);
   engine.key = seed{counters[0]};
   engine.steps = static_cast<std::int64_t>(counters[1]);
-  engine.half_updated = counters[2] != 0;
   std::copy(counters.begin() + 3, counters.end(), state_steps.begin());
-  engine.prepare();
-  engine.homes.front().update.each_state(send);
   engine.drop_pending();
+  engine.half_updated = counters[2] != 0;
 }
 
 }  // namespace lockstep::detail

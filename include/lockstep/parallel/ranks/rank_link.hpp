@@ -150,13 +150,14 @@ class rank_link {
     check_schedule(schedule, bucket_count);
     check_may_reschedule();
     std::vector<message> messages;
+    auto message_of = message_of_;
     std::size_t bucket_at = 0;
     for (const int last : schedule) {
       message next{.first = buckets.buckets[static_cast<std::size_t>(last)].first,
                    .last = buckets.buckets[bucket_at].last,
                    .last_bucket = static_cast<std::size_t>(last),
                    .tensors = {}};
-      for (; bucket_at <= next.last_bucket; ++bucket_at) message_of_[bucket_at] = messages.size();
+      for (; bucket_at <= next.last_bucket; ++bucket_at) message_of[bucket_at] = messages.size();
       for (std::size_t p = 0; p < static_cast<std::size_t>(plan.parameter_tensors); ++p) {
         const plan_parameter& parameter = plan.parameters[p];
         if (parameter.offset < next.first || parameter.offset >= next.last) continue;
@@ -168,6 +169,7 @@ class rank_link {
       messages.push_back(std::move(next));
     }
     messages_ = std::move(messages);
+    message_of_ = message_of;
   }
 
   /// Called when a replica has run the last backward of `node` in a pass that does not reduce. While `calibrate`
@@ -182,22 +184,35 @@ class rank_link {
   }
 
   /// Measures the link and three passes, each made by run_pass() without reducing, and sets the schedule whose last
-  /// message arrives first. All ranks call it and get the same schedule.
+  /// message arrives first. All ranks call it and get the same schedule, or an exception when a pass fails on any.
   template <class RunPass>
   bucket_schedule calibrate(const RunPass& run_pass) {
-    std::array<double, bucket_count> ready;
-    ready.fill(std::numeric_limits<double>::infinity());
-    for (int i = 0; i < 3; ++i) {
-      for (auto& each : ready_) each.store(0, std::memory_order_relaxed);
-      clock_start_ = timeline::now();
-      run_pass();
-      clock_start_ = 0;
-      for (std::size_t b = 0; b < bucket_count; ++b)
-        ready[b] = (std::min)(ready[b], 1e-9 * static_cast<double>(ready_[b].load(std::memory_order_relaxed)));
-    }
     constexpr std::int64_t most = std::int64_t{1} << 20U;
     const auto large = static_cast<std::size_t>(std::clamp<std::int64_t>(buckets.buckets[0].last, 2, most));
-    std::vector<float> scratch(large);
+    std::array<double, bucket_count> ready;
+    ready.fill(std::numeric_limits<double>::infinity());
+    std::vector<float> scratch;
+    std::exception_ptr failure;
+    try {
+      scratch.resize(large);
+      for (int i = 0; i < 3; ++i) {
+        for (auto& each : ready_) each.store(0, std::memory_order_relaxed);
+        clock_start_ = timeline::now();
+        run_pass();
+        for (std::size_t b = 0; b < bucket_count; ++b)
+          ready[b] = (std::min)(ready[b], 1e-9 * static_cast<double>(ready_[b].load(std::memory_order_relaxed)));
+      }
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    clock_start_ = 0;
+    std::array<double, 1> failed{failure ? 1.0 : 0.0};
+    communicator_.all_reduce(std::span<double>(failed));
+    if (failure) std::rethrow_exception(failure);
+    if (failed[0] > 0)
+      throw communicator_error("data_parallel::calibrate_buckets", "every rank to finish its passes",
+                               std::to_string(static_cast<int>(failed[0])) + " that failed",
+                               "see the exception of that rank");
     const auto seconds = [&](std::size_t size) {
       double best = std::numeric_limits<double>::infinity();
       for (int i = 0; i < 5; ++i) {

@@ -113,7 +113,8 @@ struct trainer_engine {
   ~trainer_engine() {
     // In a forked child the watchdog's destructor would wait for a thread that does not exist.
     if (fork.crossed()) static_cast<void>(guard.release());
-    while (busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    // Nor does a thread that was inside as the process was forked.
+    while (!fork.crossed() && busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
     if constexpr (homes_type::may_send_parts) homes.leave(replicas);
   }
 
@@ -168,7 +169,9 @@ struct trainer_engine {
   void check_whole() const {
     if (half_updated)
       throw value_error("data_parallel", "parameters of one step", "an update in which a replica failed",
-                        "call initialize(), load a checkpoint, or broadcast() those of another rank");
+                        has_ranks ? "broadcast() those of another rank; or call initialize(), or load a checkpoint, on "
+                                    "every rank"
+                                  : "call initialize(), or load a checkpoint");
   }
 
   /// Checks the optimizer's options and allocates the state that they need.

@@ -34,8 +34,14 @@ class meeting {
   /// since other replicas may have made theirs.
   template <class F>
   void attempt_change(std::size_t r, const F& f) {
+    changes_[r] = true;
     attempt(r, f);
-    if (errors_[r]) half_done_.store(true, std::memory_order_relaxed);
+    note_late_failure(r);
+  }
+  /// Replica r may have failed since it began its change, in work that it gave to its device: the change is half done
+  /// then too.
+  void note_late_failure(std::size_t r) noexcept {
+    if (changes_[r] && errors_[r]) half_done_.store(true, std::memory_order_relaxed);
   }
 
   /// Waits until all replicas have come, and returns true when none has failed. The last to come takes the verdict for
@@ -70,6 +76,7 @@ class meeting {
   std::atomic<std::size_t> first_{N};  ///< the replica that failed before all others; N while none has
   bool verdict_ = true;                ///< written by the last to come, read by all before they come again
   bool passed_ = false;
+  std::array<bool, N> changes_{};  ///< the replica has begun its change
   std::array<std::exception_ptr, N> errors_{};
 };
 
