@@ -96,7 +96,7 @@ class device_pass {
     if (all_done) part.finish(finish);
     // A failure in the device's work shows only here.
     all_.attempt_always(part.r, [&] { engine_.finish_replica(part.r); });
-    all_.note_late_failure(part.r);
+    part.settle_change();
   }
 
   /// Takes over the replica's shard and the optimizer's options. Returns the key of the work to come.

@@ -13,15 +13,18 @@ template <bool Complete, class Engine, class Pass, class OnComplete, class Finis
 double host_pass(Engine& engine, const Pass& pass, double denominator, const OnComplete& on_complete,
                  const Finish& finish) {
   meeting<Engine::count> all;
+  bool met = false;
   {
     const auto watched = engine.watch();
     engine.team.run([&](int member) {
       replica_part<Engine> part(engine, all, member);
       part.run(pass, on_complete);
-      if (part.await([&] { return part.meet([] {}); })) part.finish(finish);
+      const bool all_done = part.await([&] { return part.meet([] {}); });
+      if (member == 0) met = all_done;
+      if (all_done) part.finish(finish);
     });
   }
-  if (all.failed()) engine.template fail<Complete>(all, all.passed());
+  if (all.failed()) engine.template fail<Complete>(all, met);
   return engine.loss_sum() / denominator;
 }
 

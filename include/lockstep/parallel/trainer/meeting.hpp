@@ -11,12 +11,12 @@ namespace lockstep::detail {
 /// Where the N replicas of a step meet, and where they leave what they throw. A replica that has failed does no more
 /// work, but comes to every further meeting, so that no other waits for it in vain.
 template <std::size_t N>
-class meeting {
+class alignas(64) meeting {
  public:
   /// Calls f() for replica r unless it has failed before, and keeps what f throws.
   template <class F>
   void attempt(std::size_t r, const F& f) {
-    if (!errors_[r]) attempt_always(r, f);
+    if (!failed(r)) attempt_always(r, f);
   }
   /// The same, but calls f() even when replica r has failed before; keeps its first exception.
   template <class F>
@@ -30,35 +30,21 @@ class meeting {
       failed_.store(true, std::memory_order_relaxed);
     }
   }
-  /// Like `attempt`, for the change that the step is for, such as the update. A failure leaves that change half done,
-  /// since other replicas may have made theirs.
-  template <class F>
-  void attempt_change(std::size_t r, const F& f) {
-    changes_[r] = true;
-    attempt(r, f);
-    note_late_failure(r);
-  }
-  /// Replica r may have failed since it began its change, in work that it gave to its device: the change is half done
-  /// then too.
-  void note_late_failure(std::size_t r) noexcept {
-    if (changes_[r] && errors_[r]) half_done_.store(true, std::memory_order_relaxed);
+  /// Replica r has begun the change that the step is for, such as the update. When it has failed, before or since, the
+  /// change is half done, since other replicas may have made theirs.
+  void settle_change(std::size_t r) noexcept {
+    if (failed(r)) half_done_.store(true, std::memory_order_relaxed);
   }
 
   /// Waits until all replicas have come, and returns true when none has failed. The last to come takes the verdict for
   /// all: a replica that is ahead may fail in what follows while another is still leaving.
   template <class Team>
   [[nodiscard]] bool come(Team& team) {
-    team.barrier([&] {
-      verdict_ = !failed();
-      passed_ = passed_ || verdict_;
-    });
-    return verdict_;
+    return team.barrier([&] { return !failed(); });
   }
-  /// Whether there has been a meeting by which no replica had failed.
-  [[nodiscard]] bool passed() const noexcept { return passed_; }
 
   [[nodiscard]] bool failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
-  [[nodiscard]] bool failed(std::size_t r) const noexcept { return errors_[r] != nullptr; }
+  [[nodiscard]] bool failed(std::size_t r) const noexcept { return failed() && errors_[r] != nullptr; }
   /// True when some replicas may have made the change that the step is for, and others have not.
   [[nodiscard]] bool half_done() const noexcept { return half_done_.load(std::memory_order_relaxed); }
 
@@ -71,12 +57,11 @@ class meeting {
   }
 
  private:
+  // While nobody fails nothing here is written, so that every processor keeps its copy of these cache lines, which the
+  // object shares with no other.
   std::atomic<bool> failed_{false};
   std::atomic<bool> half_done_{false};
   std::atomic<std::size_t> first_{N};  ///< the replica that failed before all others; N while none has
-  bool verdict_ = true;                ///< written by the last to come, read by all before they come again
-  bool passed_ = false;
-  std::array<bool, N> changes_{};  ///< the replica has begun its change
   std::array<std::exception_ptr, N> errors_{};
 };
 

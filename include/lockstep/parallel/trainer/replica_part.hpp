@@ -84,7 +84,13 @@ class replica_part {
 
   template <class F>
   void change(const F& f) {
-    meeting_.attempt_change(r, f);
+    changes_ = true;
+    meeting_.attempt(r, f);
+    settle_change();
+  }
+  /// The replica may have failed since it began its change, in work that it gave to its device.
+  void settle_change() noexcept {
+    if (changes_) meeting_.settle_change(r);
   }
 
   const std::size_t r;
@@ -94,6 +100,7 @@ class replica_part {
  private:
   Engine& engine_;
   meeting<Engine::count>& meeting_;
+  bool changes_ = false;
 };
 
 }  // namespace lockstep::detail

@@ -84,23 +84,24 @@ class thread_team {
 
   /// Inside `run`: returns when all N members have called it.
   void barrier() {
-    barrier([] {});
+    static_cast<void>(barrier([] { return true; }));
   }
-  /// The same; the last member to call it runs `last`, which must not throw, before any member returns.
-  template <class Last>
-  void barrier(const Last& last) {
+  /// The same; the last member to call it calls `verdict`, which must not throw, and every member returns what it said.
+  template <class Verdict>
+  [[nodiscard]] bool barrier(const Verdict& verdict) {
     if constexpr (N == 1) {
-      last();
+      return verdict();
     } else {
       const std::uint32_t phase = phase_.load(std::memory_order_acquire);
       if (arrived_.fetch_add(1, std::memory_order_acq_rel) == N - 1) {
-        last();
+        verdict_ = verdict();
         arrived_.store(0, std::memory_order_relaxed);
         phase_.store(phase + 1, std::memory_order_release);
         phase_.notify_all();
       } else {
         await(phase_, phase);
       }
+      return verdict_;
     }
   }
 
@@ -145,6 +146,7 @@ class thread_team {
   alignas(64) counter finished_{0};
   alignas(64) counter arrived_{0};
   alignas(64) counter phase_{0};
+  bool verdict_ = true;  // beside the counter that everybody who waits reads anyway
   alignas(64) std::atomic<bool> stopping_{false};
   void* job_ = nullptr;
   void (*call_)(void*, int) = nullptr;
