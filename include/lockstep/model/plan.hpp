@@ -246,8 +246,8 @@ constexpr void build_nodes(network_plan<N>& plan, const std::array<leaf_info, N>
       if (order == element_order::channels_last && now.rank == 3) picture = now;
     } else if (node.out.rank == 3 && leaf.traits.needs_picture_order) {
       order = order_matters(node.out) ? picture_order : element_order::plain;
-    } else if (node.out.rank != 3 && list.count > 0) {
-      // A layer that mixes all features writes plain order.
+    } else if (leaf.traits.writes_plain_order || (node.out.rank != 3 && node.out != node.in)) {
+      // Elements that are fewer than those of the picture, or of another rank, have no other order.
       order = element_order::plain;
       picture = dims{};
     }

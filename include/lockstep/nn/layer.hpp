@@ -40,11 +40,12 @@ struct layer_traits {
   /// Computes the same in any order, or reads from node_traits::picture which order it gets. A layer that sets neither
   /// this nor needs_picture_order reads and writes the plain order of PyTorch.
   bool takes_any_order = false;
-  bool is_flatten = false;    ///< changes the extents and no element: no code, no buffer
-  bool is_relu = false;       ///< may be fused into the layer before it
-  bool is_skippable = false;  ///< may be skipped at run time: obeys pass::skips
-  bool fuses_relu = false;    ///< its primitive can apply a relu to what it writes
-  bool masks_input = false;   ///< its backward can apply the mask of a relu before it
+  bool writes_plain_order = false;  ///< whatever the order it reads: a layer that mixes all elements of a sample
+  bool is_flatten = false;          ///< changes the extents and no element: no code, no buffer
+  bool is_relu = false;             ///< may be fused into the layer before it
+  bool is_skippable = false;        ///< may be skipped at run time: obeys pass::skips
+  bool fuses_relu = false;          ///< its primitive can apply a relu to what it writes
+  bool masks_input = false;         ///< its backward can apply the mask of a relu before it
   bool backward_reads_input = true;
   bool backward_reads_output = false;
   bool backward_in_place = false;          ///< dx may be the same range as dy

@@ -15,6 +15,7 @@ template <std::int64_t In, std::int64_t Out, bool Bias>
 struct basic_linear {
   static constexpr std::string_view kind = "linear";
   static constexpr layer_traits traits{.takes_any_order = true,
+                                       .writes_plain_order = true,
                                        .fuses_relu = true,
                                        .masks_input = true,
                                        .backward_overwrites_input = true,

@@ -17,6 +17,7 @@ struct skippable {
   static constexpr std::string_view kind = Layer::kind;
   static constexpr layer_traits traits{.needs_picture_order = Layer::traits.needs_picture_order,
                                        .takes_any_order = Layer::traits.takes_any_order,
+                                       .writes_plain_order = Layer::traits.writes_plain_order,
                                        .is_skippable = true,
                                        .backward_reads_input = Layer::traits.backward_reads_input,
                                        .backward_reads_output = Layer::traits.backward_reads_output,
@@ -79,7 +80,7 @@ struct skippable {
    private:
     static constexpr std::int64_t parameter_size = Layer::parameters(T.in).size();
     /// A layer that mixes the features of a flattened channels-last picture writes plain order; a skip must do so too.
-    static constexpr bool reorders = T.picture.rank == 3 && T.out.rank != 3 && parameter_size > 0;
+    static constexpr bool reorders = T.picture.rank == 3 && traits.writes_plain_order;
 
     std::int64_t samples_;
     inner_op inner_;
