@@ -127,6 +127,10 @@ TEST_CASE("a file that is no checkpoint of the model is refused, and changes not
     ls::write_safetensors(path, {}, {{"lockstep.seed", text}});
     CHECK_THAT(refusal(), Catch::Contains("expected numbers in its metadata's lockstep.seed"));
   }
+  for (const std::string text : {"9007199254740993", "9223372036854775808", "1,2"}) {
+    ls::write_safetensors(path, {}, {{"lockstep.seed", "1"}, {"lockstep.steps", text}});
+    CHECK_THAT(refusal(), Catch::Contains("lockstep.steps"));
+  }
   CHECK(trainer.steps() == 6);
   CHECK(same_bits(all_values(trainer.parameters()), before));
 }

@@ -118,6 +118,23 @@ TEST_CASE("a write that fails half way leaves the target and no temporary file",
   CHECK(folder.file_count() == 1);
 }
 
+TEST_CASE("a file of which a write has failed is not committed, though later writes succeed", "[io]") {
+  const lockstep_test::temporary_folder folder;
+  const std::string path = folder / "file";
+  put(path, "before");
+  {
+    ls::atomic_file_writer file(path);
+    {
+      const file_size_limit limit(4096);
+      CHECK_THROWS_AS(file.write(bytes_of(std::string(10'000, 'x'))), ls::io_error);
+    }
+    file.write(bytes_of("after"));
+    CHECK_THROWS_WITH(file.commit(), Catch::Contains(path) && Catch::Contains("a write that failed"));
+  }
+  CHECK(slurp(path) == "before");
+  CHECK(folder.file_count() == 1);
+}
+
 TEST_CASE("a target that cannot be replaced is named and the temporary file removed", "[io]") {
   const lockstep_test::temporary_folder folder;
   std::filesystem::create_directory(folder.path() / "taken");

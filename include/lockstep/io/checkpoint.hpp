@@ -38,6 +38,9 @@ inline constexpr std::string_view steps_key = "lockstep.steps";
 inline constexpr std::string_view state_steps_key = "lockstep.state_steps";
 inline constexpr std::string_view states_key = "lockstep.optimizer_states";
 
+/// A count of steps above this one is damage: no run gets there.
+inline constexpr std::uint64_t most_steps = std::uint64_t{1} << 53U;
+
 /// The tensor name of optimizer state number `state` of a parameter.
 [[nodiscard]] inline std::string state_name(std::size_t state, std::string_view parameter) {
   return message({"optimizer_state.", state, ".", parameter});
@@ -55,6 +58,7 @@ inline constexpr std::string_view states_key = "lockstep.optimizer_states";
       std::uint64_t number = 0;
       const auto [stop, failure] = std::from_chars(at, end, number);
       if (failure != std::errc{} || (stop != end && *stop != ',')) break;
+      if (key != seed_key && number > most_steps) break;
       numbers.push_back(number);
       if (stop == end) return numbers;
       at = stop + 1;
@@ -163,16 +167,18 @@ void load_checkpoint(Trainer& trainer, const std::string& path) {
   detail::require_complete(path, found, "the checkpoint is of another model");
   std::vector<std::vector<value>> lists;
   for (const safetensors_entry* entry : found.entries) lists.push_back(detail::floating_values<value>(*entry));
+  // The run that was saved may have had no state of some number yet.
+  std::size_t checked = 0;
+  engine.each_optimizer_state([&](const auto& state) {
+    if (checked++ >= states)
+      for (const auto& part : state) lists.emplace_back(static_cast<std::size_t>(part.size()));
+  });
 
+  engine.half_updated = true;  // until all has been assigned
   std::size_t next = 0;
   for (const auto& parameter : trainer.parameters()) parameter.assign(lists[next++]);
   engine.each_optimizer_state([&](const auto& state) {
-    for (const auto& part : state) {
-      if (next < lists.size())
-        part.assign(lists[next++]);
-      else  // the saved run did not have this state
-        part.assign(std::vector<value>(static_cast<std::size_t>(part.size())));
-    }
+    for (const auto& part : state) part.assign(lists[next++]);
   });
   for (std::size_t i = 0; i < state_steps.size(); ++i) own_state_steps[i] = static_cast<std::int64_t>(state_steps[i]);
   engine.resume(seed{from_seed}, static_cast<std::int64_t>(steps));

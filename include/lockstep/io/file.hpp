@@ -109,10 +109,17 @@ class atomic_file_writer {
   }
 
   /// Appends `bytes`. Throws io_error with the system's reason (disk full, file too large).
-  void write(std::span<const std::byte> bytes) { detail::write_fully(file_.get(), path_, bytes); }
+  void write(std::span<const std::byte> bytes) {
+    const bool failed_before = std::exchange(failed_, true);
+    detail::write_fully(file_.get(), path_, bytes);
+    failed_ = failed_before;
+  }
 
-  /// Makes the bytes written so far the content of the target. Call it once, last.
+  /// Makes the bytes written so far the content of the target. Call it once, last. Throws io_error, also when a write
+  /// has failed before.
   void commit() {
+    if (failed_)
+      throw io_error(path_, "expected bytes that were all written, got a write that failed; write the file anew");
     flush(file_);
     if (temporary_.empty()) return;
     // The data reaches the disk before the rename; otherwise a power cut could leave an empty target.
@@ -174,8 +181,8 @@ class atomic_file_writer {
     try {
       const auto source = detail::file_descriptor(::open(temporary_.c_str(), O_RDONLY | O_CLOEXEC));
       if (!source.is_open()) detail::throw_write_error(path_, "read the temporary file", errno);
+      std::vector<std::byte> piece(std::size_t{1} << 20U);  // before the target is emptied
       detail::file_descriptor target = detail::open_into(path_, target_, O_TRUNC);
-      std::vector<std::byte> piece(std::size_t{1} << 20U);
       for (;;) {
         const ::ssize_t count = ::read(source.get(), piece.data(), piece.size());
         if (count < 0 && errno == EINTR) continue;
@@ -208,6 +215,7 @@ class atomic_file_writer {
   std::string temporary_;  // empty when the bytes go straight into the target
   detail::file_descriptor file_;
   bool keep_temporary_ = false;
+  bool failed_ = false;  ///< a write has
 };
 
 /// Makes `bytes` the content of the file through an atomic_file_writer. Throws io_error when that fails.

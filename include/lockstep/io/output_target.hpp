@@ -119,8 +119,9 @@ struct output_target {
 }  // namespace detail
 
 /// Throws the io_error that a write to `path` would throw, as far as that can be known without touching the file: a
-/// missing folder, a missing permission, a directory. For programs that write at the end of long work.
-inline void check_output(const std::string& path) {
+/// missing folder, a missing permission, a directory. For programs that write at the end of long work. `grows`: the
+/// file is written in place, as a log is, so that an existing one needs no permission to its folder.
+inline void check_output(const std::string& path, bool grows = false) {
   const detail::output_target target = detail::find_output(path);
   if (target.descriptor >= 0) {
     static_cast<void>(detail::open_into(path, target));
@@ -129,7 +130,7 @@ inline void check_output(const std::string& path) {
   const auto writable = [](const std::string& name) {
     return ::faccessat(AT_FDCWD, name.c_str(), W_OK, AT_EACCESS) == 0;
   };
-  if (!target.regular || (target.exists && detail::is_mount_point(target.path))) {
+  if (!target.regular || (target.exists && (grows || detail::is_mount_point(target.path)))) {
     if (!writable(target.path)) detail::throw_write_error(path, "open for writing", errno);
     return;
   }
