@@ -149,6 +149,13 @@ TEST_CASE("table: a vector of the field's type is moved, not copied", "[data]") 
   CHECK(pairs(std::move(columns)).values<0>().data() == where);
 }
 
+TEST_CASE("table: is empty once it has been moved from", "[data]") {
+  table from = numbered(5);
+  const table to = std::move(from);
+  CHECK(to.size() == 5);
+  CHECK(from.size() == 0);  // NOLINT(bugprone-use-after-move): what is tested
+}
+
 TEST_CASE("table: may be empty", "[data]") {
   const pairs none(std::vector<float>{}, std::vector<float>{});
   CHECK(none.size() == 0);

@@ -77,6 +77,8 @@ class prefetcher {
 
   /// Hands the front slot back for refilling.
   void pop() {
+    // In a forked child the lock may be held for ever; the next `front` says so.
+    if (thread_.joinable() && fork_->crossed()) return;
     {
       const std::scoped_lock lock(sync_->mutex);
       ++consumed_;

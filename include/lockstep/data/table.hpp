@@ -52,13 +52,12 @@ class dataset<field<T, Extents...>, Rest...> {
       : dataset(columns(std::move(first), std::move(rest)...)) {}
 
   /// Takes the columns, one a field. Throws as above.
-  explicit dataset(columns given) : columns_(std::move(given)) {
-    check(std::make_index_sequence<fields>{});
-    samples_ = static_cast<std::int64_t>(std::get<0>(columns_).size()) / field_type<0>::size;
-  }
+  explicit dataset(columns given) : columns_(std::move(given)) { check(std::make_index_sequence<fields>{}); }
 
-  /// Number of samples.
-  [[nodiscard]] std::int64_t size() const noexcept { return samples_; }
+  /// Number of samples; 0 once the data set has been moved from.
+  [[nodiscard]] std::int64_t size() const noexcept {
+    return static_cast<std::int64_t>(std::get<0>(columns_).size()) / field_type<0>::size;
+  }
 
   /// The elements of one field, sample after sample.
   template <std::size_t Index = 0>
@@ -82,10 +81,7 @@ class dataset<field<T, Extents...>, Rest...> {
   }
 
   /// Moves the columns out, which leaves this data set empty.
-  [[nodiscard]] columns release() && {
-    samples_ = 0;
-    return std::exchange(columns_, columns{});
-  }
+  [[nodiscard]] columns release() && { return std::exchange(columns_, columns{}); }
 
  private:
   template <std::size_t... Index, class... Columns>
@@ -119,7 +115,7 @@ class dataset<field<T, Extents...>, Rest...> {
                    std::index_sequence<Index...> /*unused*/) const {
     (std::get<Index>(chosen).reserve(indices.size() * static_cast<std::size_t>(field_type<Index>::size)), ...);
     for (const std::int64_t i : indices) {
-      detail::check_index(i, samples_);
+      detail::check_index(i, size());
       const auto append = [&](auto& to, const auto& from, std::int64_t size) {
         to.insert(to.end(), from.begin() + i * size, from.begin() + (i + 1) * size);
       };
@@ -128,7 +124,6 @@ class dataset<field<T, Extents...>, Rest...> {
   }
 
   columns columns_;
-  std::int64_t samples_ = 0;
 };
 
 /// Returns labelled pictures as fields: x / 255 in place of each byte, and the labels. Takes four times the memory.
