@@ -60,7 +60,7 @@ int train(options o) {
   }
   // A run that cannot be saved should fail before it starts.
   for (const std::string* file : {&o.save, &o.log, &o.trace, &o.report})
-    if (!file->empty()) lockstep::check_output(*file);
+    if (!file->empty()) lockstep::check_output(*file, file == &o.log);
   if (on_gpu) o.devices = gpu()->place(o);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);

@@ -75,15 +75,31 @@ std::string check_seed(const std::string& text) {
   return fmt::format("expected a whole number from 0 to {}, got {}", largest, text);
 }
 
+/// Whether a path leads to what the program holds open: that is written into, one output after the other.
+bool is_own_descriptor(const std::string& path) {
+  return path == "/dev/stdout" || path == "/dev/stderr" || path.rfind("/dev/fd/", 0) == 0 ||
+         path.rfind("/proc/self/fd/", 0) == 0;
+}
+
+/// Whether two paths lead to one file, which need not exist yet.
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(a, b, ignored)) return true;
+  const auto whole = [&](const std::string& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, ignored), ignored);
+  };
+  return whole(a) == whole(b);
+}
+
 /// Throws usage_error when two outputs would end up in one regular file, of which one would be lost.
 void require_different_files(const options& o) {
   const std::array<std::pair<const char*, const std::string*>, 4> files{
       {{"--save", &o.save}, {"--log", &o.log}, {"--trace", &o.trace}, {"--report", &o.report}}};
   for (std::size_t i = 0; i < files.size(); ++i)
     for (std::size_t k = 0; k < i; ++k) {
-      if (files[i].second->empty() || *files[i].second != *files[k].second) continue;
-      // What a shell redirects there is written into, one after the other.
-      if (files[i].second->rfind("/dev/", 0) == 0) continue;
+      if (files[i].second->empty() || files[k].second->empty()) continue;
+      if (is_own_descriptor(*files[i].second) || is_own_descriptor(*files[k].second)) continue;
+      if (!same_file(*files[i].second, *files[k].second)) continue;
       std::error_code missing;
       const auto status = std::filesystem::status(*files[i].second, missing);
       if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) continue;

@@ -114,6 +114,7 @@ TEST_CASE("files that cannot be used are refused before training") {
   check_refused(place, "--model linear --log no/such/folder/file", "make its folder first");
   check_refused(place, "--model linear --save one --report one", "--save and --report name the same file one");
   check_refused(place, "--model linear --log one --trace one", "--log and --trace name the same file one");
+  check_refused(place, "--model linear --save one --report ./one", "--save and --report name the same file ./one");
   CHECK_FALSE(place.has("one"));
 }
 

@@ -199,7 +199,7 @@ class data_parallel {
   double step(detail::anything, detail::anything, std::optional<double> = {}) const {
     static_assert(Model::leaf_count == 0,
                   "lockstep: data_parallel::step: the trainer is const, and a step changes its parameters; leave const "
-                  "out, or call evaluate");
+                  "out, or predict with a lockstep::predictor made from the trainer");
     return 0;
   }
 

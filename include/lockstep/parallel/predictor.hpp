@@ -88,7 +88,7 @@ class predictor {
   static_assert(
       !is_missing<Backend>,
       "lockstep: predictor: the cpu backend needs oneDNN, and this build has LOCKSTEP_WITHOUT_ONEDNN; install "
-      "oneDNN and configure again, or name another backend behind N");
+      "oneDNN and configure again, or name another backend after N");
 
  public:
   using model_type = Model;
