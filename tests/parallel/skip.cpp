@@ -203,6 +203,36 @@ TEST_CASE("a rank that has joined uses no layer", "[skip]") {
   }));
 }
 
+TEST_CASE("a rank that accumulates through a layer and then joins gives the layer's gradient", "[skip]") {
+  const piece all = drawn<with_block>(5, 12);
+  const piece first = cut<with_block>(all, 0, 6);
+  const piece second = cut<with_block>(all, 6, 6);
+  const auto accumulate = [](auto& trainer, const piece& p) {
+    static_cast<void>(trainer.accumulate(batch<with_block>(p.x), p.targets, 12.0));
+  };
+  // One device: half of the batch through the layer, the other half without it, and once more in the step.
+  ls::data_parallel<with_block, 1> alone(momentum);
+  accumulate(alone, first);
+  alone.skip("block");
+  accumulate(alone, second);
+  static_cast<void>(alone.step(batch<with_block>(second.x), second.targets, 12.0));
+  const auto expected = all_values(alone.parameters());
+
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const int r = rank.rank();
+    ls::data_parallel<with_block, 2, thread_rank> trainer(momentum, std::move(rank));
+    if (r == 0) {
+      accumulate(trainer, first);
+    } else {
+      trainer.skip("block");
+      accumulate(trainer, second);
+      static_cast<void>(trainer.step(batch<with_block>(second.x), second.targets, 12.0));
+    }
+    trainer.join();
+    expect_close(all_values(trainer.parameters()), expected);
+  }));
+}
+
 TEST_CASE("buckets of layers that no rank uses are not sent", "[skip]") {
   std::array<std::atomic<int>, 2> sent{};
   check_no_failure(run_ranks(2, [&](thread_rank& rank) {
