@@ -120,6 +120,26 @@ TEST_CASE("stream: a generator is walked over once, a maker of generators at wil
   CHECK((*by_walk.begin()).get<1>()[0] == 15);
 }
 
+TEST_CASE("stream: one loader at a time walks it", "[data]") {
+  pairs source([] { return counted(1000); });
+  for (const int prefetch : {0, 2}) {
+    CAPTURE(prefetch);
+    data::loader second{source, {.batch = 3, .prefetch = prefetch}};
+    {
+      data::loader first{source, {.batch = 4, .prefetch = prefetch}};
+      auto walk = first.begin();
+      const std::string text = error_of<ls::value_error>([&] { static_cast<void>(second.begin()); });
+      CHECK(lacking(text, {"another loader walks it", "make a second stream"}) == "");
+      ++walk;
+      CHECK((*walk).first_index == 4);  // the first walk is as it was
+      CHECK(walked(first) == up_to(1000));
+      CHECK(walked(second) == up_to(1000));  // that of the first has ended
+      static_cast<void>(first.begin());
+    }
+    CHECK(walked(second) == up_to(1000));  // the first is gone
+  }
+}
+
 TEST_CASE("stream: an endless generator is left when one has enough", "[data]") {
   const std::int64_t prefetch = GENERATE(0, 2);
   pairs source(counted(-1));

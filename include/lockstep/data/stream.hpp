@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +75,21 @@ class stream_source {
 
   /// Writes `most` samples, or fewer at the end alone, and returns their number.
   virtual std::int64_t fill(const pointers& to, std::int64_t most) = 0;
+
+  /// Lets `loader` read from now on. Throws value_error while another loader's walk is under way, whose thread reads.
+  void acquire(const void* loader) {
+    const void* reader = nullptr;
+    if (!reader_.compare_exchange_strong(reader, loader, std::memory_order_acquire) && reader != loader)
+      throw value_error("loader", "one walk at a time over a stream", "a walk while another loader walks it",
+                        "end the other walk first, or make a second stream");
+  }
+  /// `loader` reads no more, if it has.
+  void release(const void* loader) noexcept {
+    reader_.compare_exchange_strong(loader, nullptr, std::memory_order_release, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<const void*> reader_{nullptr};  ///< the loader whose walk is under way
 };
 
 template <class Next, class... Fields>
@@ -250,15 +266,25 @@ namespace detail {
 template <class... Fields>
 struct stream_batch {
   stream_source<Fields...>* source = nullptr;
+  const void* owner = nullptr;  // the loader
   std::int64_t batch = 0;
   bool drop_last = false;
   std::int64_t done = 0;  // samples of the walk so far
   bool ended = false;
 
+  /// Gives the source back once the walk has ended: nothing of it reads any more.
+  struct released_at_end {
+    const stream_batch& of;
+    ~released_at_end() {
+      if (of.ended) of.source->release(of.owner);
+    }
+  };
+
   template <class Slot>
   bool operator()(Slot& target, std::int64_t /*index*/) {
     if (ended) return false;
     ended = true;  // holds when the source throws
+    const released_at_end release{*this};
     target.samples = source->fill(target.pointers(), batch);
     target.first_index = done;
     done += target.samples;
@@ -287,17 +313,26 @@ class loader<stream<Fields...>> {
 
   loader(const loader&) = delete;
   loader& operator=(const loader&) = delete;
-  ~loader() = default;
+  ~loader() {
+    walk_.stop();
+    source_->release(this);
+  }
 
   /// The number that the next begin() hands to the stream, counted from 0.
   [[nodiscard]] std::uint64_t next_epoch() const noexcept { return epoch_; }
   void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
 
   /// Starts the next walk. Throws resource_error when no thread can be started, value_error when the stream can be read
-  /// only once and has been, and whatever the stream throws.
+  /// only once and has been or another loader is walking it, and whatever the stream throws.
   [[nodiscard]] iterator begin() {
     walk_.stop();
-    source_->start(epoch_);
+    source_->acquire(this);
+    try {
+      source_->start(epoch_);
+    } catch (...) {
+      source_->release(this);
+      throw;
+    }
     walk_.fill().done = 0;
     walk_.fill().ended = false;
     iterator first = walk_.start((std::numeric_limits<std::int64_t>::max)());
@@ -316,7 +351,7 @@ class loader<stream<Fields...>> {
     std::vector<slot> slots;
     for (std::int64_t i = 0; i <= options.prefetch; ++i)
       slots.emplace_back(detail::field_list<Fields...>{}, options.batch);
-    return walk(std::move(slots), {source_, options.batch, options.drop_last});
+    return walk(std::move(slots), {source_, this, options.batch, options.drop_last});
   }
 
   detail::stream_source<Fields...>* source_;
