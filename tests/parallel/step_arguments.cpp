@@ -2,6 +2,7 @@
 //
 // What `step` and its siblings take: the same numbers in any container give the same bits.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -125,6 +126,20 @@ TEST_CASE("values as targets may be a tensor or a view of it", "[step]") {
   CHECK(loss(y.view()) == loss(values));
 }
 
+TEST_CASE("targets in a view of other extents are refused, though there are as many", "[step]") {
+  ls::data_parallel<regression, 2> trainer;
+  const auto x = draws<float>(5, 6 * 4);
+  const auto values = draws<float>(6, 6 * 3);
+  using turned = ::cuda::std::mdspan<const float, ::cuda::std::extents<int, 3, 6>>;
+  CHECK_THROWS_AS(trainer.step(x, turned(values.data())), ls::shape_error);
+  CHECK_THROWS_WITH(trainer.step(x, turned(values.data())), Catch::Contains("targets of 6 samples, 3 each"));
+  ls::batch_of<float, 9> wide(2);
+  std::copy(values.begin(), values.end(), wide.begin());
+  CHECK_THROWS_AS(trainer.step(x, wide), ls::shape_error);
+  using right = ::cuda::std::mdspan<const float, ::cuda::std::extents<int, 6, 3>>;
+  CHECK(trainer.evaluate(x, right(values.data())).loss() == trainer.evaluate(x, values).loss());
+}
+
 TEST_CASE("a batch that does not fit says by how much, and the trainer stays usable", "[step]") {
   trainer_type trainer(ls::sgd{.learning_rate = 0.1F});
   trainer.initialize(ls::seed{3});
@@ -161,7 +176,7 @@ TEST_CASE("labels are copied only where they must be, into memory that is kept",
   CHECK(take(std::span<const std::int64_t>(labels)).data() == labels.data());
 
   const std::int64_t* const place = take(std::vector<int>(64)).data();
-  for (const std::size_t count : {1, 64, 17, 63}) {
+  for (const std::size_t count : {1U, 64U, 17U, 63U}) {
     const std::vector<int> fewer(count, 2);
     const auto taken = take(fewer);
     CHECK(taken.data() == place);

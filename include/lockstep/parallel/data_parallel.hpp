@@ -354,6 +354,8 @@ class data_parallel {
   template <class Images, class Targets>
   [[nodiscard]] batch as_batch(const Images& images, const Targets& targets) {
     const input_view x = detail::take_images<value_type, Model::input_dims>("data_parallel", images);
+    constexpr bool as_outputs = loss_type::target_size(plan.output) == plan.output.size();
+    detail::check_target_extents("data_parallel", targets, x.extent(0), as_outputs ? plan.output : dims{});
     return {x.data_handle(), detail::take_targets<target_type>("data_parallel", targets, labels_), x.extent(0)};
   }
 

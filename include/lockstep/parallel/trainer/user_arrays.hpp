@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -59,6 +60,15 @@ consteval dims stated_extents() {
   return all;
 }
 
+/// The extents of one sample of a view over a batch.
+template <class View>
+[[nodiscard]] constexpr dims sample_extents(const View& view) {
+  dims all;
+  all.rank = static_cast<int>(View::rank()) - 1;
+  for (std::size_t i = 1; i < View::rank(); ++i) all.extent[i - 1] = static_cast<std::int64_t>(view.extent(i));
+  return all;
+}
+
 /// True when a view whose type states the extents `given` may be a batch of samples `taken`.
 constexpr bool may_hold(const dims& given, const dims& taken) {
   if (given.rank != taken.rank + 1) return false;
@@ -103,9 +113,7 @@ template <class Value, dims Sample, class Images>
     if constexpr (row_major<view_type> &&
                   require_elements<std::remove_cv_t<typename view_type::element_type>, Value>() &&
                   require_extents<stated_extents<view_type>(), Sample>()) {
-      dims given;
-      given.rank = Sample.rank;
-      for (int i = 0; i < given.rank; ++i) given.extent[i] = static_cast<std::int64_t>(view.extent(i + 1));
+      const dims given = sample_extents(view);
       if (given != Sample) throw shape_error(who, "samples of " + to_string(Sample), "samples of " + to_string(given));
       return taken(view.data_handle(), static_cast<std::int64_t>(view.extent(0)));
     } else {
@@ -127,6 +135,25 @@ template <class Value, dims Sample, class Images>
                   "lockstep: images: a batch is a tensor or a view, or a vector, array or span of all its values; "
                   "this is neither");
     return {};
+  }
+}
+
+/// Throws shape_error for a view of targets whose first extent is not the number of samples, or whose others are not
+/// those of one sample's targets, `wanted`, although they are as many: its elements would be taken in another order
+/// than the user means.
+template <class Targets>
+void check_target_extents([[maybe_unused]] std::string_view who, [[maybe_unused]] const Targets& targets,
+                          [[maybe_unused]] std::int64_t samples, [[maybe_unused]] const dims& wanted) {
+  if constexpr (has_view<Targets> || mdspan_like<Targets>) {
+    const auto view = view_of(targets);
+    using view_type = std::remove_const_t<decltype(view)>;
+    if constexpr (view_type::rank() > 1 && view_type::rank() <= dims::max_rank) {
+      const dims given = sample_extents(view);
+      const auto rows = static_cast<std::int64_t>(view.extent(0));
+      if (rows != samples || (given.rank == wanted.rank && given != wanted))
+        throw shape_error(who, "targets of " + std::to_string(samples) + " samples, " + to_string(wanted) + " each",
+                          std::to_string(rows) + " of " + to_string(given));
+    }
   }
 }
 
