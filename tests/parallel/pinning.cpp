@@ -18,10 +18,12 @@ namespace ls = lockstep;
 
 namespace {
 
+/// The processors that the calling thread may use; none when that cannot be found out. Members call it too, so it
+/// asserts nothing itself.
 std::set<int> own_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  REQUIRE(sched_getaffinity(0, sizeof set, &set) == 0);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return {};
   std::set<int> all;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
     if (CPU_ISSET(cpu, &set)) all.insert(cpu);
@@ -90,6 +92,7 @@ TEST_CASE("processors are free again once a team has ended", "[thread_team]") {
 }
 
 TEST_CASE("a team that is not to be bound is not", "[thread_team]") {
+  REQUIRE(!own_processors().empty());
   ls::thread_team<3> team(false);
   for (const auto& each : processors_of(team)) CHECK(each == own_processors());
 }
