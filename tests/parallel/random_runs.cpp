@@ -301,6 +301,7 @@ void check_met(int number_of_runs) {
   CAPTURE(met.failed_passes, met.failed_sums, met.half_updates, met.steps);
   CHECK(met.steps > number_of_runs);
   CHECK(met.failed_passes > number_of_runs / 10);
+  if (number_of_runs < 1000) return;  // too few for what is rare
   CHECK(met.failed_sums > number_of_runs / 100);
   CHECK(met.half_updates > number_of_runs / 100);
 }
