@@ -22,8 +22,10 @@
 #include <lockstep/observe/step_log.hpp>
 
 #include "io/io_support.hpp"
+#include "support/file_reader.hpp"
 
 namespace ls = lockstep;
+using lockstep_test::file_reader;
 using lockstep_test::file_size_limit;
 using lockstep_test::message_of;
 using lockstep_test::put;
@@ -77,31 +79,6 @@ struct ::stat status_of(const std::string& path) {
 
 mode_t mode_of(const std::string& path) { return status_of(path).st_mode & 07777U; }
 
-/// A thread that reads a file to its end.
-class reader {
- public:
-  explicit reader(std::string path)
-      : thread_([this, path = std::move(path)] {
-          std::FILE* file = std::fopen(path.c_str(), "rb");
-          for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) text_ += static_cast<char>(c);
-          std::fclose(file);
-        }) {}
-  reader(const reader&) = delete;
-  reader& operator=(const reader&) = delete;
-  ~reader() {
-    if (thread_.joinable()) thread_.join();
-  }
-
-  std::string text() {
-    thread_.join();
-    return text_;
-  }
-
- private:
-  std::string text_;
-  std::thread thread_;  // last: it writes the above
-};
-
 }  // namespace
 
 TEST_CASE("a pipe is written into", "[io]") {
@@ -110,18 +87,18 @@ TEST_CASE("a pipe is written into", "[io]") {
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
   const std::string text(300'000, 'x');  // more than a pipe holds
   {
-    reader other(pipe);
+    file_reader other(pipe);
     write_text(pipe, text);
     CHECK(other.text() == text);
   }
   {
-    reader other(pipe);
+    file_reader other(pipe);
     { ls::step_log(pipe).step(1, 0.5, 10); }
     CHECK(other.text() == "{\"step\":1,\"loss\":0.5,\"samples_per_s\":10}\n");
   }
   std::filesystem::create_symlink("pipe", folder / "link");
   {
-    reader other(pipe);
+    file_reader other(pipe);
     write_text(folder / "link", "by a link");
     CHECK(other.text() == "by a link");
   }
@@ -181,7 +158,7 @@ TEST_CASE("a pipe that does not block is waited for", "[io]") {
   ls::detail::file_descriptor in(ends[1]);
   REQUIRE(::fcntl(out.get(), F_SETFL, 0) == 0);
   const std::string text(300'000, 'y');
-  reader other("/dev/fd/" + std::to_string(out.get()));
+  file_reader other("/dev/fd/" + std::to_string(out.get()));
   write_text("/dev/fd/" + std::to_string(in.get()), text);
   CHECK(in.close() == 0);
   CHECK(other.text() == text);

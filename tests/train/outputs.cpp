@@ -1,43 +1,21 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <cstdio>
 #include <filesystem>
 #include <string>
-#include <thread>
 
 #include <sys/stat.h>
 
+#include "support/file_reader.hpp"
 #include "train/program.hpp"
 
 namespace {
 
 using namespace lockstep_test;
 
-/// Reads a pipe to its end, or only its first byte, on a thread of its own.
-class pipe_reader {
- public:
-  pipe_reader(const std::filesystem::path& pipe, bool to_the_end) {
-    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-    thread_ = std::thread([this, pipe, to_the_end] {
-      std::FILE* file = std::fopen(pipe.c_str(), "rb");
-      for (int c = std::fgetc(file); c != EOF; c = to_the_end ? std::fgetc(file) : EOF) text_ += static_cast<char>(c);
-      std::fclose(file);
-    });
-  }
-  pipe_reader(const pipe_reader&) = delete;
-  pipe_reader& operator=(const pipe_reader&) = delete;
-  ~pipe_reader() {
-    if (thread_.joinable()) thread_.join();
-  }
-
-  std::string text() {
-    thread_.join();
-    return text_;
-  }
-
- private:
-  std::string text_;
-  std::thread thread_;
-};
+/// Makes a pipe.
+std::string new_pipe(const std::filesystem::path& path) {
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  return path;
+}
 
 const std::string run = "--model linear --steps 3 --quiet ";
 
@@ -71,7 +49,7 @@ TEST_CASE("outputs go into pipes") {
   for (const std::string flag : {"--save", "--log", "--trace", "--report"}) {
     INFO(flag);
     const auto pipe = place.path("pipe of " + flag);
-    pipe_reader reader(pipe, true);
+    file_reader reader(new_pipe(pipe));
     const outcome result = place.run(run + flag + " 'pipe of " + flag + "'");
     INFO(result.err);
     CHECK(result.code == 0);
@@ -83,7 +61,7 @@ TEST_CASE("outputs go into pipes") {
 TEST_CASE("a pipe whose reader goes away ends the run with a line") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
-  pipe_reader reader(place.path("pipe"), false);
+  file_reader reader(new_pipe(place.path("pipe")), false);
   const outcome result = place.run("--model linear --quiet --epochs 100000 --log pipe");
   CHECK(result.code == 2);
   CHECK(result.err ==
