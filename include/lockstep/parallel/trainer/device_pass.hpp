@@ -103,7 +103,7 @@ class device_pass {
   template <class Pass>
   std::uint64_t prepare(part_type& part, const Pass& pass) {
     auto& homes = engine_.homes;
-    const std::uint64_t places = part.self.prepare(pass, first_leaf(part), Engine::leaves);
+    const std::uint64_t places = part.prepare(pass);
     const std::uint64_t rule = homes.of(part.r).update.set_rule(homes.slice(part.r), part.self.context(),
                                                                 engine_.optimizer, engine_.skips.active());
     return mix(mix(static_cast<std::uint64_t>(pass.samples) << 2U | places, engine_.skips.key()),
@@ -127,35 +127,26 @@ class device_pass {
   /// them, since a record runs later. Else they leave after backward, once all replicas have prepared their work.
   template <class Pass>
   void forward_backward(part_type& part, const Pass& pass) {
-    const auto train = [&](const auto& on_complete) {
-      part.self.train(engine_.homes.of(part.r).parameters.data(), pass.samples, first_leaf(part), Engine::leaves,
-                      part.spans, on_complete);
-    };
     const auto nothing = [](int, const auto&) {};
     if constexpr (!may_send_parts) {
-      train(nothing);
+      part.train(pass, nothing);
     } else if (!engine_.homes.sends_parts()) {
-      train(nothing);
+      part.train(pass, nothing);
     } else {
       walk way;
       const auto send = [&](std::size_t b) {
-        [[maybe_unused]] shown_range<backend> range;
-        if constexpr (shows_ranges<backend>) range.begin(label().append("gradients of bucket ").append(b).c_str());
+        [[maybe_unused]] const auto range = bucket_range<backend>(b);
         engine_.homes.send(part.r, part.self.context(), part.self.gradients.data(), walk::buckets.buckets[b], to_sums_,
                            engine_.pending);
       };
       const bool recorded = backend::recording(part.self.context());
       if (Complete && recorded)
-        train([&](int node, const auto& complete_from) { way.completed(node, complete_from, send); });
+        part.train(pass, [&](int node, const auto& complete_from) { way.completed(node, complete_from, send); });
       else
-        train(nothing);
+        part.train(pass, nothing);
       if (!recorded) ready_.await(part.r);
       if (Complete) way.rest(send);
     }
-  }
-
-  [[nodiscard]] static int first_leaf(const part_type& part) {
-    return static_cast<int>(part.r) * Engine::leaves_per_replica;
   }
 
   Engine& engine_;

@@ -78,4 +78,13 @@ class shown_range<B> {
   std::optional<typename B::range> open_;
 };
 
+/// The range in which the gradients of bucket b leave.
+template <class B>
+[[nodiscard]] shown_range<B> bucket_range([[maybe_unused]] std::size_t b) {
+  if constexpr (shows_ranges<B>)
+    return shown_range<B>(label().append("gradients of bucket ").append(b).c_str());
+  else
+    return {};
+}
+
 }  // namespace lockstep::detail

@@ -45,8 +45,7 @@ double rank_pass(Engine& engine, const Pass& pass, double denominator, const Fin
       replica_part<Engine> part(engine, all, member);
       walk way;
       const auto send = [&](std::size_t b) {
-        [[maybe_unused]] shown_range<backend> range;
-        if constexpr (shows_ranges<backend>) range.begin(label().append("gradients of bucket ").append(b).c_str());
+        [[maybe_unused]] const auto range = bucket_range<backend>(b);
         engine.ranks.arrive(b);
       };
       part.run(pass, [&](int node, const auto& complete_from) { way.completed(node, complete_from, send); });

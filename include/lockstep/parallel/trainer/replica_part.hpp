@@ -22,6 +22,7 @@ class replica_part {
  public:
   replica_part(Engine& engine, meeting<Engine::count>& all, int member)
       : r(static_cast<std::size_t>(member)),
+        first_leaf(member * Engine::leaves_per_replica),
         self(*engine.replicas[r]),
         spans(engine.track_of(member)),
         engine_(engine),
@@ -30,11 +31,19 @@ class replica_part {
   /// Runs forward, loss and backward of the replica's shard. `on_complete` is called as by `replica::train`.
   template <class Pass, class OnComplete>
   void run(const Pass& pass, const OnComplete& on_complete) {
-    const int first = static_cast<int>(r) * Engine::leaves_per_replica;
     meeting_.attempt(r, [&] {
-      self.prepare(pass, first, Engine::leaves);
-      self.train(engine_.homes.of(r).parameters.data(), pass.samples, first, Engine::leaves, spans, on_complete);
+      prepare(pass);
+      train(pass, on_complete);
     });
+  }
+  /// The two halves of it, for work that is recorded in between. Returns what `replica::prepare` does.
+  template <class Pass>
+  std::uint64_t prepare(const Pass& pass) {
+    return self.prepare(pass, first_leaf, Engine::leaves);
+  }
+  template <class Pass, class OnComplete>
+  void train(const Pass& pass, const OnComplete& on_complete) {
+    self.train(engine_.homes.of(r).parameters.data(), pass.samples, first_leaf, Engine::leaves, spans, on_complete);
   }
 
   /// Shows the replica waiting while wait() runs, and returns its result.
@@ -94,6 +103,7 @@ class replica_part {
   }
 
   const std::size_t r;
+  const int first_leaf;  ///< of the sum over the batch, that this replica computes
   typename Engine::replica& self;
   const track spans;
 
