@@ -59,9 +59,9 @@ class context {
     return status != cudaStreamCaptureStatusNone;
   }
 
-  /// `bytes` bytes of the device's memory, aligned to 256, valid until the next call: room for one primitive between
-  /// two of its own steps. Grows when asked for more than before. Throws backend_error when it would have to grow while
-  /// work is being recorded; run that work once before it is recorded.
+  /// `bytes` bytes of the device's memory, aligned to 256, valid until the next call: a primitive may keep what it
+  /// has computed there while it runs. The memory grows when a primitive asks for more than before. Throws
+  /// backend_error when it would grow while work is being recorded; run that work once before it is recorded.
   [[nodiscard]] void* workspace(std::int64_t bytes) {
     if (bytes > workspace_.size()) [[unlikely]]
       grow(bytes);
