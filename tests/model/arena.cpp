@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -12,158 +13,217 @@ using namespace lockstep_test;
 
 namespace {
 
-/// An arena in which every element remembers which value was written to it last. A pass is played through with it;
-/// whoever reads must find each element as its owner left it.
-class marked_arena {
+/// An arena of whole numbers. A pass is played through with it: each output is a number of its own, and each backward
+/// multiplies gradients by factors of its own. Arithmetic is modulo 2^64, so that sums are exact in any order. What was
+/// overwritten too early shows as a wrong number.
+class number_arena {
  public:
-  explicit marked_arena(std::int64_t size) : owner_(static_cast<std::size_t>(size), 0) {}
+  using number = std::uint64_t;
 
-  void write(std::int64_t offset, std::int64_t size, int value) {
-    REQUIRE(offset >= 0);
-    REQUIRE(offset + size <= static_cast<std::int64_t>(owner_.size()));
-    for (std::int64_t i = offset; i < offset + size; ++i) owner_[static_cast<std::size_t>(i)] = value;
+  explicit number_arena(std::int64_t size) : numbers_(static_cast<std::size_t>(size), 0) {}
+
+  [[nodiscard]] bool holds(std::int64_t offset, std::int64_t size, number value) const {
+    if (!has(offset, size)) return false;
+    return std::all_of(at(offset), at(offset + size), [&](number n) { return n == value; });
   }
-  [[nodiscard]] bool holds(std::int64_t offset, std::int64_t size, int value) const {
-    for (std::int64_t i = offset; i < offset + size; ++i)
-      if (owner_[static_cast<std::size_t>(i)] != value) return false;
-    return true;
+  void write(std::int64_t offset, std::int64_t size, number value) {
+    REQUIRE(has(offset, size));
+    std::fill(begin(offset), begin(offset + size), value);
+  }
+  /// Element by element: to = f(from, to).
+  template <class F>
+  void transform(std::int64_t from, std::int64_t to, std::int64_t size, const F& f) {
+    REQUIRE(has(from, size));
+    REQUIRE(has(to, size));
+    std::transform(at(from), at(from + size), at(to), begin(to), f);
   }
 
  private:
-  std::vector<int> owner_;
+  [[nodiscard]] bool has(std::int64_t offset, std::int64_t size) const {
+    return offset >= 0 && offset + size <= static_cast<std::int64_t>(numbers_.size());
+  }
+  [[nodiscard]] std::vector<number>::const_iterator at(std::int64_t offset) const { return numbers_.begin() + offset; }
+  [[nodiscard]] std::vector<number>::iterator begin(std::int64_t offset) { return numbers_.begin() + offset; }
+
+  std::vector<number> numbers_;
 };
 
 bool apart(std::int64_t a, std::int64_t a_size, std::int64_t b, std::int64_t b_size) {
   return a + a_size <= b || b + b_size <= a;
 }
 
-/// What each layer's backward reads, by the layer itself.
-struct layer_needs {
-  bool input, output, in_place, masks_input;
-};
+/// A plan with what its layers say of themselves, and the numbers that a pass must find.
+template <class Model, class B>
+struct played_plan {
+  using number = number_arena::number;
+  static constexpr const auto& plan = Model::template plan<B>;
+  static constexpr int n = plan.node_count;
 
-template <class Model>
-std::vector<layer_needs> needs() {
-  return []<std::size_t... I>(std::index_sequence<I...>) {
-    return std::vector<layer_needs>{
-        {Model::template leaf<I>::traits.backward_reads_input, Model::template leaf<I>::traits.backward_reads_output,
-         Model::template leaf<I>::traits.backward_in_place, Model::template leaf<I>::traits.masks_input}...};
-  }(std::make_index_sequence<Model::leaf_count>{});
-}
+  static const ls::plan_node& node(int i) { return plan.node(i); }
+  static const ls::plan_operand& operand(int i, int k) { return plan.operand(node(i), k); }
+  static bool is_layer(int i) { return node(i).kind == ls::node_kind::layer; }
+  static bool is_alias(int i) { return node(i).kind == ls::node_kind::alias; }
+  static bool is_sum(int i) { return node(i).kind == ls::node_kind::sum; }
+  static ls::layer_traits traits(int i) {
+    return is_layer(i) ? Model::graph.leaves[static_cast<std::size_t>(node(i).leaf)].traits
+                       : ls::layer_traits{.backward_reads_input = false, .backward_keeps_gradient = true};
+  }
+
+  /// The node whose memory holds node i's output: that of an alias is what it reads. -1: the user's input.
+  static int holder(int i) {
+    while (i >= 0 && is_alias(i)) i = operand(i, 0).from;
+    return i;
+  }
+  static number output(int i) { return 7919 * static_cast<number>(i + 1); }
+  /// What node i's backward multiplies by for operand k; a new name and a sum hand gradients on.
+  static number factor(int i, int k) { return is_alias(i) || is_sum(i) ? 1 : 2 * static_cast<number>(31 * i + k) + 3; }
+  /// The complete gradients of all outputs, from the definition.
+  static std::vector<number> gradients() {
+    std::vector<number> all(static_cast<std::size_t>(n), 0);
+    if (plan.output_node >= 0) all[static_cast<std::size_t>(plan.output_node)] = 1;
+    for (int i = n - 1; i >= 0; --i)
+      for (int k = 0; k < node(i).operands; ++k)
+        if (const int from = operand(i, k).from; from >= 0)
+          all[static_cast<std::size_t>(from)] += all[static_cast<std::size_t>(i)] * factor(i, k);
+    return all;
+  }
+  /// True when node i applies the mask of its relu to the gradient of its output.
+  static bool masks_itself(int i) { return node(i).fused_leaf >= 0 && !node(i).output_gradient_masked; }
+  static bool reads_input(int i) { return traits(i).backward_reads_input || node(i).mask_input; }
+  static bool reads_output(int i) { return traits(i).backward_reads_output || masks_itself(i); }
+};
 
 /// Plays forward, loss and backward through the arena.
 template <class Model, class B>
 void check_training() {
-  const auto& plan = Model::template plan<B>;
-  const auto layers = needs<Model>();
-  const int n = plan.node_count;
-  const auto node = [&](int i) -> const ls::plan_node& { return plan.nodes[static_cast<std::size_t>(i)]; };
-  marked_arena arena(plan.arena_size);
-  const auto gradient_mark = [&](int i) { return 1000 + i; };  // of node i's output
+  using play = played_plan<Model, B>;
+  using number = number_arena::number;
+  const auto& plan = play::plan;
+  number_arena arena(plan.arena_size);
+  const auto gradients = play::gradients();
 
-  // The node whose memory holds node i's output: an alias has its predecessor's. -1: the user's input.
-  const auto holder = [&](int i) {
-    while (i >= 0 && node(i).kind == ls::node_kind::alias) --i;
-    return i;
-  };
   const auto check_output = [&](int i, const char* reader) {
-    const int h = holder(i);
+    const int h = play::holder(i);
     if (h < 0) return;
     INFO(reader << " reads the output of node " << h);
-    CHECK(arena.holds(node(h).output_buffer, node(h).out.size(), h + 1));
+    CHECK(arena.holds(play::node(h).output_buffer, play::node(h).out.size(), play::output(h)));
   };
 
-  for (int i = 0; i < n; ++i) {
-    if (node(i).kind == ls::node_kind::alias) continue;
+  for (int i = 0; i < play::n; ++i) {
+    if (play::is_alias(i)) continue;
     INFO("forward of node " << i);
-    check_output(i - 1, "forward");
-    if (const int h = holder(i - 1); h >= 0)
-      CHECK(apart(node(h).output_buffer, node(h).out.size(), node(i).output_buffer, node(i).out.size()));
-    arena.write(node(i).output_buffer, node(i).out.size(), i + 1);
+    const auto& node = play::node(i);
+    for (int k = 0; k < node.operands; ++k) {
+      const int from = play::operand(i, k).from;
+      check_output(from, "forward");
+      if (const int h = play::holder(from); h >= 0 && !play::is_sum(i))
+        CHECK(apart(play::node(h).output_buffer, play::node(h).out.size(), node.output_buffer, node.out.size()));
+    }
+    arena.write(node.output_buffer, node.out.size(), play::output(i));
   }
 
-  check_output(n - 1, "loss");
-  if (!node(n - 1).runs_backward) return;
-  if (const int h = holder(n - 1); h >= 0)
-    CHECK(apart(node(h).output_buffer, node(h).out.size(), node(n - 1).gradient_buffer, node(n - 1).out.size()));
-  arena.write(node(n - 1).gradient_buffer, node(n - 1).out.size(), gradient_mark(n - 1));
+  check_output(plan.output_node, "loss");
+  if (plan.output_node < 0 || !play::node(plan.output_node).runs_backward) return;
+  const auto& last = play::node(plan.output_node);
+  if (const int h = play::holder(plan.output_node); h >= 0)
+    CHECK(apart(play::node(h).output_buffer, last.out.size(), last.gradient_buffer, last.out.size()));
+  arena.write(last.gradient_buffer, last.out.size(), 1);
 
-  for (int i = n - 1; i >= 0; --i) {
-    if (!node(i).runs_backward) continue;
+  for (int i = play::n - 1; i >= 0; --i) {
+    const auto& node = play::node(i);
+    if (!node.runs_backward) continue;
     INFO("backward of node " << i);
-    const std::int64_t dy = node(i).gradient_buffer;
-    const std::int64_t size = node(i).out.size();
-    CHECK(arena.holds(dy, size, gradient_mark(i)));
-    const bool alias = node(i).kind == ls::node_kind::alias;
-    const bool layer = node(i).kind == ls::node_kind::layer;
-    const layer_needs need =
-        layer ? layers[static_cast<std::size_t>(node(i).leaf)] : layer_needs{false, false, alias, false};
-    // A fused relu needs its own output, unless the next layer applies the mask, which reads the same elements as its
-    // input.
-    const bool masks_itself = node(i).fused_leaf >= 0 && !node(i).output_gradient_masked;
-    if (need.input || node(i).mask_input) check_output(i - 1, "backward");
-    if (need.output || masks_itself) check_output(i, "backward");
+    const std::int64_t size = node.out.size();
+    const number gradient = gradients[static_cast<std::size_t>(i)];
+    CHECK(arena.holds(node.gradient_buffer, size, gradient));
+    std::int64_t dy = node.gradient_buffer;
+    if (node.gradient_copy != ls::no_buffer) {
+      arena.write(node.gradient_copy, size, gradient);
+      dy = node.gradient_copy;
+    }
+    if (play::reads_input(i)) check_output(play::operand(i, 0).from, "backward");
+    if (play::reads_output(i)) check_output(i, "backward");
+    // Some layers leave anything in dy; a relu's mask changes it, but is not shown here.
+    const bool spoils = play::is_layer(i) && !play::traits(i).backward_keeps_gradient;
+    bool in_place = false;
 
-    if (i == 0 || !node(i).input_gradient) continue;
-    const std::int64_t dx = node(i - 1).gradient_buffer;
-    const std::int64_t dx_size = node(i - 1).out.size();
-    if (need.in_place && dx == dy)
-      CHECK(dx_size == size);
-    else
-      CHECK(apart(dx, dx_size, dy, size));
-    // A layer that says so may put the gradient where its input lies, on exactly the same elements; marks show that
-    // nobody reads that input later.
-    const int input = holder(i - 1);
-    const bool over_input = node(i).backward_overwrites_input && input >= 0 && dx == node(input).output_buffer &&
-                            dx_size == node(input).out.size();
-    for (const int reads : {need.input || node(i).mask_input ? i - 1 : -1, need.output || masks_itself ? i : -1})
-      if (const int h = holder(reads); h >= 0 && !(over_input && h == input))
-        CHECK(apart(dx, dx_size, node(h).output_buffer, node(h).out.size()));
-    arena.write(dx, dx_size, gradient_mark(i - 1));
+    for (int k = 0; k < node.operands; ++k) {
+      const auto& operand = play::operand(i, k);
+      if (!operand.gradient) continue;
+      const std::int64_t dx = operand.written_to;
+      const std::int64_t dx_size = play::node(operand.from).out.size();
+      if (dx != ls::no_buffer) {
+        if (play::traits(i).backward_in_place && dx == dy) {
+          CHECK(dx_size == size);
+          in_place = true;
+        } else {
+          CHECK(apart(dx, dx_size, dy, size));
+        }
+        // A layer that says so may put the gradient where its input lies, on exactly the same elements.
+        const int input = play::holder(operand.from);
+        const bool over_input = play::traits(i).backward_overwrites_input && input >= 0 &&
+                                dx == play::node(input).output_buffer && dx_size == play::node(input).out.size();
+        for (const int reads : {play::reads_input(i) ? operand.from : -1, play::reads_output(i) ? i : -1})
+          if (const int h = play::holder(reads); h >= 0 && !(over_input && h == input))
+            CHECK(apart(dx, dx_size, play::node(h).output_buffer, play::node(h).out.size()));
+        arena.write(dx, dx_size, gradient * play::factor(i, k));
+      }
+      if (spoils && !in_place) arena.write(dy, size, ~number{0});
+      if (operand.copy.needed())
+        arena.transform(operand.copy.from, operand.copy.to, dx_size, [](number from, number) { return from; });
+      if (operand.add.needed())
+        arena.transform(operand.add.from, operand.add.to, dx_size, [](number from, number to) { return from + to; });
+    }
   }
 }
 
 template <class Model, class B>
 void check_inference() {
-  const auto& plan = Model::template plan<B>;
-  marked_arena arena(plan.inference_arena_size);
-  std::int64_t in = ls::no_buffer;
-  std::int64_t in_size = 0;
-  int mark = 0;
-  for (int i = 0; i < plan.node_count; ++i) {
-    const auto& node = plan.nodes[static_cast<std::size_t>(i)];
-    if (node.kind == ls::node_kind::alias) continue;
+  using play = played_plan<Model, B>;
+  number_arena arena(play::plan.inference_arena_size);
+  const auto check_output = [&](int i) {
+    if (const int h = play::holder(i); h >= 0)
+      CHECK(arena.holds(play::node(h).inference_buffer, play::node(h).out.size(), play::output(h)));
+  };
+  for (int i = 0; i < play::n; ++i) {
+    if (play::is_alias(i)) continue;
     INFO("forward of node " << i);
-    if (in != ls::no_buffer) {
-      CHECK(arena.holds(in, in_size, mark));
-      CHECK(apart(in, in_size, node.inference_buffer, node.out.size()));
+    const auto& node = play::node(i);
+    for (int k = 0; k < node.operands; ++k) {
+      check_output(play::operand(i, k).from);
+      if (const int h = play::holder(play::operand(i, k).from); h >= 0 && !play::is_sum(i))
+        CHECK(apart(play::node(h).inference_buffer, play::node(h).out.size(), node.inference_buffer, node.out.size()));
     }
-    in = node.inference_buffer;
-    in_size = node.out.size();
-    arena.write(in, in_size, ++mark);
+    arena.write(node.inference_buffer, node.out.size(), play::output(i));
   }
-  if (in != ls::no_buffer) CHECK(arena.holds(in, in_size, mark));
+  check_output(play::plan.output_node);
 }
 
-/// Each fused relu that takes part in backward has its mask applied once: by itself, or by the next layer.
+/// Each fused relu that takes part in backward has its mask applied once: by itself, or by its only reader.
 template <class Model, class B>
 void check_masks() {
-  const auto& plan = Model::template plan<B>;
-  const auto layers = needs<Model>();
-  int waiting = -1;
-  for (int i = 0; i < plan.node_count; ++i) {
-    const auto& node = plan.nodes[static_cast<std::size_t>(i)];
-    if (node.kind == ls::node_kind::alias) continue;
-    INFO("node " << i);
-    CHECK(node.mask_input == (waiting >= 0));
-    if (node.mask_input) CHECK(layers[static_cast<std::size_t>(node.leaf)].masks_input);
-    if (node.output_gradient_masked) {
-      CHECK(node.fused_leaf >= 0);
-      CHECK_FALSE(node.backward_reads_output);  // the next layer has looked at it
+  using play = played_plan<Model, B>;
+  std::vector<int> masked_by(static_cast<std::size_t>(play::n), 0);
+  std::vector<int> readers(static_cast<std::size_t>(play::n), 0);
+  if (const int last = play::holder(play::plan.output_node); last >= 0) ++readers[static_cast<std::size_t>(last)];
+  for (int i = 0; i < play::n; ++i)
+    for (int k = 0; k < play::node(i).operands; ++k) {
+      const int read = play::holder(play::operand(i, k).from);
+      if (read < 0) continue;
+      if (!play::is_alias(i)) ++readers[static_cast<std::size_t>(read)];
+      if (!play::node(i).mask_input) continue;
+      CHECK(play::traits(i).masks_input);
+      ++masked_by[static_cast<std::size_t>(read)];
     }
-    waiting = node.output_gradient_masked ? i : -1;
+  for (int i = 0; i < play::n; ++i) {
+    const auto& node = play::node(i);
+    INFO("node " << i);
+    CHECK(masked_by[static_cast<std::size_t>(i)] == (node.output_gradient_masked ? 1 : 0));
+    if (!node.output_gradient_masked) continue;
+    CHECK(node.fused_leaf >= 0);
+    CHECK(readers[static_cast<std::size_t>(i)] == 1);
+    CHECK_FALSE(node.backward_reads_output);  // the reader has looked at it
   }
-  CHECK(waiting == -1);
 }
 
 template <class Model>
@@ -188,6 +248,12 @@ TEST_CASE("no value in the arena is overwritten while somebody will read it", "[
   SECTION("flat pictures") { check_network<flat_pictures>(); }
   SECTION("relu first") { check_network<relu_first>(); }
   SECTION("one layer") { check_network<one_layer>(); }
+  SECTION("residual blocks") { check_network<small_resnet>(); }
+  SECTION("concat") { check_network<small_unet>(); }
+  SECTION("tangled") { check_network<tangled>(); }
+  SECTION("at the edges") { check_network<at_the_edges>(); }
+  SECTION("tied") { check_network<tied_layers>(); }
+  SECTION("untidy layers") { check_network<untidy_layers>(); }
 }
 
 TEST_CASE("ranges start on cache lines for any number of samples", "[arena]") {

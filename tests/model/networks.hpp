@@ -1,8 +1,12 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <string_view>
+
 #include <lockstep/backend/reference/reference.hpp>
 #include <lockstep/lockstep.hpp>
+
+#include "support/user_layer.hpp"
 
 /// \file
 /// Networks of every kind that the planner treats in its own way.
@@ -45,5 +49,59 @@ using relu_first =
               ls::input<3, 6, 6>, ls::mean_squared_error>;
 
 using one_layer = ls::model<ls::named<"fc", ls::linear<10, 10>>, ls::input<10>, ls::mean_squared_error>;
+
+template <int Channels>
+using conv3 = ls::conv2d<Channels, 3, ls::padding<1>>;
+
+// Blocks as in a residual network: the second changes the channels and the extents.
+template <int Channels>
+using block = ls::sequential<
+    ls::residual<ls::sequential<ls::named<"conv1", conv3<Channels>>, ls::relu, ls::named<"conv2", conv3<Channels>>>>,
+    ls::relu>;
+using small_resnet = ls::model<
+    ls::sequential<
+        conv3<4>, ls::relu, ls::named<"layer1", ls::repeat<2, block<4>>>,
+        ls::named<"layer2", ls::sequential<ls::residual<ls::sequential<ls::conv2d<6, 3, ls::stride<2>, ls::padding<1>>,
+                                                                       ls::relu, conv3<6>>,
+                                                        ls::conv2d<6, 1, ls::stride<2>>>,
+                                           ls::relu>>,
+        ls::avg_pool2d<3>, ls::flatten, ls::named<"fc", ls::linear<5>>>,
+    ls::input<3, 6, 6>, ls::mean_squared_error>;
+
+// The first values of a picture are read again after all that lies between, as in a U-Net.
+using inner = ls::sequential<conv3<6>, ls::relu, conv3<5>, ls::relu>;
+using small_unet = ls::model<ls::sequential<conv3<3>, ls::relu, ls::concat<ls::identity, inner>,
+                                            ls::concat<conv3<2>, ls::identity>, ls::relu, conv3<2>>,
+                             ls::input<2, 4, 5>, ls::mean_squared_error>;
+
+// Branches without layers, a sum of four, layers that work in place, relus that several branches read.
+using tangled = ls::model<
+    ls::sequential<ls::linear<6>, ls::sum<ls::identity, ls::identity>, ls::relu,
+                   ls::sum<ls::relu, ls::sequential<ls::dropout<0.25>, ls::relu>, ls::linear<6>, ls::identity>,
+                   ls::residual<ls::residual<ls::sequential<ls::linear<6>, ls::relu>>>, ls::residual<ls::dropout<0.5>>,
+                   ls::concat<ls::relu, ls::identity, ls::linear<3>>, ls::linear<4>>,
+    ls::input<5>, ls::mean_squared_error>;
+
+// Junctions of the user's own elements, and of flattened pictures in either order.
+using at_the_edges = ls::model<ls::sequential<ls::sum<ls::identity, conv3<2>>, ls::relu,
+                                              ls::sum<ls::flatten, ls::sequential<conv3<2>, ls::flatten>,
+                                                      ls::sequential<ls::flatten, ls::linear<24>>>,
+                                              ls::concat<ls::linear<2>, ls::linear<3>>>,
+                               ls::input<2, 3, 4>, ls::mean_squared_error>;
+
+// A layer that says nothing about itself, and so may leave anything in the gradient of its output.
+struct untidy : same_extents {
+  static constexpr std::string_view kind = "untidy";
+};
+using untidy_layers = ls::model<
+    ls::sequential<ls::linear<6>, ls::sum<untidy, ls::identity>, ls::sum<ls::identity, untidy>,
+                   ls::sum<untidy, untidy, ls::dropout<>>, ls::residual<ls::sequential<untidy, ls::relu>>, untidy>,
+    ls::input<5>, ls::mean_squared_error>;
+
+// One set of parameters at three places.
+using shared_layer = ls::tied<"shared", ls::linear<4>>;
+using tied_layers = ls::model<
+    ls::sequential<ls::linear<4>, shared_layer, ls::relu, ls::residual<shared_layer>, ls::linear<4>, shared_layer>,
+    ls::input<3>, ls::mean_squared_error>;
 
 }  // namespace lockstep_test

@@ -183,6 +183,13 @@ struct queued {
                             const ls::step_values* now, double* sum) {
     c.submit([=, &c] { ls::cpu::squared_error(c.inner(), n, host(y), host(t), host(dy), host(now), host(sum)); });
   }
+  static void sum(context& c, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
+    c.submit([=, &c] { ls::cpu::sum(c.inner(), n, host(a), host(b), relu, host(y)); });
+  }
+  static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
+                        float* to, std::int64_t to_stride) {
+    c.submit([=, &c] { ls::cpu::copy_rows(c.inner(), rows, width, host(from), from_stride, host(to), to_stride); });
+  }
   static void add(context& c, std::int64_t n, const float* x, float* y) {
     c.submit([=, &c] { ls::cpu::add(c.inner(), n, host(x), host(y)); });
   }

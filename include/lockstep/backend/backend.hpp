@@ -63,6 +63,9 @@ inline constexpr bool converts_values = !std::same_as<typename B::value_type, ty
 /// - `reduce_and_update`: sums N gradients as `tree_sum` does and applies a rule to each element in one pass. If a rule
 ///   has a member `loaded()`, this member reads values in the backend's memory and returns the rule to apply.
 ///
+/// A backend may lack primitives that only some layers need: each such group is a named capability
+/// (backend/capabilities.hpp), which those layers ask for.
+///
 /// Operations on memory and order:
 /// - `allocate<T>(c, n)`: a `buffer<T>` of n zeros. `copy_in`, `copy_out`: from and to the host; `copy`, `clear`.
 /// - `mirrored<T>`: one T on both sides, T{} at first; `send` copies host() to get(), `fetch` copies get() to host().

@@ -10,7 +10,9 @@
 
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/shape.hpp>
-#include <lockstep/model/leaves.hpp>
+#include <lockstep/model/lowering.hpp>
+#include <lockstep/model/network.hpp>
+#include <lockstep/model/path.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/loss.hpp>
 
@@ -49,12 +51,36 @@ template <class Loss>
 inline constexpr bool is_loss =
     std::is_same_v<Loss, no_loss> || requires { typename Loss::template target_type<float>; };
 
+/// Instantiated for each leaf, so that the compiler's note names the leaf that is not a layer.
+template <class Leaf>
+inline constexpr bool require_layer = [] {
+  static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
+  return true;
+}();
+template <class L>
+inline constexpr bool require_layer<not_skippable<L>> = [] {
+  static_assert(
+      std::is_void_v<L>,
+      "lockstep: skippable: takes one layer; what is inside is none, or a sequential: skip each of its layers "
+      "by itself, as in sequential<skippable<A>, skippable<B>>");
+  return true;
+}();
+template <class... Leaves>
+consteval bool require_layers(type_list<Leaves...>) {
+  return (... && require_layer<Leaves>);
+}
+
+template <class List>
+inline constexpr bool are_layers = false;
+template <class... Leaves>
+inline constexpr bool are_layers<type_list<Leaves...>> = (... && layer<Leaves>);
+
 /// The arguments of a model. When one is wrong, harmless ones replace them all.
 template <class Network, class Input, class Loss, class... Surplus>
 struct model_arguments {
   static constexpr bool is_valid = sizeof...(Surplus) == 0 && sample_extents<Input>().rank > 0 && is_loss<Loss>;
 
-  using network = std::conditional_t<is_valid, Network, not_a_layer>;
+  using network = std::conditional_t<is_valid && are_layers<typename lowering<Network>::leaves>, Network, not_a_layer>;
   using loss = std::conditional_t<is_valid, Loss, no_loss>;
   static constexpr dims input_dims = is_valid ? sample_extents<Input>() : dims{1};
 
@@ -78,37 +104,40 @@ struct model_arguments {
       static_assert(is_loss<Loss>,
                     "lockstep: model: what follows input<...> is not a loss, such as lockstep::cross_entropy; layers "
                     "go inside lockstep::sequential");
+    if constexpr (is_valid) return require_layers(typename lowering<Network>::leaves{});
     return true;
   }
 };
 
-/// Instantiated for each leaf, so that the compiler's note names the leaf that is not a layer.
-template <class Leaf>
-inline constexpr bool require_layer = [] {
-  static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
-  return true;
-}();
-template <class L>
-inline constexpr bool require_layer<not_skippable<L>> = [] {
-  static_assert(
-      std::is_void_v<L>,
-      "lockstep: skippable: takes one layer; what is inside is none, or a sequential: skip each of its layers "
-      "by itself, as in sequential<skippable<A>, skippable<B>>");
-  return true;
-}();
-template <class... Leaves>
-consteval bool require_layers(type_list<Leaves...>) {
-  return (... && require_layer<Leaves>);
+/// How many leaves to check. A layer that needs a picture and gets none is the last: the extents after it mean nothing,
+/// and a second error would only hide the first. Nor do those after a junction of values that do not fit.
+template <network_size Size>
+consteval std::size_t checkable(const network_data<Size>& network) {
+  const std::size_t fitting = network.fault.what == network_fault::none ? Size.leaves : network.fault.leaves_before;
+  for (std::size_t i = 0; i < fitting; ++i)
+    if (network.leaves[i].traits.needs_picture_order && network.leaves[i].in.rank != 3) return i + 1;
+  return fitting;
 }
 
-/// How many leaves to check. A layer that needs a picture and gets none is the last: the extents after it mean nothing,
-/// and a second error would only hide the first.
-template <class... Leaves>
-consteval std::size_t checkable(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
-  const std::array<bool, sizeof...(Leaves)> wants_picture{Leaves::traits.needs_picture_order...};
-  for (std::size_t i = 0; i < sizeof...(Leaves); ++i)
-    if (wants_picture[i] && arriving[i].rank != 3) return i + 1;
-  return sizeof...(Leaves);
+/// Fails to compile; the compiler's note shows the extents.
+template <network_fault What, dims One, dims Other>
+consteval bool check_junction() {
+  static_assert(
+      What != network_fault::sum_of_unlike,
+      "lockstep: sum, residual: the branches' outputs (One, Other) have different extents and cannot be added; "
+      "a residual may need a shortcut, as in residual<Body, conv2d<channels, 1, stride<2>>>");
+  static_assert(What != network_fault::concat_of_unlike,
+                "lockstep: concat: the branches' outputs (One, Other) differ in more than their first extent");
+  static_assert(What != network_fault::tied_unlike,
+                "lockstep: tied: layers of one name share their parameters, but what is inside, or what arrives there "
+                "(One, Other), is not alike");
+  static_assert(What != network_fault::tied_skippable,
+                "lockstep: tied: a layer that may be skipped cannot share its parameters; take skippable away");
+  return true;
+}
+template <found_fault Fault>
+consteval bool check_junctions() {
+  return check_junction<Fault.what, Fault.one, Fault.other>();
 }
 
 template <class L, dims Arriving>
@@ -125,30 +154,22 @@ struct repeated_name {
 };
 
 /// Finds the first repeated name. Keeps the hashes of names in a table, since there may be a thousand names.
-template <class Network, class... Leaves>
-consteval repeated_name find_repeated_name(type_list<Leaves...>,
-                                           const std::array<dims, sizeof...(Leaves) + 1>& arriving) {
-  constexpr std::size_t n = sizeof...(Leaves);
-  constexpr std::size_t slots = std::bit_ceil(2 * n * static_cast<std::size_t>(parameter_list::max_count));
-  if constexpr (leaves<Network>::type::size == n) {
-    const auto paths = leaf_paths<Network, path_hash, n>();
-    std::array<std::uint64_t, slots> taken{};  // 0: free
-    repeated_name first;
-    std::size_t leaf = 0;
-    const auto add = [&](const parameter_list& list) {
-      for (int i = 0; i < list.count && !first.found; ++i) {
-        path_hash name = paths[leaf].child();
-        name.append(list.items[i].name);
-        const std::uint64_t key = name.value == 0 ? 1 : name.value;
-        std::size_t slot = key % slots;
-        while (taken[slot] != 0 && taken[slot] != key) slot = (slot + 1) % slots;
-        if (taken[slot] == key) first = {.found = true, .leaf = leaf, .parameter = i};
-        taken[slot] = key;
-      }
-      ++leaf;
-    };
-    (add(Leaves::parameters(arriving[leaf])), ...);
-    return first;
+template <network_size Size>
+consteval repeated_name find_repeated_name(const network_data<Size>& network) {
+  constexpr std::size_t slots =
+      std::bit_ceil(2 * Size.leaves * static_cast<std::size_t>(parameter_list::max_count) + 1);
+  std::array<std::uint64_t, slots> taken{};  // 0: free
+  for (std::size_t leaf = 0; leaf < Size.leaves; ++leaf) {
+    const placed_leaf& placed = network.leaves[leaf];
+    if (placed.owner != static_cast<int>(leaf)) continue;  // tied: the same parameters, not others of the same name
+    for (int i = 0; i < placed.parameters.count; ++i) {
+      const path_hash name = child(placed.path, placed.parameters.items[i].name);
+      const std::uint64_t key = name.value == 0 ? 1 : name.value;
+      std::size_t slot = key % slots;
+      while (taken[slot] != 0 && taken[slot] != key) slot = (slot + 1) % slots;
+      if (taken[slot] == key) return {.found = true, .leaf = leaf, .parameter = i};
+      taken[slot] = key;
+    }
   }
   return {};
 }
@@ -172,10 +193,10 @@ consteval bool require_another_name() {
   return true;
 }
 
-template <class Network, std::size_t LeafCount, repeated_name Repeated>
+template <class Network, repeated_name Repeated>
 consteval bool check_names() {
   if constexpr (Repeated.found)
-    return require_another_name<text_of<leaf_paths<Network, path, LeafCount>()[Repeated.leaf]>()>();
+    return require_another_name<text_of<leaf_paths<Network>()[Repeated.leaf]>()>();
   else
     return true;
 }

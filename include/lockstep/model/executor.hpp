@@ -102,7 +102,9 @@ class executor {
   }
 
   /// True when `train` takes `samples` samples as one micro-shard, so that `accumulate` adds complete gradients.
-  [[nodiscard]] static constexpr bool in_one_piece(std::int64_t samples) { return samples > 0 && samples <= micro; }
+  [[nodiscard]] static constexpr bool in_one_piece(std::int64_t samples) {
+    return samples > 0 && samples <= micro && !adds;
+  }
 
   /// Writes the outputs of `samples` samples, in order, to `y`. `parameters` must come from `load`.
   void forward(const activation* parameters, const value* x, std::int64_t samples, value* y) {
@@ -146,6 +148,12 @@ class executor {
  private:
   using pipeline = detail::pipeline<Model, B>;
   static constexpr std::int64_t micro = micro_shard<Model, B>;
+  /// Some parameters have the gradients of several nodes, which are added one by one.
+  static constexpr bool adds = [] {
+    for (const plan_node& node : plan.nodes)
+      if (node.adds_gradients) return true;
+    return false;
+  }();
   /// Number of batch sizes to keep ops for, where ops serve one size only. A loader produces two sizes (full and last),
   /// and uneven shards double that.
   static constexpr std::size_t max_pipelines = 8;

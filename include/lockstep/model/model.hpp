@@ -11,7 +11,8 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/model/checks.hpp>
-#include <lockstep/model/leaves.hpp>
+#include <lockstep/model/lowering.hpp>
+#include <lockstep/model/network.hpp>
 #include <lockstep/model/plan.hpp>
 #include <lockstep/nn/loss.hpp>
 
@@ -23,31 +24,15 @@ using input = shape<Extents...>;
 
 namespace detail {
 
-/// The leaves when all of them are layers, else `not_a_layer` alone.
-template <class List>
-struct layers_of;
-template <class... Leaves>
-struct layers_of<type_list<Leaves...>> {
-  using type = std::conditional_t<(layer<Leaves> && ...), type_list<Leaves...>, type_list<not_a_layer>>;
-};
-
-/// The extents that arrive at each leaf, then those that leave the last one.
-template <class... Leaves>
-consteval std::array<dims, sizeof...(Leaves) + 1> flow(type_list<Leaves...>, const dims& input) {
-  std::array<dims, sizeof...(Leaves) + 1> all{};
-  all[0] = input;
-  std::size_t i = 0;
-  ((all[i + 1] = Leaves::output(all[i]), ++i), ...);
-  return all;
-}
-
-/// Number of elements in the parameters of all leaves except those flagged in `left_out`.
-template <class... Leaves>
-consteval std::int64_t parameter_total(type_list<Leaves...>, const std::array<dims, sizeof...(Leaves) + 1>& arriving,
-                                       const std::array<bool, sizeof...(Leaves)>& left_out) {
+/// Number of elements in the parameters of all leaves, or of those that learn. Tied parameters count once.
+template <network_size Size>
+consteval std::int64_t parameter_total(const network_data<Size>& network, bool learning_alone) {
   std::int64_t total = 0;
-  std::size_t i = 0;
-  ((total = checked_add(total, left_out[i] ? 0 : Leaves::parameters(arriving[i]).size()), ++i), ...);
+  for (std::size_t i = 0; i < Size.leaves; ++i) {
+    const placed_leaf& leaf = network.leaves[i];
+    if (leaf.owner == static_cast<int>(i) && !(learning_alone && leaf.frozen))
+      total = checked_add(total, leaf.parameters.size());
+  }
   return total;
 }
 
@@ -63,15 +48,16 @@ struct model {
 
   using network = typename arguments::network;
   using loss_type = typename arguments::loss;
-  using leaf_list = typename detail::layers_of<typename detail::leaves<network>::type>::type;
+  using leaf_list = typename detail::lowering<network>::leaves;
 
   /// False when the compiler has refused an argument.
   static constexpr bool is_valid = arguments::is_valid;
 
   static constexpr std::size_t leaf_count = leaf_list::size;
   static constexpr dims input_dims = arguments::input_dims;
-  static constexpr auto arriving = detail::flow(leaf_list{}, input_dims);
-  static constexpr dims output_dims = arriving[leaf_count];
+  /// The layers and junctions of the network, and which values they read.
+  static constexpr auto graph = detail::lower<network>(input_dims);
+  static constexpr dims output_dims = graph.output_dims;
   static constexpr bool has_loss = !std::is_same_v<loss_type, no_loss>;
 
   template <std::size_t Index>
@@ -79,51 +65,48 @@ struct model {
 
   /// The plan for a backend. Depends only on its order of pictures and on whether its passes compute in another type.
   template <class Backend>
-  static constexpr network_plan<leaf_count> plan =
-      make_plan(leaf_list{}, input_dims, Backend::picture_order, detail::frozen_leaves<network, leaf_count>(),
-                converts_values<Backend>);
+  static constexpr auto plan = make_plan(graph, input_dims, Backend::picture_order, converts_values<Backend>);
 
   /// Number of elements in all parameters, frozen or not.
-  static constexpr std::int64_t parameter_count = detail::parameter_total(leaf_list{}, arriving, {});
+  static constexpr std::int64_t parameter_count = detail::parameter_total(graph, false);
 
   /// Number of elements in the parameters that learn: those outside every `frozen`.
-  static constexpr std::int64_t trainable_count =
-      detail::parameter_total(leaf_list{}, arriving, detail::frozen_leaves<network, leaf_count>());
+  static constexpr std::int64_t trainable_count = detail::parameter_total(graph, true);
 
   /// Which leaves may be skipped at run time.
-  static constexpr std::array<bool, leaf_count> skippable_leaves =
-      []<std::size_t... Index>(std::index_sequence<Index...>) {
-        return std::array<bool, leaf_count>{leaf<Index>::traits.is_skippable...};
-      }(std::make_index_sequence<leaf_count>{});
+  static constexpr std::array<bool, leaf_count> skippable_leaves = [] {
+    std::array<bool, leaf_count> all{};
+    for (std::size_t i = 0; i < leaf_count; ++i) all[i] = graph.leaves[i].traits.is_skippable;
+    return all;
+  }();
 
   /// Paths of the leaves: `conv1`, `0`, `features.2`.
-  static constexpr auto paths = detail::leaf_paths<network, detail::path, leaf_count>();
+  static constexpr auto paths = detail::leaf_paths<network>();
 
   /// PyTorch's name of a parameter: the path of its layer, a dot, its name in the layer.
   template <class Backend>
   [[nodiscard]] static std::string parameter_name(const plan_parameter& p) {
-    static constexpr auto lists = []<std::size_t... Index>(std::index_sequence<Index...>) {
-      return std::array<parameter_list, leaf_count>{leaf<Index>::parameters(arriving[Index])...};
-    }(std::make_index_sequence<leaf_count>{});
     const auto leaf_index = static_cast<std::size_t>(plan<Backend>.nodes[static_cast<std::size_t>(p.node)].leaf);
     std::string name(paths[leaf_index].view());
     if (!name.empty()) name += '.';
-    return name.append(lists[leaf_index].items[p.index].name);
+    return name.append(graph.leaves[leaf_index].parameters.items[p.index].name);
   }
 
  private:
   // The checks come last: a compiler may drop the members after one that fails, and then complain of their absence.
   static_assert(arguments::check());
-  static_assert(detail::require_layers(typename detail::leaves<network>::type{}));
-  static constexpr std::size_t checkable = detail::checkable(leaf_list{}, arriving);
+  static constexpr std::size_t checkable = detail::checkable(graph);
   static_assert([]<std::size_t... Index>(std::index_sequence<Index...>) {
-    return (... && detail::check_layer<leaf<Index>, arriving[Index]>());
+    return (... && detail::check_layer<leaf<Index>, graph.leaves[Index].in>());
   }(std::make_index_sequence<checkable>{}));
+  static constexpr bool layers_fit = checkable == leaf_count && graph.fault.what == detail::network_fault::none;
+  static_assert(detail::check_junctions < checkable == graph.fault.leaves_before ? graph.fault
+                                                                                 : detail::found_fault{} > ());
   static_assert([] {
-    if constexpr (has_loss && checkable == leaf_count) loss_type::template check<output_dims>();
+    if constexpr (has_loss && layers_fit) loss_type::template check<output_dims>();
     return true;
   }());
-  static_assert(detail::check_names<network, leaf_count, detail::find_repeated_name<network>(leaf_list{}, arriving)>());
+  static_assert(detail::check_names<network, detail::find_repeated_name(graph)>());
 };
 
 }  // namespace lockstep

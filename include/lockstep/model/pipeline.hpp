@@ -9,63 +9,10 @@
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/model/model.hpp>
+#include <lockstep/model/node_op.hpp>
 #include <lockstep/model/observer.hpp>
 
 namespace lockstep::detail {
-
-/// The op of a node that changes the order or the type of elements.
-template <class B, node_traits T, node_kind Kind>
-class order_op {
-  using activation = typename B::activation_type;
-
- public:
-  order_op(typename B::context&, std::int64_t samples) : samples_(samples) {}
-  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
-
-  template <class Element>
-  void forward(typename B::context& c, const pass&, const Element* x, const activation*, activation* y) {
-    if constexpr (Kind == node_kind::to_activation)
-      B::convert(c, samples_ * T.in.size(), x, y);
-    else if constexpr (Kind == node_kind::to_channels_last)
-      B::to_channels_last(c, samples_, T.in, x, y);
-    else
-      B::to_plain(c, samples_, T.in, x, y);
-  }
-  void backward(typename B::context& c, const pass&, const backward_arguments<B>& a) {
-    if constexpr (!T.input_gradient) return;
-    if constexpr (Kind == node_kind::to_channels_last)
-      B::to_plain(c, samples_, T.in, a.dy, a.dx);
-    else
-      B::to_channels_last(c, samples_, T.in, a.dy, a.dx);
-  }
-
- private:
-  std::int64_t samples_;
-};
-
-struct no_op {
-  template <class Context>
-  no_op(Context&, std::int64_t) {}
-  void set_samples(std::int64_t) noexcept {}
-};
-
-/// The op of node Index of a model's plan.
-template <class Model, class B, std::size_t Index>
-struct node_op {
-  static constexpr plan_node node = Model::template plan<B>.nodes[Index];
-
-  static constexpr auto pick() {
-    constexpr node_traits traits = node.traits();
-    if constexpr (node.kind == node_kind::alias)
-      return std::type_identity<no_op>{};
-    else if constexpr (node.kind == node_kind::layer)
-      return std::type_identity<
-          typename Model::template leaf<static_cast<std::size_t>(node.leaf)>::template op<B, traits>>{};
-    else
-      return std::type_identity<order_op<B, traits, node.kind>>{};
-  }
-  using type = typename decltype(pick())::type;
-};
 
 template <std::size_t Index, class Op>
 struct op_slot {
@@ -121,15 +68,14 @@ class pipeline {
     [&]<std::size_t... Index>(std::index_sequence<Index...>) { (op<Index>().set_samples(samples), ...); }(indices{});
   }
 
-  /// Runs every node. Returns the output: in the arena, or the input itself when the network only flattens it.
+  /// Runs every node. Returns the output: in the arena, or the input itself when the network changes no element.
   template <pass_observer Observer>
   const activation* forward(context& c, pass p, const activation* parameters, const value* x, activation* arena,
                             Observer& observer) {
-    const activation* now = unconverted(x);
     [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      (forward_node<Index>(c, p, parameters, x, now, arena, observer), ...);
+      (forward_node<Index>(c, p, parameters, x, arena, observer), ...);
     }(indices{});
-    return now;
+    return value_of<plan.output_node>(p.training, unconverted(x), arena);
   }
 
   /// Runs every node's backward, from the last node to the first. The gradient of the output must lie at
@@ -144,11 +90,10 @@ class pipeline {
 
   /// Where the loss writes its gradient; null when the model learns nothing.
   [[nodiscard]] activation* output_gradient(activation* arena) const {
-    constexpr std::int64_t offset = plan.nodes[count - 1].gradient_buffer;
-    if constexpr (offset == no_buffer)
+    if constexpr (plan.output_node < 0)
       return nullptr;
     else
-      return arena + offset * samples_;
+      return at(arena, plan.node(plan.output_node).gradient_buffer);
   }
 
  private:
@@ -177,48 +122,107 @@ class pipeline {
       return x;
   }
 
+  /// Where a range of the arena begins; null for no_buffer.
+  activation* at(activation* arena, std::int64_t offset) const {
+    return offset == no_buffer ? nullptr : arena + offset * samples_;
+  }
+
+  /// The value that a node has computed, or the user's input.
+  template <int Node>
+  const activation* value_of(bool training, const activation* x, activation* arena) const {
+    if constexpr (Node < 0) {
+      return x;
+    } else {
+      const std::int64_t offset = training ? plan.node(Node).output_buffer : plan.node(Node).inference_buffer;
+      return offset == no_buffer ? x : arena + offset * samples_;
+    }
+  }
+  /// Value K that node Index reads.
+  template <std::size_t Index, int K>
+  const activation* operand_of(bool training, const activation* x, activation* arena) const {
+    return value_of<plan.operand(plan.nodes[Index], K).from>(training, x, arena);
+  }
+
   template <std::size_t Index, class Observer>
-  void forward_node(context& c, pass& p, const activation* parameters, const value* x, const activation*& now,
-                    activation* arena, Observer& observer) {
+  void forward_node(context& c, pass& p, const activation* parameters, const value* x, activation* arena,
+                    Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind != node_kind::alias) {
       activation* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
       observer.begin(pass_part::forward, static_cast<int>(Index));
-      if constexpr (node.converts)
+      if constexpr (node.kind == node_kind::sum || node.kind == node_kind::concat)
+        [&]<int... K>(std::integer_sequence<int, K...>) {
+          op<Index>().forward(c, {operand_of<Index, K>(p.training, unconverted(x), arena)...}, y);
+        }(std::make_integer_sequence<int, node.operands>{});
+      else if constexpr (node.converts)
         op<Index>().forward(c, p, x, parameters, y);
       else
-        op<Index>().forward(c, p, now, parameters + node.parameter_offset, y);
+        op<Index>().forward(c, p, operand_of<Index, 0>(p.training, unconverted(x), arena),
+                            parameters + node.parameter_offset, y);
       observer.end(pass_part::forward, static_cast<int>(Index));
-      now = y;
     }
+  }
+
+  /// True when the backward of node Index adds to gradients that others have written.
+  template <std::size_t Index>
+  static constexpr bool settles() {
+    const plan_node& node = plan.nodes[Index];
+    for (int k = 0; k < node.operands; ++k)
+      if (plan.operand(node, k).add.needed()) return true;
+    return false;
+  }
+  /// True when node Index has anything to do in a backward pass.
+  template <std::size_t Index>
+  static constexpr bool works_backward() {
+    const plan_node& node = plan.nodes[Index];
+    const bool has_op = node.kind != node_kind::alias && !(node.kind == node_kind::sum && node.fused_leaf < 0);
+    return node.runs_backward && (has_op || settles<Index>());
   }
 
   template <std::size_t Index, class Observer>
   void backward_node(context& c, pass& p, const activation* parameters, const activation* x, activation* arena,
                      value* gradients, bool accumulate, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
-    if constexpr (node.kind != node_kind::alias && node.runs_backward) {
+    if constexpr (works_backward<Index>()) {
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
-      const backward_arguments<B> arguments{.x = output_of<Index>(x, arena, 1),
-                                            .y = output_of<Index>(x, arena, 0),
-                                            .dy = arena + node.gradient_buffer * samples_,
-                                            .parameters = parameters + node.parameter_offset,
-                                            .dx = input_gradient<Index>(arena),
-                                            .gradients = gradients_of<Index>(gradients),
-                                            .accumulate = accumulate && !node.frozen};
       observer.begin(pass_part::backward, static_cast<int>(Index));
-      op<Index>().backward(c, p, arguments);
+      activation* dy = at(arena, node.gradient_buffer);
+      if constexpr (node.gradient_copy != no_buffer) {
+        activation* own = at(arena, node.gradient_copy);
+        B::copy(c, samples_ * node.out.size(), static_cast<const activation*>(dy), own);
+        dy = own;
+      }
+      if constexpr (node.kind == node_kind::sum) {
+        op<Index>().backward(c, value_of<static_cast<int>(Index)>(true, x, arena), dy);
+      } else if constexpr (node.kind == node_kind::concat) {
+        for (int k = 0; k < node.operands; ++k)
+          if (plan.operand(node, k).gradient)
+            op<Index>().backward(c, static_cast<std::size_t>(k), dy, at(arena, plan.operand(node, k).written_to));
+      } else if constexpr (node.kind != node_kind::alias) {
+        const backward_arguments<B> arguments{.x = operand_of<Index, 0>(true, x, arena),
+                                              .y = value_of<static_cast<int>(Index)>(true, x, arena),
+                                              .dy = dy,
+                                              .parameters = parameters + node.parameter_offset,
+                                              .dx = at(arena, plan.operand(node, 0).written_to),
+                                              .gradients = gradients_of<Index>(gradients),
+                                              .accumulate = (accumulate || node.adds_gradients) && !node.frozen};
+        op<Index>().backward(c, p, arguments);
+      }
+      if constexpr (settles<Index>())
+        for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), arena);
       observer.end(pass_part::backward, static_cast<int>(Index));
     }
   }
 
-  /// The output of node Index (back = 0) or of the node before it (back = 1).
-  template <std::size_t Index>
-  const activation* output_of(const activation* x, activation* arena, std::size_t back) const {
-    if (Index < back) return x;
-    const std::int64_t offset = plan.nodes[Index - back].output_buffer;
-    return offset == no_buffer ? x : arena + offset * samples_;
+  /// Adds what a node has written for an operand to what other readers have.
+  void settle(context& c, const plan_operand& operand, activation* arena) {
+    if (!operand.add.needed()) return;
+    const std::int64_t n = samples_ * plan.node(operand.from).out.size();
+    if (operand.copy.needed())
+      B::copy(c, n, static_cast<const activation*>(at(arena, operand.copy.from)), at(arena, operand.copy.to));
+    activation* const to = at(arena, operand.add.to);
+    if constexpr (joins_values<B>) B::sum(c, n, at(arena, operand.add.from), to, false, to);
   }
 
   template <std::size_t Index>
@@ -228,16 +232,6 @@ class pipeline {
       return unread_.data();
     else
       return gradients + node.parameter_offset;
-  }
-
-  template <std::size_t Index>
-  activation* input_gradient(activation* arena) const {
-    if constexpr (Index == 0)
-      return nullptr;
-    else if constexpr (!plan.nodes[Index].input_gradient)
-      return nullptr;
-    else
-      return arena + plan.nodes[Index - 1].gradient_buffer * samples_;
   }
 
   std::int64_t most_;

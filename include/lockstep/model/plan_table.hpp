@@ -71,10 +71,16 @@ class table_writer {
   return text;
 }
 
-template <class Model>
-inline constexpr auto leaf_kinds = []<std::size_t... Index>(std::index_sequence<Index...>) {
-  return std::array<std::string_view, sizeof...(Index)>{Model::template leaf<Index>::kind...};
-}(std::make_index_sequence<Model::leaf_count>{});
+/// The nodes that a node reads, `3` or `3, 7`; a dash stands for the user's input.
+template <class Plan>
+[[nodiscard]] std::string operands_text(const Plan& plan, const plan_node& node) {
+  std::string text;
+  for (int k = 0; k < node.operands; ++k) {
+    const int from = plan.operand(node, k).from;
+    text.append(k == 0 ? "" : ", ").append(from < 0 ? "-" : std::to_string(from));
+  }
+  return text;
+}
 
 /// The two leading cells of a node's row: which layer, and what it does (`conv2d+relu`, `conv2d+relu, frozen`).
 template <class Model>
@@ -82,21 +88,26 @@ template <class Model>
   if (node.kind == node_kind::to_channels_last) return {"", "to channels-last"};
   if (node.kind == node_kind::to_plain) return {"", "to plain order"};
   if (node.kind == node_kind::to_activation) return {"", "to activations"};
+  const auto kind_of = [](int leaf) { return Model::graph.leaves[static_cast<std::size_t>(leaf)].kind; };
+  std::string kind(node.kind == node_kind::sum      ? "sum"
+                   : node.kind == node_kind::concat ? "concat"
+                                                    : kind_of(node.leaf));
+  if (node.fused_leaf >= 0) kind.append("+").append(kind_of(node.fused_leaf));
+  if (node.leaf < 0) return {"", std::move(kind)};
   const auto leaf = static_cast<std::size_t>(node.leaf);
-  std::string kind(leaf_kinds<Model>[leaf]);
-  if (node.fused_leaf >= 0) kind.append("+").append(leaf_kinds<Model>[static_cast<std::size_t>(node.fused_leaf)]);
   if (node.frozen) kind += ", frozen";
+  if (node.shares) kind += ", tied";
   if (Model::skippable_leaves[leaf]) kind += ", skippable";
   return {std::string(Model::paths[leaf].view()), std::move(kind)};
 }
 
 }  // namespace detail
 
-/// The static plan as text: one line for each node of the network (its layer, what it does, extents of a sample,
-/// parameters, forward flops of a sample, where its output and its output's gradient lie in the arena), one line for
-/// each parameter under PyTorch's name, then what a training step of `batch` samples on `replicas` replicas needs.
-/// Arena offsets count elements of one sample, parameter offsets elements. Frozen layers and parameters are marked.
-/// Throws value_error when `replicas` or `batch` is below one.
+/// The static plan as text: one line for each node of the network (its layer, what it does, the nodes that it reads,
+/// extents of a sample, parameters, forward flops of a sample, where its output and its output's gradient lie in the
+/// arena), one line for each parameter under PyTorch's name, then what a training step of `batch` samples on `replicas`
+/// replicas needs. Arena offsets count elements of one sample, parameter offsets elements. Frozen layers and parameters
+/// are marked. Throws value_error when `replicas` or `batch` is below one.
 template <class Model, class Backend>
 [[nodiscard]] std::string plan_table(int replicas, std::int64_t batch) {
   if (replicas < 1) throw value_error("plan_table", "one replica or more", std::to_string(replicas));
@@ -106,13 +117,14 @@ template <class Model, class Backend>
   constexpr auto activation = static_cast<std::int64_t>(sizeof(typename Backend::activation_type));
   using detail::grouped;
 
-  detail::table_writer nodes(4, {"node", "layer", "kind", "sample", "parameters", "flops", "output at", "gradient at"});
+  detail::table_writer nodes(
+      5, {"node", "layer", "kind", "reads", "sample", "parameters", "flops", "output at", "gradient at"});
   for (int i = 0; i < plan.node_count; ++i) {
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
     auto [layer, kind] = detail::node_title<Model>(node);
-    nodes.add({std::to_string(i), std::move(layer), std::move(kind), to_string(node.in) + " -> " + to_string(node.out),
-               grouped(node.parameter_size), grouped(node.flops), detail::offset_text(node.output_buffer),
-               detail::offset_text(node.gradient_buffer)});
+    nodes.add({std::to_string(i), std::move(layer), std::move(kind), detail::operands_text(plan, node),
+               to_string(node.in) + " -> " + to_string(node.out), grouped(node.parameter_size), grouped(node.flops),
+               detail::offset_text(node.output_buffer), detail::offset_text(node.gradient_buffer)});
   }
 
   detail::table_writer parameters(2, {"parameter", "shape", "elements", "offset"});

@@ -15,7 +15,8 @@ struct relu {
                                        .is_relu = true,
                                        .backward_reads_input = false,
                                        .backward_reads_output = true,
-                                       .backward_in_place = true};
+                                       .backward_in_place = true,
+                                       .backward_keeps_gradient = true};
 
   [[nodiscard]] static constexpr dims output(const dims& in) { return in; }
   [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }

@@ -16,8 +16,10 @@ namespace lockstep {
 template <std::int64_t Out, extent2 Kernel, class... Options>
 struct conv2d {
   static constexpr std::string_view kind = "conv2d";
-  static constexpr layer_traits traits{
-      .needs_picture_order = true, .fuses_relu = true, .skips_parameter_gradient = true};
+  static constexpr layer_traits traits{.needs_picture_order = true,
+                                       .fuses_relu = true,
+                                       .backward_keeps_gradient = true,
+                                       .skips_parameter_gradient = true};
   static constexpr detail::window_options options = detail::window_options::of<Options...>();
 
   template <dims Arriving>

@@ -32,8 +32,10 @@ struct probability {
 template <probability P = 0.5>
 struct dropout {
   static constexpr std::string_view kind = "dropout";
-  static constexpr layer_traits traits{
-      .takes_any_order = true, .backward_reads_input = false, .backward_in_place = true};
+  static constexpr layer_traits traits{.takes_any_order = true,
+                                       .backward_reads_input = false,
+                                       .backward_in_place = true,
+                                       .backward_keeps_gradient = true};
 
   template <dims Arriving>
   static consteval void check() {

@@ -50,6 +50,7 @@ struct layer_traits {
   bool backward_reads_output = false;
   bool backward_in_place = false;          ///< dx may be the same range as dy
   bool backward_overwrites_input = false;  ///< dx may be the same range as x
+  bool backward_keeps_gradient = false;    ///< leaves dy as it is, unless dx is the same range or it masks a fused relu
   /// Obeys node_traits::parameter_gradient: when that is false, backward computes no gradient of a parameter, and reads
   /// the input only for mask_input.
   bool skips_parameter_gradient = false;

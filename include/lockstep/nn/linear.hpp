@@ -19,6 +19,7 @@ struct basic_linear {
                                        .fuses_relu = true,
                                        .masks_input = true,
                                        .backward_overwrites_input = true,
+                                       .backward_keeps_gradient = true,
                                        .skips_parameter_gradient = true};
 
   template <dims Arriving>

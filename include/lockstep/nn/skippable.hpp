@@ -21,6 +21,7 @@ struct skippable {
                                        .is_skippable = true,
                                        .backward_reads_input = Layer::traits.backward_reads_input,
                                        .backward_reads_output = Layer::traits.backward_reads_output,
+                                       .backward_keeps_gradient = Layer::traits.backward_keeps_gradient,
                                        .skips_parameter_gradient = Layer::traits.skips_parameter_gradient};
 
   template <dims Arriving>

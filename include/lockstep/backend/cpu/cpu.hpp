@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/convolution.hpp>
 #include <lockstep/backend/cpu/elementwise.hpp>
@@ -62,6 +63,13 @@ struct cpu : host::synchronous<cpu_backend::context> {
     *sum += host::squared_error(n, y, t, dy, dy == nullptr ? 1.0 : now->scale);
   }
   static void add(context& c, std::int64_t n, const float* x, float* y) { cpu_backend::add(c, n, x, y); }
+  static void sum(context& c, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
+    cpu_backend::sum(c, n, a, b, relu, y);
+  }
+  static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
+                        float* to, std::int64_t to_stride) {
+    cpu_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
+  }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
     cpu_backend::square_sums(c, n, block, x, sums);
   }
@@ -74,5 +82,6 @@ struct cpu : host::synchronous<cpu_backend::context> {
 };
 
 static_assert(backend<cpu>);
+static_assert(joins_values<cpu>);
 
 }  // namespace lockstep

@@ -39,6 +39,23 @@ inline void add(context&, std::int64_t n, const float* LOCKSTEP_RESTRICT x, floa
   loop(n, [=](std::int64_t i) { y[i] += x[i]; });
 }
 
+/// y = a + b, or max(0, a + b) with NaN kept; y may be a or b, or both of them the same range.
+inline void sum(context&, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
+  if (relu)
+    loop(n, [=](std::int64_t i) {
+      const float total = a[i] + b[i];
+      y[i] = total < 0.F ? 0.F : total;
+    });
+  else
+    loop(n, [=](std::int64_t i) { y[i] = a[i] + b[i]; });
+}
+
+/// Copies `rows` rows of `width` elements; rows begin `from_stride` and `to_stride` elements apart.
+inline void copy_rows(context&, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
+                      float* to, std::int64_t to_stride) {
+  for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_stride, width, to + r * to_stride);
+}
+
 /// sums[k] = the sum of the squares of the k-th block of `block` elements of x; the last block may be shorter. The
 /// lanes and their order are fixed, so that cutting the range between blocks changes no bit.
 inline void square_sums(context&, std::int64_t n, std::int64_t block, const float* x, double* sums) {

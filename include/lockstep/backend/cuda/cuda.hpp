@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
 #include <lockstep/backend/cuda/graph.hpp>
@@ -137,6 +138,13 @@ struct primitives {
                             double* sum) {
     cuda_backend::squared_error(c, n, y, t, dy, now, sum);
   }
+  static void sum(context& c, std::int64_t n, const A* a, const A* b, bool relu, A* y) {
+    cuda_backend::sum(c, n, a, b, relu, y);
+  }
+  static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const A* from, std::int64_t from_stride,
+                        A* to, std::int64_t to_stride) {
+    cuda_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
+  }
   static void add(context& c, std::int64_t n, const float* x, float* y) { cuda_backend::add(c, n, x, y); }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
     cuda_backend::square_sums(c, n, block, x, sums);
@@ -192,5 +200,7 @@ struct cuda : cuda_backend::primitives<float> {
 
 static_assert(backend<cuda>);
 static_assert(backend<cuda_bf16>);
+static_assert(joins_values<cuda>);
+static_assert(joins_values<cuda_bf16>);
 
 }  // namespace lockstep

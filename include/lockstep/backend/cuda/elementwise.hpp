@@ -41,6 +41,15 @@ struct sum_of_two {
   }
 };
 
+template <bool Relu>
+struct sum_of_values {
+  template <class A>
+  LOCKSTEP_HOST_DEVICE constexpr A operator()(A a, A b) const {
+    const float total = static_cast<float>(a) + static_cast<float>(b);
+    return static_cast<A>(Relu && total < 0.F ? 0.F : total);
+  }
+};
+
 template <class To>
 struct converted_to {
   template <class From>
@@ -71,6 +80,15 @@ void relu_backward(context& c, std::int64_t n, const A* y, const A* dy, A* dx) {
 template <class A>
 void add(context& c, std::int64_t n, const A* x, float* y) {
   transform(c, "a sum", n, sum_of_two{}, y, x, y);
+}
+
+/// y = a + b, or max(0, a + b) with NaN kept; y may be a or b.
+template <class A>
+void sum(context& c, std::int64_t n, const A* a, const A* b, bool relu, A* y) {
+  if (relu)
+    transform(c, "a sum of values", n, sum_of_values<true>{}, y, a, b);
+  else
+    transform(c, "a sum of values", n, sum_of_values<false>{}, y, a, b);
 }
 
 /// Rounds each element to the nearest one of the other type, ties to even.

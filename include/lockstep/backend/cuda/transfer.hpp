@@ -27,6 +27,19 @@ void copy(context& c, std::int64_t n, const T* from, T* to) {
           "a copy (cudaMemcpyAsync)");
 }
 
+/// Copies `rows` rows of `width` elements within the device's memory; rows begin `from_stride` and `to_stride` elements
+/// apart.
+template <class T>
+void copy_rows(context& c, std::int64_t rows, std::int64_t width, const T* from, std::int64_t from_stride, T* to,
+               std::int64_t to_stride) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  const auto bytes = [](std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(T); };
+  if (rows > 0 && width > 0)
+    check(cudaMemcpy2DAsync(to, bytes(to_stride), from, bytes(from_stride), bytes(width),
+                            static_cast<std::size_t>(rows), cudaMemcpyDeviceToDevice, c.stream()),
+          "a copy of rows (cudaMemcpy2DAsync)");
+}
+
 /// Sets n elements of the device's memory to zero.
 template <class T>
 void clear(context& c, std::int64_t n, T* to) {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
@@ -83,6 +84,16 @@ struct reference : host::synchronous<reference_backend::context> {
   static void add(context&, std::int64_t n, const T* x, T* y) {
     for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
   }
+  static void sum(context&, std::int64_t n, const A* a, const A* b, bool relu, A* y) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      const A total = a[i] + b[i];
+      y[i] = relu && total < A{0} ? A{0} : total;
+    }
+  }
+  static void copy_rows(context&, std::int64_t rows, std::int64_t width, const A* from, std::int64_t from_stride, A* to,
+                        std::int64_t to_stride) {
+    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_stride, width, to + r * to_stride);
+  }
   static void square_sums(context&, std::int64_t n, std::int64_t block, const T* x, double* sums) {
     for (std::int64_t start = 0; start < n; start += block) {
       double sum = 0;
@@ -106,5 +117,6 @@ struct reference : host::synchronous<reference_backend::context> {
 
 static_assert(backend<reference<double>>);
 static_assert(backend<reference<double, float>>);
+static_assert(joins_values<reference<double, float>>);
 
 }  // namespace lockstep

@@ -28,9 +28,9 @@ struct bucket_plan {
 
 /// Cuts the gradients of `plan` into buckets, from the last layer to the first. A bucket is closed as soon as it has
 /// reached its size. The buckets cover all gradients.
-template <class Sizes, std::size_t Leaves>
-[[nodiscard]] consteval auto plan_buckets(const network_plan<Leaves>& plan, std::int64_t element_bytes) {
-  bucket_plan<network_plan<Leaves>::max_nodes> result;
+template <class Sizes, class Plan>
+[[nodiscard]] consteval auto plan_buckets(const Plan& plan, std::int64_t element_bytes) {
+  bucket_plan<Plan::max_nodes> result;
   result.ready.fill(-1);
   bucket open{.first = plan.trainable_count, .last = plan.trainable_count, .node = -1};
   const auto close = [&] {
@@ -40,7 +40,7 @@ template <class Sizes, std::size_t Leaves>
   };
   for (int i = plan.node_count - 1; i >= 0; --i) {
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
-    if (!node.learns()) continue;
+    if (!node.owns_learning()) continue;
     open.first = node.parameter_offset;
     open.node = i;
     if (open.size() * element_bytes >= Sizes::limit(plan.trainable_count * element_bytes, result.count)) close();

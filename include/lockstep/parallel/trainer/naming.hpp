@@ -18,15 +18,25 @@ namespace lockstep::detail {
   return names[static_cast<std::size_t>(what)];
 }
 
-/// The path of a node's layer, in which unnamed layers go by their position; for a node that only converts between
-/// layers, what it changes.
+/// The path of a node's layer, in which unnamed layers go by their position; for a node without a layer, what it does.
 template <class Model, class B>
 [[nodiscard]] constexpr std::string_view words_for_node(int node) {
   const plan_node& of = Model::template plan<B>.nodes[static_cast<std::size_t>(node)];
-  const int leaf = of.leaf;
-  return of.kind == node_kind::to_activation ? std::string_view("a change of elements")
-         : leaf < 0                          ? std::string_view("a change of order")
-                                             : Model::paths[static_cast<std::size_t>(leaf)].view();
+  switch (of.kind) {
+    case node_kind::sum:
+      return "a sum of branches";
+    case node_kind::concat:
+      return "a concat of branches";
+    case node_kind::to_activation:
+      return "a change of elements";
+    case node_kind::to_channels_last:
+    case node_kind::to_plain:
+      return "a change of order";
+    case node_kind::layer:
+    case node_kind::alias:
+      break;
+  }
+  return Model::paths[static_cast<std::size_t>(of.leaf)].view();
 }
 
 /// `backward of conv2`; without a node only what is done, such as `the update`.

@@ -69,7 +69,7 @@ class layer_skips {
     if constexpr (any) {
       active_.clear();
       for (const plan_node& node : plan.nodes) {
-        if (node.leaf < 0 || !node.learns()) continue;
+        if (!node.owns_learning()) continue;
         const auto leaf = static_cast<std::size_t>(node.leaf);
         taking_part_[leaf] = uses[leaf] > 0;
         if (!taking_part_[leaf]) continue;

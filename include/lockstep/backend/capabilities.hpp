@@ -1,0 +1,26 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <lockstep/core/config.hpp>
+
+#include <concepts>
+#include <cstdint>
+
+/// \file
+/// Groups of primitives that a backend may have beyond those of every backend. A layer that needs a group which a
+/// backend lacks does not compile there, and the compiler says so in one sentence.
+
+namespace lockstep {
+
+/// Joins values, for `sum`, `residual`, `concat`, and wherever several layers read one value:
+/// - `sum(c, n, a, b, relu, y)`: y = a + b of n activations, or max(0, a + b) with NaN kept; y may be a or b.
+/// - `copy_rows(c, rows, width, from, from_stride, to, to_stride)`: copies rows of activations that begin a number of
+///   elements apart.
+template <class B>
+concept joins_values = requires(typename B::context& c, std::int64_t n, const typename B::activation_type* p,
+                                typename B::activation_type* q) {
+  { B::sum(c, n, p, p, true, q) } -> std::same_as<void>;
+  { B::copy_rows(c, n, n, p, n, q, n) } -> std::same_as<void>;
+};
+
+}  // namespace lockstep

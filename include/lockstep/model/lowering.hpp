@@ -1,0 +1,260 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <lockstep/model/path.hpp>
+#include <lockstep/model/type_list.hpp>
+#include <lockstep/nn/concat.hpp>
+#include <lockstep/nn/frozen.hpp>
+#include <lockstep/nn/identity.hpp>
+#include <lockstep/nn/layer.hpp>
+#include <lockstep/nn/repeat.hpp>
+#include <lockstep/nn/residual.hpp>
+#include <lockstep/nn/sequential.hpp>
+#include <lockstep/nn/skippable.hpp>
+#include <lockstep/nn/sum.hpp>
+#include <lockstep/nn/tied.hpp>
+
+/// \file
+/// The one walk over a network's type. It takes composites (`sequential`, `residual`, `sum`, `concat`, `named`,
+/// `frozen`, ...) apart into layers, and tells a builder which layer or junction reads which value. What follows works
+/// on the builder's data: only layers stay types.
+
+namespace lockstep::detail {
+
+/// How many layers a network has, how many operations (layers and junctions), and how many values these read.
+struct network_size {
+  std::size_t leaves = 0;
+  std::size_t operations = 0;
+  std::size_t operands = 0;
+
+  friend constexpr network_size operator+(const network_size& a, const network_size& b) {
+    return {a.leaves + b.leaves, a.operations + b.operations, a.operands + b.operands};
+  }
+  friend constexpr bool operator==(const network_size&, const network_size&) = default;
+};
+
+/// Where several values become one.
+enum class junction : std::uint8_t { sum, concat };
+
+/// What surrounds a layer.
+template <class Path>
+struct scope {
+  Path path{};
+  bool frozen = false;
+  bool tied = false;
+
+  [[nodiscard]] constexpr scope enter(std::string_view name) const { return {child(path, name), frozen, tied}; }
+  [[nodiscard]] constexpr scope enter(std::size_t position) const { return {child(path, position), frozen, tied}; }
+  [[nodiscard]] constexpr scope freeze() const { return {path, true, tied}; }
+  [[nodiscard]] constexpr scope tie(std::string_view name) const { return {child(Path{}, name), frozen, true}; }
+};
+
+// Recognises `named` and `tied` by their members, since not every compiler deduces a string among template arguments.
+template <class L>
+concept named_layer = requires {
+  typename L::named_layer;
+  L::own_name;
+};
+template <class L>
+concept tied_layer = requires {
+  typename L::tied_layer;
+  L::own_name;
+};
+
+/// Lowers a network L. Has `leaves`, the list of its layers in the order of execution; `size`; and
+/// `run(builder, in, scope)`, which tells the builder what L does with the value `in`, and returns L's output value.
+/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add.
+template <class L>
+struct lowering {
+  using leaves = type_list<L>;
+  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1};
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return b.template leaf<L>(in, s);
+  }
+};
+
+/// True for a layer that has a name, inside or outside of `frozen` and `skippable`.
+template <class L>
+inline constexpr bool has_name = named_layer<L> || tied_layer<L>;
+template <class L>
+inline constexpr bool has_name<frozen<L>> = has_name<L>;
+template <class L>
+inline constexpr bool has_name<skippable<L>> = has_name<L>;
+
+/// Lowers L, whose name is its position or `name` unless it has one of its own.
+template <class L, class Builder, class Path, class Name>
+constexpr int run_child(Builder& b, int in, const scope<Path>& s, const Name& name) {
+  if constexpr (has_name<L>)
+    return lowering<L>::run(b, in, s);
+  else
+    return lowering<L>::run(b, in, s.enter(name));
+}
+
+template <>
+struct lowering<identity> {
+  using leaves = type_list<>;
+  static constexpr network_size size{};
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder&, int in, const scope<Path>&) {
+    return in;
+  }
+};
+
+template <named_layer L>
+struct lowering<L> : lowering<typename L::named_layer> {
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return lowering<typename L::named_layer>::run(b, in, s.enter(L::own_name));
+  }
+};
+
+template <tied_layer L>
+struct lowering<L> : lowering<typename L::tied_layer> {
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return lowering<typename L::tied_layer>::run(b, in, s.tie(L::own_name));
+  }
+};
+
+template <class L>
+struct lowering<frozen<L>> : lowering<L> {
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return lowering<L>::run(b, in, s.freeze());
+  }
+};
+
+/// Replaces a `skippable` around something that is not one layer, so that one compile error says so.
+template <class L>
+struct not_skippable {};
+
+/// `skippable` moves inwards, past names and `frozen`, to the layer that it wraps.
+template <class L>
+struct lowering<skippable<L>> {
+  using skipped = std::conditional_t<layer<L>, skippable<L>, not_skippable<L>>;
+  using leaves = type_list<skipped>;
+  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1};
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return b.template leaf<skipped>(in, s);
+  }
+};
+template <named_layer L>
+struct lowering<skippable<L>> : lowering<skippable<typename L::named_layer>> {
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return lowering<skippable<typename L::named_layer>>::run(b, in, s.enter(L::own_name));
+  }
+};
+template <class L>
+struct lowering<skippable<frozen<L>>> : lowering<skippable<L>> {
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return lowering<skippable<L>>::run(b, in, s.freeze());
+  }
+};
+template <class L>
+struct lowering<skippable<skippable<L>>> : lowering<skippable<L>> {};
+
+template <class... Ls>
+struct lowering<sequential<Ls...>> {
+  using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
+  static constexpr network_size size = (network_size{} + ... + lowering<Ls>::size);
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    std::size_t position = 0;
+    ((in = run_child<Ls>(b, in, s, position++)), ...);
+    return in;
+  }
+};
+
+template <int N, class L>
+struct lowering<repeat<N, L>> {
+  static_assert(sizeof(repeat<N, L>) > 0);  // completes the type, and so runs its own checks
+
+  template <std::size_t>
+  using copy = typename lowering<L>::leaves;
+  template <std::size_t... Index>
+  static auto copies(std::index_sequence<Index...>) -> decltype((type_list<>{} + ... + copy<Index>{}));
+
+  using leaves = decltype(copies(std::make_index_sequence<N>{}));
+  static constexpr network_size size{.leaves = N * lowering<L>::size.leaves,
+                                     .operations = N * lowering<L>::size.operations,
+                                     .operands = N * lowering<L>::size.operands};
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    for (std::size_t i = 0; i < N; ++i) in = lowering<L>::run(b, in, s.enter(i));
+    return in;
+  }
+};
+
+template <class Body, class Shortcut>
+struct lowering<residual<Body, Shortcut>> {
+  using leaves = decltype(typename lowering<Body>::leaves{} + typename lowering<Shortcut>::leaves{});
+  static constexpr network_size size = lowering<Body>::size + lowering<Shortcut>::size + network_size{0, 1, 2};
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    const int body = lowering<Body>::run(b, in, s);
+    const int shortcut = run_child<Shortcut>(b, in, s, std::string_view("shortcut"));
+    const int values[]{shortcut, body};
+    return b.join(junction::sum, values);
+  }
+};
+
+/// Lowers branches that read the same value; their outputs go to `out`.
+template <class... Ls, class Builder, class Path>
+constexpr void run_branches(Builder& b, int in, const scope<Path>& s, int (&out)[sizeof...(Ls)]) {
+  std::size_t position = 0;
+  ((out[position] = run_child<Ls>(b, in, s, position), ++position), ...);
+}
+
+template <class... Ls>
+struct lowering<sum<Ls...>> {
+  static_assert(sizeof(sum<Ls...>) > 0);
+
+  static constexpr std::size_t joins = sizeof...(Ls) - 1;  ///< sums of two values
+  using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
+  static constexpr network_size size = (network_size{0, joins, 2 * joins} + ... + lowering<Ls>::size);
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    int branches[sizeof...(Ls)]{};
+    run_branches<Ls...>(b, in, s, branches);
+    int total = branches[0];
+    for (std::size_t i = 1; i < sizeof...(Ls); ++i) {
+      const int values[]{total, branches[i]};
+      total = b.join(junction::sum, values);
+    }
+    return total;
+  }
+};
+
+template <class... Ls>
+struct lowering<concat<Ls...>> {
+  static_assert(sizeof(concat<Ls...>) > 0);
+
+  using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
+  static constexpr network_size size = (network_size{0, 1, sizeof...(Ls)} + ... + lowering<Ls>::size);
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    int branches[sizeof...(Ls)]{};
+    run_branches<Ls...>(b, in, s, branches);
+    return b.join(junction::concat, branches);
+  }
+};
+
+}  // namespace lockstep::detail

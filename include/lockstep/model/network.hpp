@@ -1,0 +1,204 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <lockstep/core/shape.hpp>
+#include <lockstep/model/lowering.hpp>
+#include <lockstep/model/path.hpp>
+#include <lockstep/nn/layer.hpp>
+
+/// \file
+/// A network as data: its layers, and the operations on values in the order of execution. Nothing here depends on a
+/// backend.
+
+namespace lockstep::detail {
+
+/// The value that the user gives. All other values go by the operation that computes them.
+inline constexpr int user_input = -1;
+
+/// A layer at its place in a network.
+struct placed_leaf {
+  std::string_view kind;
+  layer_traits traits;
+  dims in;
+  dims out;
+  parameter_list parameters;
+  std::int64_t flops = 0;
+  path_hash path;
+  bool frozen = false;
+  bool tied = false;
+  int owner = -1;  ///< the first leaf that has these parameters: itself unless tied
+};
+
+/// One operation: a layer, or a junction of values.
+struct operation {
+  int leaf = -1;  ///< -1 for a junction
+  junction joins = junction::sum;
+  int first_operand = 0;
+  int operands = 0;
+  int readers = 0;  ///< operations that read its value; the loss or the user is one too
+  dims out;
+};
+
+/// What is wrong with an operation.
+enum class network_fault : std::uint8_t { none, sum_of_unlike, concat_of_unlike, tied_unlike, tied_skippable };
+
+/// The first fault of a network.
+struct found_fault {
+  network_fault what = network_fault::none;
+  std::size_t leaves_before = 0;
+  dims one;
+  dims other;
+};
+
+/// A network that has been lowered.
+template <network_size Size>
+struct network_data {
+  std::array<placed_leaf, Size.leaves> leaves{};
+  std::array<operation, Size.operations> operations{};
+  std::array<int, Size.operands> operands{};  ///< values
+  int output = user_input;
+  dims output_dims;
+  int input_readers = 0;
+  found_fault fault;
+};
+
+/// Receives the walk of `lowering`, computes extents, and keeps everything as data.
+template <network_size Size>
+class network_builder {
+ public:
+  constexpr explicit network_builder(const dims& input) : input_(input) {}
+
+  template <class L>
+  constexpr int leaf(int in, const scope<path_hash>& s) {
+    const auto index = static_cast<int>(leaves_);
+    placed_leaf& placed = data_.leaves[leaves_++];
+    placed.kind = L::kind;
+    placed.traits = L::traits;
+    placed.in = extents_of(in);
+    placed.out = L::output(placed.in);
+    placed.parameters = L::parameters(placed.in);
+    placed.flops = L::flops(placed.in);
+    placed.path = s.path;
+    placed.frozen = s.frozen;
+    placed.tied = s.tied;
+    placed.owner = index;
+    if (s.tied) tie(placed);
+    const int value = add(placed.out, &in, 1);
+    data_.operations[static_cast<std::size_t>(value)].leaf = index;
+    return value;
+  }
+
+  template <std::size_t Count>
+  constexpr int join(junction how, const int (&values)[Count]) {
+    dims out = extents_of(values[0]);
+    for (std::size_t i = 1; i < Count; ++i) {
+      const dims other = extents_of(values[i]);
+      if (how == junction::sum ? other != out : !joinable(out, other))
+        fault(how == junction::sum ? network_fault::sum_of_unlike : network_fault::concat_of_unlike, out, other);
+      else if (how == junction::concat)
+        out.extent[0] = checked_add(out.extent[0], other.extent[0]);
+    }
+    const int value = add(out, values, Count);
+    data_.operations[static_cast<std::size_t>(value)].joins = how;
+    return value;
+  }
+
+  [[nodiscard]] constexpr network_data<Size> finish(int output) {
+    data_.output = output;
+    data_.output_dims = extents_of(output);
+    count_reader(output);
+    return data_;
+  }
+
+ private:
+  [[nodiscard]] constexpr dims extents_of(int value) const {
+    return value == user_input ? input_ : data_.operations[static_cast<std::size_t>(value)].out;
+  }
+  constexpr void count_reader(int value) {
+    if (value == user_input)
+      ++data_.input_readers;
+    else
+      ++data_.operations[static_cast<std::size_t>(value)].readers;
+  }
+  constexpr int add(const dims& out, const int* values, std::size_t count) {
+    operation& added = data_.operations[operations_];
+    added.out = out;
+    added.first_operand = static_cast<int>(operands_);
+    added.operands = static_cast<int>(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      data_.operands[operands_++] = values[i];
+      count_reader(values[i]);
+    }
+    return static_cast<int>(operations_++);
+  }
+  /// True when all extents but the first are equal.
+  [[nodiscard]] static constexpr bool joinable(const dims& a, const dims& b) {
+    if (a.rank != b.rank) return false;
+    for (int i = 1; i < a.rank; ++i)
+      if (a[i] != b[i]) return false;
+    return true;
+  }
+  /// Finds the first leaf of the same path among those that are tied.
+  constexpr void tie(placed_leaf& placed) {
+    if (placed.traits.is_skippable) fault(network_fault::tied_skippable, placed.in, placed.in);
+    for (int i = 0; i < placed.owner; ++i) {
+      const placed_leaf& earlier = data_.leaves[static_cast<std::size_t>(i)];
+      if (!earlier.tied || earlier.path != placed.path) continue;
+      if (earlier.kind != placed.kind || earlier.in != placed.in || earlier.out != placed.out)
+        fault(network_fault::tied_unlike, earlier.in, placed.in);
+      placed.owner = i;
+      placed.frozen = earlier.frozen;
+      return;
+    }
+  }
+  constexpr void fault(network_fault what, const dims& one, const dims& other) {
+    if (data_.fault.what == network_fault::none)
+      data_.fault = {.what = what, .leaves_before = leaves_, .one = one, .other = other};
+  }
+
+  network_data<Size> data_;
+  dims input_;
+  std::size_t leaves_ = 0;
+  std::size_t operations_ = 0;
+  std::size_t operands_ = 0;
+};
+
+/// `Network` as data, for samples of extents `input`.
+template <class Network>
+consteval auto lower(const dims& input) {
+  network_builder<lowering<Network>::size> builder(input);
+  const int output = lowering<Network>::run(builder, user_input, scope<path_hash>{});
+  return builder.finish(output);
+}
+
+/// Receives the walk of `lowering`, and keeps the paths alone.
+template <std::size_t Leaves>
+struct path_builder {
+  std::array<path, Leaves> paths{};
+  std::size_t count = 0;
+
+  template <class L>
+  constexpr int leaf(int, const scope<path>& s) {
+    paths[count++] = s.path;
+    return 0;
+  }
+  template <std::size_t Count>
+  constexpr int join(junction, const int (&)[Count]) {
+    return 0;
+  }
+};
+
+/// The paths of a network's leaves as text.
+template <class Network>
+consteval auto leaf_paths() {
+  path_builder<lowering<Network>::size.leaves> builder;
+  lowering<Network>::run(builder, user_input, scope<path>{});
+  return builder.paths;
+}
+
+}  // namespace lockstep::detail

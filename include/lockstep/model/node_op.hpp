@@ -1,0 +1,154 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/capabilities.hpp>
+#include <lockstep/model/model.hpp>
+
+/// \file
+/// What runs a node of a plan: a layer's op, or one of those that the plan adds.
+
+namespace lockstep::detail {
+
+/// The op of a node that changes the order or the type of elements.
+template <class B, node_traits T, node_kind Kind>
+class order_op {
+  using activation = typename B::activation_type;
+
+ public:
+  order_op(typename B::context&, std::int64_t samples) : samples_(samples) {}
+  void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
+
+  template <class Element>
+  void forward(typename B::context& c, const pass&, const Element* x, const activation*, activation* y) {
+    if constexpr (Kind == node_kind::to_activation)
+      B::convert(c, samples_ * T.in.size(), x, y);
+    else if constexpr (Kind == node_kind::to_channels_last)
+      B::to_channels_last(c, samples_, T.in, x, y);
+    else
+      B::to_plain(c, samples_, T.in, x, y);
+  }
+  void backward(typename B::context& c, const pass&, const backward_arguments<B>& a) {
+    if constexpr (!T.input_gradient) return;
+    if constexpr (Kind == node_kind::to_channels_last)
+      B::to_plain(c, samples_, T.in, a.dy, a.dx);
+    else
+      B::to_channels_last(c, samples_, T.in, a.dy, a.dx);
+  }
+
+ private:
+  std::int64_t samples_;
+};
+
+/// Fails to compile where the backend cannot join values.
+template <class B>
+consteval bool require_joins() {
+  static_assert(joins_values<B>,
+                "lockstep: sum, residual, concat: this backend (B) cannot join values: it has no `sum` and `copy_rows` "
+                "(backend/capabilities.hpp)");
+  return joins_values<B>;
+}
+
+/// Adds two values, and applies a relu that follows.
+template <class B, std::int64_t Size, bool Relu>
+class sum_op {
+  using activation = typename B::activation_type;
+
+ public:
+  sum_op(typename B::context&, std::int64_t samples) : count_(samples * Size) {}
+  void set_samples(std::int64_t samples) noexcept { count_ = samples * Size; }
+
+  void forward(typename B::context& c, const std::array<const activation*, 2>& x, activation* y) {
+    if constexpr (require_joins<B>()) B::sum(c, count_, x[0], x[1], Relu, y);
+  }
+  /// Applies the relu's mask to dy, which then is the gradient of both values.
+  void backward(typename B::context& c, const activation* y, activation* dy) {
+    if constexpr (Relu) B::relu_backward(c, count_, y, dy, dy);
+  }
+
+ private:
+  std::int64_t count_;
+};
+
+/// Puts values one after the other: each of a sample's `Rows` rows is made of a row of each value, `Widths` elements
+/// wide.
+template <class B, std::int64_t Rows, std::array Widths>
+class concat_op {
+  using activation = typename B::activation_type;
+  static constexpr std::size_t count = Widths.size();
+
+ public:
+  concat_op(typename B::context&, std::int64_t samples) : rows_(samples * Rows) {}
+  void set_samples(std::int64_t samples) noexcept { rows_ = samples * Rows; }
+
+  void forward(typename B::context& c, const std::array<const activation*, count>& x, activation* y) {
+    if constexpr (require_joins<B>())
+      for (std::size_t k = 0; k < count; ++k) B::copy_rows(c, rows_, Widths[k], x[k], Widths[k], y + before(k), width);
+  }
+  /// Copies the part of value k out of dy.
+  void backward(typename B::context& c, std::size_t k, const activation* dy, activation* dx) {
+    if constexpr (joins_values<B>) B::copy_rows(c, rows_, Widths[k], dy + before(k), width, dx, Widths[k]);
+  }
+
+ private:
+  static constexpr std::int64_t before(std::size_t k) {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < k; ++i) sum += Widths[i];
+    return sum;
+  }
+  static constexpr std::int64_t width = before(count);
+
+  std::int64_t rows_;
+};
+
+struct no_op {
+  template <class Context>
+  no_op(Context&, std::int64_t) {}
+  void set_samples(std::int64_t) noexcept {}
+};
+
+/// The op of node Index of a model's plan.
+template <class Model, class B, std::size_t Index>
+struct node_op {
+  static constexpr const auto& plan = Model::template plan<B>;
+  static constexpr plan_node node = plan.nodes[Index];
+
+  /// Elements of a row of each value in a concat.
+  template <std::size_t Count>
+  static constexpr std::array<std::int64_t, Count> widths() {
+    std::array<std::int64_t, Count> all{};
+    const bool pixels = node.order_out == element_order::channels_last;
+    for (std::size_t k = 0; k < Count; ++k) {
+      const int from = plan.operand(node, static_cast<int>(k)).from;
+      const dims extents = from < 0 ? plan.input : plan.node(from).out;
+      all[k] = pixels ? extents[0] : extents.size();
+    }
+    return all;
+  }
+
+  static constexpr auto pick() {
+    constexpr node_traits traits = node.traits();
+    if constexpr (node.kind == node_kind::alias)
+      return std::type_identity<no_op>{};
+    else if constexpr (node.kind == node_kind::layer)
+      return std::type_identity<
+          typename Model::template leaf<static_cast<std::size_t>(node.leaf)>::template op<B, traits>>{};
+    else if constexpr (node.kind == node_kind::sum)
+      return std::type_identity<sum_op<B, node.out.size(), traits.relu>>{};
+    else if constexpr (node.kind == node_kind::concat)
+      return std::type_identity<
+          concat_op<B, node.order_out == element_order::channels_last ? node.out[1] * node.out[2] : 1,
+                    widths<static_cast<std::size_t>(node.operands)>()>>{};
+    else
+      return std::type_identity<order_op<B, traits, node.kind>>{};
+  }
+  using type = typename decltype(pick())::type;
+};
+
+}  // namespace lockstep::detail

@@ -1,0 +1,69 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <lockstep/model/network_plan.hpp>
+
+namespace lockstep::detail {
+
+/// The number of readers of each node's value, and the last of them; the loss is one more, without a node.
+template <network_size Size>
+struct value_readers {
+  std::array<int, network_plan<Size>::max_nodes> count{};
+  std::array<int, network_plan<Size>::max_nodes> last{};
+
+  constexpr explicit value_readers(const network_plan<Size>& plan) {
+    const auto read = [&](int value, int by) {
+      if (value < 0) return;
+      ++count[static_cast<std::size_t>(value)];
+      last[static_cast<std::size_t>(value)] = by;
+    };
+    for (int i = 0; i < plan.node_count; ++i)
+      for (int k = 0; k < plan.node(i).operands; ++k) read(plan.operand(plan.node(i), k).from, i);
+    read(plan.output_node, plan.node_count);
+  }
+};
+
+/// Decides which nodes run backward and which apply the masks of fused relus, and counts the flops.
+template <network_size Size>
+constexpr void build_backward(network_plan<Size>& plan, const network_data<Size>& network) {
+  for (int i = 0; i < plan.node_count; ++i) {
+    plan_node& node = plan.node(i);
+    for (int k = 0; k < node.operands; ++k) {
+      plan_operand& operand = plan.operand(node, k);
+      operand.gradient = operand.from >= 0 && plan.node(operand.from).runs_backward;
+      node.input_gradient = node.input_gradient || operand.gradient;
+    }
+    node.runs_backward = node.input_gradient || node.learns();
+    plan.forward_flops = checked_add(plan.forward_flops, node.flops);
+    plan.training_flops =
+        checked_add(plan.training_flops, node.flops * (1 + (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0)));
+  }
+  const value_readers<Size> readers(plan);
+  // A mask moves to the reader's backward where there is one reader, perhaps past new names for the value.
+  const auto only_reader = [&](int i) {
+    do {
+      if (readers.count[static_cast<std::size_t>(i)] != 1) return plan.node_count;
+      i = readers.last[static_cast<std::size_t>(i)];
+    } while (i < plan.node_count && plan.node(i).kind == node_kind::alias);
+    return i;
+  };
+  for (int i = 0; i < plan.node_count; ++i) {
+    plan_node& node = plan.node(i);
+    if (node.fused_leaf < 0 || !node.runs_backward) continue;
+    const int next = only_reader(i);
+    if (next == plan.node_count) continue;
+    plan_node& reader = plan.node(next);
+    if (reader.kind != node_kind::layer || !network.leaves[static_cast<std::size_t>(reader.leaf)].traits.masks_input)
+      continue;
+    reader.mask_input = true;
+    reader.backward_reads_input = true;
+    node.output_gradient_masked = true;
+    node.backward_reads_output = false;
+  }
+}
+
+}  // namespace lockstep::detail

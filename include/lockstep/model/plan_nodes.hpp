@@ -1,0 +1,259 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <lockstep/backend/element_order.hpp>
+#include <lockstep/model/network_plan.hpp>
+
+namespace lockstep::detail {
+
+constexpr bool order_matters(const dims& d) { return d.rank == 3 && d[0] > 1 && d[1] * d[2] > 1; }
+
+/// Builds the nodes of a plan: inserts changes of order and of type, fuses relu into the node before it, and places
+/// parameters. Those that learn come first, so that gradients and all that works on them are one range.
+template <network_size Size>
+class node_builder {
+ public:
+  constexpr node_builder(network_plan<Size>& plan, const network_data<Size>& network, element_order picture_order,
+                         bool converts)
+      : plan_(plan), network_(network), picture_order_(picture_order), converts_(converts) {}
+
+  constexpr void build() {
+    for (std::size_t i = 0; i < Size.operations; ++i) {
+      const operation& o = network_.operations[i];
+      if (o.leaf < 0)
+        node_of_[i] = o.joins == junction::sum ? add_sum(o) : add_concat(o);
+      else if (!fuse(o, node_of_[i]))
+        node_of_[i] = add_leaf(o);
+    }
+    int last = node_of(network_.output);
+    if (is_raw(last)) last = converted(last, order_of(last), node_kind::to_activation);
+    plan_.output_node = in_plain_order(last);
+    plan_.output = network_.output_dims;
+    place_frozen();
+  }
+
+ private:
+  /// What later nodes must know of a node's value, and its forms in another order or type.
+  struct form {
+    bool raw = false;  ///< still the user's elements, where a pass computes in another type
+    int channels_last = no_node;
+    int plain = no_node;
+    int activation = no_node;
+  };
+  static constexpr int no_node = -2;
+
+  [[nodiscard]] constexpr int node_of(int value) const {
+    return value == user_input ? user_input : node_of_[static_cast<std::size_t>(value)];
+  }
+  [[nodiscard]] constexpr int operand_of(const operation& o, int k) const {
+    return node_of(network_.operands[static_cast<std::size_t>(o.first_operand + k)]);
+  }
+  [[nodiscard]] constexpr form& form_of(int node) { return forms_[static_cast<std::size_t>(node + 1)]; }
+  [[nodiscard]] constexpr element_order order_of(int node) const {
+    return node == user_input ? element_order::plain : plan_.node(node).order_out;
+  }
+  [[nodiscard]] constexpr dims extents_of(int node) const {
+    return node == user_input ? plan_.input : plan_.node(node).out;
+  }
+  [[nodiscard]] constexpr dims picture_of(int node) const {
+    return node == user_input ? dims{} : plan_.node(node).picture_out;
+  }
+  [[nodiscard]] constexpr bool is_raw(int node) { return node == user_input ? converts_ : form_of(node).raw; }
+
+  /// Appends a node that reads `operands`.
+  template <std::size_t Count>
+  constexpr int push(plan_node node, const std::array<int, Count>& operands, int count) {
+    node.first_operand = plan_.operand_count;
+    node.operands = count;
+    for (int k = 0; k < count; ++k)
+      plan_.operands[static_cast<std::size_t>(plan_.operand_count++)].from = operands[static_cast<std::size_t>(k)];
+    plan_.node(plan_.node_count) = node;
+    return plan_.node_count++;
+  }
+  constexpr int push(const plan_node& node, int operand) { return push(node, std::array{operand}, 1); }
+
+  /// The value of `of` in another order or type; one node makes it for all readers.
+  constexpr int converted(int of, element_order to, node_kind kind) {
+    int& known = kind == node_kind::to_channels_last ? form_of(of).channels_last
+                 : kind == node_kind::to_plain       ? form_of(of).plain
+                                                     : form_of(of).activation;
+    if (known != no_node) return known;
+    const dims picture = picture_of(of);
+    plan_node node;
+    node.kind = kind;
+    node.in = node.out = picture.rank == 3 ? picture : extents_of(of);
+    node.order_in = order_of(of);
+    node.order_out = to;
+    node.converts = is_raw(of);
+    // A flattened sample stays flat in plain order.
+    if (to == element_order::plain) node.out = extents_of(of);
+    return known = push(node, of);
+  }
+  constexpr int in_plain_order(int node) {
+    return order_of(node) == element_order::plain ? node : converted(node, element_order::plain, node_kind::to_plain);
+  }
+  constexpr int in_picture_order(int node) {
+    return order_of(node) == picture_order_ || !order_matters(extents_of(node))
+               ? node
+               : converted(node, picture_order_, node_kind::to_channels_last);
+  }
+  constexpr int as_activation(int node) {
+    return is_raw(node) ? converted(node, order_of(node), node_kind::to_activation) : node;
+  }
+
+  /// True when a relu became part of the node before it, which nobody else reads.
+  constexpr bool fuse(const operation& o, int& node_of_relu) {
+    const placed_leaf& leaf = network_.leaves[static_cast<std::size_t>(o.leaf)];
+    const int value = network_.operands[static_cast<std::size_t>(o.first_operand)];
+    if (!leaf.traits.is_relu || value == user_input) return false;
+    const operation& read = network_.operations[static_cast<std::size_t>(value)];
+    plan_node& before = plan_.node(node_of(value));
+    const bool fuses =
+        before.kind == node_kind::sum ||
+        (before.kind == node_kind::layer && network_.leaves[static_cast<std::size_t>(before.leaf)].traits.fuses_relu);
+    if (!fuses || before.fused_leaf >= 0 || read.readers > 1) return false;
+    before.fused_leaf = o.leaf;
+    before.backward_reads_output = true;
+    before.flops = checked_add(before.flops, leaf.flops);
+    node_of_relu = node_of(value);
+    return true;
+  }
+
+  constexpr int add_leaf(const operation& o) {
+    const placed_leaf& leaf = network_.leaves[static_cast<std::size_t>(o.leaf)];
+    const layer_traits& traits = leaf.traits;
+    int in = operand_of(o, 0);
+    if (traits.needs_picture_order) in = in_picture_order(in);
+    if (!traits.needs_picture_order && !traits.takes_any_order && !traits.is_flatten) in = in_plain_order(in);
+    if (!traits.is_flatten) in = as_activation(in);
+
+    plan_node node;
+    node.kind = traits.is_flatten ? node_kind::alias : node_kind::layer;
+    node.leaf = o.leaf;
+    node.in = leaf.in;
+    node.out = leaf.out;
+    node.order_in = node.order_out = order_of(in);
+    node.picture = node.picture_out = picture_of(in);
+    node.flops = leaf.flops;
+    place_parameters(node, leaf);
+    node.backward_reads_input = traits.backward_reads_input && !(node.frozen && traits.skips_parameter_gradient);
+    node.backward_reads_output = traits.backward_reads_output;
+    node.backward_in_place = traits.backward_in_place;
+    node.backward_overwrites_input = traits.backward_overwrites_input;
+    node.backward_keeps_gradient = traits.backward_keeps_gradient;
+
+    if (traits.is_flatten) {
+      if (node.order_in == element_order::channels_last && node.in.rank == 3) node.picture_out = node.in;
+    } else if (node.out.rank == 3 && traits.needs_picture_order) {
+      node.order_out = order_matters(node.out) ? picture_order_ : element_order::plain;
+    } else if (traits.writes_plain_order || (node.out.rank != 3 && node.out != node.in)) {
+      // Elements that are fewer than those of the picture, or of another rank, have no other order.
+      node.order_out = element_order::plain;
+      node.picture_out = dims{};
+    }
+    const bool raw = traits.is_flatten && is_raw(in);
+    const int added = push(node, in);
+    form_of(added).raw = raw;
+    return added;
+  }
+
+  constexpr int add_sum(const operation& o) {
+    std::array<int, 2> in{operand_of(o, 0), operand_of(o, 1)};
+    const bool pictures = o.out.rank == 3;
+    if (pictures && (order_of(in[0]) != element_order::plain || order_of(in[1]) != element_order::plain)) {
+      for (int& value : in) value = in_picture_order(value);
+    } else if (picture_of(in[0]) != picture_of(in[1]) || order_of(in[0]) != order_of(in[1])) {
+      for (int& value : in) value = in_plain_order(value);
+    }
+    for (int& value : in) value = as_activation(value);
+    plan_node node;
+    node.kind = node_kind::sum;
+    node.in = node.out = o.out;
+    node.order_in = node.order_out = order_of(in[0]);
+    node.picture = node.picture_out = picture_of(in[0]);
+    node.flops = o.out.size();
+    return push(node, in, 2);
+  }
+
+  constexpr int add_concat(const operation& o) {
+    std::array<int, Size.operands> in{};
+    bool channels_last = false;
+    for (int k = 0; k < o.operands; ++k) {
+      in[static_cast<std::size_t>(k)] = operand_of(o, k);
+      channels_last = channels_last ||
+                      (o.out.rank == 3 && order_of(in[static_cast<std::size_t>(k)]) == element_order::channels_last);
+    }
+    for (int k = 0; k < o.operands; ++k) {
+      int& value = in[static_cast<std::size_t>(k)];
+      value = as_activation(channels_last ? in_picture_order(value) : in_plain_order(value));
+    }
+    plan_node node;
+    node.kind = node_kind::concat;
+    node.in = extents_of(in[0]);
+    node.out = o.out;
+    node.order_in = node.order_out = channels_last ? element_order::channels_last : element_order::plain;
+    return push(node, in, o.operands);
+  }
+
+  /// Gives a layer's parameters their place; those of a tied layer have one already.
+  constexpr void place_parameters(plan_node& node, const placed_leaf& leaf) {
+    node.parameter_size = leaf.parameters.size();
+    node.frozen = leaf.frozen && node.parameter_size > 0;
+    if (leaf.owner != node.leaf) {
+      node.shares = true;
+      return;
+    }
+    std::int64_t& end = node.frozen ? frozen_count_ : plan_.trainable_count;
+    node.parameter_offset = end;
+    for (int p = 0; p < leaf.parameters.count; ++p) {
+      const parameter_spec& spec = leaf.parameters.items[p];
+      plan_.parameters[static_cast<std::size_t>(plan_.parameter_tensors++)] = {plan_.node_count, p, spec.shape, end,
+                                                                               spec.bound};
+      end = checked_add(end, spec.shape.size());
+    }
+  }
+
+  /// Moves frozen parameters, which were counted from zero, after the others. Tied layers find their parameters.
+  constexpr void place_frozen() {
+    for (int p = 0; p < plan_.parameter_tensors; ++p) {
+      plan_parameter& parameter = plan_.parameters[static_cast<std::size_t>(p)];
+      plan_node& node = plan_.node(parameter.node);
+      if (!node.frozen) continue;
+      parameter.offset += plan_.trainable_count;
+      if (parameter.index == 0) node.parameter_offset = parameter.offset;
+    }
+    plan_.parameter_count = checked_add(plan_.trainable_count, frozen_count_);
+    for (int i = 0; i < plan_.node_count; ++i) {
+      plan_node& node = plan_.node(i);
+      if (!node.shares) continue;
+      const int owner = network_.leaves[static_cast<std::size_t>(node.leaf)].owner;
+      for (int k = 0; k < i; ++k) {
+        if (plan_.node(k).kind != node_kind::layer ||
+            network_.leaves[static_cast<std::size_t>(plan_.node(k).leaf)].owner != owner)
+          continue;
+        node.parameter_offset = plan_.node(k).parameter_offset;
+        plan_.node(k).adds_gradients = true;  // the later node's backward comes first
+      }
+    }
+  }
+
+  network_plan<Size>& plan_;
+  const network_data<Size>& network_;
+  element_order picture_order_;
+  bool converts_;
+  std::array<int, Size.operations> node_of_{};
+  std::array<form, network_plan<Size>::max_nodes + 1> forms_{};
+  std::int64_t frozen_count_ = 0;
+};
+
+template <network_size Size>
+constexpr void build_nodes(network_plan<Size>& plan, const network_data<Size>& network, element_order picture_order,
+                           bool converts) {
+  node_builder<Size>(plan, network, picture_order, converts).build();
+}
+
+}  // namespace lockstep::detail
