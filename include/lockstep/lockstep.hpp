@@ -42,6 +42,7 @@
 #include <lockstep/model/plan.hpp>
 #include <lockstep/model/plan_table.hpp>
 #include <lockstep/nn/activation.hpp>
+#include <lockstep/nn/batch_norm.hpp>
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/dropout.hpp>

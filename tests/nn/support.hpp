@@ -44,7 +44,9 @@ class runner {
         loss.denominator(targets_.data(), s.samples * loss.target_size(Model::output_dims), Model::output_dims);
     place_.assign(static_cast<std::size_t>(parameter_count), -1);
     for (int p = 0; p < plan.parameter_tensors; ++p) {
-      const std::int64_t start = plan.parameters[static_cast<std::size_t>(p)].offset;
+      const ls::plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
+      if (parameter.buffer) continue;
+      const std::int64_t start = parameter.offset;
       ls::detail::each_element<Model, B>(p, [&](std::int64_t index, std::int64_t offset) {
         place_.at(static_cast<std::size_t>(start + index)) = offset;
       });
@@ -83,9 +85,11 @@ class runner {
 
  private:
   std::vector<value> to_backend_layout(const doubles& torch_order) const {
-    std::vector<value> flat(place_.size());
+    std::vector<value> flat(static_cast<std::size_t>(plan.value_count));
     for (std::size_t i = 0; i < place_.size(); ++i)
       flat[static_cast<std::size_t>(place_[i])] = static_cast<value>(torch_order[i]);
+    for (const ls::plan_parameter& p : plan.parameters)
+      if (p.buffer) std::fill_n(flat.begin() + p.offset, p.shape.size(), static_cast<value>(p.value));
     return flat;
   }
 

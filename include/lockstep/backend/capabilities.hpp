@@ -6,6 +6,8 @@
 #include <concepts>
 #include <cstdint>
 
+#include <lockstep/backend/channel_layout.hpp>
+
 /// \file
 /// Groups of primitives that a backend may have beyond those of every backend. A layer that needs a group which a
 /// backend lacks does not compile there, and the compiler says so in one sentence.
@@ -22,5 +24,17 @@ concept joins_values = requires(typename B::context& c, std::int64_t n, const ty
   { B::sum(c, n, p, p, true, q) } -> std::same_as<void>;
   { B::copy_rows(c, n, n, p, n, q, n) } -> std::same_as<void>;
 };
+
+/// Normalises by the statistics of a batch, for `batch_norm1d` and `batch_norm2d`. `mean` and the other arrays have one
+/// element for each channel; host_normalise.hpp defines what each primitive computes.
+template <class B>
+concept normalises_batches =
+    requires(typename B::context& c, std::int64_t n, const channel_layout& layout, const typename B::activation_type* p,
+             typename B::activation_type* q, const typename B::value_type* v, double* sums) {
+      { B::measure_channels(c, n, layout, p, sums, sums) } -> std::same_as<void>;
+      { B::normalise(c, n, layout, p, v, v, v, true, q) } -> std::same_as<void>;
+      { B::normalise_gradients(c, n, layout, p, p, q, v, v, sums, sums) } -> std::same_as<void>;
+      { B::normalise_backward(c, n, layout, p, p, v, v, v, v, q) } -> std::same_as<void>;
+    };
 
 }  // namespace lockstep

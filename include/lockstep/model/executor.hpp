@@ -9,7 +9,9 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/replica_place.hpp>
 #include <lockstep/backend/step_values.hpp>
+#include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/pipeline.hpp>
+#include <lockstep/model/segments.hpp>
 
 namespace lockstep {
 
@@ -44,7 +46,7 @@ class executor {
   explicit executor(const replica_place& place = {}, const loss_type& loss = {})
       : context_(place),
         loss_(context_, loss),
-        converted_(B::template allocate<activation>(context_, converts_values<B> ? plan.parameter_count : 0)) {}
+        converted_(B::template allocate<activation>(context_, converts_values<B> ? plan.value_count : 0)) {}
 
   /// Makes later passes skip the layers whose flag is set. `flags` has one flag for each layer, or is null to skip
   /// none, and must outlive those passes.
@@ -57,10 +59,27 @@ class executor {
       return parameters;
     } else {
       [[maybe_unused]] const auto entered = context_.enter();
-      B::convert(context_, plan.parameter_count, parameters, converted_.data());
+      B::convert(context_, plan.value_count, parameters, converted_.data());
       return converted_.data();
     }
   }
+
+  /// The samples of a leaf at their place: `x` and `targets` are the leaf's own, the first sample has index
+  /// `first_sample` in the batch, and index `first_kept` among the `shard` samples that the replica keeps memory for.
+  template <class Target>
+  struct leaf_samples {
+    const value* x;
+    const Target* targets;
+    std::int64_t samples;
+    std::int64_t first_sample;
+    std::int64_t first_kept;
+    std::int64_t shard;
+  };
+  using leaf_statistics = detail::leaf_statistics;
+  using batch_statistics = detail::batch_statistics<value>;
+
+  /// Number of segments of a training pass: one more than there are places where it waits for statistics of the batch.
+  static constexpr int segments = plan.segments;
 
   /// Runs forward, loss and backward of `samples` samples; the first has index `first_sample` in the batch. Adds the
   /// samples' losses to *sum. Writes the gradients of the `trainable_count` parameters that learn (adds them, when
@@ -69,24 +88,57 @@ class executor {
   template <class Target, pass_observer Observer>
   void train(const activation* parameters, value* gradients, const value* x, const Target* targets,
              std::int64_t samples, const step_values* now, std::int64_t first_sample, double* sum, bool accumulate,
-             Observer&& observer) {
-    if (samples == 0) {
-      if (!accumulate) B::clear(context_, plan.trainable_count, gradients);
+             Observer&& observer)
+    requires(segments == 1)
+  {
+    backward<0>(parameters, gradients, leaf_samples<Target>{x, targets, samples, first_sample, 0, 0}, now, sum,
+                accumulate, nullptr, nullptr, observer);
+  }
+
+  /// Before a pass of several segments: makes room for what is kept of `shard` samples.
+  void keep(std::int64_t shard) {
+    const std::int64_t size = checked_multiply(shard, plan.kept_size);
+    if (kept_.size() >= size) return;
+    B::forget(context_);
+    kept_ = {};
+    kept_ = B::template allocate<activation>(context_, size);
+  }
+
+  /// Runs the forward pass of a segment, but the last. `measured` takes the leaf's statistics.
+  template <int Segment, class Target, pass_observer Observer>
+  void forward(const activation* parameters, const leaf_samples<Target>& leaf, const step_values* now,
+               leaf_statistics* measured, const batch_statistics* batch, Observer&& observer) {
+    [[maybe_unused]] const auto entered = context_.enter();
+    each_part(leaf, now, measured, batch, [&](const pass& through, pipeline& p, const value* in, const memory& own) {
+      observer.micro_shard(false);
+      p.template forward<Segment>(context_, through, parameters, in, own, observer);
+    });
+  }
+
+  /// Runs the backward pass of a segment; in the last one also, first, forward and loss. Arguments as above.
+  template <int Segment, class Target, pass_observer Observer>
+  void backward(const activation* parameters, value* gradients, const leaf_samples<Target>& leaf,
+                const step_values* now, double* sum, bool accumulate, leaf_statistics* measured,
+                const batch_statistics* batch, Observer&& observer) {
+    if (leaf.samples == 0) {
+      const auto [first, last] = detail::learning_range<Model, B>(Segment);
+      if (!accumulate) B::clear(context_, last - first, gradients + first);
       return;
     }
     [[maybe_unused]] const auto entered = context_.enter();
-    each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
-      const pass through{
-          .training = true, .key = {.now = now, .layer = 0, .first_sample = first_sample + first}, .skipped = skipped_};
-      observer.micro_shard(first + p.samples() == samples);
-      const value* in = x + first * plan.input.size();
-      activation* arena = reserve(p.samples() * plan.arena_size);
-      const activation* y = p.forward(context_, through, parameters, in, arena, observer);
-      observer.begin(pass_part::loss, -1);
-      loss_.forward_backward(context_, p.samples(), plan.output, y,
-                             targets + first * loss_type::target_size(plan.output), p.output_gradient(arena), now, sum);
-      observer.end(pass_part::loss, -1);
-      p.backward(context_, through, parameters, in, arena, gradients, accumulate || first > 0, observer);
+    each_part(leaf, now, measured, batch, [&](const pass& through, pipeline& p, const value* in, const memory& own) {
+      const std::int64_t first = through.key.first_sample - leaf.first_sample;
+      observer.micro_shard(first + p.samples() == leaf.samples);
+      if constexpr (Segment + 1 == segments) {
+        p.template forward<Segment>(context_, through, parameters, in, own, observer);
+        observer.begin(pass_part::loss, -1);
+        loss_.forward_backward(context_, p.samples(), plan.output, p.output(true, in, own),
+                               leaf.targets + first * loss_type::target_size(plan.output), p.output_gradient(own), now,
+                               sum);
+        observer.end(pass_part::loss, -1);
+      }
+      p.template backward<Segment>(context_, through, parameters, in, own, gradients, accumulate || first > 0,
+                                   observer);
     });
   }
 
@@ -97,7 +149,26 @@ class executor {
     requires(B::host_memory)
   {
     double sum = 0;
-    train(load(parameters), gradients, x, targets, samples, &now, 0, &sum, accumulate, no_observer{});
+    const activation* loaded = load(parameters);
+    if constexpr (segments == 1) {
+      train(loaded, gradients, x, targets, samples, &now, 0, &sum, accumulate, no_observer{});
+    } else {
+      leaf_statistics measured(plan.measured_channels);
+      batch_statistics batch(plan.measured_channels);
+      const leaf_samples<Target> all{x, targets, samples, 0, 0, samples};
+      const auto leaf = [&](std::size_t) -> const leaf_statistics& { return measured; };
+      keep(samples);
+      [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
+        ((forward<Segment>(loaded, all, &now, &measured, &batch, no_observer{}),
+          detail::combine_moments<Model, B, Segment, 1, 1>(batch, leaf, leaf)),
+         ...);
+        ((backward<segments - 1 - Segment>(loaded, gradients, all, &now, &sum, accumulate, &measured, &batch,
+                                           no_observer{}),
+          detail::combine_sums<Model, B, segments - 2 - Segment, 1, 1>(batch, leaf, leaf)),
+         ...);
+      }(std::make_integer_sequence<int, segments - 1>{});
+      backward<0>(loaded, gradients, all, &now, &sum, accumulate, &measured, &batch, no_observer{});
+    }
     return sum;
   }
 
@@ -125,8 +196,10 @@ class executor {
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
       const pass through{.training = false, .key = {}, .skipped = skipped_};
       no_observer observer;
-      activation* arena = reserve(p.samples() * plan.inference_arena_size);
-      f(first, p.samples(), p.forward(context_, through, parameters, x + first * plan.input.size(), arena, observer));
+      const memory own{.arena = reserve(p.samples() * plan.inference_arena_size)};
+      const value* in = x + first * plan.input.size();
+      p.template forward<pipeline::all_segments>(context_, through, parameters, in, own, observer);
+      f(first, p.samples(), p.output(false, in, own));
     });
   }
 
@@ -147,6 +220,7 @@ class executor {
 
  private:
   using pipeline = detail::pipeline<Model, B>;
+  using memory = detail::pass_memory<B>;
   static constexpr std::int64_t micro = micro_shard<Model, B>;
   /// Some parameters have the gradients of several nodes, which are added one by one.
   static constexpr bool adds = [] {
@@ -166,6 +240,24 @@ class executor {
       for (; first + micro <= samples; first += micro) f(first, p);
     }
     if (first < samples) f(first, prepared(samples - first));
+  }
+
+  /// Calls f(pass, pipeline, the micro-shard's input, its memory) for each micro-shard of a leaf.
+  template <class Target, class F>
+  void each_part(const leaf_samples<Target>& leaf, const step_values* now, leaf_statistics* measured,
+                 const batch_statistics* batch, const F& f) {
+    each_micro_shard(leaf.samples, [&](std::int64_t first, pipeline& p) {
+      const pass through{.training = true,
+                         .key = {.now = now, .layer = 0, .first_sample = leaf.first_sample + first},
+                         .skipped = skipped_};
+      const memory own{.arena = reserve(p.samples() * plan.arena_size),
+                       .kept = kept_.data(),
+                       .shard = leaf.shard,
+                       .first = leaf.first_kept + first,
+                       .leaf = measured,
+                       .batch = batch};
+      f(through, p, leaf.x + first * plan.input.size(), own);
+    });
   }
 
   pipeline& prepared(std::int64_t samples) {
@@ -223,6 +315,7 @@ class executor {
   loss_op loss_;
   std::vector<std::unique_ptr<pipeline>> pipelines_;
   typename B::template buffer<activation> arena_;
+  typename B::template buffer<activation> kept_;       ///< what a pass of several segments keeps of all samples
   typename B::template buffer<activation> converted_;  ///< the copy that `load` makes
   typename B::template buffer<value> outputs_;
   const bool* skipped_ = nullptr;

@@ -27,14 +27,16 @@
 
 namespace lockstep::detail {
 
-/// How many layers a network has, how many operations (layers and junctions), and how many values these read.
+/// How many layers a network has, how many operations (layers and junctions), how many values these read, and how many
+/// of the layers measure the whole batch.
 struct network_size {
   std::size_t leaves = 0;
   std::size_t operations = 0;
   std::size_t operands = 0;
+  std::size_t measures = 0;
 
   friend constexpr network_size operator+(const network_size& a, const network_size& b) {
-    return {a.leaves + b.leaves, a.operations + b.operations, a.operands + b.operands};
+    return {a.leaves + b.leaves, a.operations + b.operations, a.operands + b.operands, a.measures + b.measures};
   }
   friend constexpr bool operator==(const network_size&, const network_size&) = default;
 };
@@ -67,13 +69,20 @@ concept tied_layer = requires {
   L::own_name;
 };
 
+/// 1 for a layer that measures the whole batch.
+template <class L>
+inline constexpr std::size_t measures_batch = 0;
+template <class L>
+  requires requires { L::traits.measures_batch; }
+inline constexpr std::size_t measures_batch<L> = L::traits.measures_batch ? 1 : 0;
+
 /// Lowers a network L. Has `leaves`, the list of its layers in the order of execution; `size`; and
 /// `run(builder, in, scope)`, which tells the builder what L does with the value `in`, and returns L's output value.
 /// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add.
 template <class L>
 struct lowering {
   using leaves = type_list<L>;
-  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1};
+  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1, .measures = measures_batch<L>};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -191,7 +200,8 @@ struct lowering<repeat<N, L>> {
   using leaves = decltype(copies(std::make_index_sequence<N>{}));
   static constexpr network_size size{.leaves = N * lowering<L>::size.leaves,
                                      .operations = N * lowering<L>::size.operations,
-                                     .operands = N * lowering<L>::size.operands};
+                                     .operands = N * lowering<L>::size.operands,
+                                     .measures = N * lowering<L>::size.measures};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -203,7 +213,8 @@ struct lowering<repeat<N, L>> {
 template <class Body, class Shortcut>
 struct lowering<residual<Body, Shortcut>> {
   using leaves = decltype(typename lowering<Body>::leaves{} + typename lowering<Shortcut>::leaves{});
-  static constexpr network_size size = lowering<Body>::size + lowering<Shortcut>::size + network_size{0, 1, 2};
+  static constexpr network_size size =
+      lowering<Body>::size + lowering<Shortcut>::size + network_size{.operations = 1, .operands = 2};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -227,7 +238,8 @@ struct lowering<sum<Ls...>> {
 
   static constexpr std::size_t joins = sizeof...(Ls) - 1;  ///< sums of two values
   using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
-  static constexpr network_size size = (network_size{0, joins, 2 * joins} + ... + lowering<Ls>::size);
+  static constexpr network_size size =
+      (network_size{.operations = joins, .operands = 2 * joins} + ... + lowering<Ls>::size);
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -247,7 +259,8 @@ struct lowering<concat<Ls...>> {
   static_assert(sizeof(concat<Ls...>) > 0);
 
   using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
-  static constexpr network_size size = (network_size{0, 1, sizeof...(Ls)} + ... + lowering<Ls>::size);
+  static constexpr network_size size =
+      (network_size{.operations = 1, .operands = sizeof...(Ls)} + ... + lowering<Ls>::size);
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {

@@ -17,6 +17,7 @@ enum class node_kind : std::uint8_t {
   alias,             ///< flatten: a new name for the same elements
   sum,               ///< adds two values
   concat,            ///< puts values one after the other
+  measure,           ///< measures a value over the whole batch, for the layer that normalises it
   to_channels_last,  ///< changes the user's order to the backend's
   to_plain,          ///< changes the backend's order to the user's
   to_activation,     ///< converts the user's elements to the type that a pass computes in
@@ -24,6 +25,10 @@ enum class node_kind : std::uint8_t {
 
 /// Marks "no buffer": the user's input, or a gradient that nobody needs.
 inline constexpr std::int64_t no_buffer = -1;
+
+/// Offsets from here on lie in the memory that a replica keeps for all samples of its shard; those below lie in the
+/// arena, which the next micro-shard overwrites.
+inline constexpr std::int64_t kept_base = std::int64_t{1} << 48U;
 
 /// Two ranges of the arena, by their offsets; `from` is no_buffer when there is nothing to do.
 struct arena_transfer {
@@ -66,9 +71,14 @@ struct plan_node {
   bool backward_in_place = false;
   bool backward_overwrites_input = false;
   bool backward_keeps_gradient = false;
-  bool frozen = false;          ///< has parameters, and they do not learn
-  bool shares = false;          ///< its parameters belong to an earlier node: they are tied
-  bool adds_gradients = false;  ///< a later node of the same parameters has written its gradients before this one
+  bool frozen = false;             ///< has parameters, and they do not learn
+  bool shares = false;             ///< its parameters belong to an earlier node: they are tied
+  bool adds_gradients = false;     ///< a later node of the same parameters has written its gradients before this one
+  int segment = 0;                 ///< a pass runs segment by segment: all micro-shards, then the next segment
+  int partner = -1;                ///< of a node that measures, the layer's, and the other way round
+  bool repeats_forward = false;    ///< backward first runs forward again, because of other micro-shards in between
+  std::int64_t statistics = 0;     ///< first channel of this layer among the measured channels of all layers
+  std::int64_t buffer_offset = 0;  ///< of its buffers
   std::int64_t parameter_offset = 0;
   std::int64_t parameter_size = 0;
   std::int64_t flops = 0;                     ///< forward, one sample
@@ -101,14 +111,18 @@ struct plan_parameter {
   dims shape;
   std::int64_t offset = 0;
   double bound = 0;
+  double value = 0;
+  bool buffer = false;  ///< no parameter: no optimizer changes it
+  bool learns = false;
 };
 
 /// The static plan of a network for one backend's order of pictures.
 template <detail::network_size Size>
 struct network_plan {
   // A change of order can come before every operand and after the last operation.
-  static constexpr std::size_t max_nodes = Size.operations + Size.operands + 1;
-  static constexpr std::size_t max_operands = 2 * Size.operands + 1;
+  // A layer that measures the batch has a node for that.
+  static constexpr std::size_t max_nodes = Size.operations + Size.operands + Size.measures + 1;
+  static constexpr std::size_t max_operands = 2 * Size.operands + Size.measures + 1;
   static constexpr std::size_t max_parameters = Size.leaves * parameter_list::max_count;
 
   dims input;
@@ -122,11 +136,16 @@ struct network_plan {
   std::array<plan_parameter, max_parameters> parameters{};
   std::int64_t parameter_count = 0;
   std::int64_t trainable_count = 0;  ///< parameters that learn: elements [0, trainable_count) of the flat range
+  std::int64_t value_count = 0;      ///< parameters and buffers: all elements of the flat range
   std::int64_t forward_flops = 0;    ///< one sample
   std::int64_t training_flops = 0;   ///< one sample, forward and the gradients that somebody reads
   std::int64_t arena_size = 0;       ///< elements a sample, training
   std::int64_t unshared_size = 0;    ///< arena_size if every output and every gradient had its own range
   std::int64_t inference_arena_size = 0;
+  int segments = 1;
+  int measured_layers = 0;
+  std::int64_t measured_channels = 0;
+  std::int64_t kept_size = 0;  ///< elements a sample of the shard, kept from segment to segment
 
   [[nodiscard]] constexpr plan_node& node(int i) { return nodes[static_cast<std::size_t>(i)]; }
   [[nodiscard]] constexpr const plan_node& node(int i) const { return nodes[static_cast<std::size_t>(i)]; }

@@ -134,7 +134,7 @@ struct node_op {
 
   static constexpr auto pick() {
     constexpr node_traits traits = node.traits();
-    if constexpr (node.kind == node_kind::alias)
+    if constexpr (node.kind == node_kind::alias || node.kind == node_kind::measure)
       return std::type_identity<no_op>{};
     else if constexpr (node.kind == node_kind::layer)
       return std::type_identity<

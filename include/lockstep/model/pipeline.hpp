@@ -8,6 +8,9 @@
 #include <utility>
 
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/capabilities.hpp>
+#include <lockstep/backend/channel_layout.hpp>
+#include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/node_op.hpp>
 #include <lockstep/model/observer.hpp>
@@ -28,6 +31,19 @@ template <class Model, class B, std::size_t... Index>
 struct op_slots<Model, B, std::index_sequence<Index...>> : op_slot<Index, typename node_op<Model, B, Index>::type>... {
   template <class Context>
   op_slots(Context& c, std::int64_t samples) : op_slot<Index, typename node_op<Model, B, Index>::type>(c, samples)... {}
+};
+
+/// The memory of a pass over one micro-shard.
+template <class B>
+struct pass_memory {
+  using activation = typename B::activation_type;
+
+  activation* arena = nullptr;
+  activation* kept = nullptr;                                       ///< for all samples of the shard
+  std::int64_t shard = 0;                                           ///< samples that `kept` holds
+  std::int64_t first = 0;                                           ///< the micro-shard's first sample among them
+  leaf_statistics* leaf = nullptr;                                  ///< takes what the micro-shard measures
+  const batch_statistics<typename B::value_type>* batch = nullptr;  ///< what the batch has measured
 };
 
 /// A model's ops for a number of samples; a pass calls them in a fixed order. Owns the ops but no activations, which
@@ -68,32 +84,35 @@ class pipeline {
     [&]<std::size_t... Index>(std::index_sequence<Index...>) { (op<Index>().set_samples(samples), ...); }(indices{});
   }
 
-  /// Runs every node. Returns the output: in the arena, or the input itself when the network changes no element.
-  template <pass_observer Observer>
-  const activation* forward(context& c, pass p, const activation* parameters, const value* x, activation* arena,
-                            Observer& observer) {
-    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      (forward_node<Index>(c, p, parameters, x, arena, observer), ...);
-    }(indices{});
-    return value_of<plan.output_node>(p.training, unconverted(x), arena);
+  /// Runs the nodes of one segment, or, in inference, all nodes.
+  template <int Segment, pass_observer Observer>
+  void forward(context& c, pass p, const activation* parameters, const value* x, const pass_memory<B>& memory,
+               Observer& observer) {
+    each_node<Segment>([&]<std::size_t Index>() { forward_node<Index>(c, p, parameters, x, memory, observer); });
+  }
+  static constexpr int all_segments = -1;
+
+  /// The output: in memory, or the input itself when the network changes no element.
+  [[nodiscard]] const activation* output(bool training, const value* x, const pass_memory<B>& memory) const {
+    return value_of<plan.output_node>(training, unconverted(x), memory);
   }
 
-  /// Runs every node's backward, from the last node to the first. The gradient of the output must lie at
-  /// `output_gradient(arena)`.
-  template <pass_observer Observer>
-  void backward(context& c, pass p, const activation* parameters, const value* x, activation* arena, value* gradients,
-                bool accumulate, Observer& observer) {
-    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-      (backward_node<count - 1 - Index>(c, p, parameters, unconverted(x), arena, gradients, accumulate, observer), ...);
-    }(indices{});
+  /// Runs the backward of every node of a segment, from the last node to the first. In the last segment, the gradient
+  /// of the output must lie at `output_gradient(memory)`.
+  template <int Segment, pass_observer Observer>
+  void backward(context& c, pass p, const activation* parameters, const value* x, const pass_memory<B>& memory,
+                value* gradients, bool accumulate, Observer& observer) {
+    each_node<Segment, true>([&]<std::size_t Index>() {
+      backward_node<Index>(c, p, parameters, x, memory, gradients, accumulate, observer);
+    });
   }
 
   /// Where the loss writes its gradient; null when the model learns nothing.
-  [[nodiscard]] activation* output_gradient(activation* arena) const {
+  [[nodiscard]] activation* output_gradient(const pass_memory<B>& memory) const {
     if constexpr (plan.output_node < 0)
       return nullptr;
     else
-      return at(arena, plan.node(plan.output_node).gradient_buffer);
+      return at(memory, plan.node(plan.output_node).gradient_buffer, plan.output.size());
   }
 
  private:
@@ -122,46 +141,105 @@ class pipeline {
       return x;
   }
 
-  /// Where a range of the arena begins; null for no_buffer.
-  activation* at(activation* arena, std::int64_t offset) const {
-    return offset == no_buffer ? nullptr : arena + offset * samples_;
+  /// The nodes of a segment are neighbours: the first of them, and one past the last.
+  static constexpr std::size_t first_of(int segment) {
+    std::size_t i = 0;
+    while (i < count && plan.nodes[i].segment < segment) ++i;
+    return i;
+  }
+  /// Calls f<Index>() for the nodes of a segment, or for all.
+  template <int Segment, bool Backwards = false, class F>
+  static void each_node(const F& f) {
+    constexpr std::size_t first = Segment == all_segments ? 0 : first_of(Segment);
+    constexpr std::size_t last = Segment == all_segments ? count : first_of(Segment + 1);
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (f.template operator()<(Backwards ? last - 1 - I : first + I)>(), ...);
+    }(std::make_index_sequence<last - first>{});
+  }
+
+  /// Where a range of memory begins, of `size` elements a sample; null for no_buffer.
+  activation* at(const pass_memory<B>& memory, std::int64_t offset, [[maybe_unused]] std::int64_t size) const {
+    if (offset == no_buffer) return nullptr;
+    if constexpr (plan.segments > 1)
+      if (offset >= kept_base) return memory.kept + (offset - kept_base) * memory.shard + memory.first * size;
+    return memory.arena + offset * samples_;
   }
 
   /// The value that a node has computed, or the user's input.
   template <int Node>
-  const activation* value_of(bool training, const activation* x, activation* arena) const {
+  const activation* value_of(bool training, const activation* x, const pass_memory<B>& memory) const {
     if constexpr (Node < 0) {
       return x;
     } else {
-      const std::int64_t offset = training ? plan.node(Node).output_buffer : plan.node(Node).inference_buffer;
-      return offset == no_buffer ? x : arena + offset * samples_;
+      constexpr const plan_node& node = plan.nodes[static_cast<std::size_t>(Node)];
+      const activation* found = at(memory, training ? node.output_buffer : node.inference_buffer, node.out.size());
+      return found == nullptr ? x : found;
     }
   }
   /// Value K that node Index reads.
   template <std::size_t Index, int K>
-  const activation* operand_of(bool training, const activation* x, activation* arena) const {
-    return value_of<plan.operand(plan.nodes[Index], K).from>(training, x, arena);
+  const activation* operand_of(bool training, const activation* x, const pass_memory<B>& memory) const {
+    return value_of<plan.operand(plan.nodes[Index], K).from>(training, x, memory);
   }
 
   template <std::size_t Index, class Observer>
-  void forward_node(context& c, pass& p, const activation* parameters, const value* x, activation* arena,
+  void forward_node(context& c, pass& p, const activation* parameters, const value* x, const pass_memory<B>& memory,
                     Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
+    if constexpr (node.kind == node_kind::measure) {
+      if (!p.training) return;
+    }
     if constexpr (node.kind != node_kind::alias) {
-      activation* y = arena + (p.training ? node.output_buffer : node.inference_buffer) * samples_;
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
       observer.begin(pass_part::forward, static_cast<int>(Index));
-      if constexpr (node.kind == node_kind::sum || node.kind == node_kind::concat)
-        [&]<int... K>(std::integer_sequence<int, K...>) {
-          op<Index>().forward(c, {operand_of<Index, K>(p.training, unconverted(x), arena)...}, y);
-        }(std::make_integer_sequence<int, node.operands>{});
-      else if constexpr (node.converts)
-        op<Index>().forward(c, p, x, parameters, y);
-      else
-        op<Index>().forward(c, p, operand_of<Index, 0>(p.training, unconverted(x), arena),
-                            parameters + node.parameter_offset, y);
+      run_forward<Index>(c, p, parameters, x, memory);
       observer.end(pass_part::forward, static_cast<int>(Index));
     }
+  }
+
+  template <std::size_t Index>
+  void run_forward(context& c, const pass& p, const activation* parameters, const value* x,
+                   const pass_memory<B>& memory) {
+    constexpr plan_node node = plan.nodes[Index];
+    const activation* user = unconverted(x);
+    if constexpr (node.kind == node_kind::measure) {
+      measure<Index>(c, operand_of<Index, 0>(true, user, memory), memory);
+    } else {
+      activation* y = at(memory, p.training ? node.output_buffer : node.inference_buffer, node.out.size());
+      if constexpr (node.kind == node_kind::sum || node.kind == node_kind::concat) {
+        [&]<int... K>(std::integer_sequence<int, K...>) {
+          op<Index>().forward(c, {operand_of<Index, K>(p.training, user, memory)...}, y);
+        }(std::make_integer_sequence<int, node.operands>{});
+      } else if constexpr (node.converts) {
+        op<Index>().forward(c, p, x, parameters, y);
+      } else {
+        const activation* in = operand_of<Index, 0>(p.training, user, memory);
+        const activation* own = parameters + node.parameter_offset;
+        if constexpr (node.partner < 0)
+          op<Index>().forward(c, p, in, own, y);
+        else if (p.training)
+          op<Index>().forward(c, in, own, memory.batch->mean.data() + node.statistics,
+                              memory.batch->inverse.data() + node.statistics, y);
+        else
+          op<Index>().infer(c, in, own, parameters + node.buffer_offset, y);
+      }
+    }
+  }
+
+  /// The op of the layer that a node measures for.
+  template <std::size_t Index>
+  auto& partner_of() {
+    return op<static_cast<std::size_t>(plan.nodes[Index].partner)>();
+  }
+
+  template <std::size_t Index>
+  void measure(context& c, const activation* x, const pass_memory<B>& memory) {
+    constexpr const plan_node& node = plan.nodes[Index];
+    constexpr channel_layout layout = std::remove_cvref_t<decltype(partner_of<Index>())>::layout;
+    leaf_statistics& leaf = *memory.leaf;
+    B::measure_channels(c, samples_, layout, x, leaf.first.data() + node.statistics,
+                        leaf.second.data() + node.statistics);
+    leaf.add_moments(node.statistics, layout.channels, static_cast<double>(samples_ * layout.pixels));
   }
 
   /// True when the backward of node Index adds to gradients that others have written.
@@ -181,48 +259,87 @@ class pipeline {
   }
 
   template <std::size_t Index, class Observer>
-  void backward_node(context& c, pass& p, const activation* parameters, const activation* x, activation* arena,
+  void backward_node(context& c, pass& p, const activation* parameters, const value* x, const pass_memory<B>& memory,
                      value* gradients, bool accumulate, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (works_backward<Index>()) {
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
       observer.begin(pass_part::backward, static_cast<int>(Index));
-      activation* dy = at(arena, node.gradient_buffer);
-      if constexpr (node.gradient_copy != no_buffer) {
-        activation* own = at(arena, node.gradient_copy);
-        B::copy(c, samples_ * node.out.size(), static_cast<const activation*>(dy), own);
-        dy = own;
-      }
-      if constexpr (node.kind == node_kind::sum) {
-        op<Index>().backward(c, value_of<static_cast<int>(Index)>(true, x, arena), dy);
-      } else if constexpr (node.kind == node_kind::concat) {
-        for (int k = 0; k < node.operands; ++k)
-          if (plan.operand(node, k).gradient)
-            op<Index>().backward(c, static_cast<std::size_t>(k), dy, at(arena, plan.operand(node, k).written_to));
-      } else if constexpr (node.kind != node_kind::alias) {
-        const backward_arguments<B> arguments{.x = operand_of<Index, 0>(true, x, arena),
-                                              .y = value_of<static_cast<int>(Index)>(true, x, arena),
-                                              .dy = dy,
-                                              .parameters = parameters + node.parameter_offset,
-                                              .dx = at(arena, plan.operand(node, 0).written_to),
-                                              .gradients = gradients_of<Index>(gradients),
-                                              .accumulate = (accumulate || node.adds_gradients) && !node.frozen};
-        op<Index>().backward(c, p, arguments);
-      }
+      run_backward<Index>(c, p, parameters, x, memory, gradients, accumulate);
       if constexpr (settles<Index>())
-        for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), arena);
+        for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), memory);
       observer.end(pass_part::backward, static_cast<int>(Index));
     }
   }
 
+  template <std::size_t Index>
+  void run_backward(context& c, const pass& p, const activation* parameters, const value* x,
+                    const pass_memory<B>& memory, value* gradients, bool accumulate) {
+    constexpr plan_node node = plan.nodes[Index];
+    const activation* user = unconverted(x);
+    activation* dy = at(memory, node.gradient_buffer, node.out.size());
+    if constexpr (node.gradient_copy != no_buffer) {
+      activation* own = at(memory, node.gradient_copy, node.out.size());
+      B::copy(c, samples_ * node.out.size(), static_cast<const activation*>(dy), own);
+      dy = own;
+    }
+    if constexpr (node.kind == node_kind::sum) {
+      op<Index>().backward(c, value_of<static_cast<int>(Index)>(true, user, memory), dy);
+    } else if constexpr (node.kind == node_kind::concat) {
+      for (int k = 0; k < node.operands; ++k)
+        if (const plan_operand& operand = plan.operand(node, k); operand.gradient)
+          op<Index>().backward(c, static_cast<std::size_t>(k), dy, written_to(memory, operand));
+    } else if constexpr (node.kind == node_kind::measure) {
+      backward_measured<Index>(c, parameters, operand_of<Index, 0>(true, user, memory), dy, memory);
+    } else if constexpr (node.kind != node_kind::alias) {
+      if constexpr (node.repeats_forward) run_forward<Index>(c, p, parameters, x, memory);
+      const backward_arguments<B> arguments{.x = operand_of<Index, 0>(true, user, memory),
+                                            .y = value_of<static_cast<int>(Index)>(true, user, memory),
+                                            .dy = dy,
+                                            .parameters = parameters + node.parameter_offset,
+                                            .dx = written_to(memory, plan.operand(node, 0)),
+                                            .gradients = gradients_of<Index>(gradients),
+                                            .accumulate = (accumulate || node.adds_gradients) && !node.frozen};
+      if constexpr (node.partner < 0) {
+        op<Index>().backward(c, p, arguments);
+      } else {
+        leaf_statistics& leaf = *memory.leaf;
+        op<Index>().gradients(c, arguments, memory.batch->mean.data() + node.statistics,
+                              memory.batch->inverse.data() + node.statistics, leaf.first.data() + node.statistics,
+                              leaf.second.data() + node.statistics);
+        leaf.add_sums(node.statistics, node.in[0]);
+      }
+    }
+  }
+
+  /// The gradient of what a layer has measured, once the sums over the batch are there.
+  template <std::size_t Index>
+  void backward_measured(context& c, const activation* parameters, const activation* x, const activation* dy,
+                         const pass_memory<B>& memory) {
+    constexpr const plan_node& node = plan.nodes[Index];
+    const auto& batch = *memory.batch;
+    partner_of<Index>().backward_input(
+        c, x, dy, parameters + plan.nodes[static_cast<std::size_t>(node.partner)].parameter_offset,
+        batch.mean.data() + node.statistics, batch.inverse.data() + node.statistics,
+        batch.sums.data() + node.statistics, batch.products.data() + node.statistics,
+        batch.forward[static_cast<std::size_t>(node.statistics)].count, written_to(memory, plan.operand(node, 0)));
+  }
+
+  /// Where backward writes the gradient of an operand.
+  activation* written_to(const pass_memory<B>& memory, const plan_operand& operand) const {
+    return operand.written_to == no_buffer ? nullptr
+                                           : at(memory, operand.written_to, plan.node(operand.from).out.size());
+  }
+
   /// Adds what a node has written for an operand to what other readers have.
-  void settle(context& c, const plan_operand& operand, activation* arena) {
+  void settle(context& c, const plan_operand& operand, const pass_memory<B>& memory) {
     if (!operand.add.needed()) return;
-    const std::int64_t n = samples_ * plan.node(operand.from).out.size();
+    const std::int64_t size = plan.node(operand.from).out.size();
     if (operand.copy.needed())
-      B::copy(c, n, static_cast<const activation*>(at(arena, operand.copy.from)), at(arena, operand.copy.to));
-    activation* const to = at(arena, operand.add.to);
-    if constexpr (joins_values<B>) B::sum(c, n, at(arena, operand.add.from), to, false, to);
+      B::copy(c, samples_ * size, static_cast<const activation*>(at(memory, operand.copy.from, size)),
+              at(memory, operand.copy.to, size));
+    activation* const to = at(memory, operand.add.to, size);
+    if constexpr (joins_values<B>) B::sum(c, samples_ * size, at(memory, operand.add.from, size), to, false, to);
   }
 
   template <std::size_t Index>

@@ -11,8 +11,9 @@
 
 namespace lockstep::detail {
 
-/// Decides which values share memory, and places outputs and gradients in the arena. With n nodes, node i runs forward
-/// at time i and backward at time 2n - i; the loss runs at n.
+/// Decides which values share memory, and places outputs and gradients in the arena, or in the memory kept for the
+/// shard when they live from one segment to another. With n nodes, node i runs forward at time i and backward at time
+/// 2n - i; the loss runs at n.
 template <network_size Size>
 class arena_builder {
   // A node has an output and its gradient; its backward may need a copy of the gradient, and each operand a range.
@@ -25,7 +26,7 @@ class arena_builder {
   constexpr void build() {
     place_outputs(true);
     place_gradients();
-    plan_.arena_size = place(ranges_, count_);
+    place_all();
     for (int i = 0; i < n_; ++i) {
       plan_node& node = plan_.node(i);
       node.output_buffer = offset_of(output_of(i));
@@ -37,7 +38,7 @@ class arena_builder {
         settle(operand.copy);
         settle(operand.add);
       }
-      if (node.kind != node_kind::alias)
+      if (has_value(node))
         plan_.unshared_size =
             checked_add(plan_.unshared_size, (node.runs_backward ? 2 : 1) * arena_round(node.out.size()));
     }
@@ -93,6 +94,7 @@ class arena_builder {
     for (int i = 0; i < n_; ++i) {
       const plan_node& node = plan_.node(i);
       output_of(i) = none;
+      if (node.kind == node_kind::measure) continue;
       if (node.kind == node_kind::alias) {
         const int from = plan_.operand(node, 0).from;
         output_of(i) = from < 0 ? none : output_of(from);
@@ -105,6 +107,43 @@ class arena_builder {
         }
       if (output_of(i) == none) output_of(i) = add_range(i, i);
       range(output_of(i)).end = (std::max)(range(output_of(i)).end, last_use_[static_cast<std::size_t>(i)]);
+    }
+  }
+
+  [[nodiscard]] static constexpr bool has_value(const plan_node& node) {
+    return node.kind != node_kind::alias && node.kind != node_kind::measure;
+  }
+
+  /// The phase of a time: forward segments, of which the last has the loss and its backward, and backward segments.
+  [[nodiscard]] constexpr int phase(int time) const {
+    const int last = plan_.segments - 1;
+    if (time < n_) return plan_.node(time).segment;
+    return time == n_ ? last : 2 * last - plan_.node(2 * n_ - time).segment;
+  }
+
+  /// Places each range in the arena, or in the kept memory, where a range takes whole phases: micro-shards that come
+  /// later in a phase still need what an earlier one has done with.
+  constexpr void place_all() {
+    std::array<arena_range, max_ranges> kept{};
+    std::array<arena_range, max_ranges> passing{};
+    std::array<std::size_t, max_ranges> number{};
+    std::size_t kept_count = 0;
+    std::size_t passing_count = 0;
+    for (std::size_t r = 0; r < count_; ++r) {
+      const arena_range& own = ranges_[r];
+      if (phase(own.begin) != phase(own.end)) {
+        number[r] = kept_count;
+        kept[kept_count++] = {own.size, phase(own.begin), phase(own.end), no_buffer};
+      } else {
+        number[r] = passing_count;
+        passing[passing_count++] = own;
+      }
+    }
+    plan_.kept_size = place(kept, kept_count);
+    plan_.arena_size = place(passing, passing_count);
+    for (std::size_t r = 0; r < count_; ++r) {
+      const bool keeps = phase(ranges_[r].begin) != phase(ranges_[r].end);
+      ranges_[r].offset = keeps ? kept_base + kept[number[r]].offset : passing[number[r]].offset;
     }
   }
 
@@ -123,7 +162,8 @@ class arena_builder {
       plan_node& node = plan_.node(i);
       if (!node.runs_backward) continue;
       const int time = backward_time(i);
-      int gradient = gradient_of(i);
+      // What a layer does not finish goes on at the node that measured for it, with the same gradient.
+      int gradient = node.kind == node_kind::measure ? waiting_[static_cast<std::size_t>(i)] : gradient_of(i);
       node.gradient_buffer = gradient;
       range(gradient).end = (std::max)(range(gradient).end, time);
       const bool changes = node.kind == node_kind::layer ? !node.backward_keeps_gradient || masks_own(node)
@@ -139,7 +179,10 @@ class arena_builder {
       for (int k = 0; k <= last_operand; ++k)
         if (plan_.operand(node, k).gradient)
           place_operand(node, plan_.operand(node, k), gradient, time, k == last_operand);
-      --holders(gradient);
+      if (node.partner >= 0 && node.kind == node_kind::layer && plan_.node(node.partner).runs_backward)
+        waiting_[static_cast<std::size_t>(node.partner)] = gradient;  // which goes on holding it
+      else
+        --holders(gradient);
     }
   }
 
@@ -189,6 +232,7 @@ class arena_builder {
   std::array<int, network_plan<Size>::max_nodes> output_of_{};    // range of a node's output; none: the user's input
   std::array<int, network_plan<Size>::max_nodes> gradient_of_{};  // range of its gradient so far
   std::array<int, network_plan<Size>::max_nodes> last_use_{};
+  std::array<int, network_plan<Size>::max_nodes> waiting_{};  // by node that measures: its layer's gradient
   std::array<int, max_ranges> holders_{};
 };
 

@@ -38,9 +38,19 @@ constexpr void build_backward(network_plan<Size>& plan, const network_data<Size>
       node.input_gradient = node.input_gradient || operand.gradient;
     }
     node.runs_backward = node.input_gradient || node.learns();
+    // The gradient of what arrives waits for sums over the whole batch: the node that measured computes it.
+    if (node.kind == node_kind::layer && node.partner >= 0) plan.operand(node, 0).gradient = false;
     plan.forward_flops = checked_add(plan.forward_flops, node.flops);
     plan.training_flops =
         checked_add(plan.training_flops, node.flops * (1 + (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0)));
+  }
+  for (int i = 0; i < plan.node_count; ++i) {
+    plan_node& node = plan.node(i);
+    // Other micro-shards run between a forward pass and its backward, unless both are in the last segment.
+    if (node.kind != node_kind::layer || !node.runs_backward || node.segment == plan.segments - 1 ||
+        !network.leaves[static_cast<std::size_t>(node.leaf)].traits.remembers_forward)
+      continue;
+    node.repeats_forward = node.backward_reads_input = node.backward_reads_output = true;
   }
   const value_readers<Size> readers(plan);
   // A mask moves to the reader's backward where there is one reader, perhaps past new names for the value.

@@ -22,9 +22,12 @@ class node_builder {
       : plan_(plan), network_(network), picture_order_(picture_order), converts_(converts) {}
 
   constexpr void build() {
+    node_of_.fill(no_node);
     for (std::size_t i = 0; i < Size.operations; ++i) {
       const operation& o = network_.operations[i];
-      if (o.leaf < 0)
+      if (o.leaf >= 0 && leaf_of(o).traits.measures_batch)
+        measure_of_[i] = add_measure(o);
+      else if (o.leaf < 0)
         node_of_[i] = o.joins == junction::sum ? add_sum(o) : add_concat(o);
       else if (!fuse(o, node_of_[i]))
         node_of_[i] = add_leaf(o);
@@ -33,6 +36,7 @@ class node_builder {
     if (is_raw(last)) last = converted(last, order_of(last), node_kind::to_activation);
     plan_.output_node = in_plain_order(last);
     plan_.output = network_.output_dims;
+    plan_.segments = segment_ + 1;
     place_frozen();
   }
 
@@ -46,10 +50,18 @@ class node_builder {
   };
   static constexpr int no_node = -2;
 
-  [[nodiscard]] constexpr int node_of(int value) const {
-    return value == user_input ? user_input : node_of_[static_cast<std::size_t>(value)];
+  [[nodiscard]] constexpr const placed_leaf& leaf_of(const operation& o) const {
+    return network_.leaves[static_cast<std::size_t>(o.leaf)];
   }
-  [[nodiscard]] constexpr int operand_of(const operation& o, int k) const {
+  /// The node that computes a value. A layer that has measured the batch gets its node when somebody reads its value,
+  /// so that layers which do not depend on each other measure in one segment.
+  [[nodiscard]] constexpr int node_of(int value) {
+    if (value == user_input) return user_input;
+    const auto i = static_cast<std::size_t>(value);
+    if (node_of_[i] == no_node) node_of_[i] = add_normalising(network_.operations[i], measure_of_[i]);
+    return node_of_[i];
+  }
+  [[nodiscard]] constexpr int operand_of(const operation& o, int k) {
     return node_of(network_.operands[static_cast<std::size_t>(o.first_operand + k)]);
   }
   [[nodiscard]] constexpr form& form_of(int node) { return forms_[static_cast<std::size_t>(node + 1)]; }
@@ -67,6 +79,7 @@ class node_builder {
   /// Appends a node that reads `operands`.
   template <std::size_t Count>
   constexpr int push(plan_node node, const std::array<int, Count>& operands, int count) {
+    node.segment = segment_;
     node.first_operand = plan_.operand_count;
     node.operands = count;
     for (int k = 0; k < count; ++k)
@@ -107,7 +120,7 @@ class node_builder {
 
   /// True when a relu became part of the node before it, which nobody else reads.
   constexpr bool fuse(const operation& o, int& node_of_relu) {
-    const placed_leaf& leaf = network_.leaves[static_cast<std::size_t>(o.leaf)];
+    const placed_leaf& leaf = leaf_of(o);
     const int value = network_.operands[static_cast<std::size_t>(o.first_operand)];
     if (!leaf.traits.is_relu || value == user_input) return false;
     const operation& read = network_.operations[static_cast<std::size_t>(value)];
@@ -124,13 +137,47 @@ class node_builder {
   }
 
   constexpr int add_leaf(const operation& o) {
-    const placed_leaf& leaf = network_.leaves[static_cast<std::size_t>(o.leaf)];
-    const layer_traits& traits = leaf.traits;
-    int in = operand_of(o, 0);
+    const placed_leaf& leaf = leaf_of(o);
+    return add_layer(o, leaf, prepared_for(leaf.traits, operand_of(o, 0)));
+  }
+
+  /// The value in the order and type that a layer wants.
+  constexpr int prepared_for(const layer_traits& traits, int in) {
     if (traits.needs_picture_order) in = in_picture_order(in);
     if (!traits.needs_picture_order && !traits.takes_any_order && !traits.is_flatten) in = in_plain_order(in);
-    if (!traits.is_flatten) in = as_activation(in);
+    return traits.is_flatten ? in : as_activation(in);
+  }
 
+  /// The node that measures what arrives at a layer over the whole batch.
+  constexpr int add_measure(const operation& o) {
+    const placed_leaf& leaf = leaf_of(o);
+    const int in = prepared_for(leaf.traits, operand_of(o, 0));
+    plan_node node;
+    node.kind = node_kind::measure;
+    node.leaf = o.leaf;
+    node.in = node.out = leaf.in;
+    node.order_in = node.order_out = order_of(in);
+    node.picture = picture_of(in);
+    node.statistics = plan_.measured_channels;
+    node.backward_reads_input = true;
+    node.backward_in_place = true;
+    plan_.measured_channels = checked_add(plan_.measured_channels, leaf.in[0]);
+    ++plan_.measured_layers;
+    return push(node, in);
+  }
+
+  /// The layer itself. Its segment comes after that of its measurements.
+  constexpr int add_normalising(const operation& o, int measure) {
+    if (plan_.node(measure).segment == segment_) ++segment_;
+    const int added = add_layer(o, leaf_of(o), plan_.operand(plan_.node(measure), 0).from);
+    plan_.node(added).partner = measure;
+    plan_.node(added).statistics = plan_.node(measure).statistics;
+    plan_.node(measure).partner = added;
+    return added;
+  }
+
+  constexpr int add_layer(const operation& o, const placed_leaf& leaf, int in) {
+    const layer_traits& traits = leaf.traits;
     plan_node node;
     node.kind = traits.is_flatten ? node_kind::alias : node_kind::layer;
     node.leaf = o.leaf;
@@ -209,24 +256,36 @@ class node_builder {
     }
     std::int64_t& end = node.frozen ? frozen_count_ : plan_.trainable_count;
     node.parameter_offset = end;
+    node.buffer_offset = buffer_count_;
     for (int p = 0; p < leaf.parameters.count; ++p) {
       const parameter_spec& spec = leaf.parameters.items[p];
-      plan_.parameters[static_cast<std::size_t>(plan_.parameter_tensors++)] = {plan_.node_count, p, spec.shape, end,
-                                                                               spec.bound};
-      end = checked_add(end, spec.shape.size());
+      std::int64_t& next = spec.buffer ? buffer_count_ : end;
+      plan_.parameters[static_cast<std::size_t>(plan_.parameter_tensors++)] = {.node = plan_.node_count,
+                                                                               .index = p,
+                                                                               .shape = spec.shape,
+                                                                               .offset = next,
+                                                                               .bound = spec.bound,
+                                                                               .value = spec.value,
+                                                                               .buffer = spec.buffer,
+                                                                               .learns = !spec.buffer && !node.frozen};
+      next = checked_add(next, spec.shape.size());
     }
   }
 
-  /// Moves frozen parameters, which were counted from zero, after the others. Tied layers find their parameters.
+  /// Moves frozen parameters, which were counted from zero, after the others, and buffers after all parameters. Tied
+  /// layers find their parameters.
   constexpr void place_frozen() {
+    plan_.parameter_count = checked_add(plan_.trainable_count, frozen_count_);
+    plan_.value_count = checked_add(plan_.parameter_count, buffer_count_);
     for (int p = 0; p < plan_.parameter_tensors; ++p) {
       plan_parameter& parameter = plan_.parameters[static_cast<std::size_t>(p)];
-      plan_node& node = plan_.node(parameter.node);
-      if (!node.frozen) continue;
-      parameter.offset += plan_.trainable_count;
-      if (parameter.index == 0) node.parameter_offset = parameter.offset;
+      if (!parameter.learns) parameter.offset += parameter.buffer ? plan_.parameter_count : plan_.trainable_count;
     }
-    plan_.parameter_count = checked_add(plan_.trainable_count, frozen_count_);
+    for (int i = 0; i < plan_.node_count; ++i) {
+      plan_node& node = plan_.node(i);
+      node.buffer_offset += plan_.parameter_count;
+      if (node.frozen && !node.shares) node.parameter_offset += plan_.trainable_count;
+    }
     for (int i = 0; i < plan_.node_count; ++i) {
       plan_node& node = plan_.node(i);
       if (!node.shares) continue;
@@ -247,7 +306,10 @@ class node_builder {
   bool converts_;
   std::array<int, Size.operations> node_of_{};
   std::array<form, network_plan<Size>::max_nodes + 1> forms_{};
+  std::array<int, Size.operations> measure_of_{};  ///< by operation: the node that measures for it
+  int segment_ = 0;
   std::int64_t frozen_count_ = 0;
+  std::int64_t buffer_count_ = 0;
 };
 
 template <network_size Size>

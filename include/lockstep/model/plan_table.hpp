@@ -58,9 +58,10 @@ class table_writer {
   std::vector<std::vector<std::string>> rows_;
 };
 
-/// Where a buffer lies: its offset, or a dash when there is none.
+/// Where a buffer lies: its offset in the arena or in what is kept of a shard, or a dash when there is none.
 [[nodiscard]] inline std::string offset_text(std::int64_t offset) {
-  return offset == no_buffer ? std::string("-") : grouped(offset);
+  if (offset == no_buffer) return "-";
+  return offset < kept_base ? grouped(offset) : "kept " + grouped(offset - kept_base);
 }
 
 /// `22+21+21`: the shards of a batch.
@@ -95,6 +96,7 @@ template <class Model>
   if (node.fused_leaf >= 0) kind.append("+").append(kind_of(node.fused_leaf));
   if (node.leaf < 0) return {"", std::move(kind)};
   const auto leaf = static_cast<std::size_t>(node.leaf);
+  if (node.kind == node_kind::measure) kind += ", measured";
   if (node.frozen) kind += ", frozen";
   if (node.shares) kind += ", tied";
   if (Model::skippable_leaves[leaf]) kind += ", skippable";
@@ -146,6 +148,8 @@ template <class Model, class Backend>
 
   detail::table_writer totals(1, {"total", "value"});
   totals.add({"parameters", grouped(plan.parameter_count)});
+  if (plan.value_count != plan.parameter_count)
+    totals.add({"elements of buffers", grouped(plan.value_count - plan.parameter_count)});
   if (plan.trainable_count != plan.parameter_count) totals.add({"trainable parameters", grouped(plan.trainable_count)});
   totals.add({"parameter bytes", bytes(plan.parameter_count)});
   if (converts_values<Backend>)
@@ -155,6 +159,12 @@ template <class Model, class Backend>
   totals.add({"samples a micro-shard", grouped(samples)});
   totals.add({"arena bytes a replica", arena(plan.arena_size)});
   totals.add({"arena bytes a replica without reuse", arena(plan.unshared_size)});
+  if (plan.segments > 1) {
+    totals.add({"segments", grouped(plan.segments)});
+    totals.add(
+        {"kept bytes a replica",
+         grouped(checked_multiply(checked_multiply(shard_of(batch, replicas, 0).count, plan.kept_size), activation))});
+  }
   totals.add({"flops a training step", grouped(checked_multiply(plan.training_flops, batch))});
   totals.add({"batch", grouped(batch)});
   totals.add({"shards", detail::shards_text(replicas, batch)});

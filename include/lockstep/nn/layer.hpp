@@ -10,26 +10,39 @@
 
 namespace lockstep {
 
-/// One learnable tensor of a layer, and the bound of its default initialisation U(-bound, bound).
+/// One tensor of a layer: a parameter, or a buffer such as a running mean, which no optimizer changes. Its default
+/// initialisation is U(-bound, bound), or `value` where the bound is 0.
 struct parameter_spec {
   std::string_view name;
   dims shape;
   double bound = 0;
+  double value = 0;
+  bool buffer = false;
 };
 
-/// The learnable tensors of a layer in the order of their flat range.
+/// The tensors of a layer: its parameters in the order of their flat range, and its buffers in the order of theirs.
 struct parameter_list {
-  static constexpr int max_count = 4;
+  static constexpr int max_count = 6;
 
   int count = 0;
   parameter_spec items[max_count]{};
 
   constexpr void add(std::string_view name, const dims& shape, double bound) {
-    items[count++] = parameter_spec{name, shape, bound};
+    items[count++] = parameter_spec{.name = name, .shape = shape, .bound = bound};
   }
-  [[nodiscard]] constexpr std::int64_t size() const {
+  /// A parameter whose elements begin with `value`.
+  constexpr void add_constant(std::string_view name, const dims& shape, double value) {
+    items[count++] = parameter_spec{.name = name, .shape = shape, .value = value};
+  }
+  /// A buffer whose elements begin with `value`.
+  constexpr void add_buffer(std::string_view name, const dims& shape, double value) {
+    items[count++] = parameter_spec{.name = name, .shape = shape, .value = value, .buffer = true};
+  }
+  /// Elements of all parameters, or of all buffers.
+  [[nodiscard]] constexpr std::int64_t size(bool buffers = false) const {
     std::int64_t total = 0;
-    for (int i = 0; i < count; ++i) total = checked_add(total, items[i].shape.size());
+    for (int i = 0; i < count; ++i)
+      if (items[i].buffer == buffers) total = checked_add(total, items[i].shape.size());
     return total;
   }
 };
@@ -44,6 +57,8 @@ struct layer_traits {
   bool is_flatten = false;          ///< changes the extents and no element: no code, no buffer
   bool is_relu = false;             ///< may be fused into the layer before it
   bool is_skippable = false;        ///< may be skipped at run time: obeys pass::skips
+  bool measures_batch = false;      ///< while training it needs statistics of the whole batch: see batch_norm.hpp
+  bool remembers_forward = false;   ///< its op keeps what backward needs of the last forward
   bool fuses_relu = false;          ///< its primitive can apply a relu to what it writes
   bool masks_input = false;         ///< its backward can apply the mask of a relu before it
   bool backward_reads_input = true;

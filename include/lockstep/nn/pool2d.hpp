@@ -14,8 +14,10 @@ namespace detail {
 template <pooling_kind Kind, extent2 Kernel, class... Options>
 struct pool2d {
   static constexpr std::string_view kind = Kind == pooling_kind::maximum ? "max_pool2d" : "avg_pool2d";
-  static constexpr layer_traits traits{
-      .needs_picture_order = true, .backward_reads_input = false, .backward_keeps_gradient = true};
+  static constexpr layer_traits traits{.needs_picture_order = true,
+                                       .remembers_forward = Kind == pooling_kind::maximum,
+                                       .backward_reads_input = false,
+                                       .backward_keeps_gradient = true};
   static constexpr window_options options = window_options::of<Options...>();
 
   template <dims Arriving>

@@ -19,6 +19,7 @@ struct skippable {
                                        .takes_any_order = Layer::traits.takes_any_order,
                                        .writes_plain_order = Layer::traits.writes_plain_order,
                                        .is_skippable = true,
+                                       .remembers_forward = Layer::traits.remembers_forward,
                                        .backward_reads_input = Layer::traits.backward_reads_input,
                                        .backward_reads_output = Layer::traits.backward_reads_output,
                                        .backward_keeps_gradient = Layer::traits.backward_keeps_gradient,
@@ -27,6 +28,8 @@ struct skippable {
   template <dims Arriving>
   static consteval void check() {
     static_assert(!Layer::traits.is_flatten, "lockstep: skippable: a change of extents cannot be skipped");
+    static_assert(!Layer::traits.measures_batch,
+                  "lockstep: skippable: a layer that measures the whole batch cannot be skipped");
     if constexpr (requires { Layer::template check<Arriving>(); }) Layer::template check<Arriving>();
     static_assert(Layer::output(Arriving) == Arriving,
                   "lockstep: skippable: the extents that leave the layer are not those that arrive (Arriving), so that "

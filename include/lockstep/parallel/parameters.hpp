@@ -121,7 +121,7 @@ class named_values_range {
     } list;
     for (int p = 0; p < plan.parameter_tensors; ++p) {
       const plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
-      if (TrainableOnly && plan.nodes[static_cast<std::size_t>(parameter.node)].frozen) continue;
+      if (TrainableOnly && !parameter.learns) continue;
       list.all[static_cast<std::size_t>(list.count++)] = p;
     }
     return list;

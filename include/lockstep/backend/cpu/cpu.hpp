@@ -11,6 +11,7 @@
 #include <lockstep/backend/cpu/convolution.hpp>
 #include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/linear.hpp>
+#include <lockstep/backend/cpu/normalise.hpp>
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
 #include <lockstep/backend/host_loss.hpp>
@@ -70,6 +71,24 @@ struct cpu : host::synchronous<cpu_backend::context> {
                         float* to, std::int64_t to_stride) {
     cpu_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
   }
+  static void measure_channels(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
+                               double* mean, double* squares) {
+    cpu_backend::measure_channels(c, samples, layout, x, mean, squares);
+  }
+  static void normalise(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
+                        const float* mean, const float* scale, const float* shift, bool relu, float* y) {
+    cpu_backend::normalise(c, samples, layout, x, mean, scale, shift, relu, y);
+  }
+  static void normalise_gradients(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
+                                  const float* y, float* dy, const float* mean, const float* inverse, double* sums,
+                                  double* products) {
+    cpu_backend::normalise_gradients(c, samples, layout, x, y, dy, mean, inverse, sums, products);
+  }
+  static void normalise_backward(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
+                                 const float* dy, const float* mean, const float* a, const float* b, const float* d,
+                                 float* dx) {
+    cpu_backend::normalise_backward(c, samples, layout, x, dy, mean, a, b, d, dx);
+  }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
     cpu_backend::square_sums(c, n, block, x, sums);
   }
@@ -83,5 +102,6 @@ struct cpu : host::synchronous<cpu_backend::context> {
 
 static_assert(backend<cpu>);
 static_assert(joins_values<cpu>);
+static_assert(normalises_batches<cpu>);
 
 }  // namespace lockstep

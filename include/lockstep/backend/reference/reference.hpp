@@ -13,6 +13,7 @@
 #include <lockstep/backend/dropout_mask.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
+#include <lockstep/backend/host_normalise.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
@@ -94,6 +95,22 @@ struct reference : host::synchronous<reference_backend::context> {
                         std::int64_t to_stride) {
     for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_stride, width, to + r * to_stride);
   }
+  static void measure_channels(context&, std::int64_t samples, const channel_layout& layout, const A* x, double* mean,
+                               double* squares) {
+    host::measure_channels(samples, layout, x, mean, squares);
+  }
+  static void normalise(context&, std::int64_t samples, const channel_layout& layout, const A* x, const T* mean,
+                        const T* scale, const T* shift, bool relu, A* y) {
+    host::normalise(samples, layout, x, mean, scale, shift, relu, y);
+  }
+  static void normalise_gradients(context&, std::int64_t samples, const channel_layout& layout, const A* x, const A* y,
+                                  A* dy, const T* mean, const T* inverse, double* sums, double* products) {
+    host::normalise_gradients(samples, layout, x, y, dy, mean, inverse, sums, products);
+  }
+  static void normalise_backward(context&, std::int64_t samples, const channel_layout& layout, const A* x, const A* dy,
+                                 const T* mean, const T* a, const T* b, const T* d, A* dx) {
+    host::normalise_backward(samples, layout, x, dy, mean, a, b, d, dx);
+  }
   static void square_sums(context&, std::int64_t n, std::int64_t block, const T* x, double* sums) {
     for (std::int64_t start = 0; start < n; start += block) {
       double sum = 0;
@@ -118,5 +135,6 @@ struct reference : host::synchronous<reference_backend::context> {
 static_assert(backend<reference<double>>);
 static_assert(backend<reference<double, float>>);
 static_assert(joins_values<reference<double, float>>);
+static_assert(normalises_batches<reference<double, float>>);
 
 }  // namespace lockstep

@@ -29,13 +29,13 @@ class predictor_parameters {
   /// Allocates the copies and fills them with the parameters that a trainer begins with. `devices` must not be empty
   /// and may name a device more than once.
   explicit predictor_parameters(const std::vector<int>& devices) {
-    aligned_buffer<value> fresh(B::host_memory ? 0 : plan.parameter_count);
+    aligned_buffer<value> fresh(B::host_memory ? 0 : plan.value_count);
     for (const int device : devices) {
       if (find(device) != homes_.end()) continue;
       homes_.push_back(std::make_unique<home>(device));
       home& own = *homes_.back();
       [[maybe_unused]] const auto entered = device_of<B>(own.through);
-      own.values = B::template allocate<value>(own.through, plan.parameter_count);
+      own.values = B::template allocate<value>(own.through, plan.value_count);
       if constexpr (B::host_memory) {
         initialize_parameters<Model, B>(own.values.data(), seed{0});
       } else {

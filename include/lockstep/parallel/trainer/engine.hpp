@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -11,11 +12,14 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shard.hpp>
+#include <lockstep/model/batch_statistics.hpp>
+#include <lockstep/model/segments.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/policies.hpp>
 #include <lockstep/parallel/precision.hpp>
@@ -80,6 +84,11 @@ struct trainer_engine {
   template <class Target>
   using batch = user_batch<value_type, Target>;
 
+  /// Whether a pass waits between segments for statistics of the whole batch.
+  static constexpr bool measures = replica::segments > 1;
+  static_assert(!measures || (backend_type::host_memory && !has_ranks),
+                "lockstep: data_parallel: batch_norm needs replicas in the host's memory and without a communicator");
+
   template <class... Link>
   trainer_engine(optimizer_type rule, loss_type criterion, trainer_options settings, Link&&... link)
       : optimizer(std::move(rule)),
@@ -97,7 +106,7 @@ struct trainer_engine {
           replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = rounding}, loss);
       replicas[r]->executor.skip(skips.flags());
     });
-    on_all([&](std::size_t r) { homes.settle(r, replicas[r]->context(), plan.parameter_count, plan.trainable_count); });
+    on_all([&](std::size_t r) { homes.settle(r, replicas[r]->context(), plan.value_count, plan.trainable_count); });
     if constexpr (homes_type::may_send_parts) {
       // Only after every replica has settled, because in join they wait for each other.
       on_all([&](std::size_t r) { homes.join(r, replicas[r]->context()); });
@@ -139,6 +148,7 @@ struct trainer_engine {
     steps = step;
     norm = std::numeric_limits<double>::quiet_NaN();
     half_updated = false;
+    buffers_staged = false;
     drop_pending();
   }
 
@@ -230,12 +240,14 @@ struct trainer_engine {
     } else if constexpr (has_ranks && Complete) {
       return rank_pass(*this, pass, terms.denominator, finish);
     } else {
-      return host_pass<Complete>(
+      const double loss_of_pass = host_pass<Complete>(
           *this, pass, terms.denominator,
           [&]([[maybe_unused]] int node, const auto&) {
             if constexpr (has_ranks) ranks.note(node);
           },
           finish);
+      stage_buffers();
+      return loss_of_pass;
     }
   }
 
@@ -270,7 +282,7 @@ struct trainer_engine {
   /// parameters half updated.
   template <bool Complete>
   [[noreturn]] void fail(const meeting<count>& all, bool added) {
-    if (added) drop_pending();
+    if (added) drop_pending(), buffers_staged = false;
     if (Complete && all.half_done()) half_updated = true;
     rethrow_first(all.errors());
     std::terminate();  // not reached: a replica has failed
@@ -291,9 +303,40 @@ struct trainer_engine {
     replicas[r]->finished();
   }
 
+  /// For replica r, after the forward pass of a segment: combines what all leaves have measured in it.
+  template <int Segment>
+  void combine_moments(std::size_t r) {
+    detail::combine_moments<Model, backend_type, Segment, leaf_count, leaf_count / count>(
+        replicas[r]->batch(), [&](std::size_t k) -> const auto& { return measured(k); },
+        [&](std::size_t k) -> const auto& { return replicas[r]->measured(k); });
+  }
+  /// Before the backward pass of a segment: the sums that it needs.
+  template <int Segment>
+  void combine_sums(std::size_t r) {
+    detail::combine_sums<Model, backend_type, Segment, leaf_count, leaf_count / count>(
+        replicas[r]->batch(), [&](std::size_t k) -> const auto& { return measured(k); },
+        [&](std::size_t k) -> const auto& { return replicas[r]->measured(k); });
+  }
+  [[nodiscard]] const leaf_statistics& measured(std::size_t leaf) const {
+    constexpr std::size_t own = leaf_count / count;
+    return replicas[leaf / own]->measured(leaf % own);
+  }
+
+  /// The buffers after a pass wait until a step is accepted.
+  void stage_buffers() {
+    if constexpr (measures) {
+      const value_type* const before = homes.front().parameters.data() + plan.parameter_count;
+      if (!buffers_staged) std::copy_n(before, staged_buffers.size(), staged_buffers.data());
+      update_buffers<Model, backend_type>(replicas[0]->batch(), staged_buffers.data(), staged_buffers.data());
+      buffers_staged = true;
+    }
+  }
+
   /// Counts a step that has changed the parameters.
   void count_step() {
     ++steps;
+    if (std::exchange(buffers_staged, false))
+      std::copy(staged_buffers.begin(), staged_buffers.end(), homes.front().parameters.data() + plan.parameter_count);
     if (optimizer.states() > 0) skips.count_state_step();
   }
 
@@ -334,6 +377,9 @@ struct trainer_engine {
   std::int64_t pending_samples = 0;  ///< samples behind those gradients
   bool summed = false;               ///< the last gradients are in the sums, not only on the replicas
   bool half_updated = false;         ///< a replica or this rank failed in an update that others have made
+  std::vector<value_type> staged_buffers =
+      std::vector<value_type>(measures ? static_cast<std::size_t>(plan.value_count - plan.parameter_count) : 0);
+  bool buffers_staged = false;  ///< they hold what the next accepted step makes of the buffers
   std::array<std::unique_ptr<replica>, count> replicas;
   homes_type homes;
   layer_skips<Model, backend_type> skips;

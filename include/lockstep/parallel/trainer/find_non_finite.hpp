@@ -32,7 +32,7 @@ template <class Model, class B, std::size_t N>
   non_finite_report report{.step = step, .replica = -1, .parameter = {}};
   for (int i = plan.parameter_tensors - 1; i >= 0; --i) {
     const plan_parameter& p = plan.parameters[static_cast<std::size_t>(i)];
-    if (plan.nodes[static_cast<std::size_t>(p.node)].frozen) continue;
+    if (!p.learns) continue;
     for (std::size_t r = 0; r < N; ++r) {
       if (gradients[r] == nullptr || finite(*contexts[r], gradients[r], p)) continue;
       report.replica = static_cast<int>(r);

@@ -24,16 +24,17 @@ class gradient_tree {
     for (auto& level : levels_) level = B::template allocate<T>(c, size);
   }
 
-  /// Leaves the sum in `result`. `leaf(i, to, accumulate)` computes leaf i and writes it to `to`, or adds it there as
-  /// one sum; `adds(i)` says whether it can add; `add(count, from, to)` adds `count` elements. The last leaf may call
-  /// `complete_from` while it runs.
+  /// Leaves the sum of the elements [first, last) in `result`. `leaf(i, to, accumulate)` computes leaf i and writes it
+  /// to `to`, or adds it there as one sum; `adds(i)` says whether it can add; `add(count, from, to)` adds `count`
+  /// elements. The last leaf may call `complete_from` while it runs.
   template <class Leaf, class Adds, class Add>
-  void sum(context& c, T* result, const Leaf& leaf, const Adds& adds, const Add& add) {
+  void sum(context& c, std::int64_t first, std::int64_t last, T* result, const Leaf& leaf, const Adds& adds,
+           const Add& add) {
     result_ = result;
     // A binary counter: the set bits of i are the complete subtrees that wait, the largest one lowest.
     for (unsigned i = 0; i < leaves; ++i) {
       top_ = static_cast<std::size_t>(std::popcount(i));
-      open_ = size_;
+      open_ = last;
       if (i % 2 == 0) {
         leaf(static_cast<int>(i), level(top_), false);
         continue;
@@ -43,7 +44,7 @@ class gradient_tree {
       in_spare_ = !adds(static_cast<int>(i));
       if (in_spare_ && spare_.size() < size_) spare_ = B::template allocate<T>(c, size_);
       leaf(static_cast<int>(i), in_spare_ ? spare_.data() : level(top_), !in_spare_);
-      complete_from(0, add);
+      complete_from(first, add);
     }
   }
 

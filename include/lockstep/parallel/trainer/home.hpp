@@ -33,7 +33,7 @@ struct home {
 template <class Model, class B, class Each>
 void initialize_homes(seed s, const Each& each) {
   using value = typename B::value_type;
-  aligned_buffer<value> fresh(B::host_memory ? 0 : Model::template plan<B>.parameter_count);
+  aligned_buffer<value> fresh(B::host_memory ? 0 : Model::template plan<B>.value_count);
   if constexpr (!B::host_memory) initialize_parameters<Model, B>(fresh.data(), s);
   each([&](auto& home) {
     if constexpr (B::host_memory)

@@ -34,6 +34,7 @@ template <class Model, class B>
       return "a change of order";
     case node_kind::layer:
     case node_kind::alias:
+    case node_kind::measure:
       break;
   }
   return Model::paths[static_cast<std::size_t>(of.leaf)].view();

@@ -12,8 +12,10 @@
 #include <lockstep/backend/replica_place.hpp>
 #include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/shard.hpp>
+#include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/observer.hpp>
+#include <lockstep/model/segments.hpp>
 #include <lockstep/parallel/evaluation.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer/gradient_tree.hpp>
@@ -145,7 +147,9 @@ class replica {
         done{fence(context()), fence(context())},
         tree_(context(), plan.trainable_count),
         losses_(context()),
-        stage_(context()) {}
+        stage_(context()),
+        leaves_(segments > 1 ? static_cast<std::size_t>(Leaves) : 0, leaf_statistics(plan.measured_channels)),
+        batch_(segments > 1 ? 1 : 0, batch_statistics<value>(plan.measured_channels)) {}
 
   [[nodiscard]] context_type& context() noexcept { return executor.context(); }
 
@@ -225,13 +229,52 @@ class replica {
   /// Tells that all work that reads what `prepare` took over is done.
   void finished() { stage_.finished(); }
 
-  /// Runs forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their
-  /// gradients in `gradients`, and the sum of each leaf's losses in `losses()`. Calls `on_complete(node,
-  /// complete_from)`, in backward order, when backward has computed the last gradients of a node; complete_from(first
-  /// element) then adds up those from that element on.
-  template <class OnComplete>
-  void train(const value* parameters, std::int64_t samples, int first, int all, const track& spans,
-             const OnComplete& on_complete) {
+  /// Number of segments of a pass. Between two segments all replicas meet and combine what their leaves have measured.
+  static constexpr int segments = lockstep::executor<Model, B>::segments;
+
+  /// A pass over the leaves first .. first + Leaves - 1 of `all`: what its parts have in common.
+  struct training_pass {
+    const activation* loaded;
+    std::int64_t samples;
+    int first;
+    int all;
+    double* losses;
+  };
+  /// Begins a pass: sends what `prepare` took over.
+  [[nodiscard]] training_pass begin(const value* parameters, std::int64_t samples, int first, int all,
+                                    const track& spans) {
+    stage_.send(context());
+    if constexpr (B::host_memory) {
+      sums_ = losses_.get();
+      B::clear(context(), Leaves, sums_->data());
+    } else {
+      sums_ = stage_.sums();
+    }
+    const activation* const loaded = executor.load(parameters);
+    // Without this, the conversion would be part of the first layer's span.
+    if constexpr (converts_values<B> && !B::host_memory)
+      if (spans.record != nullptr) B::finish(context());
+    if constexpr (segments > 1) {
+      executor.keep(range(samples, first, all).count);
+      for (leaf_statistics& leaf : leaves_) leaf.clear();
+    }
+    return {.loaded = loaded, .samples = samples, .first = first, .all = all, .losses = sums_->data()};
+  }
+
+  /// Runs the forward pass of a segment, but the last.
+  template <int Segment>
+  void forward_segment(const training_pass& pass, const track& spans) {
+    const auto ignored = [](int) {};
+    for (int i = 0; i < Leaves; ++i)
+      executor.template forward<Segment>(
+          pass.loaded, leaf_of(pass, i), stage_.now(), statistics_of(i), &batch_.front(),
+          replica_observer<Model, B, decltype(ignored)>(context(), position, spans, false, ignored));
+  }
+
+  /// Runs the backward pass of a segment, in the last one after forward and loss. Leaves the sum of the leaves'
+  /// gradients of the segment in `gradients`. Calls `on_complete` as `train` does.
+  template <int Segment, class OnComplete>
+  void backward_segment(const training_pass& pass, const track& spans, const OnComplete& on_complete) {
     const auto add = [&](std::int64_t count, const value* from, value* to) {
       position.set(activity::fold);
       const std::int64_t begin = spans.now();
@@ -241,35 +284,39 @@ class replica {
     const auto completed = [&](int node) {
       on_complete(node, [&](std::int64_t from) { tree_.complete_from(from, add); });
     };
-    stage_.send(context());
-    const auto part_of = [&](int i) { return shard_of(samples, all, first + i); };
-    const std::int64_t begin = part_of(0).first;
-    loss_sums* sums = nullptr;
-    if constexpr (B::host_memory) {
-      sums = losses_.get();
-      B::clear(context(), Leaves, sums->data());
-    } else {
-      sums = stage_.sums();
-    }
-    double* const losses = sums->data();
-    const activation* const loaded = executor.load(parameters);
-    // Without this, the conversion would be part of the first layer's span.
-    if constexpr (converts_values<B> && !B::host_memory)
-      if (spans.record != nullptr) B::finish(context());
+    constexpr auto learning = learning_range<Model, B>(Segment);
     tree_.sum(
-        context(), gradients.data(),
+        context(), learning.first, learning.second, gradients.data(),
         [&](int i, value* to, bool accumulate) {
-          const shard_range leaf = part_of(i);
-          const std::int64_t offset = leaf.first - begin;
-          executor.train(
-              loaded, to, stage_.images() + offset * plan.input.size(),
-              stage_.targets() + offset * loss_type::target_size(plan.output), leaf.count, stage_.now(), leaf.first,
-              losses + i, accumulate,
+          executor.template backward<Segment>(
+              pass.loaded, to, leaf_of(pass, i), stage_.now(), pass.losses + i, accumulate, statistics_of(i),
+              segments > 1 ? &batch_.front() : nullptr,
               replica_observer<Model, B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
         },
-        [&](int i) { return executor.in_one_piece(part_of(i).count); }, add);
-    if constexpr (!B::host_memory) losses_.fetch_from(context(), sums);
+        [&](int i) { return executor.in_one_piece(shard_of(pass.samples, pass.all, pass.first + i).count); }, add);
   }
+
+  /// Ends a pass.
+  void end() {
+    if constexpr (!B::host_memory) losses_.fetch_from(context(), sums_);
+  }
+
+  /// Runs forward, loss and backward of the leaves first .. first + Leaves - 1 of `all`. Leaves the sum of their
+  /// gradients in `gradients`, and the sum of each leaf's losses in `losses()`. Calls `on_complete(node,
+  /// complete_from)`, in backward order, when backward has computed the last gradients of a node; complete_from(first
+  /// element) then adds up those from that element on.
+  template <class OnComplete>
+  void train(const value* parameters, std::int64_t samples, int first, int all, const track& spans,
+             const OnComplete& on_complete)
+    requires(segments == 1)
+  {
+    backward_segment<0>(begin(parameters, samples, first, all, spans), spans, on_complete);
+    end();
+  }
+
+  /// What leaf i has measured in a pass of several segments, and what this replica normalises with.
+  [[nodiscard]] const leaf_statistics& measured(std::size_t i) const { return leaves_[i]; }
+  [[nodiscard]] batch_statistics<value>& batch() { return batch_.front(); }
 
   /// The sum of the losses of each leaf, once the work of `train` is done.
   [[nodiscard]] const std::array<double, static_cast<std::size_t>(Leaves)>& losses() noexcept { return losses_.host(); }
@@ -287,13 +334,36 @@ class replica {
     return own.count == 0 ? all : all + own.first * size;
   }
 
+  /// Leaf i of a pass, at its place in the replica's shard.
+  [[nodiscard]] auto leaf_of(const training_pass& pass, int i) {
+    const shard_range leaf = shard_of(pass.samples, pass.all, pass.first + i);
+    const std::int64_t offset = leaf.first - shard_of(pass.samples, pass.all, pass.first).first;
+    return
+        typename lockstep::executor<Model, B>::template leaf_samples<std::remove_cvref_t<decltype(*stage_.targets())>>{
+            .x = stage_.images() + offset * plan.input.size(),
+            .targets = stage_.targets() + offset * loss_type::target_size(plan.output),
+            .samples = leaf.count,
+            .first_sample = leaf.first,
+            .first_kept = offset,
+            .shard = segments > 1 ? range(pass.samples, pass.first, pass.all).count : 0};
+  }
+  [[nodiscard]] leaf_statistics* statistics_of([[maybe_unused]] int i) {
+    if constexpr (segments > 1)
+      return &leaves_[static_cast<std::size_t>(i)];
+    else
+      return nullptr;
+  }
+
   using target = typename target_of<loss_type, value>::type;
   using loss_sums = std::array<double, static_cast<std::size_t>(Leaves)>;
 
   gradient_tree<B, Leaves> tree_;
   typename B::template mirrored<loss_sums> losses_;
   shard_stage<B, value, target, Leaves> stage_;
-  std::vector<value> outputs_;  ///< an evaluation's outputs, copied to the host
+  loss_sums* sums_ = nullptr;  ///< where a pass adds up losses
+  std::vector<leaf_statistics> leaves_;
+  std::vector<batch_statistics<value>> batch_;  ///< one, in a model that measures batches
+  std::vector<value> outputs_;                  ///< an evaluation's outputs, copied to the host
 };
 
 }  // namespace lockstep::detail

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer/meeting.hpp>
@@ -31,10 +32,13 @@ class replica_part {
   /// Runs forward, loss and backward of the replica's shard. `on_complete` is called as by `replica::train`.
   template <class Pass, class OnComplete>
   void run(const Pass& pass, const OnComplete& on_complete) {
-    meeting_.attempt(r, [&] {
-      prepare(pass);
-      train(pass, on_complete);
-    });
+    if constexpr (Engine::replica::segments == 1)
+      meeting_.attempt(r, [&] {
+        prepare(pass);
+        train(pass, on_complete);
+      });
+    else
+      run_segments(pass, on_complete);
   }
   /// The two halves of it, for work that is recorded in between. Returns what `replica::prepare` does.
   template <class Pass>
@@ -100,6 +104,37 @@ class replica_part {
   /// The replica may have failed since it began its change, in work that it gave to its device.
   void settle_change() noexcept {
     if (changes_) meeting_.settle_change(r);
+  }
+
+  /// The same segment by segment. Between two segments all replicas meet, and each combines what all have measured.
+  template <class Pass, class OnComplete>
+  void run_segments(const Pass& pass, const OnComplete& on_complete) {
+    typename Engine::replica::training_pass own{};
+    meeting_.attempt(r, [&] {
+      prepare(pass);
+      own = self.begin(engine_.homes.of(r).parameters.data(), pass.samples, first_leaf, Engine::leaves, spans);
+    });
+    constexpr int last = Engine::replica::segments - 1;
+    bool going = true;
+    [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
+      // Forward to the last segment, which has the loss and its own backward; then back.
+      ((going = going && after_all([&] { self.template forward_segment<Segment>(own, spans); },
+                                   [&] { engine_.template combine_moments<Segment>(r); })),
+       ...);
+      ((going = going && after_all([&] { self.template backward_segment<last - Segment>(own, spans, on_complete); },
+                                   [&] { engine_.template combine_sums<last - 1 - Segment>(r); })),
+       ...);
+    }(std::make_integer_sequence<int, last>{});
+    if (going) meeting_.attempt(r, [&] { self.template backward_segment<0>(own, spans, on_complete), self.end(); });
+  }
+
+  /// Runs work(), and, once all replicas have done so, combine(). False when a replica has failed.
+  template <class Work, class Combine>
+  bool after_all(const Work& work, const Combine& combine) {
+    meeting_.attempt(r, work);
+    if (!await([&] { return meeting_.come(engine_.team); })) return false;
+    meeting_.attempt(r, combine);
+    return true;
   }
 
   const std::size_t r;

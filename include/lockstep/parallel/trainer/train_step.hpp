@@ -55,7 +55,7 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
   e.summed = sum_first;
   if (measured) e.norm = e.homes.front().update.terms(0).norm;
   if (finite_only && e.homes.front().update.terms(0).finite == 0)
-    report_non_finite(e, accumulated);
+    e.buffers_staged = false, report_non_finite(e, accumulated);
   else
     e.count_step();
   return loss;
