@@ -163,3 +163,17 @@ TEST_CASE("a link that cannot be is refused", "[comm][simulated_link]") {
   CHECK_THROWS_AS(make({.bandwidth = std::nan("")}), ls::value_error);
   CHECK_THROWS_AS(make({.world = -2}), ls::value_error);
 }
+
+TEST_CASE("an abort reaches the other ranks through a simulated link", "[comm][simulated_link]") {
+  const auto messages = run_ranks(2,
+                                  [](ls::comm::thread_rank& rank) {
+                                    const int r = rank.rank();
+                                    ls::simulated_link link(std::move(rank));
+                                    if (r == 1) return link.abort("out of memory");
+                                    std::vector<float> x{1};
+                                    link.all_reduce(x);
+                                  },
+                                  {.time_limit = 60});
+  CHECK(comm_test::contains(messages[0], "rank 1 aborted (out of memory)"));
+  CHECK(messages[1].empty());
+}

@@ -105,6 +105,57 @@ TEST_CASE("a hook that throws ends the step on all ranks and closes the communic
   }));
 }
 
+namespace {
+
+/// In its second step, throws on rank 1 what a user may throw.
+template <class Error>
+struct hook_that_throws {
+  Error error;
+  int calls = 0;
+
+  template <ls::communicator C>
+  void operator()(C& c, const ls::bucket_view& bucket) {
+    if (c.rank() == 1 && calls++ == 2) throw error;
+    c.all_reduce(bucket.gradients);
+  }
+};
+
+template <class Error>
+void check_hook(const Error& error, const std::string& own, const std::string& of_others) {
+  check_no_failure(
+      run_ranks(3,
+                [&](thread_rank& rank) {
+                  const int r = rank.rank();
+                  ls::data_parallel<net, 2, thread_rank, ls::bucket_bytes<16>, hook_that_throws<Error>> trainer(
+                      momentum, std::move(rank), {}, {}, {error});
+                  const piece one = drawn<net>(30, 4);
+                  step_on(trainer, one);  // two buckets
+                  const auto before = all_values(trainer.parameters());
+                  std::string message = "an int";
+                  try {
+                    step_on(trainer, one);
+                    message = "";
+                  } catch (const std::exception& e) {
+                    message = e.what();
+                  } catch (int) {
+                  }
+                  expect_contains(message, r == 1 ? own : of_others);
+                  expect(same_bits(all_values(trainer.parameters()), before));
+                  expect_contains(failure_of([&] { step_on(trainer, one); }), "aborted");
+                },
+                {.time_limit = 60}));
+}
+
+}  // namespace
+
+TEST_CASE("whatever a hook throws on one rank ends the step on all", "[ranks]") {
+  check_hook(ls::communicator_error("my hook", "another value", "this one"), "my hook: expected another value",
+             "rank 1 aborted (lockstep: my hook: expected another value");
+  check_hook(ls::value_error("my hook", "another value", "this one"), "my hook: expected another value",
+             "rank 1 aborted (lockstep: my hook");
+  check_hook(7, "an int", "rank 1 aborted (an exception that is no std::exception");
+}
+
 TEST_CASE("ranks that do different things are told so", "[ranks]") {
   check_no_failure(run_ranks(2, [&](thread_rank& rank) {
     const int r = rank.rank();

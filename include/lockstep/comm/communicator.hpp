@@ -12,6 +12,9 @@ namespace lockstep {
 ///
 /// `all_reduce(v)` leaves the sum over the ranks in every rank's v, with the same bits on each; `broadcast(v, root)`
 /// copies the root's v to all; `barrier()` returns when every rank has called it.
+///
+/// A communicator may have `abort(reason)`, which makes the other ranks' calls throw, now and later. A trainer calls it
+/// when its hook throws; without it the other ranks wait for one that does not come.
 template <class C>
 concept communicator = requires(C& c, std::span<float> values, std::span<double> wide, int root) {
   { c.rank() } -> std::convertible_to<int>;

@@ -9,6 +9,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -66,6 +67,13 @@ class simulated_link {
   }
 
   void barrier() { inner_.barrier(); }
+
+  /// As the inner communicator's, where it has one.
+  void abort(std::string_view reason = {})
+    requires requires(C& c) { c.abort(reason); }
+  {
+    inner_.abort(reason);
+  }
 
   /// Seconds that an all_reduce of so many bytes occupies the link.
   [[nodiscard]] double all_reduce_seconds(std::int64_t bytes) const {

@@ -289,14 +289,12 @@ class rank_link {
     std::vector<bucket_tensor> tensors;
   };
 
-  /// Runs f. When f throws anything but a communicator_error, the other ranks would wait for this one: closes the
-  /// communicator, where it can be closed.
+  /// Runs f. When f throws, the other ranks would wait for this one: closes the communicator, where it can be closed. A
+  /// communicator_error is no exception to that, since a hook may throw it on one rank alone.
   template <class F>
   void guarded(const F& f) {
     try {
       f();
-    } catch (const communicator_error&) {
-      throw;
     } catch (const std::exception& e) {
       abort(e.what());
       throw;
