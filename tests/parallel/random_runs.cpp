@@ -146,6 +146,7 @@ class oracle {
 struct outcome {
   bool threw = false;
   bool half_updated = false;
+  bool spoiled = false;  ///< was told that a rank had failed to accumulate
   double loss = 0;
 };
 
@@ -159,6 +160,7 @@ struct shared_run {
   std::vector<outcome> outcomes;
   std::barrier<> meet;
   double expected_loss = 0;
+  bool spoiled = false;  ///< a rank has failed to accumulate what the others have
 };
 
 /// Rank r makes one call, with a call of the backend that fails.
@@ -173,8 +175,9 @@ outcome attempt(Trainer& trainer, const call& now, std::size_t r, std::size_t tr
   outcome result;
   try {
     result.loss = make_call(trainer, now.steps, own.batch);
-  } catch (const ls::error&) {
+  } catch (const ls::error& e) {
     result.threw = true;
+    result.spoiled = std::string(e.what()).find("gradients that every rank has accumulated") != std::string::npos;
   } catch (const std::runtime_error& e) {
     expect_contains(e.what(), "a call that fails");  // in the thread that communicates
     result.threw = true;
@@ -203,11 +206,19 @@ struct tally {
 
 /// On one rank: what of a call that was made holds from now on, on one device too.
 void settle(shared_run& run, const call& now, bool has_ranks) {
-  bool some_threw = false, some_half = false, all_threw = true;
+  bool some_threw = false, some_half = false, all_threw = true, some_spoiled = false, all_spoiled = true;
   for (const outcome& each : run.outcomes) {
     some_threw = some_threw || each.threw;
     some_half = some_half || each.half_updated;
     all_threw = all_threw && each.threw;
+    some_spoiled = some_spoiled || each.spoiled;
+    all_spoiled = all_spoiled && each.spoiled;
+  }
+  if (run.spoiled || some_spoiled) {
+    expect(run.spoiled && all_spoiled, "all ranks hear of a rank that failed to accumulate");
+    for (std::size_t r = 0; r < run.outcomes.size(); ++r) run.truth.forget(r);
+    run.spoiled = false;
+    return;
   }
   const failed_call failed = now.fails_at < 0 ? failed_call::none : failing::traps.at(now.trap).failed.load();
   met.failed_passes += some_threw && failed == failed_call::pass;
@@ -217,6 +228,7 @@ void settle(shared_run& run, const call& now, bool has_ranks) {
   expect(some_threw == (now.fails_at >= 0 && failed != failed_call::none), "who fails throws, nobody else");
   if (!now.steps) {
     expect(!some_half, "what is accumulated changes no parameter");
+    run.spoiled = some_threw && has_ranks;
     for (std::size_t r = 0; r < run.outcomes.size(); ++r) {
       if (!run.outcomes[r].threw)
         run.truth.accumulate(r, now.parts[r]);

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -87,6 +88,82 @@ TEST_CASE("a replica that fails ends the step on all ranks, and all go on", "[ra
   }));
   CHECK(same_bits(values[1], values[0]));
   CHECK(same_bits(values[2], values[0]));
+}
+
+TEST_CASE("a replica that fails to accumulate is told to all ranks, which drop what they had", "[ranks]") {
+  std::array<std::vector<std::vector<float>>, 3> values, untouched;
+  const auto check = [&](bool fails, auto& to) {
+    check_no_failure(run_ranks(3, [&](thread_rank& rank) {
+      const auto r = static_cast<std::size_t>(rank.rank());
+      trainer_of_rank trainer(momentum, std::move(rank));
+      make_trap_certain(trainer);
+      if (fails) {
+        const piece first = drawn<net>(30 + r, 4);
+        piece second = drawn<net>(40 + r, 4);
+        if (r == 2) second.x[3 * 5] = marker;
+        static_cast<void>(trainer.accumulate(batch<net>(first.x), first.targets));
+        const std::string message =
+            failure_of([&] { static_cast<void>(trainer.accumulate(batch<net>(second.x), second.targets)); });
+        expect_contains(message, r == 2 ? "replica 1: a value above 500" : "");
+        expect(message.empty() == (r != 2));
+        const auto before = all_values(trainer.parameters());
+        expect_contains(failure_of([&] { step_on(trainer, first); }),
+                        "expected gradients that every rank has accumulated, got rank 2 failed to");
+        expect(trainer.steps() == 0);
+        expect(same_bits(all_values(trainer.parameters()), before));
+      }
+      check_goes_on(trainer, to);
+    }));
+  };
+  check(true, values);
+  check(false, untouched);
+  for (const auto& each : values) CHECK(same_bits(each, untouched[0]));
+}
+
+TEST_CASE("ranks that refuse a batch drop what a rank failed to accumulate too", "[ranks]") {
+  std::array<std::vector<std::vector<float>>, 3> values;
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const auto r = static_cast<std::size_t>(rank.rank());
+    trainer_of_rank trainer(momentum, std::move(rank));
+    make_trap_certain(trainer);
+    piece own = drawn<net>(30 + r, 4);
+    static_cast<void>(trainer.accumulate(batch<net>(own.x), own.targets));
+    piece second = own;
+    if (r == 1) second.x[0] = marker;
+    static_cast<void>(failure_of([&] { static_cast<void>(trainer.accumulate(batch<net>(second.x), second.targets)); }));
+    if (r == 0) own.targets.pop_back();
+    expect_contains(failure_of([&] { step_on(trainer, own); }), r == 0 ? "4 targets" : "rank 1 failed to");
+    check_goes_on(trainer, values);
+  }));
+  CHECK(same_bits(values[1], values[0]));
+}
+
+TEST_CASE("ranks that name different denominators are told so", "[ranks]") {
+  check_no_failure(run_ranks(3, [&](thread_rank& rank) {
+    const int r = rank.rank();
+    trainer_of_rank trainer(momentum, std::move(rank));
+    const auto before = all_values(trainer.parameters());
+    const piece own = drawn<net>(30, 4);
+    const auto step = [&](std::optional<double> denominator) {
+      static_cast<void>(trainer.step(batch<net>(own.x), own.targets, denominator));
+    };
+    const auto accumulate = [&](std::optional<double> denominator) {
+      static_cast<void>(trainer.accumulate(batch<net>(own.x), own.targets, denominator));
+    };
+    // The mean of the three is that of rank 0.
+    expect_contains(failure_of([&] {
+                      step(12.0 + (r == 1 ? 4 : r == 2 ? -4 : 0));
+                    }),
+                    "expected the same denominator on every rank, got rank 0 names 12.000000, rank 1 names 16.000000");
+    expect_contains(failure_of([&] { accumulate(r == 2 ? std::optional<double>() : 12.0); }),
+                    "rank 0 names 12.000000, rank 2 names none");
+    expect(same_bits(all_values(trainer.parameters()), before));
+    // Equal ones are taken, and a rank that has joined names none.
+    step(12.0);
+    if (r == 1) return trainer.join();
+    step(8.0);
+    trainer.join();
+  }));
 }
 
 TEST_CASE("a hook that throws ends the step on all ranks and closes the communicator", "[ranks]") {

@@ -122,7 +122,8 @@ class data_parallel {
   /// other. targets: class indices (B) or values (B, output...), as the loss takes them, in the same kinds of
   /// containers; class indices that are not std::int64_t are copied into memory that the trainer keeps.
   /// The sum of the samples' losses is divided by `denominator`; its default is the batch's own: the number of samples,
-  /// or the weights of kept targets. The step includes the gradients of earlier `accumulate` calls.
+  /// or the weights of kept targets. With ranks it is that of all their batches together: all name the same, or none
+  /// does. The step includes the gradients of earlier `accumulate` calls.
   /// Throws shape_error or value_error for a batch that does not fit, value_error for optimizer options out of their
   /// domain, replica_error for an exception on a replica, non_finite_error when the options ask for it.
   template <class Images = input_view, class Targets = target_span>
@@ -155,6 +156,9 @@ class data_parallel {
   ///
   /// Without `denominator` each batch is divided by its own, and the gradients of k batches are k times those of one
   /// batch as large. To get exactly the gradients of that one batch, pass the denominator of all k batches together.
+  ///
+  /// Where a replica of one rank fails, other ranks may have accumulated their part: the next `step`, `accumulate` or
+  /// `join` then throws communicator_error on every rank, and all drop what they had accumulated.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
   double accumulate(const Images& images, const Targets& targets, std::optional<double> denominator = {}) {

@@ -45,8 +45,20 @@ template <class Engine, class Batch>
   // An empty batch uses no layer.
   auto uses = engine.skips.uses(call == rank_call::step && own.samples > 0);
   if constexpr (Engine::has_ranks) {
-    terms = engine.ranks.agree(call, denominator, own.samples, refused != nullptr, uses);
+    terms = engine.ranks.agree({.call = call,
+                                .denominator = denominator,
+                                .samples = own.samples,
+                                .given = given,
+                                .refused = refused != nullptr,
+                                .failed_to_accumulate = engine.failed_to_accumulate},
+                               uses);
+    // Ranks whose sums hold different batches may not go on with them.
+    if (terms.spoiler >= 0) engine.drop_pending();
     if (refused) std::rethrow_exception(refused);
+    if (terms.spoiler >= 0)
+      throw communicator_error("data_parallel", "gradients that every rank has accumulated",
+                               "rank " + std::to_string(terms.spoiler) + " failed to",
+                               "all ranks have dropped what they had accumulated; accumulate it anew");
   }
   engine.skips.settle(uses);
   if (given) terms.denominator = *given;

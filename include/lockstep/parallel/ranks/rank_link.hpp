@@ -9,6 +9,7 @@
 #include <exception>
 #include <limits>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -37,6 +38,17 @@ struct batch_terms {
   std::int64_t first_sample = 0;  ///< where this rank's samples begin among them
   bool steps = true;              ///< some rank steps; else all accumulate or have joined
   bool all_joined = false;
+  int spoiler = -1;  ///< a rank that has failed in an earlier `accumulate`; then the rest holds nothing
+};
+
+/// What a rank tells the others before a batch.
+struct rank_words {
+  rank_call call{};
+  double denominator = 0;             ///< of its own batch
+  std::int64_t samples = 0;           ///< of its own batch
+  std::optional<double> given{};      ///< the denominator of the whole batch, where the caller has named it
+  bool refused = false;               ///< it will not take its batch
+  bool failed_to_accumulate = false;  ///< since all ranks have last dropped or used what they had accumulated
 };
 
 /// A trainer's link to the other ranks. It agrees with them on a batch, and its own thread reduces buckets of gradients
@@ -60,34 +72,40 @@ class rank_link {
       : communicator_(std::move(communicator)),
         hook_(std::move(hook)),
         context_(replica_place{}),
-        slots_(header + static_cast<std::size_t>(communicator_.size()) + Layers) {
+        slots_(header + 2 * static_cast<std::size_t>(communicator_.size()) + Layers) {
     check_models();
     bucket_schedule each(bucket_count);
     std::iota(each.begin(), each.end(), 0);
     set_schedule(each);
   }
 
-  /// Makes one exchange over all ranks before a batch. `refused`: this rank will not take its batch. Throws
-  /// communicator_error when another rank refuses, unless this rank does too, and when some ranks step while others
-  /// accumulate; then no rank may go on with the batch. `uses` tells for each layer whether this rank uses it, 1 or 0;
-  /// afterwards it holds how many ranks use the layer.
-  batch_terms agree(rank_call call, double denominator, std::int64_t samples, bool refused,
-                    std::span<double, Layers> uses) {
+  /// Makes one exchange over all ranks before a batch. Throws communicator_error when another rank refuses its batch,
+  /// unless this rank does too, when some ranks step while others accumulate, and when they name different
+  /// denominators; then no rank may go on with the batch. Nor may any when `spoiler` is set. `uses` tells for each
+  /// layer whether this rank uses it, 1 or 0; afterwards it holds how many ranks use the layer.
+  batch_terms agree(const rank_words& own, std::span<double, Layers> uses) {
     std::fill(slots_.begin(), slots_.end(), 0.0);
-    slots_[0] = denominator;
-    slots_[1 + static_cast<std::size_t>(call)] = 1;
-    slots_[header + static_cast<std::size_t>(communicator_.rank())] = refused ? -1.0 : static_cast<double>(samples);
+    slots_[0] = own.denominator;
+    slots_[1 + static_cast<std::size_t>(own.call)] = 1;
+    const auto here = static_cast<std::size_t>(communicator_.rank());
+    samples_of(here) = own.failed_to_accumulate ? failed_to_accumulate
+                       : own.refused            ? refused
+                                                : static_cast<double>(own.samples);
+    given_of(here) = own.call == rank_call::join ? any : own.given.value_or(0.0);
     const std::span<double> sent = std::span(slots_).last(Layers);
     std::copy(uses.begin(), uses.end(), sent.begin());
     communicator_.all_reduce(std::span<double>(slots_));
     std::copy(sent.begin(), sent.end(), uses.begin());
+    const auto ranks = static_cast<std::size_t>(communicator_.size());
+    for (std::size_t rank = 0; rank < ranks; ++rank)
+      if (samples_of(rank) == failed_to_accumulate) return {.spoiler = static_cast<int>(rank)};
     batch_terms terms{.denominator = slots_[0]};
-    for (int rank = 0; rank < communicator_.size(); ++rank) {
-      const double theirs = slots_[header + static_cast<std::size_t>(rank)];
-      if (theirs < 0 && !refused)
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      const double theirs = samples_of(rank);
+      if (theirs == refused && !own.refused)
         throw communicator_error("data_parallel", "a batch that every rank accepts",
                                  "rank " + std::to_string(rank) + " refused its own", "see that rank's exception");
-      if (rank < communicator_.rank()) terms.first_sample += static_cast<std::int64_t>(theirs);
+      if (rank < here) terms.first_sample += static_cast<std::int64_t>(theirs);
       terms.samples += static_cast<std::int64_t>(theirs);
     }
     const auto callers = [&](rank_call c) { return static_cast<int>(slots_[1 + static_cast<std::size_t>(c)]); };
@@ -95,6 +113,7 @@ class rank_link {
       throw communicator_error("data_parallel", "ranks that all step or all accumulate",
                                std::to_string(callers(rank_call::step)) + " that step and " +
                                    std::to_string(callers(rank_call::accumulate)) + " that accumulate");
+    if (!own.refused) check_given();
     terms.steps = callers(rank_call::step) > 0;
     terms.all_joined = callers(rank_call::join) == communicator_.size();
     return terms;
@@ -280,7 +299,31 @@ class rank_link {
   [[nodiscard]] Hook& hook() noexcept { return hook_; }
 
  private:
-  static constexpr std::size_t header = 4;  ///< the denominator and a count for each rank_call
+  // A message of `agree`: the denominator and a count for each rank_call; the samples of each rank; the denominator
+  // that each names, 0 for none; and the layers.
+  static constexpr std::size_t header = 4;
+  static constexpr double refused = -1, failed_to_accumulate = -2;  ///< in the place of a rank's samples
+  static constexpr double any = -1;                                 ///< in the place of the denominator it names
+
+  [[nodiscard]] double& samples_of(std::size_t rank) { return slots_[header + rank]; }
+  [[nodiscard]] double& given_of(std::size_t rank) {
+    return slots_[header + static_cast<std::size_t>(communicator_.size()) + rank];
+  }
+
+  /// Throws communicator_error, on all ranks alike, when two of them name different denominators.
+  void check_given() {
+    std::size_t first = 0;
+    for (std::size_t rank = 0; rank < static_cast<std::size_t>(communicator_.size()); ++rank) {
+      if (given_of(rank) == any) continue;
+      if (given_of(first) == any) first = rank;
+      if (given_of(rank) == given_of(first)) continue;
+      const auto named = [&](std::size_t r) {
+        return "rank " + std::to_string(r) + " names " + (given_of(r) > 0 ? std::to_string(given_of(r)) : "none");
+      };
+      throw communicator_error("data_parallel", "the same denominator on every rank", named(first) + ", " + named(rank),
+                               "it is that of the whole batch, of all ranks together; or leave it out on every rank");
+    }
+  }
 
   /// Consecutive buckets that travel together.
   struct message {

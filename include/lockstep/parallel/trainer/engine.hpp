@@ -341,6 +341,7 @@ struct trainer_engine {
   }
 
   void drop_pending() {
+    failed_to_accumulate = false;
     pending = false;
     pending_samples = 0;
     skips.drop();
@@ -376,7 +377,9 @@ struct trainer_engine {
   bool pending = false;              ///< the sums hold gradients that no step has used
   std::int64_t pending_samples = 0;  ///< samples behind those gradients
   bool summed = false;               ///< the last gradients are in the sums, not only on the replicas
-  bool half_updated = false;         ///< a replica or this rank failed in an update that others have made
+  /// This rank failed to accumulate what other ranks may have accumulated.
+  bool failed_to_accumulate = false;
+  bool half_updated = false;  ///< a replica or this rank failed in an update that others have made
   std::vector<value_type> staged_buffers =
       std::vector<value_type>(measures ? static_cast<std::size_t>(plan.value_count - plan.parameter_count) : 0);
   bool buffers_staged = false;  ///< they hold what the next accepted step makes of the buffers

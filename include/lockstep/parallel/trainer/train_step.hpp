@@ -70,7 +70,13 @@ double accumulate_step(Engine& e, const Batch& own, const batch_terms& terms) {
     if (e.homes.combine(part.r, e.replicas, [&](const auto& f) { return part.meet(f); }))
       part.change([&] { e.reduce_home(part.r, false); });
   };
-  const double loss = e.template train<false>(own, terms, finish, true, static_cast<std::uint64_t>(e.pending) << 1U);
+  double loss = 0;
+  try {
+    loss = e.template train<false>(own, terms, finish, true, static_cast<std::uint64_t>(e.pending) << 1U);
+  } catch (...) {
+    e.failed_to_accumulate = Engine::has_ranks;
+    throw;
+  }
   e.pending = true;
   e.pending_samples += terms.samples;
   if (own.samples > 0) e.skips.keep();
