@@ -9,11 +9,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
 #include <vector>
 
+#include "faults.hpp"
 #include "machine.hpp"
 
 namespace {
@@ -63,6 +65,13 @@ std::set<void*>& own_memory() {
   static auto* all = new std::set<void*>;
   return *all;
 }
+
+std::set<ncclComm_t>& communicators() {
+  static auto* all = new std::set<ncclComm_t>;
+  return *all;
+}
+int closed_uses = 0;
+std::function<void()> in_next_sum;
 
 [[noreturn]] void differ() {
   static_cast<void>(std::fprintf(stderr, "emulated NCCL: ranks whose calls do not fit together\n"));
@@ -148,6 +157,10 @@ namespace {
 
 ncclResult_t give(ncclComm_t c, cudaStream_t stream, part own) {
   const lock held(machine::get().mutex);
+  if (!communicators().contains(c)) {
+    ++closed_uses;
+    return ncclInvalidArgument;
+  }
   if (stream->work->device != c->device || current_device() != c->device) return ncclInvalidUsage;
   const auto capture = stream->work->capture;
   own.recorded = capture != nullptr;  // by all ranks or by none
@@ -198,11 +211,21 @@ ncclResult_t close(ncclComm_t c, bool abort) {
     }
   }
   if (!abort && c->registered > 0) return ncclInvalidUsage;
+  communicators().erase(c);
   delete c;
   return ncclSuccess;
 }
 
 }  // namespace
+
+void emulated::call_in_next_sum(std::function<void()> f) {
+  const lock held(machine::get().mutex);
+  in_next_sum = std::move(f);
+}
+int emulated::uses_of_closed_communicators() {
+  const lock held(machine::get().mutex);
+  return closed_uses;
+}
 
 ncclResult_t ncclGetVersion(int* version) {
   *version = NCCL_VERSION_CODE;
@@ -232,6 +255,7 @@ ncclResult_t ncclCommInitRank(ncclComm_t* to, int size, ncclUniqueId id, int ran
   groups().erase(key);
   machine::get().connected = true;
   *to = new ncclComm{.of = own, .rank = static_cast<std::size_t>(rank), .device = current_device()};
+  communicators().insert(*to);
   return ncclSuccess;
 }
 ncclResult_t ncclCommDestroy(ncclComm_t c) { return close(c, false); }
@@ -272,6 +296,12 @@ ncclResult_t ncclCommDeregister(const ncclComm_t c, void* handle) {
 ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t how,
                            ncclComm_t c, cudaStream_t stream) {
   if (type != ncclFloat || how != ncclSum) return ncclInvalidArgument;
+  std::function<void()> f;
+  {
+    const lock held(machine::get().mutex);
+    f = std::exchange(in_next_sum, nullptr);
+  }
+  if (f) f();
   return give(c, stream, {operation::all_reduce, static_cast<const float*>(from), static_cast<float*>(to), count});
 }
 ncclResult_t ncclAllGather(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclComm_t c,

@@ -4,8 +4,10 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
+#include "faults.hpp"
 #include "machine.hpp"
 
 namespace emulated {
@@ -13,6 +15,7 @@ namespace emulated {
 namespace {
 
 thread_local int device_of_thread = 0;
+std::atomic<int> refused_device{-1};
 
 /// Work that ends when a stream has come to a place.
 class place_in_stream final : public work {
@@ -42,6 +45,8 @@ void touch_memory(lock& held) {
 }
 
 int current_device() { return device_of_thread; }
+
+void refuse_device(int device) { refused_device = device; }
 
 bool breaks_recording() {
   const auto queues = machine::get().queues;
@@ -89,6 +94,7 @@ cudaError_t cudaGetDevice(int* device) {
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
+  if (device == refused_device) return noted(cudaErrorDevicesUnavailable);
   if (device < 0 || device >= machine::get().devices()) return noted(cudaErrorInvalidDevice);
   device_of_thread = device;
   return cudaSuccess;

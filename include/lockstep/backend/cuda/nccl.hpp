@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <barrier>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -75,18 +77,26 @@ class collective {
   }
 
   /// Each of `size` replicas, 0 and up, calls this once on its thread; returns when all have. Throws backend_error.
+  /// Where a replica throws before all could meet, the others return without having joined.
   [[gnu::cold]] void join(std::size_t r, context& c, std::size_t size = N) {
-    const device_scope here(c.device());
-    {
+    std::optional<device_scope> here;
+    std::exception_ptr failure;
+    try {
       const std::lock_guard lock(mutex_);
-      if (!meeting_) meeting_.emplace(static_cast<std::ptrdiff_t>(size));
       size_ = size;
+      here.emplace(c.device());
+      sums_[r].emplace(c.device());
       if (!has_id_) check(ncclGetUniqueId(&id_), "an identity for communicators (ncclGetUniqueId)");
       has_id_ = true;
+    } catch (...) {
+      failure = std::current_exception();
     }
+    // Whoever is in ncclCommInitRank waits for all.
+    const bool all = agree(!failure);
+    if (failure) std::rethrow_exception(failure);
+    if (!all) return;
     check(ncclCommInitRank(&communicators_[r], static_cast<int>(size), id_, static_cast<int>(r)),
           "a communicator between devices (ncclCommInitRank)");
-    sums_[r].emplace(c.device());
   }
 
   /// Returns n zeros, for values that are to be summed; each replica calls this once on its own thread, after `join`.
@@ -105,9 +115,9 @@ class collective {
         return false;
       }
     };
-    bool shared = agree(r, n > 0 && on_device([&] { return ncclMemAlloc(&memory, bytes); }));
+    bool shared = agree(n > 0 && on_device([&] { return ncclMemAlloc(&memory, bytes); }));
     if (shared)
-      shared = agree(r, on_device([&] { return ncclCommRegister(communicators_[r], memory, bytes, &registered_[r]); }));
+      shared = agree(on_device([&] { return ncclCommRegister(communicators_[r], memory, bytes, &registered_[r]); }));
     if (!shared) {
       if (registered_[r] != nullptr)
         static_cast<void>(ncclCommDeregister(communicators_[r], std::exchange(registered_[r], nullptr)));
@@ -127,9 +137,10 @@ class collective {
   /// given until `await_sums` may run beside the sum.
   void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
     side& sums = begin_sum(r, c);
-    check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, communicators_[r],
+    const in_call call(*this, r);
+    check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, call.communicator(),
                         sums.on.get()),
-          "a sum over devices to start (ncclAllReduce)", communicators_[r]);
+          "a sum over devices to start (ncclAllReduce)", call.communicator());
   }
 
   /// Makes the work that `c` is given after this call wait for all sums that were started.
@@ -155,8 +166,11 @@ class collective {
     const cudaStream_t on = sums.on.get();
     float* const others = others_[r].data();
     if (n <= most_gathered) {
-      check(ncclAllGather(values, others, static_cast<std::size_t>(n), ncclFloat, communicators_[r], on),
-            "a gathering over devices to start (ncclAllGather)", communicators_[r]);
+      {
+        const in_call call(*this, r);
+        check(ncclAllGather(values, others, static_cast<std::size_t>(n), ncclFloat, call.communicator(), on),
+              "a gathering over devices to start (ncclAllGather)", call.communicator());
+      }
       return add_in_order(
           on, n, [&](std::int64_t k) { return others + k * n; }, values);
     }
@@ -217,7 +231,13 @@ class collective {
     if (aborted_.exchange(true)) return;
     for (std::size_t r = 0; r < N; ++r)
       if (ncclComm_t c = std::exchange(communicators_[r], nullptr); c != nullptr)
-        closing_[r] = std::thread([c] { static_cast<void>(ncclCommAbort(c)); });
+        closing_[r] = std::thread([this, r, c] {
+          {
+            std::unique_lock waits(mutex_);
+            idle_.wait_for(waits, longest_call, [&] { return !calling_[r]; });
+          }
+          static_cast<void>(ncclCommAbort(c));
+        });
   }
 
  private:
@@ -235,6 +255,35 @@ class collective {
       throw backend_error("NCCL", "replicas that all take part", "communicators that were closed after one had failed",
                           "make a new trainer");
   }
+
+  /// A replica's call to NCCL. While it lives, `abort` does not take the communicator away, but for a call that waits
+  /// so long that only the end of the communicator can end it.
+  class in_call {
+   public:
+    /// Throws backend_error after an abort.
+    in_call(collective& of, std::size_t r) : of_(of), r_(r) {
+      const std::lock_guard lock(of.mutex_);
+      of.refuse_after_abort();
+      communicator_ = of.communicators_[r];
+      of.calling_[r] = true;
+    }
+    in_call(const in_call&) = delete;
+    in_call& operator=(const in_call&) = delete;
+    ~in_call() {
+      {
+        const std::lock_guard lock(of_.mutex_);
+        of_.calling_[r_] = false;
+      }
+      of_.idle_.notify_all();
+    }
+    [[nodiscard]] ncclComm_t communicator() const noexcept { return communicator_; }
+
+   private:
+    collective& of_;
+    std::size_t r_;
+    ncclComm_t communicator_ = nullptr;
+  };
+  static constexpr std::chrono::seconds longest_call{1};
 
   /// Values that one replica sends to another or gets from it.
   struct message {
@@ -267,7 +316,8 @@ class collective {
   /// Sends to_send(k) to each other replica k and gets to_get(k) from it, all at once.
   template <class ToSend, class ToGet>
   void exchange(std::size_t r, cudaStream_t on, const ToSend& to_send, const ToGet& to_get) {
-    ncclComm_t const c = communicators_[r];
+    const in_call call(*this, r);
+    ncclComm_t const c = call.communicator();
     ncclResult_t status = ncclGroupStart();
     for (int k = 0; k < static_cast<int>(size_); ++k) {
       if (k == static_cast<int>(r)) continue;
@@ -294,16 +344,21 @@ class collective {
   }
 
   /// Whether all replicas say `own`; all get the same answer. Waits for all.
-  bool agree(std::size_t r, bool own) {
-    agreed_[r] = own;
-    meeting_->arrive_and_wait();
-    const bool all = std::all_of(agreed_.begin(), agreed_.begin() + static_cast<std::ptrdiff_t>(size_),
-                                 [](bool each) { return each; });
-    meeting_->arrive_and_wait();
-    return all;
+  bool agree(bool own) {
+    std::unique_lock lock(mutex_);
+    agreed_ = agreed_ && own;
+    if (++come_ == size_) {
+      come_ = 0;
+      verdict_ = std::exchange(agreed_, true);
+      ++agreements_;
+      met_.notify_all();
+    } else {
+      met_.wait(lock, [this, before = agreements_] { return agreements_ != before; });
+    }
+    return verdict_;  // the next verdict comes only after this replica has come again
   }
 
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< guards the communicators, once all have joined, and what the replicas agree on
   ncclUniqueId id_{};
   bool has_id_ = false;
   std::atomic<bool> aborted_{false};
@@ -311,8 +366,11 @@ class collective {
   std::array<std::thread, N> closing_;
   std::array<buffer<float>, N> others_;  ///< what the others send for ordered sums
   std::array<void*, N> registered_{};    ///< NCCL's handles of the shared memory
-  std::array<bool, N> agreed_{};
-  std::optional<std::barrier<>> meeting_;
+  std::array<bool, N> calling_{};        ///< replicas that are in a call to NCCL
+  std::condition_variable idle_;
+  std::condition_variable met_;
+  bool agreed_ = true, verdict_ = true;
+  std::size_t come_ = 0, agreements_ = 0;
   std::size_t size_ = N;  ///< replicas that take part
   std::array<std::optional<side>, N> sums_;
 };

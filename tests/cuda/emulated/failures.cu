@@ -1,0 +1,83 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <lockstep/backend/cuda/cuda.hpp>
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <lockstep/parallel/data_parallel.hpp>
+
+#include "device.hpp"
+#include "faults.hpp"
+#include "training.hpp"
+
+/// \file
+/// What only the emulation can make fail.
+
+namespace {
+
+using namespace lockstep_test;
+namespace backend = ls::cuda_backend;
+
+/// Runs f(r, context) on threads for two replicas, each on a device of its own. Returns what each threw.
+template <class F>
+std::array<std::string, 2> on_both(std::array<std::unique_ptr<backend::context>, 2>& contexts, const F& f) {
+  std::array<std::string, 2> messages;
+  const auto run = [&](std::size_t r) {
+    try {
+      f(r, *contexts[r]);
+    } catch (const ls::error& e) {
+      messages[r] = e.what();
+    }
+  };
+  std::thread other(run, 1);
+  run(0);
+  other.join();
+  return messages;
+}
+
+std::array<std::unique_ptr<backend::context>, 2> two_contexts() {
+  return {std::make_unique<backend::context>(ls::replica_place{.device = 0}),
+          std::make_unique<backend::context>(ls::replica_place{.device = 1})};
+}
+
+}  // namespace
+
+TEST_CASE("a replica whose device fails before all have joined leaves none waiting", "[failures]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  auto contexts = two_contexts();
+  {
+    backend::collective<2> between;
+    emulated::refuse_device(1);
+    const auto messages = on_both(contexts, [&](std::size_t r, backend::context& c) { between.join(r, c); });
+    emulated::refuse_device(-1);
+    CHECK(messages[0].empty());
+    CHECK_THAT(messages[1], Catch::Contains("cudaSetDevice"));
+  }
+  // Others join as ever.
+  backend::collective<2> between;
+  CHECK(on_both(contexts, [&](std::size_t r, backend::context& c) { between.join(r, c); }) ==
+        std::array<std::string, 2>{});
+}
+
+TEST_CASE("an abort leaves a communicator alone while a replica is in a call with it", "[failures]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  auto contexts = two_contexts();
+  backend::collective<2> between;
+  CHECK(on_both(contexts, [&](std::size_t r, backend::context& c) { between.join(r, c); }) ==
+        std::array<std::string, 2>{});
+  const auto entered = contexts[0]->enter();
+  auto values = backend::allocate<float>(*contexts[0], 8);
+  const int before = emulated::uses_of_closed_communicators();
+  emulated::call_in_next_sum([&] {
+    between.abort();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  });
+  between.start_sum(0, *contexts[0], 8, values.data());
+  between.await_sums(0, *contexts[0]);
+  CHECK_THROWS_AS(between.finish(0, *contexts[0]), ls::backend_error);
+  CHECK_THROWS_AS(between.start_sum(0, *contexts[0], 8, values.data()), ls::backend_error);
+  CHECK(emulated::uses_of_closed_communicators() == before);
+}

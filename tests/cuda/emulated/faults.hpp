@@ -1,0 +1,20 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <functional>
+
+/// \file
+/// What tests make fail in the emulated libraries, and what these have seen go wrong.
+
+namespace emulated {
+
+/// From now on this device cannot be made current; -1: every device can.
+void refuse_device(int device);
+
+/// The next call of ncclAllReduce calls f() before anything else.
+void call_in_next_sum(std::function<void()> f);
+
+/// How often NCCL was given a communicator that had been closed.
+[[nodiscard]] int uses_of_closed_communicators();
+
+}  // namespace emulated
