@@ -116,7 +116,8 @@ struct trainer_engine {
     prepare();
     initialize(seed{0});
     if (options.time_limit > 0)
-      guard = std::make_unique<watchdog>(options.time_limit, [this](double seconds) { report_stall(*this, seconds); });
+      guard = std::make_unique<watchdog>(
+          options.time_limit, [this](double seconds, const auto& give_up) { report_stall(*this, seconds, give_up); });
   }
   /// Waits for a call that another thread is still in.
   ~trainer_engine() {

@@ -55,13 +55,13 @@ class given_up {
 };
 
 /// In the watchdog's thread: tells the user of a step that takes too long, and ends the step where replicas wait for
-/// each other in a backend's collective.
-template <class Engine>
-void report_stall(Engine& engine, double seconds) {
+/// each other in a backend's collective, unless it has ended meanwhile. `give_up` is the watchdog's.
+template <class Engine, class GiveUp>
+void report_stall(Engine& engine, double seconds, [[maybe_unused]] const GiveUp& give_up) {
   const stall_report report = where_is(engine, seconds);
   engine.options.on_stall(report);
   if constexpr (Engine::homes_type::may_send_parts) {
-    if (engine.homes.size() == 1) return;
+    if (engine.homes.size() == 1 || !give_up()) return;
     engine.stalled.note(report);
     engine.homes.give_up();
   }

@@ -14,8 +14,9 @@
 
 namespace lockstep::detail {
 
-/// Watches that work ends in time. Its thread looks at a clock four times in the time limit, and calls `late(seconds)`
-/// once for work that has run for longer. `begin` and `end` cost one atomic store each.
+/// Watches that work ends in time. Its thread looks at a clock four times in the time limit, and calls
+/// `late(seconds, give_up)` once for work that has run for longer. give_up() returns true when that very work still
+/// runs; from then on nobody watches it. `begin` and `end` cost one atomic store each.
 class watchdog {
   using clock = std::chrono::steady_clock;
 
@@ -52,7 +53,10 @@ class watchdog {
       if (begun == 0 || begun == told || age < limit_) continue;
       told = begun;
       lock.unlock();
-      late(std::chrono::duration<double>(age).count());
+      late(std::chrono::duration<double>(age).count(), [&] {
+        clock::rep same = begun;
+        return begun_.compare_exchange_strong(same, 0, std::memory_order_acq_rel);
+      });
       lock.lock();
     }
   }
