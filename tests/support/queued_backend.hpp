@@ -209,6 +209,9 @@ struct queued {
       for (auto& g : own_gradients) g = host(g);
       auto own_states = states;
       for (auto& s : own_states) s = host(s);
+      if constexpr (!std::is_same_v<Rule, ls::assign_rule> && !std::is_same_v<Rule, ls::add_rule>)
+        if (int device = c.device(); queued_detail::faults::update.compare_exchange_strong(device, -1))
+          throw std::runtime_error("an update that fails");
       ls::cpu::reduce_and_update(c.inner(), first, last, own_gradients, host(parameters), own_states, readable(rule));
     });
   }

@@ -105,6 +105,10 @@ class collective {
   /// In place: each element becomes what sum(what all offer, its index) gives.
   template <class Sum>
   void start(std::size_t r, context& c, std::int64_t n, float* values, Sum sum) {
+    {
+      const std::lock_guard lock(state_->mutex);
+      if (state_->aborted) throw std::runtime_error("the collective was aborted");
+    }
     c.submit([state = state_, held = c.queue()->recording() ? held_ : nullptr, sums = sums_[r], r, n, values, sum] {
       sums->submit([=] {
         state->offered[r] = to_host(values);

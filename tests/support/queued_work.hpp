@@ -43,6 +43,13 @@ T* to_host(T* device) {
 
 using job = std::function<void()>;
 
+/// What is to fail, by the number of a device; -1: nothing.
+struct faults {
+  static inline std::atomic<int> entering{-1};  ///< to make the device current, once after `entries_left` successes
+  static inline std::atomic<int> entries_left{0};
+  static inline std::atomic<int> update{-1};  ///< the next update, in the device's work
+};
+
 /// How often recorded work was run again, by all contexts.
 inline std::atomic<int> replays{0};
 
@@ -127,12 +134,17 @@ class worker {
 
 class context {
  public:
-  explicit context(const ls::replica_place& place = {}) : inner_(place) {}
+  explicit context(const ls::replica_place& place = {}) : inner_(place), device_(place.device) {}
   context(const context&) = delete;
   context& operator=(const context&) = delete;
   ~context() { worker_->finish_quietly(); }
 
-  [[nodiscard]] auto enter() const { return inner_.enter(); }
+  [[nodiscard]] auto enter() const {
+    if (faults::entering == device_ && faults::entries_left-- == 0)
+      throw std::runtime_error("a device that cannot be entered");
+    return inner_.enter();
+  }
+  [[nodiscard]] int device() const noexcept { return device_; }
   [[nodiscard]] ls::cpu::context& inner() { return inner_; }
   [[nodiscard]] const std::shared_ptr<worker>& queue() { return worker_; }
   void submit(job work) {
@@ -148,6 +160,7 @@ class context {
 
  private:
   ls::cpu::context inner_;
+  int device_;
   std::shared_ptr<worker> worker_ = std::make_shared<worker>();
 };
 

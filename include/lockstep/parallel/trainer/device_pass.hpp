@@ -41,21 +41,34 @@ class device_pass {
       const auto watched = engine_.watch();
       engine_.team.run([&](int member) {
         part_type part(engine_, all_, member);
-        [[maybe_unused]] const auto device = device_of<backend>(part.self.context());
-        if (engine_.homes.alone())
-          run_alone(part, pass, finish);
-        else
-          run_among_others(part, pass, finish);
+        const auto run_part = [&] {
+          if (engine_.homes.alone())
+            run_alone(part, pass, finish);
+          else
+            run_among_others(part, pass, finish);
+        };
+        bool entered = false;
+        all_.attempt(part.r, [&] {
+          [[maybe_unused]] const auto device = device_of<backend>(part.self.context());
+          entered = true;
+          run_part();
+        });
+        if (!entered) run_part();  // a replica that has failed, for which others wait
       });
     }
-    if (all_.failed()) {
-      if constexpr (may_send_parts) engine_.give_up(all_);
-      engine_.template fail<Complete>(all_, true);
-    }
+    if (all_.failed()) engine_.template fail<Complete>(all_, true);
     return engine_.loss_sum() / denominator;
   }
 
  private:
+  /// Whether work is recorded now; a backend without a collective need not tell.
+  [[nodiscard]] static bool recording([[maybe_unused]] context& c) {
+    if constexpr (requires { backend::recording(c); })
+      return backend::recording(c);
+    else
+      return false;
+  }
+
   /// Stands in for replica_part where replicas meet only inside a collective.
   struct lone_part {
     template <class F>
@@ -64,8 +77,10 @@ class device_pass {
     }
     template <class F>
     void change(const F& f) const {
+      if (!recording(part.self.context())) part.begin_change();
       f();
     }
+    part_type& part;
     const std::size_t r;
   };
 
@@ -76,11 +91,14 @@ class device_pass {
       const std::uint64_t key = prepare(part, pass);
       replay(part, key, [&] {
         forward_backward(part, pass);
-        part.finish([&](const part_type&) { finish(lone_part{part.r}); });
+        part.finish([&](const part_type&) { finish(lone_part{part, part.r}); });
       });
+      // The device has the update now. It may run even where the sums before it are given up.
+      part.begin_change();
       ready_.come(part.r);
       engine_.finish_replica(part.r);
     });
+    part.settle_change();
     if constexpr (may_send_parts)
       if (all_.failed(part.r)) engine_.homes.give_up();
   }
@@ -139,7 +157,7 @@ class device_pass {
         engine_.homes.send(part.r, part.self.context(), part.self.gradients.data(), walk::buckets.buckets[b], to_sums_,
                            engine_.pending);
       };
-      const bool recorded = backend::recording(part.self.context());
+      const bool recorded = recording(part.self.context());
       if (Complete && recorded)
         part.train(pass, [&](int node, const auto& complete_from) { way.completed(node, complete_from, send); });
       else

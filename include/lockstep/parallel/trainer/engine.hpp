@@ -282,9 +282,10 @@ struct trainer_engine {
   /// to those of earlier passes, and so spoiled them. In a `Complete` pass, a change that is half done has left the
   /// parameters half updated.
   template <bool Complete>
-  [[noreturn]] void fail(const meeting<count>& all, bool added) {
+  [[noreturn]] void fail(meeting<count>& all, bool added) {
     if (added) drop_pending(), buffers_staged = false;
     if (Complete && all.half_done()) half_updated = true;
+    if constexpr (homes_type::may_send_parts) give_up(all);
     rethrow_first(all.errors());
     std::terminate();  // not reached: a replica has failed
   }

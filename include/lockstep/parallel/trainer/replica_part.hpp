@@ -97,10 +97,12 @@ class replica_part {
 
   template <class F>
   void change(const F& f) {
-    changes_ = true;
+    begin_change();
     meeting_.attempt(r, f);
     settle_change();
   }
+  /// From now on a failure of the replica may leave the change half done.
+  void begin_change() noexcept { changes_ = true; }
   /// The replica may have failed since it began its change, in work that it gave to its device.
   void settle_change() noexcept {
     if (changes_) meeting_.settle_change(r);
