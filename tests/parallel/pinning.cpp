@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <algorithm>
 #include <array>
+#include <barrier>
 #include <cstddef>
 #include <mutex>
 #include <set>
@@ -81,6 +82,31 @@ TEST_CASE("teams of one process do not share the processors that they bind", "[t
   CHECK((other == all || disjoint(bound, other)));
   // Two processors are left for the second team's two members when there are three.
   if (all.size() >= 3) CHECK(other.size() == 1);
+}
+
+TEST_CASE("teams that are made at the same time do not share the processors that they bind", "[thread_team]") {
+  const auto all = own_processors();
+  if (all.size() < 2) LOCKSTEP_SKIP("one processor");
+  int shared = 0, unbound = 0;
+  for (int i = 0; i < 500; ++i) {
+    std::barrier<> together(2);
+    std::array<std::set<int>, 2> bound;
+    const auto make = [&](std::size_t which) {
+      together.arrive_and_wait();
+      ls::thread_team<2> team;
+      together.arrive_and_wait();  // both exist
+      bound[which] = processors_of(team)[1];
+      together.arrive_and_wait();
+    };
+    std::thread other(make, 1);
+    make(0);
+    other.join();
+    shared += bound[0].size() == 1 && bound[0] == bound[1];
+    unbound += bound[0] == all && bound[1] == all;
+  }
+  CHECK(shared == 0);
+  // For a moment after it was joined, a thread of the last round's teams may still claim its processor.
+  CHECK(unbound < 50);
 }
 
 TEST_CASE("processors are free again once a team has ended", "[thread_team]") {

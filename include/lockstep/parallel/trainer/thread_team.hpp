@@ -1,8 +1,11 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <thread>
@@ -11,6 +14,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/spin.hpp>
@@ -39,19 +43,12 @@ class thread_team {
       const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
       const int processors = known ? CPU_COUNT(&allowed) : static_cast<int>(std::thread::hardware_concurrency());
       spins_ = processors >= N ? spin_limit : 0;
-      const auto each = static_cast<std::size_t>(processors_each);
-      const std::vector<int> free = pin ? detail::unclaimed_processors() : std::vector<int>{};
-      const bool enough = free.size() >= each * static_cast<std::size_t>(N);
       try {
-        for (std::size_t r = 1; r < static_cast<std::size_t>(N); ++r) {
-          std::thread& member = members_[r - 1] =
+        for (std::size_t r = 1; r < static_cast<std::size_t>(N); ++r)
+          members_[r - 1] =
               detail::start_thread({"thread_team", detail::thread_of(static_cast<int>(r), N - 1), "use fewer replicas"},
                                    [this, r] { serve(static_cast<int>(r)); });
-          if (!enough) continue;
-          const cpu_set_t own = detail::processor_set(free, r * each, each);
-          // A refusal costs speed, never correctness.
-          static_cast<void>(pthread_setaffinity_np(member.native_handle(), sizeof own, &own));
-        }
+        if (pin && known) bind(static_cast<std::size_t>(processors_each), allowed);
       } catch (...) {
         stop();
         throw;
@@ -106,6 +103,31 @@ class thread_team {
   }
 
  private:
+  /// Binds each member but the caller to `each` processors of its own, where there are enough that no thread claims.
+  /// Two teams that do this at the same time may claim the same ones: whoever sees that after its claim takes it back
+  /// and tries again. Of two teams the later to claim always sees it. A refusal of the kernel costs speed, never
+  /// correctness.
+  void bind(std::size_t each, const cpu_set_t& allowed) {
+    constexpr int most_attempts = 8;
+    for (int attempt = 1; attempt <= most_attempts; ++attempt) {
+      const std::vector<int> free = detail::processor_claims().unclaimed();
+      if (free.size() < each * static_cast<std::size_t>(N)) return;
+      for (std::size_t r = 1; r < static_cast<std::size_t>(N); ++r)
+        bind(members_[r - 1], detail::processor_set(free, r * each, each));
+      const detail::processor_claims claims;
+      const auto last = free.begin() + static_cast<std::ptrdiff_t>(each * static_cast<std::size_t>(N));
+      if (std::none_of(free.begin() + static_cast<std::ptrdiff_t>(each), last,
+                       [&](int cpu) { return claims.threads_at[static_cast<std::size_t>(cpu)] > 1; }))
+        return;
+      for (std::thread& member : members_) bind(member, allowed);
+      // Of different length, so that two teams do not keep step.
+      std::this_thread::sleep_for(std::chrono::microseconds(50 * attempt * (1 + gettid() % 8)));
+    }
+  }
+  static void bind(std::thread& member, const cpu_set_t& to) {
+    static_cast<void>(pthread_setaffinity_np(member.native_handle(), sizeof to, &to));
+  }
+
   using counter = std::atomic<std::uint32_t>;
 
   /// Returns once the counter is no longer `old`.
