@@ -1,7 +1,10 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <lockstep/data/stream.hpp>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <list>
@@ -9,6 +12,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -216,4 +220,32 @@ TEST_CASE("stream: refuses options that mean nothing to it", "[data]") {
   CHECK_THROWS_AS(data::loader(source, {.prefetch = -1}), ls::value_error);
   CHECK(lacking(error_of<std::exception>([&] { static_cast<void>(data::loader(source, {.shuffle = true})); }),
                 {"leave .shuffle out"}) == "");
+}
+
+TEST_CASE("stream: leaving a walk waits for the sample that is on its way, and for no other", "[data]") {
+  // Sample 5, in the batch that is prepared ahead, comes when the walk is being left.
+  std::atomic<std::int64_t> asked{0};
+  std::atomic<bool> leaving{false};
+  const auto slow = [&](std::span<float, 2> features, std::int64_t& label) {
+    label = asked++;
+    std::fill(features.begin(), features.end(), 0.F);
+    while (label >= 5 && !leaving) std::this_thread::yield();
+    return true;
+  };
+  pairs samples(slow);
+  std::thread later;
+  {
+    data::loader batches{samples, {.batch = 4}};
+    for (const auto& batch : batches) {
+      CHECK(batch.size() == 4);
+      break;
+    }
+    while (asked < 6) std::this_thread::yield();
+    later = std::thread([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      leaving = true;
+    });
+  }
+  later.join();
+  CHECK(asked == 6);
 }

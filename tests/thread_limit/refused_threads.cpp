@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <fstream>
 #include <memory>
+#include <ranges>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,6 +20,7 @@
 
 #include <lockstep/comm/threads.hpp>
 #include <lockstep/data/loader.hpp>
+#include <lockstep/data/stream.hpp>
 #include <lockstep/data/synthetic.hpp>
 #include <lockstep/lockstep.hpp>
 #include <lockstep/parallel/predictor.hpp>
@@ -157,4 +160,45 @@ TEST_CASE("a loader whose thread is refused says so and can be walked later", "[
   std::vector<std::int64_t> expected;
   for (const auto& batch : fresh) expected.insert(expected.end(), batch.labels.begin(), batch.labels.end());
   CHECK(labels == expected);
+}
+
+TEST_CASE("a stream whose loader's thread is refused keeps all its samples", "[threads]") {
+  if (!may_refuse) LOCKSTEP_SKIP("this sanitizer starts threads itself");
+  const auto check = [](auto samples) {
+    ls::data::stream<ls::data::field<std::int64_t>> numbers(samples);
+    ls::data::loader batches(numbers, {.batch = 4});
+    std::vector<std::int64_t> seen;
+    check_each_refused(1, "lockstep: loader: expected the thread that prepares batches to start", [&] {
+      for (const auto& batch : batches) {
+        const auto& [values] = batch;
+        for (std::int64_t i = 0; i < batch.size(); ++i) seen.push_back(values[i]);
+      }
+    });
+    CHECK(seen == std::vector<std::int64_t>{0, 1, 2, 3, 4, 5});
+  };
+  // What can be read once, and a function whose calls count the walks.
+  check([i = 0](std::int64_t& value) mutable { return value = i, i++ < 6; });
+  int made = 0;
+  check([&made] {
+    ++made;
+    return [i = 0](std::int64_t& value) mutable { return value = i, i++ < 6; };
+  });
+  CHECK(made == 1);
+  std::istringstream text("0 1 2 3 4 5");
+  check(std::views::istream<std::int64_t>(text));
+}
+
+TEST_CASE("a stream whose loader's thread was refused may be walked by another loader", "[threads]") {
+  if (!may_refuse) LOCKSTEP_SKIP("this sanitizer starts threads itself");
+  ls::data::stream<ls::data::field<std::int64_t>> numbers(
+      [i = 0](std::int64_t& value) mutable { return value = i, i++ < 6; });
+  ls::data::loader first(numbers, {.batch = 4});
+  ls::data::loader second(numbers, {.batch = 4, .prefetch = 0});
+  created = 0;
+  refused_at = 1;
+  CHECK_THROWS_AS(first.begin(), ls::resource_error);
+  refused_at = 0;
+  std::int64_t seen = 0;
+  for (const auto& batch : second) seen += batch.size();
+  CHECK(seen == 6);
 }

@@ -37,19 +37,32 @@ class prefetcher {
 
   [[nodiscard]] Fill& fill() noexcept { return fill_; }
 
-  /// Begins a run of `count` slots. The previous run must have been stopped. Throws resource_error, with no run begun,
-  /// when the filling thread cannot be started.
-  void start(std::int64_t count) {
-    count_ = count;
-    if (slots_.size() < 2 || count == 0) return;
+  /// Begins a run of `count` slots. The previous run must have been stopped. Calls open() before any slot is filled,
+  /// and only once there is a filling thread, where there is to be one: what `open` begins may be there only once.
+  /// Throws resource_error when the thread cannot be started, and what `open` throws; no run is begun then.
+  template <class Open>
+  void start(std::int64_t count, const Open& open) {
+    if (slots_.size() < 2 || count == 0) {
+      open();
+      count_ = count;
+      return;
+    }
     if (!fork_ || fork_->crossed()) fork_.emplace();
+    std::unique_lock lock(sync_->mutex);  // the thread waits for it
     try {
+      count_ = count;
       thread_ = lockstep::detail::start_thread(
           {"loader", "the thread that prepares batches", "set .prefetch = 0 to do without one"}, [this] { produce(); });
+      open();
     } catch (...) {
-      count_ = 0;
+      lock.unlock();
+      stop();
       throw;
     }
+  }
+
+  void start(std::int64_t count) {
+    start(count, [] {});
   }
 
   /// Waits for the next slot to consume and returns it, or nullptr when the run is over. Rethrows what filling the slot

@@ -73,8 +73,8 @@ class stream_source {
   /// Starts a walk from the beginning. Throws value_error when the source can be read only once and has been.
   virtual void start(std::uint64_t walk) = 0;
 
-  /// Writes `most` samples, or fewer at the end alone, and returns their number.
-  virtual std::int64_t fill(const pointers& to, std::int64_t most) = 0;
+  /// Writes `most` samples, or fewer at the end alone or once `leaving` is set, and returns their number.
+  virtual std::int64_t fill(const pointers& to, std::int64_t most, const std::atomic<bool>& leaving) = 0;
 
   /// Lets `loader` read from now on. Throws value_error while another loader's walk is under way, whose thread reads.
   void acquire(const void* loader) {
@@ -94,11 +94,12 @@ class stream_source {
 
 template <class Next, class... Fields>
 std::int64_t fill_from(Next& next, const typename field_list<Fields...>::pointers& to, std::int64_t most,
-                       field_list<Fields...> /*fields*/) {
+                       const std::atomic<bool>& leaving, field_list<Fields...> /*fields*/) {
   return std::apply(
       [&](auto*... batch) {
         std::int64_t i = 0;
-        while (i < most && std::invoke(next, place_of<Fields>(batch, i)...)) ++i;
+        while (i < most && !leaving.load(std::memory_order_relaxed) && std::invoke(next, place_of<Fields>(batch, i)...))
+          ++i;
         return i;
       },
       to);
@@ -122,8 +123,9 @@ class generator_source final : public stream_source<Fields...> {
  public:
   explicit generator_source(Next next) : next_(std::move(next)) {}
   void start(std::uint64_t /*walk*/) override { once_.start(); }
-  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most) override {
-    return fill_from(next_, to, most, field_list<Fields...>{});
+  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most,
+                    const std::atomic<bool>& leaving) override {
+    return fill_from(next_, to, most, leaving, field_list<Fields...>{});
   }
 
  private:
@@ -139,8 +141,9 @@ class made_source final : public stream_source<Fields...> {
     next_.reset();
     next_.emplace(call(make_, walk));
   }
-  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most) override {
-    return fill_from(*next_, to, most, field_list<Fields...>{});
+  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most,
+                    const std::atomic<bool>& leaving) override {
+    return fill_from(*next_, to, most, leaving, field_list<Fields...>{});
   }
 
  private:
@@ -192,7 +195,8 @@ class range_source final : public stream_source<Fields...> {
     fresh_ = true;
   }
 
-  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most) override {
+  std::int64_t fill(const typename stream_source<Fields...>::pointers& to, std::int64_t most,
+                    const std::atomic<bool>& leaving) override {
     // Advance the iterator only when the next element is asked for: an input range may have to wait for it.
     auto next = [&](field_place<Fields>... places) {
       if (!std::exchange(fresh_, false)) ++*at_;
@@ -206,7 +210,7 @@ class range_source final : public stream_source<Fields...> {
       }(std::index_sequence_for<Fields...>{});
       return true;
     };
-    return fill_from(next, to, most, field_list<Fields...>{});
+    return fill_from(next, to, most, leaving, field_list<Fields...>{});
   }
 
  private:
@@ -266,7 +270,8 @@ namespace detail {
 template <class... Fields>
 struct stream_batch {
   stream_source<Fields...>* source = nullptr;
-  const void* owner = nullptr;  // the loader
+  const void* owner = nullptr;                 // the loader
+  const std::atomic<bool>* leaving = nullptr;  // set by the loader when nobody wants further samples of the walk
   std::int64_t batch = 0;
   bool drop_last = false;
   std::int64_t done = 0;  // samples of the walk so far
@@ -285,7 +290,7 @@ struct stream_batch {
     if (ended) return false;
     ended = true;  // holds when the source throws
     const released_at_end release{*this};
-    target.samples = source->fill(target.pointers(), batch);
+    target.samples = source->fill(target.pointers(), batch, *leaving);
     target.first_index = done;
     done += target.samples;
     ended = target.samples < batch;
@@ -296,8 +301,10 @@ struct stream_batch {
 }  // namespace detail
 
 /// Yields the batches of a stream. Each walk starts the stream anew, so a stream that can be read once allows one walk.
-/// Leaving a walk early loses the batches prepared ahead. A walk allocates nothing for a batch. A stream cannot be
-/// shuffled.
+/// Leaving a walk early loses the batches prepared ahead. The walk ends in the next begin() or in the destructor; both
+/// wait for the one sample that the stream may be about to deliver, but ask for no further one. A stream that may wait
+/// long for a sample, such as one that reads from an instrument, can therefore hold them up: let its generator return
+/// false when the program is to end. A walk allocates nothing for a batch. A stream cannot be shuffled.
 template <class... Fields>
 class loader<stream<Fields...>> {
   using slot = detail::batch_slot<Fields...>;
@@ -313,10 +320,8 @@ class loader<stream<Fields...>> {
 
   loader(const loader&) = delete;
   loader& operator=(const loader&) = delete;
-  ~loader() {
-    walk_.stop();
-    source_->release(this);
-  }
+  /// Ends the walk under way, as described above.
+  ~loader() { leave(); }
 
   /// The number that the next begin() hands to the stream, counted from 0.
   [[nodiscard]] std::uint64_t next_epoch() const noexcept { return epoch_; }
@@ -325,24 +330,31 @@ class loader<stream<Fields...>> {
   /// Starts the next walk. Throws resource_error when no thread can be started, value_error when the stream can be read
   /// only once and has been or another loader is walking it, and whatever the stream throws.
   [[nodiscard]] iterator begin() {
-    walk_.stop();
+    leave();
     source_->acquire(this);
+    walk_.fill().done = 0;
+    walk_.fill().ended = false;
     try {
-      source_->start(epoch_);
+      iterator first = walk_.start((std::numeric_limits<std::int64_t>::max)(), [this] { source_->start(epoch_); });
+      ++epoch_;
+      return first;
     } catch (...) {
       source_->release(this);
       throw;
     }
-    walk_.fill().done = 0;
-    walk_.fill().ended = false;
-    iterator first = walk_.start((std::numeric_limits<std::int64_t>::max)());
-    ++epoch_;
-    return first;
   }
 
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
+  /// Ends the walk under way, whose thread asks for no further sample, and gives the stream back.
+  void leave() noexcept {
+    leaving_.store(true, std::memory_order_relaxed);
+    walk_.stop();
+    leaving_.store(false, std::memory_order_relaxed);
+    source_->release(this);
+  }
+
   [[nodiscard]] walk make_walk(const loader_options& options) const {
     detail::checked_options(options);
     if (options.shuffle)
@@ -351,11 +363,12 @@ class loader<stream<Fields...>> {
     std::vector<slot> slots;
     for (std::int64_t i = 0; i <= options.prefetch; ++i)
       slots.emplace_back(detail::field_list<Fields...>{}, options.batch);
-    return walk(std::move(slots), {source_, this, options.batch, options.drop_last});
+    return walk(std::move(slots), {source_, this, &leaving_, options.batch, options.drop_last});
   }
 
   detail::stream_source<Fields...>* source_;
   std::uint64_t epoch_ = 0;
+  std::atomic<bool> leaving_{false};
   walk walk_;
 };
 

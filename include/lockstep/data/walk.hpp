@@ -92,12 +92,17 @@ class batch_walk {
 
   [[nodiscard]] Fill& fill() noexcept { return ring_.fill(); }
 
-  /// Starts a walk over at most `count` batches; no walk may be under way. Throws resource_error when no thread can be
-  /// started, and whatever filling the first batch throws.
-  [[nodiscard]] iterator start(std::int64_t count) {
-    ring_.start(count);
+  /// Starts a walk over at most `count` batches; no walk may be under way. Calls open() before the first is filled.
+  /// Throws resource_error when no thread can be started, and then has not called open(), and whatever open() or
+  /// filling the first batch throws.
+  template <class Open>
+  [[nodiscard]] iterator start(std::int64_t count, const Open& open) {
+    ring_.start(count, open);
     advance();
     return iterator(this, walk_);
+  }
+  [[nodiscard]] iterator start(std::int64_t count) {
+    return start(count, [] {});
   }
 
  private:
