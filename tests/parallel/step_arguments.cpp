@@ -113,6 +113,67 @@ TEST_CASE("images may be a vector, a span, an array, a tensor or a view of exten
   CHECK(trained(ls::view<2, 4, 4>(pixels), labels) == expected());
 }
 
+namespace {
+
+/// The standard's, or another library's, layout_right: the same places under another name.
+struct own_layout_right {
+  template <class Extents>
+  struct mapping : ::cuda::std::layout_right::mapping<Extents> {
+    using layout_type = own_layout_right;
+    using ::cuda::std::layout_right::mapping<Extents>::mapping;
+  };
+};
+
+/// Its default_accessor.
+template <class T>
+struct own_default_accessor {
+  using offset_policy = own_default_accessor;
+  using element_type = T;
+  using reference = T&;
+  using data_handle_type = T*;
+  constexpr reference access(T* p, std::size_t i) const noexcept { return p[i]; }
+  constexpr T* offset(T* p, std::size_t i) const noexcept { return p + i; }
+};
+
+/// Elements a place further on, and elements doubled.
+template <class T>
+struct shifted_accessor : own_default_accessor<T> {
+  constexpr T& access(T* p, std::size_t i) const noexcept { return p[i + 1]; }
+};
+template <class T>
+struct doubled_accessor : own_default_accessor<T> {
+  using reference = std::remove_const_t<T>;
+  constexpr reference access(T* p, std::size_t i) const noexcept { return 2 * p[i]; }
+};
+
+template <class Layout, class Accessor = ::cuda::std::default_accessor<const float>, int Rank = 4>
+using viewed = ::cuda::std::mdspan<const float, ::cuda::std::dextents<int, Rank>, Layout, Accessor>;
+
+}  // namespace
+
+TEST_CASE("a view of another library is known by what its layout and accessor do", "[step]") {
+  using ls::detail::plainly_accessed;
+  using ls::detail::row_major;
+  STATIC_REQUIRE(row_major<viewed<::cuda::std::layout_right>>);
+  STATIC_REQUIRE(row_major<viewed<own_layout_right>>);
+  STATIC_REQUIRE(!row_major<viewed<::cuda::std::layout_left>>);
+  STATIC_REQUIRE(!row_major<viewed<::cuda::std::layout_stride>>);
+  STATIC_REQUIRE(plainly_accessed<viewed<::cuda::std::layout_right>>);
+  STATIC_REQUIRE(plainly_accessed<viewed<::cuda::std::layout_right, own_default_accessor<const float>>>);
+  STATIC_REQUIRE(!plainly_accessed<viewed<::cuda::std::layout_right, shifted_accessor<const float>>>);
+  STATIC_REQUIRE(!plainly_accessed<viewed<::cuda::std::layout_right, doubled_accessor<const float>>>);
+
+  const viewed<own_layout_right, own_default_accessor<const float>> given(pixels.data(), samples, 2, 4, 4);
+  CHECK(trained(given, labels) == expected());
+  const auto x = draws<float>(4, 5 * 4);
+  const auto values = draws<float>(5, 5 * 3);
+  const auto loss = [&](const auto& targets) {
+    ls::data_parallel<regression, 2> trainer;
+    return trainer.step(x, targets);
+  };
+  CHECK(loss(viewed<own_layout_right, own_default_accessor<const float>, 2>(values.data(), 5, 3)) == loss(values));
+}
+
 TEST_CASE("values as targets may be a tensor or a view of it", "[step]") {
   const auto x = draws<float>(4, 5 * 4);
   ls::batch_of<float, 3> y(5);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/plain_view.hpp>
 #include <lockstep/core/shard.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/split/along.hpp>
@@ -140,6 +141,9 @@ auto cut_value(T& value, shard_range r) {
     else
       return parts;
   } else {
+    static_assert(is_dense<plain> || !mdspan_like<plain>,
+                  "lockstep: scatter: of views it cuts a cuda::std::mdspan with indices of std::int64_t, a default "
+                  "accessor and five extents at most; pass another view behind std::cref, or make one of these");
     return value;  // no batch dimension: every replica gets it
   }
 }

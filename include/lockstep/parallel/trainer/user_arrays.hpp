@@ -12,6 +12,7 @@
 #include <cuda/std/mdspan>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/plain_view.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/core/view.hpp>
@@ -22,15 +23,6 @@
 /// spans whose length fits. For any other type the compiler says in one sentence why it cannot be taken.
 
 namespace lockstep::detail {
-
-template <class T>
-concept mdspan_like = requires(const T& t) {
-  typename T::element_type;
-  typename T::extents_type;
-  typename T::layout_type;
-  t.data_handle();
-  t.extent(0);
-};
 
 template <class T>
 concept has_view = requires(const T& t) {
@@ -44,9 +36,6 @@ template <class T>
   else
     return value;
 }
-
-template <class T>
-concept row_major = std::same_as<typename T::layout_type, ::cuda::std::layout_right>;
 
 /// The extents that a view's type states; `dynamic` for an extent that is known only at run time.
 template <class View>
@@ -110,7 +99,11 @@ template <class Value, dims Sample, class Images>
     static_assert(row_major<view_type>,
                   "lockstep: images: they do not lie in row-major order, sample after sample; copy them into a "
                   "lockstep::batch_of");
-    if constexpr (row_major<view_type> &&
+    static_assert(
+        plainly_accessed<view_type>,
+        "lockstep: images: the view reads them through an accessor of its own, and replicas read memory as it "
+        "is; copy them into a lockstep::batch_of");
+    if constexpr (row_major<view_type> && plainly_accessed<view_type> &&
                   require_elements<std::remove_cv_t<typename view_type::element_type>, Value>() &&
                   require_extents<stated_extents<view_type>(), Sample>()) {
       const dims given = sample_extents(view);
@@ -166,11 +159,15 @@ template <class Target, class Targets, class Buffer>
     return targets;
   } else if constexpr (has_view<Targets> || mdspan_like<Targets>) {
     const auto view = view_of(targets);
-    constexpr bool plain = row_major<std::remove_const_t<decltype(view)>>;
-    static_assert(plain,
+    using view_type = std::remove_const_t<decltype(view)>;
+    static_assert(row_major<view_type>,
                   "lockstep: targets: they do not lie in row-major order, sample after sample; copy them into a "
                   "std::vector or a lockstep::batch_of");
-    if constexpr (plain)
+    static_assert(
+        plainly_accessed<view_type>,
+        "lockstep: targets: the view reads them through an accessor of its own, and replicas read memory as it "
+        "is; copy them into a std::vector or a lockstep::batch_of");
+    if constexpr (row_major<view_type> && plainly_accessed<view_type>)
       return take_targets<Target>(who, std::span(view.data_handle(), static_cast<std::size_t>(view.size())), labels);
     else
       return {};
