@@ -1,6 +1,6 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Every header compiles alone, compiles when included twice, survives macros that other libraries define, and may be
-# included by two translation units of one program. Also: the umbrella is complete.
+# included by two translation units of one program. Also: the umbrella is complete, and config.hpp comes first.
 
 include(LockstepHeaders)
 lockstep_list_headers("${PROJECT_SOURCE_DIR}/include" headers ${LOCKSTEP_OPTIONAL_HEADERS})
@@ -35,5 +35,7 @@ add_test(NAME umbrella_is_complete COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER
                                            "${PROJECT_SOURCE_DIR}/cmake/check_umbrella.cmake")
 add_test(NAME includes_point_down COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
                                           "${PROJECT_SOURCE_DIR}/cmake/check_arrows.cmake")
+add_test(NAME config_comes_first COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
+                                         "${PROJECT_SOURCE_DIR}/cmake/check_config_first.cmake")
 
 include(LockstepCompilerChecks)

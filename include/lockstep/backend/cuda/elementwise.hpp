@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <lockstep/core/config.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -14,7 +16,6 @@
 #include <lockstep/backend/cuda/launch.hpp>
 #include <lockstep/backend/cuda/status.hpp>
 #include <lockstep/backend/step_values.hpp>
-#include <lockstep/core/config.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shape.hpp>
 
