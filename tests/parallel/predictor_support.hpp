@@ -6,10 +6,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <future>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include <unistd.h>
 
 #include <lockstep/parallel/predictor.hpp>
 
@@ -52,6 +56,16 @@ std::vector<T> one_by_one(Trainer& trainer, const std::vector<T>& x) {
 template <class Future>
 bool is_answered(const Future& future, std::chrono::milliseconds within = patience) {
   return future.wait_for(within) == std::future_status::ready;
+}
+
+/// Waits until a thread of this process sleeps in the kernel, as one that waits for another does.
+inline void await_sleep(pid_t thread) {
+  const std::string path = "/proc/self/task/" + std::to_string(thread) + "/stat";
+  for (std::string line;; std::this_thread::yield()) {
+    std::getline(std::ifstream(path), line);
+    const std::size_t name_end = line.rfind(')');
+    if (name_end != std::string::npos && line.compare(name_end, 3, ") S") == 0) return;
+  }
 }
 
 using gated = ls::model<ls::sequential<gate, ls::linear<3>>, ls::input<4>>;

@@ -102,11 +102,14 @@ TEST_CASE("an update waits for a request that was begun, and holds back the othe
   door.await(1);
   auto waiting = server.submit(part_of<gated>(x, 0, 1));
   std::atomic<bool> updated{false};
+  std::atomic<pid_t> writing{0};
   std::thread writer([&] {
+    writing.store(gettid());
     server.update([&](auto& self) { set(self, 2.F); });
     updated.store(true);
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds{30});
+  while (writing.load() == 0) std::this_thread::yield();
+  await_sleep(writing.load());
   CHECK_FALSE(updated.load());
   door.open();
   REQUIRE(is_answered(begun));
