@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <string_view>
 #include <vector>
@@ -78,11 +79,13 @@ struct pass_of {
 };
 
 template <class Model, class B>
-void check_sizes(bool with_nan = false) {
+void check_sizes(bool with_nan = false, bool with_large = true) {
   using tested = pass_of<Model, B>;
   using value = typename B::value_type;
   INFO(B::name);
-  constexpr std::int64_t most = 70;
+  constexpr std::int64_t micro = ls::micro_shard<Model, B>;
+  constexpr std::int64_t most = 2 * micro + 3;
+  REQUIRE(micro > 70);
   ls::aligned_buffer<value> parameters(Model::parameter_count);
   ls::initialize_parameters<Model, B>(parameters.data(), ls::seed{3});
   const ls::random_stream random(ls::seed{88}, ls::random_purpose::synthetic_data, 1);
@@ -94,9 +97,13 @@ void check_sizes(bool with_nan = false) {
   for (std::size_t i = 0; i < targets.size(); ++i) targets[i] = static_cast<typename tested::target>(i % 3);
 
   ls::executor<Model, B> kept;
-  // Growing, shrinking, the same again, more than one micro-shard, and all the small ones.
-  for (const std::int64_t samples : {5, 6, 4, 33, 31, 33, 1, 70, 69, 2, 3, 7, 8, 15, 16, 17, 64, 70})
+  // Growing, shrinking, the same again, all the small ones, and more than one micro-shard: of which the last is full,
+  // or holds one sample, or a few.
+  for (const std::int64_t samples : std::initializer_list<std::int64_t>{
+           5,  6,  4,  33, 31, 33,        1,     70,        69,        2, 3,         7, 8,
+           15, 16, 17, 64, 70, micro + 1, micro, micro - 1, 2 * micro, 6, micro + 2, 1, most})
     for (const bool accumulate : {false, true}) {
+      if (samples > 70 && !with_large) continue;
       INFO(samples << " samples, accumulate " << accumulate);
       ls::executor<Model, B> fresh;
       CHECK(tested(kept, parameters.data(), x, targets, samples, accumulate) ==
@@ -115,7 +122,8 @@ TEST_CASE("a batch gives the same bits whatever sizes came before", "[executor]"
   SECTION("a skippable layer") { check_sizes<with_skippable, ls::cpu>(); }
   SECTION("a user's layer that is bound to its number of samples") { check_sizes<with_bound_layer, ls::cpu>(); }
   SECTION("the definitions") {
-    check_sizes<deep, ls::reference<double>>();
+    check_sizes<deep, ls::reference<double>>(false, false);  // large batches take it half a minute
+    check_sizes<relu_first, ls::reference<double>>();
     check_sizes<with_bound_layer, ls::reference<double>>();
   }
 }
