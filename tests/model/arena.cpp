@@ -253,6 +253,8 @@ TEST_CASE("no value in the arena is overwritten while somebody will read it", "[
   SECTION("tangled") { check_network<tangled>(); }
   SECTION("at the edges") { check_network<at_the_edges>(); }
   SECTION("tied") { check_network<tied_layers>(); }
+  SECTION("tied over pictures") { check_network<tied_over_pictures>(); }
+  SECTION("masked sums") { check_network<masked_sums>(); }
   SECTION("untidy layers") { check_network<untidy_layers>(); }
 }
 

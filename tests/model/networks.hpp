@@ -98,6 +98,17 @@ using untidy_layers = ls::model<
                    ls::sum<untidy, untidy, ls::dropout<>>, ls::residual<ls::sequential<untidy, ls::relu>>, untidy>,
     ls::input<5>, ls::mean_squared_error>;
 
+// The relu of a sum is masked by the layer behind it, whose gradient takes the place of the sum's value.
+using masked_sums = ls::model<
+    ls::sequential<ls::linear<6>, ls::residual<ls::linear<6>>, ls::relu, ls::linear<6>, ls::residual<ls::linear<6>>,
+                   ls::relu, ls::dropout<0.25>, ls::residual<ls::linear<6>>, ls::relu, ls::linear<3>>,
+    ls::input<5>, ls::mean_squared_error>;
+
+// A tied layer reads flattened pictures at one place and rows at another.
+using tied_over_pictures = ls::model<ls::sequential<ls::conv2d<3, 3>, ls::flatten, ls::tied<"shared", ls::linear<18>>,
+                                                    ls::relu, ls::tied<"shared", ls::linear<18>>, ls::linear<2>>,
+                                     ls::input<2, 4, 5>, ls::mean_squared_error>;
+
 // One set of parameters at three places.
 using shared_layer = ls::tied<"shared", ls::linear<4>>;
 using tied_layers = ls::model<

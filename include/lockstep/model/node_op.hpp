@@ -55,8 +55,9 @@ consteval bool require_joins() {
   return joins_values<B>;
 }
 
-/// Adds two values, and applies a relu that follows.
-template <class B, std::int64_t Size, bool Relu>
+/// Adds two values, and applies a relu that follows. `Masks`: backward applies that relu's mask, which the next layer
+/// does otherwise.
+template <class B, std::int64_t Size, bool Relu, bool Masks>
 class sum_op {
   using activation = typename B::activation_type;
 
@@ -67,9 +68,9 @@ class sum_op {
   void forward(typename B::context& c, const std::array<const activation*, 2>& x, activation* y) {
     if constexpr (require_joins<B>()) B::sum(c, count_, x[0], x[1], Relu, y);
   }
-  /// Applies the relu's mask to dy, which then is the gradient of both values.
+  /// Makes dy the gradient of both values.
   void backward(typename B::context& c, const activation* y, activation* dy) {
-    if constexpr (Relu) B::relu_backward(c, count_, y, dy, dy);
+    if constexpr (Masks) B::relu_backward(c, count_, y, dy, dy);
   }
 
  private:
@@ -140,7 +141,8 @@ struct node_op {
       return std::type_identity<
           typename Model::template leaf<static_cast<std::size_t>(node.leaf)>::template op<B, traits>>{};
     else if constexpr (node.kind == node_kind::sum)
-      return std::type_identity<sum_op<B, node.out.size(), traits.relu>>{};
+      return std::type_identity<
+          sum_op<B, node.out.size(), traits.relu, traits.relu && !traits.output_gradient_masked>>{};
     else if constexpr (node.kind == node_kind::concat)
       return std::type_identity<
           concat_op<B, node.order_out == element_order::channels_last ? node.out[1] * node.out[2] : 1,

@@ -254,7 +254,8 @@ class pipeline {
   template <std::size_t Index>
   static constexpr bool works_backward() {
     const plan_node& node = plan.nodes[Index];
-    const bool has_op = node.kind != node_kind::alias && !(node.kind == node_kind::sum && node.fused_leaf < 0);
+    const bool masks = node.fused_leaf >= 0 && !node.output_gradient_masked;
+    const bool has_op = node.kind != node_kind::alias && (node.kind != node_kind::sum || masks);
     return node.runs_backward && (has_op || settles<Index>());
   }
 
