@@ -143,13 +143,20 @@ class network_builder {
       if (a[i] != b[i]) return false;
     return true;
   }
+  [[nodiscard]] static constexpr bool alike(const parameter_list& a, const parameter_list& b) {
+    if (a.count != b.count) return false;
+    for (int i = 0; i < a.count; ++i)
+      if (a.items[i].name != b.items[i].name || a.items[i].shape != b.items[i].shape) return false;
+    return true;
+  }
   /// Finds the first leaf of the same path among those that are tied.
   constexpr void tie(placed_leaf& placed) {
     if (placed.traits.is_skippable) fault(network_fault::tied_skippable, placed.in, placed.in);
     for (int i = 0; i < placed.owner; ++i) {
       const placed_leaf& earlier = data_.leaves[static_cast<std::size_t>(i)];
       if (!earlier.tied || earlier.path != placed.path) continue;
-      if (earlier.kind != placed.kind || earlier.in != placed.in || earlier.out != placed.out)
+      if (earlier.kind != placed.kind || earlier.in != placed.in || earlier.out != placed.out ||
+          !alike(earlier.parameters, placed.parameters))
         fault(network_fault::tied_unlike, earlier.in, placed.in);
       placed.owner = i;
       placed.frozen = earlier.frozen;

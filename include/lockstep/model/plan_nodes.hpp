@@ -138,20 +138,23 @@ class node_builder {
 
   constexpr int add_leaf(const operation& o) {
     const placed_leaf& leaf = leaf_of(o);
-    return add_layer(o, leaf, prepared_for(leaf.traits, operand_of(o, 0)));
+    return add_layer(o, leaf, prepared_for(leaf, operand_of(o, 0)));
   }
 
   /// The value in the order and type that a layer wants.
-  constexpr int prepared_for(const layer_traits& traits, int in) {
+  constexpr int prepared_for(const placed_leaf& leaf, int in) {
+    const layer_traits& traits = leaf.traits;
     if (traits.needs_picture_order) in = in_picture_order(in);
-    if (!traits.needs_picture_order && !traits.takes_any_order && !traits.is_flatten) in = in_plain_order(in);
+    // A layer may keep its parameters in the order of what it reads; one set of them has one order.
+    const bool takes_this_order = traits.takes_any_order && !(leaf.tied && leaf.parameters.count > 0);
+    if (!traits.needs_picture_order && !takes_this_order && !traits.is_flatten) in = in_plain_order(in);
     return traits.is_flatten ? in : as_activation(in);
   }
 
   /// The node that measures what arrives at a layer over the whole batch.
   constexpr int add_measure(const operation& o) {
     const placed_leaf& leaf = leaf_of(o);
-    const int in = prepared_for(leaf.traits, operand_of(o, 0));
+    const int in = prepared_for(leaf, operand_of(o, 0));
     plan_node node;
     node.kind = node_kind::measure;
     node.leaf = o.leaf;
