@@ -1,48 +1,17 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "model/networks.hpp"
+#include "model/plan_support.hpp"
 #include "support/catch.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
 
 namespace {
-
-template <class Model, class B>
-std::vector<std::string> parameter_names() {
-  std::vector<std::string> names;
-  const auto& plan = Model::template plan<B>;
-  for (int p = 0; p < plan.parameter_tensors; ++p)
-    names.push_back(Model::template parameter_name<B>(plan.parameters[static_cast<std::size_t>(p)]));
-  return names;
-}
-
-/// The nodes in short: `conv2d+relu`, `alias`, `to_channels_last`.
-template <class Model, class B>
-std::vector<std::string> nodes() {
-  const auto& plan = Model::template plan<B>;
-  const auto kinds = []<std::size_t... I>(std::index_sequence<I...>) {
-    return std::array<std::string_view, sizeof...(I)>{Model::template leaf<I>::kind...};
-  }(std::make_index_sequence<Model::leaf_count>{});
-  std::vector<std::string> all;
-  for (int i = 0; i < plan.node_count; ++i) {
-    const auto& node = plan.nodes[static_cast<std::size_t>(i)];
-    std::string text;
-    if (node.kind == ls::node_kind::alias) text = "alias";
-    if (node.kind == ls::node_kind::to_channels_last) text = "to_channels_last";
-    if (node.kind == ls::node_kind::to_plain) text = "to_plain";
-    if (node.kind == ls::node_kind::layer) text = kinds[static_cast<std::size_t>(node.leaf)];
-    if (node.fused_leaf >= 0) text.append("+").append(kinds[static_cast<std::size_t>(node.fused_leaf)]);
-    all.push_back(text);
-  }
-  return all;
-}
 
 using list = std::vector<std::string>;
 using plain = ls::reference<double>;
