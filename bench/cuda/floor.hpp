@@ -45,8 +45,13 @@ template <class Model, class Backend>
     const auto batch = static_cast<double>(samples);
     const double flops = batch * static_cast<double>(node.flops);
     const auto parameters = static_cast<double>(node.parameter_size);
-    const double samples_bytes = batch * (static_cast<double>(node.in.size()) * (node.converts ? value : activation) +
-                                          static_cast<double>(node.out.size()) * activation);
+    double read = 0;  // elements of a sample
+    for (int k = 0; k < node.operands; ++k) {
+      const int from = plan.operand(node, k).from;
+      read += static_cast<double>(from < 0 ? plan.input.size() : plan.node(from).out.size());
+    }
+    const double samples_bytes =
+        batch * (read * (node.converts ? value : activation) + static_cast<double>(node.out.size()) * activation);
     pass(flops, samples_bytes + parameters * activation);
     if (node.learns()) pass(flops, samples_bytes + parameters * value);
     if (node.input_gradient) pass(flops, samples_bytes + parameters * activation);
