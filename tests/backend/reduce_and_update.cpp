@@ -1,5 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -44,6 +46,26 @@ struct two_state_rule {
     a += g;
     b -= g;
     p = a + T{2} * b;
+  }
+};
+
+/// a = 2 a + g;  b = the root of b;  c = the larger of c and g;  p += the sign of g - b, within 1 / 2.
+template <class T>
+struct three_state_rule {
+  T two;
+
+  static constexpr bool takes_vectors = true;
+
+  template <class V>
+  LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& g, V& p, V& a, V& b, V& c) const {
+    a = two * a + g;
+    ls::detail::take_root(b);
+    ls::detail::take_larger(c, g);
+    V step = g;
+    ls::detail::take_sign(step);
+    step -= b;
+    ls::detail::clip(step, T{0.5});
+    p += step;
   }
 };
 
@@ -132,12 +154,43 @@ void check_reduce(typename B::context& c, std::int64_t first, std::int64_t last)
   gradients.check_unchanged();
 }
 
+/// The same by a rule that takes vectors and keeps three states.
+template <class B, std::size_t N>
+void check_vectors(typename B::context& c, std::int64_t first, std::int64_t last) {
+  using value = typename B::value_type;
+  CAPTURE(B::name, N, first, last);
+  gradient_set<B, N> gradients;
+  const doubles sum = gradients.sum();
+  const doubles p = uniform(size, 1);
+  const doubles s0 = uniform(size, 2);
+  doubles s1 = uniform(size, 3);
+  for (double& s : s1) s = std::abs(s);
+  const doubles s2 = uniform(size, 4);
+  const double allowed = tolerance<value>(static_cast<std::int64_t>(N)) * 4;
+  array<B> parameters(p, 3);
+  array<B> a(s0, 1);
+  array<B> b(s1, 2);
+  array<B> most(s2);
+  B::reduce_and_update(c, first, last, gradients.pointers(), parameters.data(),
+                       std::array<value*, 3>{a.data(), b.data(), most.data()}, three_state_rule<value>{value{2}});
+  check_close(a.read(), replaced(s0, first, last, [&](std::size_t i) { return 2 * s0[i] + sum[i]; }), allowed);
+  check_close(b.read(), replaced(s1, first, last, [&](std::size_t i) { return std::sqrt(s1[i]); }), allowed);
+  check_close(most.read(), replaced(s2, first, last, [&](std::size_t i) { return std::max(s2[i], sum[i]); }), allowed);
+  const auto step = [&](std::size_t i) {
+    return std::clamp((sum[i] > 0 ? 1.0 : sum[i] < 0 ? -1.0 : 0.0) - std::sqrt(s1[i]), -0.5, 0.5);
+  };
+  check_close(parameters.read(), replaced(p, first, last, [&](std::size_t i) { return p[i] + step(i); }), allowed);
+}
+
 template <class B, std::size_t... N>
 void check_all() {
   entered<B> e;
   constexpr std::array<std::array<std::int64_t, 2>, 7> ranges{
       {{0, size}, {0, 0}, {0, 1}, {63, 65}, {17, 273}, {100, 1000}, {256, 1024}}};
-  for (const auto& [first, last] : ranges) (check_reduce<B, N>(e.context, first, last), ...);
+  for (const auto& [first, last] : ranges) {
+    (check_reduce<B, N>(e.context, first, last), ...);
+    (check_vectors<B, N>(e.context, first, last), ...);
+  }
 }
 
 }  // namespace
@@ -270,4 +323,38 @@ TEMPLATE_LIST_TEST_CASE("a scaled rule that skips leaves its states alone too", 
   B::reduce_and_update(e.context, 0, size, from, parameters.data(), std::array<value*, 1>{state.data()},
                        ls::stored_scaled_rule<velocity, value, false>{rule.get(), terms.get()});
   check_close(state.read(), filled(size, poison), 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("rules that take vectors treat infinities and NaN as PyTorch does", "[reduce]", backends) {
+  using B = TestType;
+  using value = typename B::value_type;
+  entered<B> e;
+  const doubles special{0, 1, -1, 0.25, infinity, -infinity, poison};
+  doubles g, b, c;
+  for (const double x : special)
+    for (const double y : special) {
+      g.push_back(x);
+      b.push_back(y);
+      c.push_back(y);
+    }
+  const auto n = static_cast<std::int64_t>(g.size());
+  array<B> gradient(g);
+  array<B> parameters(filled(n, 0));
+  array<B> sums(filled(n, 0));
+  array<B> roots(b);
+  array<B> most(c);
+  B::reduce_and_update(e.context, 0, n, std::array<const value*, 1>{gradient.data()}, parameters.data(),
+                       std::array<value*, 3>{sums.data(), roots.data(), most.data()},
+                       three_state_rule<value>{value{2}});
+  doubles p(g.size());
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    // A NaN has the sign 0, as in torch.sign, and the maximum with a NaN is the gradient.
+    b[i] = std::sqrt(b[i]);
+    c[i] = c[i] > g[i] ? c[i] : g[i];
+    p[i] = std::clamp((g[i] > 0 ? 1.0 : g[i] < 0 ? -1.0 : 0.0) - b[i], -0.5, 0.5);
+  }
+  check_close(sums.read(), g, 0);
+  check_close(roots.read(), b, 0);
+  check_close(most.read(), c, 0);
+  check_close(parameters.read(), p, 0);
 }

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <lockstep/backend/element_math.hpp>
 #include <lockstep/backend/update_terms.hpp>
 #include <lockstep/core/config.hpp>
 
@@ -19,6 +20,18 @@ template <class Rule>
   else
     return rule;
 }
+
+/// Whether a rule says `static constexpr bool takes_vectors = true`: its function is a template that is
+/// LOCKSTEP_ALWAYS_INLINE, whose arguments are numbers or vectors of floats, of whatever length the processor has, all
+/// by reference. It is constexpr instead of LOCKSTEP_HOST_DEVICE, in which nvcc refuses vectors. Such a rule gives an
+/// element the same bits wherever a range of elements begins.
+template <class Rule>
+inline constexpr bool takes_vectors = [] {
+  if constexpr (requires { Rule::takes_vectors; })
+    return Rule::takes_vectors;
+  else
+    return false;
+}();
 
 /// sum = g.
 struct assign_rule {
@@ -51,11 +64,14 @@ struct scaled_rule {
   T factor;
   bool skips = false;
 
-  template <class... State>
-  LOCKSTEP_HOST_DEVICE constexpr void operator()(T g, State&... state) const {
+  static constexpr bool takes_vectors = lockstep::takes_vectors<Rule>;
+
+  template <class V, class... State>
+  LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& g, State&... state) const {
     if constexpr (MaySkip)
       if (skips) return;
-    rule(g * factor, state...);
+    const V scaled = g * factor;
+    rule(scaled, state...);
   }
 };
 

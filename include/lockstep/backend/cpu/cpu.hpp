@@ -14,6 +14,7 @@
 #include <lockstep/backend/cpu/normalise.hpp>
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
+#include <lockstep/backend/cpu/update.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
 

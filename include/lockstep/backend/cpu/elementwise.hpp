@@ -2,16 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <cstddef>
 #include <cstdint>
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/loop.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
-#include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/step_values.hpp>
-#include <lockstep/backend/tree_sum.hpp>
 
 namespace lockstep::cpu_backend {
 
@@ -71,30 +67,6 @@ inline void square_sums(context&, std::int64_t n, std::int64_t block, const floa
       }
     for (; i < count; ++i) lane[i % lanes] += double{x[start + i]} * x[start + i];
     sums[k] = ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-  }
-}
-
-/// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. The rule,
-/// or the one that its `loaded()` returns, is called as rule(float g, float& parameter, float& state0, ...) with States
-/// states.
-template <std::size_t N, std::size_t States, class Rule>
-void reduce_and_update(context&, std::int64_t first, std::int64_t last, const std::array<const float*, N>& gradients,
-                       float* parameters, const std::array<float*, States>& states, const Rule& given) {
-  static_assert(States <= 2, "lockstep: an optimizer keeps at most two states for each parameter");
-  const auto rule = loaded(given);
-  std::array<const float*, N> g = gradients;
-  for (auto& from : g) from += first;
-  float* p = parameters + first;
-  const auto sum = [g](std::int64_t i) { return tree_sum<0, N>([&](std::size_t k) { return g[k][i]; }); };
-  if constexpr (States == 0) {
-    loop(last - first, [=](std::int64_t i) { rule(sum(i), p[i]); });
-  } else if constexpr (States == 1) {
-    float* s0 = states[0] + first;
-    loop(last - first, [=](std::int64_t i) { rule(sum(i), p[i], s0[i]); });
-  } else {
-    float* s0 = states[0] + first;
-    float* s1 = states[1] + first;
-    loop(last - first, [=](std::int64_t i) { rule(sum(i), p[i], s0[i], s1[i]); });
   }
 }
 
