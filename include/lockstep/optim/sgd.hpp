@@ -1,12 +1,14 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <string>
 #include <type_traits>
 
+#include <lockstep/backend/element_math.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/optim/check_option.hpp>
 
 namespace lockstep {
 
@@ -14,27 +16,39 @@ namespace detail {
 
 template <class T>
 struct sgd_rule {
-  T lr, decay;
+  T sign;   ///< 1, or -1 to maximise
+  T decay;  ///< times p and the sign, added to the gradient
+  T rate;
 
-  LOCKSTEP_HOST_DEVICE constexpr void operator()(T g, T& p) const {
+  static constexpr bool takes_vectors = true;
+
+  template <class V>
+  LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& g, V& p) const {
     LOCKSTEP_UNCONTRACTED
-    p -= lr * (g + decay * p);
+    const V d = sign * (g + decay * p);
+    p -= rate * d;
   }
 };
 
 template <class T, bool Nesterov>
 struct sgd_momentum_rule {
-  T lr, decay, mu;
+  T sign, decay, rate;
+  T mu;
   T keep, take;  ///< factors of the old velocity and of the gradient in the new velocity
 
-  LOCKSTEP_HOST_DEVICE constexpr void operator()(T g, T& p, T& v) const {
+  static constexpr bool takes_vectors = true;
+
+  template <class V>
+  LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& g, V& p, V& v) const {
     LOCKSTEP_UNCONTRACTED
-    const T d = g + decay * p;
-    v = keep * v + take * d;
+    const V d = sign * (g + decay * p);
+    v *= keep;
+    round_first(v);
+    v += take * d;
     if constexpr (Nesterov)
-      p -= lr * (d + mu * v);
+      p -= rate * (d + mu * v);
     else
-      p -= lr * v;
+      p -= rate * v;
   }
 };
 
@@ -44,45 +58,44 @@ struct sgd_momentum_rule {
 ///   g += weight_decay * p;  v = momentum * v + (1 - dampening) * g (v = g in v's first step);
 ///   p -= learning_rate * (nesterov ? g + momentum * v : momentum != 0 ? v : g).
 struct sgd {
-  float learning_rate = 0.01F;
-  float momentum = 0;
-  float dampening = 0;
-  float weight_decay = 0;
+  double learning_rate = 0.01;
+  double momentum = 0;
+  double dampening = 0;
+  double weight_decay = 0;
   bool nesterov = false;
+  bool maximize = false;  ///< goes up the gradient
 
   static constexpr std::size_t max_states = 1;
 
   /// Throws value_error for options that PyTorch refuses too.
   void check_options() const {
-    if (!(learning_rate >= 0.F))
-      throw value_error("sgd", "a learning rate of zero or more", std::to_string(learning_rate));
-    if (!(momentum >= 0.F)) throw value_error("sgd", "a momentum of zero or more", std::to_string(momentum));
-    if (!(weight_decay >= 0.F))
-      throw value_error("sgd", "a weight decay of zero or more", std::to_string(weight_decay));
-    if (nesterov && (momentum == 0.F || dampening != 0.F))
+    detail::check_rate_and_decay("sgd", learning_rate, weight_decay);
+    detail::check_option(momentum >= 0, "sgd", "a momentum of zero or more", momentum);
+    if (nesterov && (momentum == 0 || dampening != 0))
       throw value_error("sgd", "nesterov with a momentum above zero and no dampening",
-                        "momentum " + std::to_string(momentum) + ", dampening " + std::to_string(dampening));
+                        "momentum " + detail::option_text(momentum) + ", dampening " + detail::option_text(dampening));
   }
 
   /// State buffers in use: momentum needs one.
-  [[nodiscard]] std::size_t states() const noexcept { return momentum != 0.F ? 1 : 0; }
+  [[nodiscard]] std::size_t states() const noexcept { return momentum != 0 ? 1 : 0; }
 
   /// Calls with(number of states, rule), where rule(gradient, parameter&, state&...) updates one element. `step` counts
   /// the earlier steps that changed the element's state.
   template <class T, class With>
   void rule(std::int64_t step, const With& with) const {
-    const T lr = learning_rate;
-    const T decay = weight_decay;
-    if (momentum == 0.F) return with(std::integral_constant<std::size_t, 0>{}, detail::sgd_rule<T>{lr, decay});
-    const T mu = momentum;
+    const T sign = maximize ? -1 : 1;
+    const T decay = sign * static_cast<T>(weight_decay);
+    const T rate = static_cast<T>(learning_rate);
+    if (momentum == 0) return with(std::integral_constant<std::size_t, 0>{}, detail::sgd_rule<T>{sign, decay, rate});
+    const T mu = static_cast<T>(momentum);
     // The first step's velocity is the gradient itself, undamped.
     const T keep = step == 0 ? T{0} : mu;
-    const T take = step == 0 ? T{1} : T{1} - static_cast<T>(dampening);
+    const T take = step == 0 ? T{1} : static_cast<T>(1 - dampening);
     constexpr std::integral_constant<std::size_t, 1> one_state{};
     if (nesterov)
-      with(one_state, detail::sgd_momentum_rule<T, true>{lr, decay, mu, keep, take});
+      with(one_state, detail::sgd_momentum_rule<T, true>{sign, decay, rate, mu, keep, take});
     else
-      with(one_state, detail::sgd_momentum_rule<T, false>{lr, decay, mu, keep, take});
+      with(one_state, detail::sgd_momentum_rule<T, false>{sign, decay, rate, mu, keep, take});
   }
 };
 
