@@ -61,7 +61,12 @@
 #include <lockstep/nn/tied.hpp>
 #include <lockstep/observe/progress.hpp>
 #include <lockstep/observe/step_log.hpp>
+#include <lockstep/optim/adam.hpp>
+#include <lockstep/optim/adamw.hpp>
+#include <lockstep/optim/lion.hpp>
+#include <lockstep/optim/nadam.hpp>
 #include <lockstep/optim/optimizer.hpp>
+#include <lockstep/optim/rmsprop.hpp>
 #include <lockstep/optim/sgd.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 #include <lockstep/parallel/gather.hpp>
