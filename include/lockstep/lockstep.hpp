@@ -67,6 +67,15 @@
 #include <lockstep/optim/nadam.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/rmsprop.hpp>
+#include <lockstep/optim/schedule/constant.hpp>
+#include <lockstep/optim/schedule/cosine.hpp>
+#include <lockstep/optim/schedule/linear.hpp>
+#include <lockstep/optim/schedule/multi_step.hpp>
+#include <lockstep/optim/schedule/one_cycle.hpp>
+#include <lockstep/optim/schedule/reduce_on_plateau.hpp>
+#include <lockstep/optim/schedule/step.hpp>
+#include <lockstep/optim/schedule/warm_up.hpp>
+#include <lockstep/optim/scheduled.hpp>
 #include <lockstep/optim/sgd.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
 #include <lockstep/parallel/gather.hpp>

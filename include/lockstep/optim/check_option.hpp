@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -19,6 +20,18 @@ namespace lockstep::detail {
 /// Throws value_error unless `holds`: `where` expected `what`, got `value`.
 inline void check_option(bool holds, std::string_view where, std::string_view what, double value) {
   if (!holds) throw value_error(where, what, option_text(value));
+}
+
+/// Throws value_error unless the count is one or more.
+inline void check_count(std::string_view where, std::string_view what, std::int64_t count) {
+  if (count < 1) throw value_error(where, what, std::to_string(count));
+}
+
+/// Throws value_error for a step after a schedule's last.
+[[noreturn, gnu::cold, gnu::noinline]] inline void throw_schedule_ended(std::string_view where, std::int64_t last,
+                                                                        std::int64_t step) {
+  throw value_error(where, "steps from 0 to " + std::to_string(last), "step " + std::to_string(step),
+                    "give it the steps of the whole training, or set hold");
 }
 
 /// The options that most optimizers have, as PyTorch checks them.

@@ -120,7 +120,7 @@ struct rmsprop {
   }
   template <class T, bool Centered, bool Momentum, class With>
   void make(const With& with) const {
-    with(std::integral_constant<std::size_t, 1 + (Centered ? 1 : 0) + (Momentum ? 1 : 0)>{},
+    with(std::integral_constant<std::size_t, 1U + (Centered ? 1U : 0U) + (Momentum ? 1U : 0U)>{},
          detail::rmsprop_rule<T, Centered, Momentum>{.sign = static_cast<T>(maximize ? -1 : 1),
                                                      .decay = static_cast<T>(maximize ? -weight_decay : weight_decay),
                                                      .alpha = static_cast<T>(alpha),

@@ -33,6 +33,7 @@ template <class Engine, class Batch>
     if (refused) std::rethrow_exception(refused);
     engine.check_whole();
     engine.prepare();
+    engine.begin_step();
     if constexpr (Engine::has_ranks) engine.prepare_sums();  // here, since the others would wait for a rank that cannot
     denominator = engine.denominator_of(own);
     if (given && (!(*given > 0) || !std::isfinite(*given)))

@@ -190,6 +190,11 @@ struct trainer_engine {
     homes.each([&](home_type& home) { home.update.prepare(*home.front, optimizer); });
   }
 
+  /// Tells an optimizer that wants to know which step comes next.
+  void begin_step() {
+    if constexpr (requires { optimizer.begin_step(steps); }) optimizer.begin_step(steps);
+  }
+
   /// The context through which the host reaches what all replicas share.
   [[nodiscard]] context* front() const noexcept { return &replicas[0]->context(); }
 
