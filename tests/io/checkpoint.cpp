@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <lockstep/io/checkpoint.hpp>
@@ -63,6 +64,22 @@ TEST_CASE("training goes on from a checkpoint with the bits of undisturbed train
   check.operator()<ls::data_parallel<model, 2>>();
   check.operator()<ls::data_parallel<model, 1>>();
   check.operator()<ls::data_parallel<model, 2, queued>>();
+}
+
+TEST_CASE("a schedule and the bias corrections of adamw go on from a checkpoint", "[checkpoint]") {
+  const temporary_folder folder;
+  const std::string path = folder / "run.safetensors";
+  const ls::scheduled rule{ls::adamw{.learning_rate = 0.05, .amsgrad = true}, ls::schedule::cosine{.steps = 20}};
+  using trainer_type = ls::data_parallel<model, 2, std::remove_const_t<decltype(rule)>>;
+  trainer_type straight(rule);
+  train_some(straight);
+  ls::save_checkpoint(straight, path);
+  trainer_type resumed(rule);
+  // A trainer whose schedule has ended takes an earlier state all the same.
+  for (int i = 0; i <= 20; ++i) static_cast<void>(step(resumed));
+  CHECK_THROWS_AS(step(resumed), ls::value_error);
+  ls::load_checkpoint(resumed, path);
+  check_goes_on_alike(straight, resumed);
 }
 
 TEST_CASE("a checkpoint serves another number of replicas, with the same bits when they are reproducible",

@@ -72,11 +72,12 @@ using cnn = ls::model<ls::sequential<ls::conv2d<16, 3, ls::padding<1>>, ls::relu
 using mlp = ls::model<ls::sequential<ls::linear<64>, ls::relu, ls::linear<32>, ls::relu, ls::linear<10>>,
                       ls::input<100>, ls::cross_entropy>;
 
-template <class Model, int N, class Targets>
-void check_steady_steps(const Targets& targets, ls::sgd optimizer = {}) {
+template <class Model, int N, class Optimizer = ls::sgd, class Targets>
+void check_steady_steps(const Targets& targets, const Optimizer& optimizer = {},
+                        const ls::trainer_options& options = {}) {
   INFO(N << " replicas");
   constexpr std::int64_t samples = 33;
-  ls::data_parallel<Model, N> trainer(optimizer);
+  ls::data_parallel<Model, N, Optimizer> trainer(optimizer, {}, options);
   const auto x = draws<float>(1, samples * Model::input_dims.size());
   for (int i = 0; i < 3; ++i) static_cast<void>(trainer.step(batch<Model>(x), targets));
   double loss = 0;
@@ -179,6 +180,12 @@ TEST_CASE("a steady step allocates nothing", "[allocations]") {
   SECTION("mlp") {
     check_steady_steps<mlp, 1>(classes);
     check_steady_steps<mlp, 2>(classes);
+  }
+  SECTION("a schedule, and gradients clipped by value") {
+    const ls::scheduled optimizer{ls::nadam{}, ls::schedule::warm_up{9, ls::schedule::one_cycle{.steps = 90}}};
+    check_steady_steps<mlp, 2>(classes, optimizer, {.max_value = 0.01});
+    const ls::scheduled in_steps{ls::adamw{}, ls::schedule::multi_step{.milestones = {5, 10}}};
+    check_steady_steps<mlp, 1>(classes, in_steps);
   }
   SECTION("a rank of a communicator, recorded") {
     using rank = ls::comm::thread_rank;

@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <limits>
+
 #include <lockstep/backend/element_math.hpp>
 #include <lockstep/backend/update_terms.hpp>
 #include <lockstep/core/config.hpp>
@@ -57,11 +59,13 @@ struct stored_rule {
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr Rule loaded() const { return *rule; }
 };
 
-/// A rule that multiplies each gradient by a factor. When MaySkip and `skips`, it changes nothing.
+/// A rule that multiplies each gradient by a factor, and then clips it to [-limit, limit]. When MaySkip and `skips`, it
+/// changes nothing.
 template <class Rule, class T, bool MaySkip>
 struct scaled_rule {
   Rule rule;
   T factor;
+  T limit = std::numeric_limits<T>::infinity();
   bool skips = false;
 
   static constexpr bool takes_vectors = lockstep::takes_vectors<Rule>;
@@ -70,20 +74,24 @@ struct scaled_rule {
   LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& g, State&... state) const {
     if constexpr (MaySkip)
       if (skips) return;
-    const V scaled = g * factor;
-    rule(scaled, state...);
+    V clipped = g * factor;
+    detail::clip(clipped, limit);
+    rule(clipped, state...);
   }
 };
 
-/// `scaled_rule` of a rule and terms in the backend's memory. When MaySkip, it skips a step whose gradients are not
-/// finite.
+/// `scaled_rule` of a rule and terms in the backend's memory; null terms have a scale of 1. When MaySkip, it skips a
+/// step whose gradients are not finite.
 template <class Rule, class T, bool MaySkip>
 struct stored_scaled_rule {
   const Rule* rule;
   const update_terms* terms;
+  T limit = std::numeric_limits<T>::infinity();
 
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr scaled_rule<Rule, T, MaySkip> loaded() const {
-    return {.rule = *rule, .factor = static_cast<T>(terms->scale), .skips = MaySkip && terms->finite == 0};
+    if (terms == nullptr) return {.rule = *rule, .factor = T{1}, .limit = limit};
+    return {
+        .rule = *rule, .factor = static_cast<T>(terms->scale), .limit = limit, .skips = MaySkip && terms->finite == 0};
   }
 };
 

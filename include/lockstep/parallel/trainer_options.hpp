@@ -77,6 +77,9 @@ struct trainer_options {
   /// Scales gradients down so that the norm of all of them together is at most this, as torch.nn.utils.clip_grad_norm_.
   /// When the norm is NaN all gradients become NaN, unless `non_finite` skips or stops the step.
   double max_norm = std::numeric_limits<double>::infinity();
+  /// Clips each gradient, summed over the replicas and scaled by max_norm, to [-max_value, max_value], as
+  /// torch.nn.utils.clip_grad_value_. A NaN stays one.
+  double max_value = std::numeric_limits<double>::infinity();
   lockstep::non_finite non_finite = lockstep::non_finite::ignore;
   /// Called in the thread that called `step`, before the step is skipped or stopped.
   std::function<void(const non_finite_report&)> on_non_finite{};
@@ -101,6 +104,7 @@ struct trainer_options {
     if (verify_every < 0)
       throw value_error("data_parallel", "verify_every of zero steps or more", std::to_string(verify_every));
     if (!(max_norm > 0)) throw value_error("data_parallel", "a max_norm above zero", std::to_string(max_norm));
+    if (!(max_value > 0)) throw value_error("data_parallel", "a max_value above zero", std::to_string(max_value));
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -17,6 +18,13 @@
 #include <lockstep/model/element_range.hpp>
 
 namespace lockstep::detail {
+
+/// What `gradient_update::apply` does to the sums before it uses them.
+struct clipping {
+  bool measured = false;     ///< scales them as `judge` found
+  bool finite_only = false;  ///< changes nothing if their norm, which is measured then, is not finite
+  double max_value = std::numeric_limits<double>::infinity();
+};
 
 /// Computes new parameters from the gradients of N replicas; every replica works on its own slice.
 ///
@@ -143,21 +151,27 @@ class gradient_update {
   /// The result of `judge`, once its work is done.
   [[nodiscard]] const update_terms& terms(std::size_t r) { return terms_[r]->host(); }
 
-  /// Updates slice r of the parameters with the sums, scaled as `judge` found when `measured`. When `finite_only`,
-  /// changes nothing if the norm is not finite.
+  /// Updates slice r of the parameters with the sums.
   void apply(std::size_t r, context& c, value* parameters, const Optimizer& optimizer,
-             const std::vector<element_range>& active, bool measured, bool finite_only) {
+             const std::vector<element_range>& active, const clipping& how) {
     const auto run = [&](const auto& adapt) { update<1>(c, r, active, {sums_.data()}, parameters, optimizer, adapt); };
-    if (!measured) return run([&](const auto& rule, std::size_t range) { return as_read(rule, r, range); });
+    const bool limited = how.max_value < (std::numeric_limits<value>::max)();
+    if (!how.measured && !limited)
+      return run([&](const auto& rule, std::size_t range) { return as_read(rule, r, range); });
+    const value limit = limited ? static_cast<value>(how.max_value) : std::numeric_limits<value>::infinity();
     if constexpr (B::host_memory) {
-      if (finite_only && terms(r).finite == 0) return;
-      run([factor = static_cast<value>(terms(r).scale)](const auto& rule, std::size_t) {
-        return scaled_rule<std::remove_cvref_t<decltype(rule)>, value, false>{.rule = rule, .factor = factor};
+      if (how.finite_only && terms(r).finite == 0) return;
+      const value factor = how.measured ? static_cast<value>(terms(r).scale) : value{1};
+      run([&](const auto& rule, std::size_t) {
+        return scaled_rule<std::remove_cvref_t<decltype(rule)>, value, false>{
+            .rule = rule, .factor = factor, .limit = limit};
       });
-    } else if (finite_only) {
-      run([&](const auto& rule, std::size_t range) { return stored_scaled<true>(rule, r, range); });
     } else {
-      run([&](const auto& rule, std::size_t range) { return stored_scaled<false>(rule, r, range); });
+      const update_terms* const found = how.measured ? terms_[r]->get() : nullptr;
+      if (how.finite_only)
+        run([&](const auto& rule, std::size_t range) { return stored_scaled<true>(rule, r, range, found, limit); });
+      else
+        run([&](const auto& rule, std::size_t range) { return stored_scaled<false>(rule, r, range, found, limit); });
     }
   }
 
@@ -202,8 +216,9 @@ class gradient_update {
       return stored_rule<Rule>{stored<Rule>(r, range)};
   }
   template <bool MaySkip, class Rule>
-  [[nodiscard]] auto stored_scaled(const Rule&, std::size_t r, std::size_t range) {
-    return stored_scaled_rule<Rule, value, MaySkip>{.rule = stored<Rule>(r, range), .terms = terms_[r]->get()};
+  [[nodiscard]] auto stored_scaled(const Rule&, std::size_t r, std::size_t range, const update_terms* found,
+                                   value limit) {
+    return stored_scaled_rule<Rule, value, MaySkip>{.rule = stored<Rule>(r, range), .terms = found, .limit = limit};
   }
 
   /// Updates the active elements of slice r by `adapt(rule, range)`, with the optimizer's rule for each range.

@@ -21,8 +21,9 @@ template <class Engine, class Batch>
 double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
   const bool finite_only = e.options.non_finite != non_finite::ignore;
   const bool measured = finite_only || e.options.max_norm < std::numeric_limits<double>::infinity();
+  const bool clipped = e.options.max_value < std::numeric_limits<double>::infinity();
   const bool accumulated = e.pending;
-  const bool sum_first = Engine::has_ranks || measured || accumulated;
+  const bool sum_first = Engine::has_ranks || measured || clipped || accumulated;
   if constexpr (Engine::has_ranks)
     if (e.options.verify_every > 0 && (e.steps + 1) % e.options.verify_every == 0) e.verify();
   if (sum_first) e.prepare_sums();
@@ -46,7 +47,8 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
         update.judge(slice, c, e.options.max_norm);
       else
         reduce();
-      update.apply(slice, c, parameters.data(), e.optimizer, e.skips.active(), measured, finite_only);
+      update.apply(slice, c, parameters.data(), e.optimizer, e.skips.active(),
+                   {.measured = measured, .finite_only = finite_only, .max_value = e.options.max_value});
     });
   };
   const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(accumulated) << 1U;
