@@ -101,14 +101,15 @@ void reduce_and_update(context&, std::int64_t first, std::int64_t last, const st
       return;
     }
   }
-  const auto sum = [gradients](std::int64_t i) {
-    return tree_sum<0, N>([&](std::size_t k) { return gradients[k][i]; });
-  };
   [&]<std::size_t... S>(std::index_sequence<S...>) {
-    loop(first, last, [=](std::int64_t i) {
-      const float g = sum(i);
+    const auto body = [=](std::int64_t i) {
+      const float g = tree_sum<0, N>([&](std::size_t k) { return gradients[k][i]; });
       rule(g, parameters[i], states[S][i]...);
-    });
+    };
+    if constexpr (takes_vectors<rule_type>)
+      loop_baseline(first, last, body);
+    else
+      loop(first, last, body);
   }(std::make_index_sequence<States>{});
 }
 
