@@ -66,6 +66,7 @@
 #include <lockstep/optim/lion.hpp>
 #include <lockstep/optim/nadam.hpp>
 #include <lockstep/optim/optimizer.hpp>
+#include <lockstep/optim/parameter_groups.hpp>
 #include <lockstep/optim/rmsprop.hpp>
 #include <lockstep/optim/schedule/constant.hpp>
 #include <lockstep/optim/schedule/cosine.hpp>

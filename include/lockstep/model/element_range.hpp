@@ -13,6 +13,8 @@ struct element_range {
   std::int64_t first = 0;
   std::int64_t last = 0;
   std::int64_t state_steps = 0;  ///< steps that have changed the optimizer's state of these elements
+  double rate = 1;               ///< factor of the optimizer's learning rate
+  double decay = 1;              ///< factor of its weight decay
 };
 
 /// Calls f(begin, end, i) for each range i that overlaps [first, last); the overlap is [begin, end).

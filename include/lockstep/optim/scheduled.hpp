@@ -8,6 +8,7 @@
 
 #include <lockstep/optim/check_option.hpp>
 #include <lockstep/optim/optimizer.hpp>
+#include <lockstep/optim/parameter_groups.hpp>
 #include <lockstep/optim/schedule/schedule.hpp>
 
 namespace lockstep {
@@ -19,14 +20,6 @@ namespace lockstep {
 ///       {ls::adamw{.learning_rate = 1e-3}, ls::schedule::cosine{.steps = 1000}}};
 template <class Optimizer, class Schedule>
 class scheduled {
-  static_assert(lockstep::optimizer<Optimizer>, "lockstep: scheduled: the first argument is an optimizer");
-  static_assert(learning_rate_schedule<Schedule>,
-                "lockstep: scheduled: the second argument is a schedule: a callable from the number of a step to a "
-                "factor of the learning rate");
-  static_assert(
-      requires(Optimizer& o) { o.learning_rate *= 0.5; },
-      "lockstep: scheduled: the optimizer has no learning_rate for a schedule to change");
-
  public:
   scheduled() = default;
   scheduled(Optimizer rule, Schedule course) : optimizer(std::move(rule)), schedule(std::move(course)) {}
@@ -35,6 +28,14 @@ class scheduled {
 
   /// Throws value_error for options of either out of their domain.
   void check_options() const {
+    // Here and not in the class: a compiler takes a class with a failed check for no optimizer, and complains of that.
+    static_assert(lockstep::optimizer<Optimizer>, "lockstep: scheduled: the first argument is an optimizer");
+    static_assert(learning_rate_schedule<Schedule>,
+                  "lockstep: scheduled: the second argument is a schedule: a callable from the number of a step to a "
+                  "factor of the learning rate");
+    static_assert(
+        requires(Optimizer& o) { o.learning_rate *= 0.5; },
+        "lockstep: scheduled: the optimizer has no learning_rate for a schedule to change");
     optimizer.check_options();
     detail::check_learning_rates(schedule);
   }
@@ -43,10 +44,12 @@ class scheduled {
 
   /// A trainer calls this before each step. Throws value_error when the schedule has ended, or gives no factor.
   void begin_step(std::int64_t step) {
-    const auto factor = static_cast<double>(schedule(step));
-    detail::check_option(factor >= 0 && std::isfinite(factor), "scheduled",
-                         "a schedule whose factors are finite and zero or more", factor);
-    factor_ = factor;
+    if constexpr (learning_rate_schedule<Schedule>) {
+      const auto factor = static_cast<double>(schedule(step));
+      detail::check_option(factor >= 0 && std::isfinite(factor), "scheduled",
+                           "a schedule whose factors are finite and zero or more", factor);
+      factor_ = factor;
+    }
   }
 
   /// The learning rate of the step that was begun last; before the first, the optimizer's own.
@@ -58,6 +61,14 @@ class scheduled {
     Optimizer now = optimizer;
     now.learning_rate *= factor_;
     now.template rule<T>(step, with);
+  }
+
+  /// The same for a group of parameters.
+  template <class T, class With>
+  void group_rule(std::int64_t step, double rate, double decay, const With& with) const {
+    Optimizer now = optimizer;
+    now.learning_rate *= factor_;
+    detail::group_rule<T>(now, step, rate, decay, with);
   }
 
   Optimizer optimizer{};

@@ -143,7 +143,7 @@ class data_parallel {
   /// state as they are. Ranks may skip different layers: a layer that any rank uses takes part in the step of all
   /// ranks. `layer` is the path of its parameters' names. Throws value_error, naming the layers that can be skipped.
   void skip(std::string_view layer, bool skipped = true) {
-    static_assert(detail::layer_skips<Model, backend_type>::any,
+    static_assert(engine::skips_type::any,
                   "lockstep: data_parallel::skip: no layer of the model can be skipped; put one inside "
                   "lockstep::skippable");
     const auto entered = engine_.enter();
@@ -382,6 +382,7 @@ class data_parallel {
   }
 
   static_assert(detail::check_policies<Policies...>());
+  static_assert(detail::check_groups<Model, backend_type, optimizer_type>(typename engine::kinds::groups{}));
 
   engine engine_;
   [[no_unique_address]] typename detail::labels_of<target_type>::type labels_;

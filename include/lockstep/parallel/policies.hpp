@@ -7,6 +7,7 @@
 #include <lockstep/comm/communicator.hpp>
 #include <lockstep/comm/single.hpp>
 #include <lockstep/optim/optimizer.hpp>
+#include <lockstep/optim/parameter_groups.hpp>
 #include <lockstep/optim/sgd.hpp>
 #include <lockstep/parallel/bucket_bytes.hpp>
 #include <lockstep/parallel/precision.hpp>
@@ -45,12 +46,13 @@ template <class P>
 inline constexpr bool is_policy =
     is_backend_policy<P>::value || is_optimizer_policy<P>::value || is_reduction_policy<P>::value ||
     is_micro_shards_policy<P>::value || is_communicator_policy<P>::value || is_hook_policy<P>::value ||
-    is_bucket_policy<P>::value || is_precision_policy<P>::value;
+    is_bucket_policy<P>::value || is_precision_policy<P>::value || is_groups_policy<P>::value;
 
 template <class... Policies>
 struct policies {
   using named_backend = typename pick<is_backend_policy, cpu, Policies...>::type;
   using optimizer = typename pick<is_optimizer_policy, sgd, Policies...>::type;
+  using groups = typename pick<is_groups_policy, lockstep::parameter_groups<>, Policies...>::type;
   using reduction = typename pick<is_reduction_policy, reduce::automatic, Policies...>::type;
   using shards = typename pick<is_micro_shards_policy, micro_shards<8>, Policies...>::type;
   using communicator = typename pick<is_communicator_policy, single_rank, Policies...>::type;
@@ -84,7 +86,7 @@ consteval bool check_policies() {
                 "install oneDNN and configure again, or name another backend behind N");
   static_assert((is_policy<Policies> && ...),
                 "lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction, micro_shards, "
-                "a communicator, a reduction hook, bucket_bytes or a precision");
+                "a communicator, a reduction hook, bucket_bytes, parameter_groups or a precision");
   static_assert(policies_of_kind<is_backend_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two backends are given; keep one");
   static_assert(policies_of_kind<is_optimizer_policy, Policies...> <= 1,
@@ -99,6 +101,8 @@ consteval bool check_policies() {
                 "lockstep: data_parallel: two reduction hooks are given; keep one");
   static_assert(policies_of_kind<is_bucket_policy, Policies...> <= 1,
                 "lockstep: data_parallel: bucket_bytes is given twice; keep one");
+  static_assert(policies_of_kind<is_groups_policy, Policies...> <= 1,
+                "lockstep: data_parallel: parameter_groups is given twice; put all groups into one");
   static_assert(policies_of_kind<is_precision_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two precisions are given; keep one");
   static_assert(backend_in<typename kinds::named_backend, typename kinds::arithmetic>::exists,

@@ -68,13 +68,13 @@ struct trainer_engine {
 
   using replica = detail::replica<Model, backend_type, leaves_per_replica>;
   using context = typename backend_type::context;
-  using ranks_type =
-      std::conditional_t<has_ranks,
-                         rank_link<Model, backend_type, N, communicator_type, hook_type, typename kinds::bucket_sizes,
-                                   layer_skips<Model, backend_type>::layers>,
-                         no_ranks>;
+  using skips_type = layer_skips<Model, backend_type, typename kinds::groups>;
+  using ranks_type = std::conditional_t<
+      has_ranks,
+      rank_link<Model, backend_type, N, communicator_type, hook_type, typename kinds::bucket_sizes, skips_type::layers>,
+      no_ranks>;
 
-  using homes_type = typename homes_of<backend_type, optimizer_type, count, layer_skips<Model, backend_type>::counters,
+  using homes_type = typename homes_of<backend_type, optimizer_type, count, skips_type::ranges,
                                        std::is_same_v<typename kinds::reduction, reduce::reproducible>>::type;
   using home_type = typename homes_type::home_type;
   /// Whether gradients may leave a replica bucket by bucket.
@@ -392,7 +392,7 @@ struct trainer_engine {
   bool buffers_staged = false;  ///< they hold what the next accepted step makes of the buffers
   std::array<std::unique_ptr<replica>, count> replicas;
   homes_type homes;
-  layer_skips<Model, backend_type> skips;
+  skips_type skips;
   given_up stalled;
   timeline* record = nullptr;
   std::atomic<std::int64_t> now{0};  ///< the running step, for other threads

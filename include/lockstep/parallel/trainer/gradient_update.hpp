@@ -16,6 +16,7 @@
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/update_terms.hpp>
 #include <lockstep/model/element_range.hpp>
+#include <lockstep/optim/parameter_groups.hpp>
 
 namespace lockstep::detail {
 
@@ -87,7 +88,7 @@ class gradient_update {
     if constexpr (!B::host_memory) {
       rule_storage fresh{};
       for (std::size_t i = 0; i < active.size(); ++i)
-        optimizer.template rule<value>(active[i].state_steps, [&](auto, const auto& rule) {
+        range_rule(optimizer, active[i], [&](auto, const auto& rule) {
           using rule_type = std::remove_cvref_t<decltype(rule)>;
           static_assert(sizeof(rule_type) <= sizeof(rule_bytes) && std::is_trivially_copyable_v<rule_type>,
                         "lockstep: optimizer: a rule is trivially copyable and at most 64 bytes large");
@@ -179,6 +180,12 @@ class gradient_update {
   [[nodiscard]] value* sums() noexcept { return sums_.data(); }
 
  private:
+  /// Calls with(number of states, rule) of the optimizer for a range.
+  template <class With>
+  static void range_rule(const Optimizer& optimizer, const element_range& range, const With& with) {
+    group_rule<value>(optimizer, range.state_steps, range.rate, range.decay, with);
+  }
+
   /// Elements of one partial sum of squares. Slices are cut at its multiples, so that their number changes no sum, and
   /// does not move an element between a loop's vectors and its rest, which a compiler may round differently (by
   /// contracting a product and a sum in one of them only). It is a multiple of a cache line, so that no two replicas
@@ -227,15 +234,14 @@ class gradient_update {
               const std::array<const value*, Sources>& gradients, value* parameters, const Optimizer& optimizer,
               const Adapt& adapt) {
     each_part(active, edge(r), edge(r + 1), [&](std::int64_t first, std::int64_t last, std::size_t range) {
-      optimizer.template rule<value>(
-          active[range].state_steps,
-          [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
-            const auto states = [&]<std::size_t... S>(std::index_sequence<S...>) {
-              return std::array<value*, States>{states_[S].data()...};
-            }(std::make_index_sequence<States>{});
-            B::template reduce_and_update<Sources, States>(c, first, last, gradients, parameters, states,
-                                                           adapt(rule, range));
-          });
+      range_rule(optimizer, active[range],
+                 [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
+                   const auto states = [&]<std::size_t... S>(std::index_sequence<S...>) {
+                     return std::array<value*, States>{states_[S].data()...};
+                   }(std::make_index_sequence<States>{});
+                   B::template reduce_and_update<Sources, States>(c, first, last, gradients, parameters, states,
+                                                                  adapt(rule, range));
+                 });
     });
   }
 

@@ -13,13 +13,16 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/model/element_range.hpp>
 #include <lockstep/model/plan.hpp>
+#include <lockstep/optim/parameter_groups.hpp>
+#include <lockstep/parallel/trainer/group_pieces.hpp>
 
 namespace lockstep::detail {
 
 /// Which layers of a model a trainer skips, and which parameters a step may therefore change: those of the layers that
 /// some pass since the last step has used, on this rank or another. Counts for each layer how many steps have changed
-/// its optimizer state, as PyTorch's optimizers do for each tensor.
-template <class Model, class B>
+/// its optimizer state, as PyTorch's optimizers do for each tensor. Knows for which of them the optimizer's options
+/// differ.
+template <class Model, class B, class Groups = parameter_groups<>>
 class layer_skips {
   static constexpr const auto& plan = Model::template plan<B>;
 
@@ -34,9 +37,13 @@ class layer_skips {
   /// Number of step counters: one for each layer where any layer may miss a step, else one for all layers.
   static constexpr std::size_t counters = any ? layers : 1;
 
+  /// Most ranges that a step may change.
+  static constexpr std::size_t ranges = pieces_of<Model, B, any, Groups>::value.count;
+
   layer_skips() {
-    active_.reserve(counters);
-    active_.push_back({0, plan.trainable_count});
+    active_.reserve(ranges);
+    taking_part_.fill(true);
+    list_active();
   }
 
   /// Skips the layer at a path, or runs it again. For any other path, throws value_error that names the skippable
@@ -66,24 +73,8 @@ class layer_skips {
   }
   /// Settles what the coming step may change, from the result of `uses` or its sum over the ranks.
   void settle([[maybe_unused]] const std::array<double, layers>& uses) {
-    if constexpr (any) {
-      active_.clear();
-      for (const plan_node& node : plan.nodes) {
-        if (!node.owns_learning()) continue;
-        const auto leaf = static_cast<std::size_t>(node.leaf);
-        taking_part_[leaf] = uses[leaf] > 0;
-        if (!taking_part_[leaf]) continue;
-        const std::int64_t end = node.parameter_offset + node.parameter_size;
-        // Nodes come in the order of their parameters.
-        if (!active_.empty() && active_.back().last == node.parameter_offset &&
-            active_.back().state_steps == state_steps_[leaf])
-          active_.back().last = end;
-        else
-          active_.push_back({node.parameter_offset, end, state_steps_[leaf]});
-      }
-    } else {
-      active_[0].state_steps = state_steps_[0];
-    }
+    for (std::size_t leaf = 0; leaf < layers; ++leaf) taking_part_[leaf] = uses[leaf] > 0;
+    list_active();
   }
 
   /// After a pass that only accumulates: the layers that it has used take part in the coming step.
@@ -120,6 +111,24 @@ class layer_skips {
   }
 
  private:
+  void list_active() {
+    static constexpr const auto& pieces = pieces_of<Model, B, any, Groups>::value;
+    active_.clear();
+    for (std::size_t i = 0; i < pieces.count; ++i) {
+      const group_piece& piece = pieces.all[i];
+      if (any && !taking_part_[piece.leaf]) continue;
+      const element_range range{piece.first, piece.last, state_steps_[any ? piece.leaf : 0], piece.rate, piece.decay};
+      if (!active_.empty() && continues(active_.back(), range))
+        active_.back().last = range.last;
+      else
+        active_.push_back(range);
+    }
+  }
+  [[nodiscard]] static bool continues(const element_range& before, const element_range& range) noexcept {
+    return before.last == range.first && before.state_steps == range.state_steps && before.rate == range.rate &&
+           before.decay == range.decay;
+  }
+
   std::array<bool, layers> flags_{};
   std::array<bool, layers> used_{};         ///< by passes that accumulated
   std::array<bool, layers> taking_part_{};  ///< in the coming step
