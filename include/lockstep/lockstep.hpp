@@ -63,6 +63,7 @@
 #include <lockstep/observe/step_log.hpp>
 #include <lockstep/optim/adam.hpp>
 #include <lockstep/optim/adamw.hpp>
+#include <lockstep/optim/averaged.hpp>
 #include <lockstep/optim/lion.hpp>
 #include <lockstep/optim/nadam.hpp>
 #include <lockstep/optim/optimizer.hpp>

@@ -19,6 +19,7 @@
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/ranks/agreement.hpp>
 #include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/trainer/averages.hpp>
 #include <lockstep/parallel/trainer/engine.hpp>
 #include <lockstep/parallel/trainer/inference.hpp>
 #include <lockstep/parallel/trainer/train_step.hpp>
@@ -254,6 +255,15 @@ class data_parallel {
   [[nodiscard]] auto parameters() const {
     return named_values_range<Model, backend_type, 1, false>({engine_.homes.front().parameters.data()},
                                                              engine_.front());
+  }
+
+  /// The exponential averages of all parameters that an `averaged` optimizer keeps, by PyTorch's names; of a parameter
+  /// that no step has changed, and of a frozen one, its value. A copy, for a predictor or save_safetensors.
+  [[nodiscard]] parameter_values<value_type> averages()
+    requires requires { optimizer_type::average_state; }
+  {
+    const auto entered = engine_.enter();
+    return detail::averages_of(engine_);
   }
 
   /// The gradients of the last step before clipping, summed over the replicas. Frozen parameters have no gradients and

@@ -58,7 +58,7 @@ struct pieces_of<Model, B, ByLeaf, parameter_groups<Groups...>> {
     each_learning_parameter<Model, B, (sizeof...(Groups) > 0)>(
         [&](const plan_parameter& parameter, std::size_t leaf, [[maybe_unused]] std::string_view name) {
           group_piece piece{parameter.offset, parameter.offset + parameter.shape.size(), leaf};
-          const auto change = [&](bool takes, double rate, double decay) {
+          [[maybe_unused]] const auto change = [&](bool takes, double rate, double decay) {
             if (!takes) return;
             piece.rate *= rate;
             piece.decay *= decay;
