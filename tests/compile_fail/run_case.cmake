@@ -1,38 +1,19 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Checks one program that must not compile. Run: cmake -D SETTINGS=settings.cmake -D SOURCE=case.cpp [-D ROW=FILE]
-# -P run_case.cmake
+# Judges what compilers said of one program that must not compile. Run: cmake -D SETTINGS=settings.cmake
+# -D SOURCE=case.cpp -D RECORD=FILE [-D ROW=FILE] -P run_case.cmake
 #
-# Each compiler must refuse SOURCE, print the text after `// expect: ` within its first 12 lines, and print 40 lines at
-# most; the first compiler must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or the case would also "pass" for a misspelt
-# name. A line `// flags: ` adds flags to what must fail. ROW is written: the case's line of the table.
+# RECORD is what compile_case.cmake wrote. Each compiler must refuse SOURCE, print the text after `// expect: ` within
+# its first 12 lines, and print 40 lines at most; the first compiler must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or the
+# case would also "pass" for a misspelt name. ROW is written: the case's line of the table.
 
 cmake_minimum_required(VERSION 3.25)
-include("${SETTINGS}") # compilers, own_folder, folders, implicit_folders
+include("${SETTINGS}") # compilers
 
 set(lines_with_text 12)
 set(lines_at_most 40)
 
 function(reject sentence)
   message(FATAL_ERROR "${SOURCE}\nrejected: ${sentence}\n${ARGN}")
-endfunction()
-
-# Sets `compiles` and `output` for the caller.
-function(compile compiler)
-  list(REMOVE_ITEM folders "${own_folder}" ${implicit_folders})
-  list(REMOVE_DUPLICATES folders)
-  list(TRANSFORM folders PREPEND "-isystem")
-  execute_process(
-    COMMAND "${CMAKE_COMMAND}" -E env LC_ALL=C "${compiler}" -std=c++20 -fsyntax-only "-I${own_folder}" ${folders} ${ARGN}
-            "${SOURCE}"
-    OUTPUT_VARIABLE text
-    ERROR_VARIABLE text
-    RESULT_VARIABLE code)
-  if(code EQUAL 0)
-    set(compiles TRUE PARENT_SCOPE)
-  else()
-    set(compiles FALSE PARENT_SCOPE)
-  endif()
-  set(output "${text}" PARENT_SCOPE)
 endfunction()
 
 # Sets `result` to how many lines `text` has, and `head` to the first `count` of them.
@@ -47,6 +28,11 @@ function(count_lines text count result head)
   set(${head} "${lines}" PARENT_SCOPE)
 endfunction()
 
+if(NOT EXISTS "${RECORD}")
+  reject("it was not compiled" "Please build the target compile_fail first.")
+endif()
+include("${RECORD}")
+
 file(STRINGS "${SOURCE}" expected REGEX "^// expect: .+" LIMIT_COUNT 1)
 if(NOT expected)
   reject("no line '// expect: TEXT'")
@@ -54,16 +40,11 @@ endif()
 string(REGEX REPLACE "^// expect: " "" expected "${expected}")
 string(REGEX REPLACE "[][;]" " " expected "${expected}") # as count_lines does
 
-file(STRINGS "${SOURCE}" flags REGEX "^// flags: .+" LIMIT_COUNT 1)
-string(REGEX REPLACE "^// flags: " "" flags "${flags}")
-separate_arguments(flags UNIX_COMMAND "${flags}")
-
 cmake_path(GET SOURCE STEM row)
+set(number 0)
 foreach(compiler IN LISTS compilers)
-  string(TIMESTAMP begin "%s%f")
-  compile("${compiler}" ${flags})
-  string(TIMESTAMP end "%s%f")
-  if(compiles)
+  set(output "${output_${number}}")
+  if(compiles_${number})
     reject("it compiled" "It must not: ${compiler}")
   endif()
   count_lines("${output}" ${lines_with_text} length head)
@@ -79,17 +60,15 @@ foreach(compiler IN LISTS compilers)
   string(REGEX MATCHALL "\n" before "${before}")
   list(LENGTH before line)
   math(EXPR line "${line} + 1")
-  math(EXPR tenths "(${end} - ${begin}) / 100000")
-  math(EXPR whole "${tenths} / 10")
-  math(EXPR tenths "${tenths} % 10")
+  math(EXPR whole "${tenths_${number}} / 10")
+  math(EXPR tenths "${tenths_${number}} % 10")
   cmake_path(GET compiler FILENAME name)
   string(APPEND row " | ${name}: line ${line} of ${length}, ${whole}.${tenths} s")
+  math(EXPR number "${number} + 1")
 endforeach()
 
-list(GET compilers 0 compiler)
-compile("${compiler}" -DLOCKSTEP_TEST_FIXED)
-if(NOT compiles)
-  reject("with -DLOCKSTEP_TEST_FIXED it does not compile" "The compiler said:\n${output}")
+if(NOT fixed_compiles)
+  reject("with -DLOCKSTEP_TEST_FIXED it does not compile" "The compiler said:\n${fixed_output}")
 endif()
 if(ROW)
   file(WRITE "${ROW}" "${row}\n")
