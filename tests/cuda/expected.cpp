@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// alone: other sources use what it defines.
 #include "expected.hpp"
 
 #include <lockstep/backend/cpu/cpu.hpp>

@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// alone: it replaces the functions that allocate.
 //
 // Counts the allocations of the process while a flag is up, by replacing the allocation functions in this program. The
 // sanitizers replace the same functions, so this file is empty under them.

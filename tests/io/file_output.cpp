@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// alone: it replaces a function of the C library.
 #include <lockstep/io/file.hpp>
 
 #include <cerrno>

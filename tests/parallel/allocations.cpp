@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// alone: it replaces the functions that allocate.
 //
 // Counts every allocation of the process while a flag is up, by replacing the allocation functions of C and C++ in
 // this program. Only then do the replacements do anything but pass a request on, so other tests do not notice. The

@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// alone: it replaces a function of the C library.
 
 // Threads that the system does not start. A program of its own, because it takes the place of pthread_create.
 
