@@ -24,6 +24,7 @@
 #include <lockstep/parallel/timeline.hpp>
 
 #include "complain.hpp"
+#include "optimizer.hpp"
 
 namespace lockstep_train {
 
@@ -227,13 +228,12 @@ class run {
   void write_report(const epoch_result& all) {
     lockstep::report_data data = network_.report(
         *times_,
-        {.replicas = options_.replicas, .batch = options_.batch, .optimizer_states = options_.momentum > 0 ? 1 : 0});
+        {.replicas = options_.replicas, .batch = options_.batch, .optimizer_states = trainer_.optimizer_states()});
     data.title = "lockstep-train: " + options_.model;
     std::erase_if(data.memory, [](const lockstep::memory_item& item) { return item.bytes == 0; });
     data.facts = {{"data", data_.description},
                   {"training samples", std::to_string(data_.train->samples())},
-                  {"optimizer", fmt::format("sgd, learning rate {}, momentum {}, weight decay {}",
-                                            options_.learning_rate, options_.momentum, options_.weight_decay)},
+                  {"optimizer", optimizer_text(options_)},
                   {"backend", options_.backend},
                   {"precision", std::string(arithmetic_names[static_cast<std::size_t>(options_.precision)])},
                   {"reduction", options_.reproducible ? "reproducible" : "automatic"},

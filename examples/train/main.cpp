@@ -1,8 +1,10 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <new>
 #include <set>
 #include <string>
@@ -21,6 +23,7 @@
 #include "fit.hpp"
 #include "gpu.hpp"
 #include "networks.hpp"
+#include "optimizer.hpp"
 #include "options.hpp"
 #include "pick_network.hpp"
 
@@ -48,6 +51,12 @@ void print_sharing(const std::vector<int>& devices) {
              fmt::join(devices, ", "));
 }
 
+/// Steps of the whole training.
+std::int64_t steps_of(const options& o, std::int64_t per_epoch) {
+  if (o.steps) return *o.steps;
+  return std::min(o.epochs, std::numeric_limits<std::int64_t>::max() / per_epoch) * per_epoch;
+}
+
 /// Returns the exit code.
 int train(options o) {
   const sample_format format = format_of(o);
@@ -65,6 +74,7 @@ int train(options o) {
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
   data_set data = open_data(o, format);
+  t->follow(schedule_of(o, steps_of(o, data.train->batches())));
   if (!o.quiet) {
     fmt::print("{}: {} parameters, {} replica{}, batch {}, {} training samples ({})\n", o.model, net.parameters,
                o.replicas, o.replicas == 1 ? "" : "s", o.batch, data.train->samples(), data.description);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,20 +17,19 @@
 #include <lockstep/parallel/with_replicas.hpp>
 
 #include "networks.hpp"
+#include "optimizer.hpp"
 #include "replicas_built.hpp"
 
 namespace lockstep_train {
 
 template <class Model, int N, class Backend, class Reduction>
 class model_trainer : public trainer {
-  using parallel = lockstep::data_parallel<Model, N, Backend, Reduction>;
+  using parallel = lockstep::data_parallel<Model, N, Backend, Reduction, update_rule>;
   using target = typename Model::loss_type::template target_type<float>;
 
  public:
   explicit model_trainer(const options& o)
-      : parallel_(
-            lockstep::sgd{.learning_rate = o.learning_rate, .momentum = o.momentum, .weight_decay = o.weight_decay}, {},
-            {.devices = o.devices, .rounding = rounding(o), .max_norm = o.max_norm}) {
+      : parallel_({optimizer_of(o), {}}, {}, {.devices = o.devices, .rounding = rounding(o), .max_norm = o.max_norm}) {
     parallel_.initialize(lockstep::seed{o.seed});
   }
 
@@ -50,6 +50,8 @@ class model_trainer : public trainer {
     return shape;
   }
 
+  void follow(const chosen_schedule& schedule) override { parallel_.optimizer().schedule = schedule; }
+  std::int64_t optimizer_states() const override { return static_cast<std::int64_t>(parallel_.optimizer().states()); }
   void load(const std::string& file) override { lockstep::load_safetensors(parallel_, file); }
   void save(const std::string& file) const override { lockstep::save_safetensors(parallel_, file); }
   bool finite() const override {

@@ -7,6 +7,7 @@
 
 #include <lockstep/core/shape.hpp>
 
+#include "optimizer.hpp"
 #include "options.hpp"
 
 namespace lockstep {
@@ -56,6 +57,10 @@ class trainer {
   virtual score evaluate(const batch& b) = 0;
   /// Extents of the gathered output for a batch of that many samples; runs one forward pass.
   virtual lockstep::dims output_shape(std::int64_t samples) = 0;
+  /// Sets the course of the learning rate.
+  virtual void follow(const chosen_schedule& schedule) = 0;
+  /// State buffers of the optimizer.
+  [[nodiscard]] virtual std::int64_t optimizer_states() const = 0;
   virtual void load(const std::string& file) = 0;
   virtual void save(const std::string& file) const = 0;
   /// Whether all parameters are finite.

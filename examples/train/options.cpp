@@ -26,8 +26,8 @@ namespace {
 
 /// A finite number of zero or more. CLI::NonNegativeNumber lets NaN and infinity through.
 std::string check_factor(const std::string& text) {
-  float value = 0;
-  if (CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value >= 0) return {};
+  double value = 0;
+  if (CLI::detail::lexical_cast(text, value) && std::isfinite(static_cast<float>(value)) && value >= 0) return {};
   return fmt::format("expected a finite number of zero or more, got {}", text);
 }
 
@@ -51,6 +51,12 @@ std::string check_count(const std::string& text) {
   constexpr auto largest = std::numeric_limits<std::int64_t>::max();
   if (whole_number<std::int64_t>(text).value_or(0) >= 1) return {};
   return fmt::format("expected a whole number from 1 to {}, got {}", largest, text);
+}
+
+std::string check_steps(const std::string& text) {
+  constexpr auto largest = std::numeric_limits<std::int64_t>::max();
+  if (whole_number<std::int64_t>(text).value_or(-1) >= 0) return {};
+  return fmt::format("expected a whole number from 0 to {}, got {}", largest, text);
 }
 
 std::string check_name(const std::string& text) {
@@ -129,7 +135,6 @@ void require_replicas(const options& o) {
 
 std::optional<options> parse(int argc, const char* const* argv) {
   options o;
-  std::string optimizer = "sgd";
   std::string precision = "fp32";
   std::string reduce = "automatic";
   bool no_shuffle = false;
@@ -166,12 +171,23 @@ std::optional<options> parse(int argc, const char* const* argv) {
   auto* epochs =
       app.add_option("--epochs", o.epochs, "Passes over the training data")->check(check_count)->capture_default_str();
   app.add_option("--steps", o.steps, "Steps to train, instead of --epochs")->check(check_count)->excludes(epochs);
-  app.add_option("--optimizer", optimizer, "How parameters are updated")
-      ->check(CLI::IsMember(std::set<std::string>{"sgd"}))
+  app.add_option("--optimizer", o.optimizer, "How parameters are updated")
+      ->check(CLI::IsMember(std::set<std::string>{"sgd", "adam", "adamw"}))
       ->capture_default_str();
-  app.add_option("--learning-rate", o.learning_rate, "Of the optimizer")->check(check_factor)->capture_default_str();
-  app.add_option("--momentum", o.momentum, "Of the optimizer")->check(check_factor)->capture_default_str();
-  app.add_option("--weight-decay", o.weight_decay, "Of the optimizer")->check(check_factor)->capture_default_str();
+  auto* learning_rate =
+      app.add_option("--learning-rate", o.learning_rate, "Of the optimizer [0.01; adam and adamw: 0.001]")
+          ->check(check_factor);
+  auto* momentum = app.add_option("--momentum", o.momentum, "Of sgd [0]")->check(check_factor);
+  auto* weight_decay =
+      app.add_option("--weight-decay", o.weight_decay, "Of the optimizer, on all parameters [0; adamw: 0.01]")
+          ->check(check_factor);
+  app.add_option("--schedule", o.schedule,
+                 "Course of the learning rate: constant; step, a tenth after each third of the steps; cosine, down to "
+                 "0; one-cycle, up from 1/25 in the first 30 % and down to nearly 0")
+      ->check(CLI::IsMember(std::set<std::string>{"constant", "step", "cosine", "one-cycle"}))
+      ->capture_default_str();
+  app.add_option("--warmup", o.warmup, "Steps in which the learning rate rises, before the schedule begins [0]")
+      ->check(check_steps);
   app.add_option("--max-norm", o.max_norm, "Scale gradients down to this norm")->check(check_norm);
   app.add_option("--seed", o.seed,
                  "Keys the first parameters and the order of samples; synthetic data is always the same")
@@ -215,6 +231,13 @@ std::optional<options> parse(int argc, const char* const* argv) {
     throw usage_error(line + "; --help lists the flags");
   }
   require_different_files(o);
+  if (o.optimizer != "sgd") {
+    if (!momentum->empty()) throw usage_error("--momentum goes with --optimizer sgd, not with " + o.optimizer);
+    if (learning_rate->empty()) o.learning_rate = 0.001;
+    if (o.optimizer == "adamw" && weight_decay->empty()) o.weight_decay = 0.01;
+  }
+  if (o.warmup > 0 && o.schedule == "one-cycle")
+    throw usage_error("--warmup goes with another --schedule than one-cycle, which rises by itself");
   if (batch->empty() && o.model == "linear") o.batch = 100;
   o.shuffle = !no_shuffle;
   o.reproducible = reduce == "reproducible";

@@ -26,9 +26,12 @@ struct options {
   std::int64_t batch = 64;
   std::int64_t epochs = 10;
   std::optional<std::int64_t> steps;  ///< instead of epochs
-  float learning_rate = 0.01F;
-  float momentum = 0;
-  float weight_decay = 0;
+  std::string optimizer = "sgd";
+  double learning_rate = 0.01;
+  double momentum = 0;
+  double weight_decay = 0;
+  std::string schedule = "constant";
+  std::int64_t warmup = 0;  ///< steps in which the learning rate rises, before the schedule
   double max_norm = std::numeric_limits<double>::infinity();
   std::uint64_t seed = 0;
   bool shuffle = true;

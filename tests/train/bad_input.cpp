@@ -39,6 +39,11 @@ TEST_CASE("a flag out of its domain is one line on stderr and exit code 2") {
   check_refused(place, "--learning-rate nan", "--learning-rate");
   check_refused(place, "--learning-rate -1", "--learning-rate");
   check_refused(place, "--momentum inf", "--momentum");
+  check_refused(place, "--optimizer adamw --momentum 0.9", "--momentum goes with --optimizer sgd, not with adamw");
+  check_refused(place, "--warmup -1", "--warmup");
+  check_refused(place, "--warmup 5 --schedule one-cycle", "one-cycle, which rises by itself");
+  check_refused(place, "--model linear --steps 5 --warmup 5",
+                "--warmup: expected fewer steps than the training's 5, got 5");
   check_refused(place, "--max-norm 0", "--max-norm");
   check_refused(place, "--max-norm inf", "--max-norm");
   check_refused(place, "--reduce reproducible --replicas 3", "1, 2, 4 or 8 --replicas");
@@ -52,11 +57,12 @@ TEST_CASE("what this version does not have is refused like any other unknown val
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   // The last word of each is what the message must name.
-  for (const std::string flag : {"--model resnet20", "--model gpt", "--model lstm", "--optimizer adamw",
-                                 "--precision bf16", "--reduce fastest", "--checkpoint here", "--resume"})
+  for (const std::string flag :
+       {"--model resnet20", "--model gpt", "--model lstm", "--optimizer lion", "--schedule plateau", "--precision bf16",
+        "--reduce fastest", "--checkpoint here", "--resume"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
-  for (const std::string word : {"resnet20", "gpt", "lstm", "adamw", "--checkpoint", "--resume"}) {
+  for (const std::string word : {"resnet20", "gpt", "lstm", "lion", "--checkpoint", "--resume"}) {
     INFO(word);
     CHECK(help.find(word) == std::string::npos);
   }

@@ -137,3 +137,29 @@ TEST_CASE("IDX pictures are recognised and trained") {
   CHECK(place.run("--model cnn --data digits --plan").out.find("1x28x28 -> 64x28x28") != std::string::npos);
   CHECK(place.run("--model mlp --data digits --plan").out.find("784 -> 512") != std::string::npos);
 }
+
+TEST_CASE("every optimizer and every schedule trains") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  for (const std::string optimizer :
+       {"sgd --learning-rate 1", "adam --learning-rate 0.05", "adamw --learning-rate 0.05"})
+    for (const std::string schedule : {"constant", "step", "cosine", "one-cycle"}) {
+      const std::string warmup = schedule == "one-cycle" ? "" : " --warmup 10";
+      INFO(optimizer << " " << schedule);
+      const log_lines log =
+          train(place, "--model linear --epochs 20 --optimizer " + optimizer + " --schedule " + schedule + warmup);
+      REQUIRE(log.losses.size() == 200);
+      CHECK(log.test_losses.back() < 0.3 * log.losses.front());
+    }
+}
+
+TEST_CASE("a warm-up of the learning rate begins with a part of it") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  // The first of 9 steps has a tenth of the rate, and so the second loss shows a tenth of the fall.
+  const log_lines whole = train(place, "--model linear --steps 10 --no-shuffle --batch 1000 --learning-rate 0.01");
+  const log_lines warm =
+      train(place, "--model linear --steps 10 --no-shuffle --batch 1000 --learning-rate 0.01 --warmup 9");
+  CHECK(warm.losses[0] == whole.losses[0]);
+  CHECK(warm.losses[0] - warm.losses[1] == Approx(0.1 * (whole.losses[0] - whole.losses[1])).epsilon(0.01));
+}

@@ -1,0 +1,42 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "optimizer.hpp"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+namespace lockstep_train {
+
+chosen_optimizer optimizer_of(const options& o) {
+  chosen_optimizer chosen{.learning_rate = o.learning_rate};
+  if (o.optimizer == "adam")
+    chosen.kind = lockstep::adam{.weight_decay = o.weight_decay};
+  else if (o.optimizer == "adamw")
+    chosen.kind = lockstep::adamw{.weight_decay = o.weight_decay};
+  else
+    chosen.kind = lockstep::sgd{.momentum = o.momentum, .weight_decay = o.weight_decay};
+  return chosen;
+}
+
+std::string optimizer_text(const options& o) {
+  std::string text = fmt::format("{}, learning rate {}", o.optimizer, o.learning_rate);
+  if (o.optimizer == "sgd") text += fmt::format(", momentum {}", o.momentum);
+  text += fmt::format(", weight decay {}", o.weight_decay);
+  if (o.schedule != "constant") text += ", schedule " + o.schedule;
+  if (o.warmup > 0) text += fmt::format(", warm-up of {} steps", o.warmup);
+  return text;
+}
+
+chosen_schedule schedule_of(const options& o, std::int64_t steps) {
+  if (o.warmup >= steps)
+    throw usage_error(fmt::format("--warmup: expected fewer steps than the training's {}, got {}", steps, o.warmup));
+  const std::int64_t left = steps - o.warmup;
+  chosen_course course;
+  if (o.schedule == "step") course.kind = lockstep::schedule::step{.step_size = std::max<std::int64_t>(left / 3, 1)};
+  if (o.schedule == "cosine") course.kind = lockstep::schedule::cosine{.steps = left};
+  if (o.schedule == "one-cycle") course.kind = lockstep::schedule::one_cycle{.steps = left};
+  // The first step of a warm-up has one part of the rate already.
+  return chosen_schedule(o.warmup, course, 1.0 / static_cast<double>(o.warmup + 1));
+}
+
+}  // namespace lockstep_train
