@@ -99,6 +99,29 @@ void spread() {
   static_cast<void>(ls::gather(std::array{ls::batch_of<float, 2>(2), ls::batch_of<float, 2>(3)}));
 }
 
+template <class Optimizer, class... Policies>
+void train_with(const Optimizer& optimizer) {
+  ls::data_parallel<regression, 1, Optimizer, Policies...> trainer(optimizer, {}, {.max_value = 1});
+  static_cast<void>(trainer.step(ls::batch_of<float, 500>(9), ls::batch_of<float, 10>(9)));
+}
+
+void train_with_all() {
+  using groups = ls::parameter_groups<ls::no_decay_on_vectors>;
+  ls::data_parallel<regression, 2, ls::averaged<ls::adamw>, groups> averaging;
+  static_cast<void>(averaging.averages().parameters());
+  train_with(ls::adam{.amsgrad = true});
+  train_with(ls::nadam{});
+  train_with(ls::lion{});
+  train_with(ls::rmsprop{.momentum = 0.5, .centered = true});
+  namespace schedule = ls::schedule;
+  train_with(ls::scheduled{ls::adamw{}, schedule::warm_up{3, schedule::cosine{.steps = 9}}});
+  train_with<ls::scheduled<ls::sgd, schedule::one_cycle>, groups>({ls::sgd{}, {.steps = 9}});
+  for (const double factor :
+       {schedule::constant{}(0), schedule::linear{.steps = 2}(1), schedule::step{.step_size = 2}(3),
+        schedule::multi_step{.milestones = {1}}(2), schedule::reduce_on_plateau{}(0)})
+    static_cast<void>(factor);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -118,4 +141,5 @@ int main(int count, char** arguments) {
   use_data(folder);
   serve(folder);
   spread();
+  train_with_all();
 }
