@@ -1,0 +1,56 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
+#include <cstddef>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <lockstep/backend/reference/reference.hpp>
+
+#include "models/lenet.hpp"
+#include "models/resnet18.hpp"
+#include "models/resnet20.hpp"
+#include "models/vgg16.hpp"
+#include "support/catch.hpp"
+
+namespace ls = lockstep;
+
+namespace {
+
+/// The tensors of a model, `name shape`, in the order of their names.
+template <class Model>
+std::vector<std::string> tensors() {
+  using backend = ls::reference<double>;
+  const auto& plan = Model::template plan<backend>;
+  std::vector<std::string> all;
+  for (int p = 0; p < plan.parameter_tensors; ++p) {
+    const ls::plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
+    all.push_back(Model::template parameter_name<backend>(parameter) + " " + to_string(parameter.shape));
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+/// The state dict of torchvision's model, as its names and shapes were written to a file.
+std::vector<std::string> torchvision(const std::string& model) {
+  std::ifstream file(std::string(LOCKSTEP_TEST_DATA_DIR) + "/models/" + model + ".txt");
+  std::vector<std::string> all;
+  for (std::string line; std::getline(file, line);) all.push_back(line);
+  REQUIRE(all.size() > 30);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("models have the tensors of torchvision's", "[models]") {
+  CHECK(tensors<ls::model<models::resnet18<1000>, ls::input<3, 224, 224>>>() == torchvision("resnet18"));
+  CHECK(tensors<ls::model<models::vgg16<1000>, ls::input<3, 224, 224>>>() == torchvision("vgg16"));
+}
+
+TEST_CASE("models have as many parameters as their papers say", "[models]") {
+  // 60 thousand, of which the smaller pictures save some.
+  STATIC_REQUIRE(ls::model<models::lenet, ls::input<1, 28, 28>>::parameter_count == 44'426);
+  // 0.27 million with the shortcuts that have no parameters; two projections and their normalisations come on top.
+  STATIC_REQUIRE(ls::model<models::resnet20<10>, ls::input<3, 32, 32>>::parameter_count ==
+                 269'722 + 16 * 32 + 32 * 64 + 2 * 32 + 2 * 64);
+}
