@@ -225,15 +225,21 @@ TEST_CASE("tied parameters count once", "[graph]") {
   CHECK(plan.node(2).adds_gradients);
   CHECK_FALSE(plan.node(3).adds_gradients);
 
-  // Frozen: they lie behind those that learn.
-  using kept = ls::frozen<ls::tied<"kept", one>>;
-  using frozen_net = row_net<kept, one, kept>;
-  STATIC_REQUIRE(frozen_net::parameter_count == 2 * 42);
-  STATIC_REQUIRE(frozen_net::trainable_count == 42);
-  for (const int i : {0, 2}) {
-    CHECK(frozen_net::plan<plain>.node(i).parameter_offset == 42);
-    CHECK(frozen_net::plan<plain>.node(i).frozen);
-  }
+  // Frozen at one place, as a parameter of PyTorch is at all; they lie behind those that learn.
+  using kept = ls::tied<"kept", one>;
+  const auto check_frozen = []<class... Places>() {
+    using frozen_net = row_net<Places...>;
+    STATIC_REQUIRE(frozen_net::parameter_count == 2 * 42);
+    STATIC_REQUIRE(frozen_net::trainable_count == 42);
+    CHECK(frozen_net::template plan<plain>.trainable_count == 42);
+    for (const int i : {0, 2, 3}) {
+      CHECK(frozen_net::template plan<plain>.node(i).parameter_offset == 42);
+      CHECK(frozen_net::template plan<plain>.node(i).frozen);
+    }
+  };
+  check_frozen.operator()<kept, one, ls::frozen<kept>, kept>();
+  check_frozen.operator()<ls::frozen<kept>, one, kept, kept>();
+  check_frozen.operator()<kept, one, kept, ls::tied<"kept", ls::frozen<one>>>();
 }
 
 TEST_CASE("a table of the plan says what each node reads", "[graph]") {

@@ -149,18 +149,21 @@ class network_builder {
       if (a.items[i].name != b.items[i].name || a.items[i].shape != b.items[i].shape) return false;
     return true;
   }
-  /// Finds the first leaf of the same path among those that are tied.
+  /// Finds the first leaf of the same path among those that are tied. Frozen at one place, they are so at all.
   constexpr void tie(placed_leaf& placed) {
     if (placed.traits.is_skippable) fault(network_fault::tied_skippable, placed.in, placed.in);
-    for (int i = 0; i < placed.owner; ++i) {
-      const placed_leaf& earlier = data_.leaves[static_cast<std::size_t>(i)];
+    const int index = placed.owner;
+    for (int i = 0; i < index; ++i) {
+      placed_leaf& earlier = data_.leaves[static_cast<std::size_t>(i)];
       if (!earlier.tied || earlier.path != placed.path) continue;
-      if (earlier.kind != placed.kind || earlier.in != placed.in || earlier.out != placed.out ||
-          !alike(earlier.parameters, placed.parameters))
-        fault(network_fault::tied_unlike, earlier.in, placed.in);
-      placed.owner = i;
-      placed.frozen = earlier.frozen;
-      return;
+      if (placed.owner == index) {
+        if (earlier.kind != placed.kind || earlier.in != placed.in || earlier.out != placed.out ||
+            !alike(earlier.parameters, placed.parameters))
+          fault(network_fault::tied_unlike, earlier.in, placed.in);
+        placed.owner = i;
+        placed.frozen = placed.frozen || earlier.frozen;
+      }
+      earlier.frozen = placed.frozen;
     }
   }
   constexpr void fault(network_fault what, const dims& one, const dims& other) {
