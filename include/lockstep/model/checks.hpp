@@ -8,6 +8,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/model/lowering.hpp>
@@ -63,6 +64,26 @@ inline constexpr bool require_layer<not_skippable<L>> = [] {
       std::is_void_v<L>,
       "lockstep: skippable: takes one layer; what is inside is none, or a sequential: skip each of its layers "
       "by itself, as in sequential<skippable<A>, skippable<B>>");
+  return true;
+}();
+template <class... Ls>
+inline constexpr bool require_layer<too_few_parts<sequential<Ls...>>> = [] {
+  static_assert(sizeof...(Ls) > 0, "lockstep: sequential: at least one layer");
+  return true;
+}();
+template <class... Ls>
+inline constexpr bool require_layer<too_few_parts<sum<Ls...>>> = [] {
+  static_assert(sizeof...(Ls) > 1, "lockstep: sum: at least two branches");
+  return true;
+}();
+template <class... Ls>
+inline constexpr bool require_layer<too_few_parts<concat<Ls...>>> = [] {
+  static_assert(sizeof...(Ls) > 1, "lockstep: concat: at least two branches");
+  return true;
+}();
+template <int N, class L>
+inline constexpr bool require_layer<too_few_parts<repeat<N, L>>> = [] {
+  static_assert(N > 0, "lockstep: repeat: at least one copy");
   return true;
 }();
 template <class... Leaves>
@@ -138,6 +159,15 @@ consteval bool check_junction() {
 template <found_fault Fault>
 consteval bool check_junctions() {
   return check_junction<Fault.what, Fault.one, Fault.other>();
+}
+
+/// The sentence for a backend that cannot run a network. A network without junctions has no value with two readers.
+template <class B, bool Joins>
+consteval bool check_backend() {
+  static_assert(!Joins || joins_values<B>,
+                "lockstep: sum, residual, concat: this backend (B) cannot join values: it has no `sum` and `copy_rows` "
+                "(backend/capabilities.hpp)");
+  return true;
 }
 
 template <class L, dims Arriving>

@@ -175,6 +175,24 @@ struct lowering<skippable<frozen<L>>> : lowering<skippable<L>> {
 template <class L>
 struct lowering<skippable<skippable<L>>> : lowering<skippable<L>> {};
 
+/// Replaces a composite that has too few parts, so that one compile error says so.
+template <class Composite>
+struct too_few_parts {
+  using leaves = type_list<too_few_parts>;
+  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1};
+};
+template <>
+struct lowering<sequential<>> : too_few_parts<sequential<>> {};
+template <class... Ls>
+  requires(sizeof...(Ls) < 2)
+struct lowering<sum<Ls...>> : too_few_parts<sum<Ls...>> {};
+template <class... Ls>
+  requires(sizeof...(Ls) < 2)
+struct lowering<concat<Ls...>> : too_few_parts<concat<Ls...>> {};
+template <int N, class L>
+  requires(N < 1)
+struct lowering<repeat<N, L>> : too_few_parts<repeat<N, L>> {};
+
 template <class... Ls>
 struct lowering<sequential<Ls...>> {
   using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
@@ -190,8 +208,6 @@ struct lowering<sequential<Ls...>> {
 
 template <int N, class L>
 struct lowering<repeat<N, L>> {
-  static_assert(sizeof(repeat<N, L>) > 0);  // completes the type, and so runs its own checks
-
   template <std::size_t>
   using copy = typename lowering<L>::leaves;
   template <std::size_t... Index>
@@ -234,8 +250,6 @@ constexpr void run_branches(Builder& b, int in, const scope<Path>& s, int (&out)
 
 template <class... Ls>
 struct lowering<sum<Ls...>> {
-  static_assert(sizeof(sum<Ls...>) > 0);
-
   static constexpr std::size_t joins = sizeof...(Ls) - 1;  ///< sums of two values
   using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
   static constexpr network_size size =
@@ -256,8 +270,6 @@ struct lowering<sum<Ls...>> {
 
 template <class... Ls>
 struct lowering<concat<Ls...>> {
-  static_assert(sizeof(concat<Ls...>) > 0);
-
   using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
   static constexpr network_size size =
       (network_size{.operations = 1, .operands = sizeof...(Ls)} + ... + lowering<Ls>::size);

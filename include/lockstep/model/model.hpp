@@ -65,7 +65,10 @@ struct model {
 
   /// The plan for a backend. Depends only on its order of pictures and on whether its passes compute in another type.
   template <class Backend>
-  static constexpr auto plan = make_plan(graph, input_dims, Backend::picture_order, converts_values<Backend>);
+  static constexpr auto plan = [] {
+    static_assert(detail::check_backend<Backend, (graph.operations.size() > graph.leaves.size())>());
+    return make_plan(graph, input_dims, Backend::picture_order, converts_values<Backend>);
+  }();
 
   /// Number of elements in all parameters, frozen or not.
   static constexpr std::int64_t parameter_count = detail::parameter_total(graph, false);

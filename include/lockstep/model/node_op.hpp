@@ -46,15 +46,6 @@ class order_op {
   std::int64_t samples_;
 };
 
-/// Fails to compile where the backend cannot join values.
-template <class B>
-consteval bool require_joins() {
-  static_assert(joins_values<B>,
-                "lockstep: sum, residual, concat: this backend (B) cannot join values: it has no `sum` and `copy_rows` "
-                "(backend/capabilities.hpp)");
-  return joins_values<B>;
-}
-
 /// Adds two values, and applies a relu that follows. `Masks`: backward applies that relu's mask, which the next layer
 /// does otherwise.
 template <class B, std::int64_t Size, bool Relu, bool Masks>
@@ -66,7 +57,7 @@ class sum_op {
   void set_samples(std::int64_t samples) noexcept { count_ = samples * Size; }
 
   void forward(typename B::context& c, const std::array<const activation*, 2>& x, activation* y) {
-    if constexpr (require_joins<B>()) B::sum(c, count_, x[0], x[1], Relu, y);
+    if constexpr (joins_values<B>) B::sum(c, count_, x[0], x[1], Relu, y);
   }
   /// Makes dy the gradient of both values.
   void backward(typename B::context& c, const activation* y, activation* dy) {
@@ -89,7 +80,7 @@ class concat_op {
   void set_samples(std::int64_t samples) noexcept { rows_ = samples * Rows; }
 
   void forward(typename B::context& c, const std::array<const activation*, count>& x, activation* y) {
-    if constexpr (require_joins<B>())
+    if constexpr (joins_values<B>)
       for (std::size_t k = 0; k < count; ++k) B::copy_rows(c, rows_, Widths[k], x[k], Widths[k], y + before(k), width);
   }
   /// Copies the part of value k out of dy.

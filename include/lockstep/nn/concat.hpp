@@ -9,8 +9,6 @@ namespace lockstep {
 /// channels of pictures, the features of rows; torch.cat(..., dim=1) of a batch. All other extents of the branches'
 /// outputs are equal. A branch that is not `named` takes its position as its name, as in `sequential`.
 template <class... Branches>
-struct concat {
-  static_assert(sizeof...(Branches) > 1, "lockstep: concat: at least two branches");
-};
+struct concat {};
 
 }  // namespace lockstep

@@ -7,8 +7,6 @@ namespace lockstep {
 
 /// N copies of a layer or network one after the other, each with parameters of its own, named 0, 1, ..., N - 1.
 template <int N, class Layer>
-struct repeat {
-  static_assert(N > 0, "lockstep: repeat: at least one copy");
-};
+struct repeat {};
 
 }  // namespace lockstep

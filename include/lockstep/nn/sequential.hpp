@@ -10,9 +10,7 @@ namespace lockstep {
 /// Layers one after the other, as torch.nn.Sequential; may be nested. A layer that is not `named` takes its position as
 /// its name: its parameters are `0.weight`, or `features.2.bias` in an inner sequential named `features`.
 template <class... Layers>
-struct sequential {
-  static_assert(sizeof...(Layers) > 0, "lockstep: sequential: at least one layer");
-};
+struct sequential {};
 
 /// Gives a layer its name in parameter lists: `named<"conv1", conv2d<...>>` has a parameter `conv1.weight`.
 template <fixed_string Name, class Layer>

@@ -9,8 +9,6 @@ namespace lockstep {
 /// same output extents. A branch that is not `named` takes its position as its name, as in `sequential`. A relu after
 /// the sum becomes part of it.
 template <class... Branches>
-struct sum {
-  static_assert(sizeof...(Branches) > 1, "lockstep: sum: at least two branches");
-};
+struct sum {};
 
 }  // namespace lockstep

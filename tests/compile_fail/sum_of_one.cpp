@@ -1,0 +1,14 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// expect: lockstep: sum: at least two branches
+#include <lockstep/lockstep.hpp>
+
+namespace ls = lockstep;
+
+#ifdef LOCKSTEP_TEST_FIXED
+using block = ls::sum<ls::linear<4>, ls::identity>;
+#else
+using block = ls::sum<ls::linear<4>>;
+#endif
+using classifier = ls::model<ls::sequential<block, ls::linear<3>>, ls::input<4>, ls::cross_entropy>;
+
+int main() { ls::data_parallel<classifier, 1> trainer; }

@@ -1,0 +1,15 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// expect: lockstep: tied: layers of one name share their parameters
+#include <lockstep/lockstep.hpp>
+
+namespace ls = lockstep;
+
+#ifdef LOCKSTEP_TEST_FIXED
+using second = ls::tied<"shared", ls::linear<4>>;
+#else
+using second = ls::tied<"shared", ls::linear_without_bias<4>>;
+#endif
+using net = ls::sequential<ls::tied<"shared", ls::linear<4>>, ls::relu, second, ls::linear<3>>;
+using classifier = ls::model<net, ls::input<4>, ls::cross_entropy>;
+
+int main() { ls::data_parallel<classifier, 1> trainer; }
