@@ -66,11 +66,16 @@ else()
   lockstep_skip_compiler("clang, C++26" "no clang++-22 is found")
 endif()
 
+set(LOCKSTEP_LIBCXX_INCLUDE_DIR "" CACHE PATH "Headers of libc++ 19 to check with; those of clang++-19 if empty")
+set(libcxx -stdlib=libc++)
+if(LOCKSTEP_LIBCXX_INCLUDE_DIR)
+  set(libcxx -nostdinc++ -isystem "${LOCKSTEP_LIBCXX_INCLUDE_DIR}")
+endif()
 set(has_libcxx FALSE)
 if(CLANG_19_PROGRAM)
   file(WRITE "${folder}/libcxx.cpp" "#include <version>\n#ifndef _LIBCPP_VERSION\n#error\n#endif\n")
   execute_process(
-    COMMAND "${CLANG_19_PROGRAM}" -stdlib=libc++ -std=c++20 -fsyntax-only "${folder}/libcxx.cpp"
+    COMMAND "${CLANG_19_PROGRAM}" ${libcxx} -std=c++20 -fsyntax-only "${folder}/libcxx.cpp"
     RESULT_VARIABLE code
     OUTPUT_QUIET ERROR_QUIET)
   if(code EQUAL 0)
@@ -78,7 +83,8 @@ if(CLANG_19_PROGRAM)
   endif()
 endif()
 if(has_libcxx)
-  lockstep_check_compiler("clang, libc++" "${CLANG_19_PROGRAM}" ${sources} "${folder}/min_max.cpp" -std=c++20 -stdlib=libc++)
+  lockstep_check_compiler("clang, libc++" "${CLANG_19_PROGRAM}" ${sources} "${folder}/min_max.cpp" -std=c++20
+                          ${libcxx})
 else()
   lockstep_skip_compiler("clang, libc++" "no clang++-19 with libc++ is found")
 endif()
