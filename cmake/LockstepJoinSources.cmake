@@ -3,8 +3,8 @@
 
 set(LOCKSTEP_TEST_SOURCES_AT_ONCE 1 CACHE STRING "How many sources of tests are compiled as one")
 
-# lockstep_join_sources(RESULT EXTENSION SOURCES...): sets RESULT to sources that stand for the given ones. A source that
-# holds the comment `// alone: WHY` stays as it is.
+# lockstep_join_sources(RESULT EXTENSION SOURCES...): sets RESULT to sources that stand for the given ones. A source
+# that holds the comment `// alone: WHY` stays as it is.
 function(lockstep_join_sources result extension)
   set(sources ${ARGN})
   set(root "${PROJECT_SOURCE_DIR}/tests")

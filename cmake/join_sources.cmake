@@ -1,9 +1,9 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Writes one source that stands for several: cmake -D OUTPUT=FILE -D ROOT=FOLDER -D "SOURCES=A,B" -P join_sources.cmake
 #
-# First come the lines of the preprocessor that include, and the conditions around them; so each source finds its headers
-# read already, and lies in a namespace of its own, where no name meets another's. Sources are named by their place below
-# ROOT, a folder of included files, for what ccache keeps to be of use to checkouts that lie elsewhere.
+# First come the lines of the preprocessor that include, and the conditions around them; so each source finds its
+# headers read already, and lies in a namespace of its own, where no name meets another's. Sources are named by their
+# place below ROOT, a folder of included files, so that what ccache keeps serves checkouts that lie elsewhere.
 cmake_minimum_required(VERSION 3.25)
 
 string(REPLACE "," ";" SOURCES "${SOURCES}")

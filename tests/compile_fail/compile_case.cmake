@@ -43,7 +43,8 @@ if(with_precompiled)
   set(precompiled ${precompiled_0})
 endif()
 file(REMOVE "${DEPFILE}")
-compile("${compiler}" -fsyntax-only ${precompiled} -DLOCKSTEP_TEST_FIXED "${SOURCE}" -MD -MT "${OUTPUT}" -MF "${DEPFILE}")
+compile("${compiler}" -fsyntax-only ${precompiled} -DLOCKSTEP_TEST_FIXED "${SOURCE}" -MD -MT "${OUTPUT}" -MF
+        "${DEPFILE}")
 string(APPEND record "set(fixed_compiles ${compiles})\nset(fixed_output [====[\n${output}]====])\n")
 # A compiler that fails does not say what it has read; where not even the preprocessor does, this is done each time.
 if(NOT compiles)

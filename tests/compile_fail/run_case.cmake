@@ -3,8 +3,8 @@
 # -D SOURCE=case.cpp -D RECORD=FILE [-D ROW=FILE] -P run_case.cmake
 #
 # RECORD is what compile_case.cmake wrote. Each compiler must refuse SOURCE, print the text after `// expect: ` within
-# its first 12 lines, and print 40 lines at most; the first compiler must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or the
-# case would also "pass" for a misspelt name. ROW is written: the case's line of the table.
+# its first 12 lines, and print 40 lines at most; the first compiler must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or
+# the case would also "pass" for a misspelt name. ROW is written: the case's line of the table.
 
 cmake_minimum_required(VERSION 3.25)
 include("${SETTINGS}") # compilers
