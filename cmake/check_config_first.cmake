@@ -9,9 +9,6 @@ cmake_path(ABSOLUTE_PATH INCLUDE_FOLDER)
 set(config lockstep/core/config.hpp)
 # Headers that compilers of any age and standard read: C++'s own, and the system's.
 set(harmless "^([a-z_]+|sys/[a-z]+\\.h|(dirent|dlfcn|fcntl|immintrin|poll|pthread|sched|time|unistd)\\.h)$")
-# Headers that do not.
-set(excepted lockstep/model/element_range.hpp lockstep/model/leaves.hpp lockstep/model/observer.hpp
-             lockstep/nn/frozen.hpp lockstep/optim/optimizer.hpp)
 
 # Sets `result` to whether config.hpp comes first in a header: it is the header's first include, or comes first in that.
 function(config_is_first header result)
@@ -36,7 +33,7 @@ if(NOT headers)
 endif()
 foreach(header IN LISTS headers)
   config_is_first("${header}" first)
-  if(NOT first AND NOT header IN_LIST excepted)
+  if(NOT first)
     string(APPEND wrong "\n  ${header}")
   endif()
 endforeach()

@@ -1,7 +1,9 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <array>
+#include <lockstep/core/config.hpp>
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -21,38 +23,82 @@ struct arena_range {
 /// samples.
 constexpr std::int64_t arena_round(std::int64_t size) { return (size + 15) / 16 * 16; }
 
-/// Places the largest ranges first, each at the lowest offset where no range alive at the same time lies. Returns the
-/// arena's size. O(n^2) for n ranges. First-fit decreasing, as in the "greedy by size" strategy of Pisarchyk and Lee,
-/// MLSys 2020.
+/// Ranges on the way to their places. Places the largest ranges first, each at the lowest offset where no range alive
+/// at the same time lies: O(n^2) for n ranges. First-fit decreasing, as in the "greedy by size" strategy of Pisarchyk
+/// and Lee, MLSys 2020.
+///
+/// A compiler limits the steps of one constant, so that the ranges of a deep network are placed some at a time, each
+/// time as a constant of its own. For the same reason the arrays are plain ones.
 template <std::size_t N>
-constexpr std::int64_t place(std::array<arena_range, N>& ranges, std::size_t count) {
-  std::int64_t total = 0;
-  std::array<std::size_t, N> placed{};  // in order of offset
-  std::size_t placed_count = 0;
-  std::array<bool, N> done{};
-  for (std::size_t round = 0; round < count; ++round) {
-    std::size_t best = count;
-    for (std::size_t i = 0; i < count; ++i)
-      if (!done[i] && (best == count || ranges[i].size > ranges[best].size)) best = i;
-    done[best] = true;
-    arena_range& range = ranges[best];
-    std::int64_t offset = 0;
-    for (std::size_t k = 0; k < placed_count; ++k) {
-      const arena_range& other = ranges[placed[k]];
-      if (other.end < range.begin || range.end < other.begin) continue;
-      if (offset + range.size <= other.offset) break;
-      if (other.offset + other.size > offset) offset = other.offset + other.size;
-    }
-    range.offset = offset;
-    if (offset + range.size > total) total = offset + range.size;
-    std::size_t at = placed_count++;
-    while (at > 0 && ranges[placed[at - 1]].offset > offset) {
-      placed[at] = placed[at - 1];
-      --at;
-    }
-    placed[at] = best;
+struct arena_placement {
+  arena_range ranges[N]{};
+  std::size_t count = 0;
+  std::int64_t size = 0;  ///< of the arena, so far
+
+  /// Appends a range and returns its number.
+  constexpr std::size_t add(std::int64_t elements, int begin, int end) {
+    ranges[count] = {elements, begin, end, no_buffer};
+    return count++;
   }
-  return total;
-}
+
+  /// Before the first `place`: decides the order.
+  constexpr void sort() {
+    for (std::size_t i = 0; i < count; ++i) order_[i] = i;
+    std::sort(order_, order_ + count, [&](std::size_t a, std::size_t b) {
+      return ranges[a].size != ranges[b].size ? ranges[a].size > ranges[b].size : a < b;
+    });
+  }
+
+  /// Places at most `most` further ranges.
+  constexpr void place(std::size_t most) {
+    const std::size_t last = (std::min)(count, placed_count_ + most);
+    while (placed_count_ < last) {
+      const std::size_t next = order_[placed_count_];
+      arena_range& range = ranges[next];
+      std::int64_t offset = 0;
+      for (std::size_t k = 0; k < placed_count_; ++k) {
+        const arena_range& other = ranges[placed_[k]];
+        if (other.end < range.begin || range.end < other.begin) continue;
+        if (offset + range.size <= other.offset) break;
+        if (other.offset + other.size > offset) offset = other.offset + other.size;
+      }
+      range.offset = offset;
+      size = (std::max)(size, offset + range.size);
+      std::size_t at = placed_count_++;
+      for (; at > 0 && ranges[placed_[at - 1]].offset > offset; --at) placed_[at] = placed_[at - 1];
+      placed_[at] = next;
+    }
+  }
+
+  std::size_t order_[N]{};   ///< the largest first
+  std::size_t placed_[N]{};  ///< in order of offset
+  std::size_t placed_count_ = 0;
+};
+
+/// How many ranges are placed in one constant.
+inline constexpr std::size_t placed_at_once = 64;
+
+/// A sorted placement, with the first `Times` times `placed_at_once` ranges placed. `Start::value` is the placement.
+template <class Start, std::size_t Times>
+struct placed_ranges {
+  static constexpr auto value = [] {
+    auto next = placed_ranges<Start, Times - 1>::value;
+    next.place(placed_at_once);
+    return next;
+  }();
+};
+template <class Start>
+struct placed_ranges<Start, 0> {
+  static constexpr auto value = [] {
+    auto next = Start::value;
+    next.sort();
+    return next;
+  }();
+};
+
+/// The same, with all ranges placed.
+template <class Start>
+inline constexpr const auto& all_placed =
+    placed_ranges<Start, (Start::value.count + placed_at_once - 1) / placed_at_once>::value;
 
 }  // namespace lockstep::detail

@@ -5,12 +5,14 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 #include <type_traits>
 
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/lowering.hpp>
 #include <lockstep/model/network.hpp>
 #include <lockstep/model/path.hpp>
@@ -87,14 +89,20 @@ inline constexpr bool require_layer<too_few_parts<repeat<N, L>>> = [] {
   return true;
 }();
 template <class... Leaves>
-consteval bool require_layers(type_list<Leaves...>) {
-  return (... && require_layer<Leaves>);
+consteval bool require_layers(type_list<Leaves...> list) {
+  static_for<sizeof...(Leaves)>(
+      []<std::size_t I>() { static_cast<void>(require_layer<typename at<I, decltype(list)>::type>); });
+  return true;
 }
 
 template <class List>
 inline constexpr bool are_layers = false;
 template <class... Leaves>
-inline constexpr bool are_layers<type_list<Leaves...>> = (... && layer<Leaves>);
+inline constexpr bool are_layers<type_list<Leaves...>> = [] {
+  for (const bool is : std::initializer_list<bool>{layer<Leaves>...})
+    if (!is) return false;
+  return true;
+}();
 
 /// The arguments of a model. When one is wrong, harmless ones replace them all.
 template <class Network, class Input, class Loss, class... Surplus>
@@ -125,7 +133,8 @@ struct model_arguments {
       static_assert(is_loss<Loss>,
                     "lockstep: model: what follows input<...> is not a loss, such as lockstep::cross_entropy; layers "
                     "go inside lockstep::sequential");
-    if constexpr (is_valid) return require_layers(typename lowering<Network>::leaves{});
+    if constexpr (is_valid && !are_layers<typename lowering<Network>::leaves>)
+      return require_layers(typename lowering<Network>::leaves{});
     return true;
   }
 };
@@ -171,9 +180,8 @@ consteval bool check_backend() {
 }
 
 template <class L, dims Arriving>
-consteval bool check_layer() {
+consteval void check_layer() {
   if constexpr (requires { L::template check<Arriving>(); }) L::template check<Arriving>();
-  return true;
 }
 
 /// A parameter with the name of an earlier one: its leaf, and its index among the leaf's parameters.

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/path.hpp>
 #include <lockstep/model/type_list.hpp>
 #include <lockstep/nn/concat.hpp>
@@ -40,6 +42,12 @@ struct network_size {
   }
   friend constexpr bool operator==(const network_size&, const network_size&) = default;
 };
+
+constexpr network_size sum_of(std::initializer_list<network_size> parts) {
+  network_size sum;
+  for (const network_size& part : parts) sum = sum + part;
+  return sum;
+}
 
 /// Where several values become one.
 enum class junction : std::uint8_t { sum, concat };
@@ -195,13 +203,18 @@ struct lowering<repeat<N, L>> : too_few_parts<repeat<N, L>> {};
 
 template <class... Ls>
 struct lowering<sequential<Ls...>> {
-  using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
-  static constexpr network_size size = (network_size{} + ... + lowering<Ls>::size);
+  using leaves = typename joined<typename lowering<Ls>::leaves...>::type;
+  static constexpr network_size size = sum_of({lowering<Ls>::size...});
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
-    std::size_t position = 0;
-    ((in = run_child<Ls>(b, in, s, position++)), ...);
+    if constexpr (sizeof...(Ls) <= static_for_block) {
+      std::size_t position = 0;
+      ((in = run_child<Ls>(b, in, s, position++)), ...);
+    } else {
+      static_for<sizeof...(Ls)>(
+          [&]<std::size_t I>() { in = run_child<typename at<I, type_list<Ls...>>::type>(b, in, s, I); });
+    }
     return in;
   }
 };
@@ -211,7 +224,7 @@ struct lowering<repeat<N, L>> {
   template <std::size_t>
   using copy = typename lowering<L>::leaves;
   template <std::size_t... Index>
-  static auto copies(std::index_sequence<Index...>) -> decltype((type_list<>{} + ... + copy<Index>{}));
+  static auto copies(std::index_sequence<Index...>) -> typename joined<copy<Index>...>::type;
 
   using leaves = decltype(copies(std::make_index_sequence<N>{}));
   static constexpr network_size size{.leaves = N * lowering<L>::size.leaves,
@@ -251,7 +264,7 @@ constexpr void run_branches(Builder& b, int in, const scope<Path>& s, int (&out)
 template <class... Ls>
 struct lowering<sum<Ls...>> {
   static constexpr std::size_t joins = sizeof...(Ls) - 1;  ///< sums of two values
-  using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
+  using leaves = typename joined<typename lowering<Ls>::leaves...>::type;
   static constexpr network_size size =
       (network_size{.operations = joins, .operands = 2 * joins} + ... + lowering<Ls>::size);
 
@@ -270,7 +283,7 @@ struct lowering<sum<Ls...>> {
 
 template <class... Ls>
 struct lowering<concat<Ls...>> {
-  using leaves = decltype((type_list<>{} + ... + typename lowering<Ls>::leaves{}));
+  using leaves = typename joined<typename lowering<Ls>::leaves...>::type;
   static constexpr network_size size =
       (network_size{.operations = 1, .operands = sizeof...(Ls)} + ... + lowering<Ls>::size);
 

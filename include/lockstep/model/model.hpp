@@ -10,6 +10,7 @@
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/checks.hpp>
 #include <lockstep/model/lowering.hpp>
 #include <lockstep/model/network.hpp>
@@ -67,7 +68,7 @@ struct model {
   template <class Backend>
   static constexpr auto plan = [] {
     static_assert(detail::check_backend<Backend, (graph.operations.size() > graph.leaves.size())>());
-    return make_plan(graph, input_dims, Backend::picture_order, converts_values<Backend>);
+    return detail::planner<model, Backend::picture_order, converts_values<Backend>>::plan;
   }();
 
   /// Number of elements in all parameters, frozen or not.
@@ -99,9 +100,11 @@ struct model {
   // The checks come last: a compiler may drop the members after one that fails, and then complain of their absence.
   static_assert(arguments::check());
   static constexpr std::size_t checkable = detail::checkable(graph);
-  static_assert([]<std::size_t... Index>(std::index_sequence<Index...>) {
-    return (... && detail::check_layer<leaf<Index>, graph.leaves[Index].in>());
-  }(std::make_index_sequence<checkable>{}));
+  static_assert([] {
+    detail::static_for<checkable>(
+        []<std::size_t Index>() { detail::check_layer<leaf<Index>, graph.leaves[Index].in>(); });
+    return true;
+  }());
   static constexpr bool layers_fit = checkable == leaf_count && graph.fault.what == detail::network_fault::none;
   static_assert(detail::check_junctions < checkable == graph.fault.leaves_before ? graph.fault
                                                                                  : detail::found_fault{} > ());

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <lockstep/core/random.hpp>
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/pipeline.hpp>
 
 /// \file
@@ -29,9 +30,9 @@ void each_element(const F& f) {
 /// The same for a parameter whose number is known only at run time.
 template <class Model, class B, class F>
 void each_element(int parameter, const F& f) {
-  [&]<std::size_t... P>(std::index_sequence<P...>) {
-    ((static_cast<int>(P) == parameter ? each_element<Model, B, P>(f) : void()), ...);
-  }(std::make_index_sequence<static_cast<std::size_t>(Model::template plan<B>.parameter_tensors)>{});
+  static_for<static_cast<std::size_t>(Model::template plan<B>.parameter_tensors)>([&]<std::size_t P>() {
+    if (static_cast<int>(P) == parameter) each_element<Model, B, P>(f);
+  });
 }
 
 }  // namespace lockstep::detail

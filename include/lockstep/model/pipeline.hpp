@@ -5,11 +5,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <utility>
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/channel_layout.hpp>
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/node_op.hpp>
@@ -64,7 +66,10 @@ class pipeline {
 
   /// True when `set_samples` can be called.
   static constexpr bool takes_fewer = []<std::size_t... Index>(std::index_sequence<Index...>) {
-    return (takes_fewer_samples<typename node_op<Model, B, Index>::type> && ...);
+    for (const bool takes :
+         std::initializer_list<bool>{takes_fewer_samples<typename node_op<Model, B, Index>::type>...})
+      if (!takes) return false;
+    return true;
   }(indices{});
 
   pipeline(context& c, std::int64_t samples)
@@ -81,7 +86,7 @@ class pipeline {
   {
     if (samples == samples_) return;
     samples_ = samples;
-    [&]<std::size_t... Index>(std::index_sequence<Index...>) { (op<Index>().set_samples(samples), ...); }(indices{});
+    static_for<count>([&]<std::size_t Index>() { op<Index>().set_samples(samples); });
   }
 
   /// Runs the nodes of one segment, or, in inference, all nodes.
@@ -152,9 +157,7 @@ class pipeline {
   static void each_node(const F& f) {
     constexpr std::size_t first = Segment == all_segments ? 0 : first_of(Segment);
     constexpr std::size_t last = Segment == all_segments ? count : first_of(Segment + 1);
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (f.template operator()<(Backwards ? last - 1 - I : first + I)>(), ...);
-    }(std::make_index_sequence<last - first>{});
+    static_for<last - first>([&]<std::size_t I>() { f.template operator()<(Backwards ? last - 1 - I : first + I)>(); });
   }
 
   /// Where a range of memory begins, of `size` elements a sample; null for no_buffer.

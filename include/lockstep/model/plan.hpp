@@ -1,10 +1,10 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <cstdint>
+#include <lockstep/core/config.hpp>
 
 #include <lockstep/backend/element_order.hpp>
-#include <lockstep/model/network.hpp>
+#include <lockstep/model/arena_range.hpp>
 #include <lockstep/model/network_plan.hpp>
 #include <lockstep/model/plan_arena.hpp>
 #include <lockstep/model/plan_backward.hpp>
@@ -14,19 +14,29 @@
 /// Everything about a network that does not depend on the batch, computed by the compiler: shapes, which layers fuse,
 /// where parameters lie, which layers run backward, and where each activation lies in the arena.
 
-namespace lockstep {
+namespace lockstep::detail {
 
-/// The plan of a network for a backend that keeps pictures in `picture_order`. `converts` says that passes compute in
-/// another type than the user's elements.
-template <detail::network_size Size>
-consteval network_plan<Size> make_plan(const detail::network_data<Size>& network, const dims& input,
-                                       element_order picture_order, bool converts = false) {
-  network_plan<Size> plan;
-  plan.input = input;
-  detail::build_nodes(plan, network, picture_order, converts);
-  detail::build_backward(plan, network);
-  detail::build_arena(plan);
-  return plan;
-}
+/// The plan of a network for a backend that keeps pictures in `PictureOrder`; `Network::graph` is the network as data.
+/// `Converts` says that passes compute in another type than the user's elements. Each stage is a constant of its own,
+/// since compilers limit the steps of one.
+template <class Network, element_order PictureOrder, bool Converts>
+class planner {
+  static constexpr auto with_nodes = build_nodes(Network::graph, Network::input_dims, PictureOrder, Converts);
+  static constexpr auto with_backward = build_backward(with_nodes, Network::graph);
+  static constexpr auto unplaced = arena_builder(with_backward).build();
 
-}  // namespace lockstep
+  struct passing {
+    static constexpr auto value = select_ranges(unplaced, false);
+  };
+  struct kept {
+    static constexpr auto value = select_ranges(unplaced, true);
+  };
+  struct inference {
+    static constexpr auto value = unplaced.inference;
+  };
+
+ public:
+  static constexpr auto plan = place_plan(unplaced, all_placed<passing>, all_placed<kept>, all_placed<inference>);
+};
+
+}  // namespace lockstep::detail

@@ -11,61 +11,49 @@
 
 namespace lockstep::detail {
 
-/// Decides which values share memory, and places outputs and gradients in the arena, or in the memory kept for the
-/// shard when they live from one segment to another. With n nodes, node i runs forward at time i and backward at time
-/// 2n - i; the loss runs at n.
+// A node has an output and its gradient; its backward may need a copy of the gradient, and each operand a range.
+template <network_size Size>
+inline constexpr std::size_t max_ranges = 3 * network_plan<Size>::max_nodes + network_plan<Size>::max_operands;
+
+/// A plan whose values have ranges of memory, but these no places yet: offsets in the plan are numbers of ranges, in
+/// `training` for all but inference_buffer.
+template <network_size Size>
+struct unplaced_plan {
+  network_plan<Size> plan;
+  arena_placement<max_ranges<Size>> training;
+  arena_placement<max_ranges<Size>> inference;
+};
+
+/// Decides which values share memory. With n nodes, node i runs forward at time i and backward at time 2n - i; the loss
+/// runs at n.
 template <network_size Size>
 class arena_builder {
-  // A node has an output and its gradient; its backward may need a copy of the gradient, and each operand a range.
-  static constexpr std::size_t max_ranges = 3 * network_plan<Size>::max_nodes + network_plan<Size>::max_operands;
   static constexpr int none = -1;
 
  public:
-  constexpr explicit arena_builder(network_plan<Size>& plan) : plan_(plan), n_(plan.node_count) {}
+  constexpr explicit arena_builder(const network_plan<Size>& plan) : n_(plan.node_count) { result_.plan = plan; }
 
-  constexpr void build() {
-    place_outputs(true);
-    place_gradients();
-    place_all();
-    for (int i = 0; i < n_; ++i) {
-      plan_node& node = plan_.node(i);
-      node.output_buffer = offset_of(output_of(i));
-      node.gradient_buffer = offset_of(node.gradient_buffer);
-      node.gradient_copy = offset_of(node.gradient_copy);
-      for (int k = 0; k < node.operands; ++k) {
-        plan_operand& operand = plan_.operand(node, k);
-        operand.written_to = offset_of(operand.written_to);
-        settle(operand.copy);
-        settle(operand.add);
-      }
-      if (has_value(node))
-        plan_.unshared_size =
-            checked_add(plan_.unshared_size, (node.runs_backward ? 2 : 1) * arena_round(node.out.size()));
-    }
-
-    ranges_ = {};
-    count_ = 0;
+  constexpr unplaced_plan<Size> build() {
+    ranges_ = &result_.inference;
     place_outputs(false);
-    plan_.inference_arena_size = place(ranges_, count_);
-    for (int i = 0; i < n_; ++i) plan_.node(i).inference_buffer = offset_of(output_of(i));
+    for (int i = 0; i < n_; ++i) plan_.node(i).inference_buffer = output_of(i);
+    ranges_ = &result_.training;
+    place_outputs(true);
+    for (int i = 0; i < n_; ++i) plan_.node(i).output_buffer = output_of(i);
+    place_gradients();
+    return result_;
   }
 
  private:
   [[nodiscard]] constexpr int backward_time(int i) const { return 2 * n_ - i; }
   [[nodiscard]] constexpr int& output_of(int i) { return output_of_[static_cast<std::size_t>(i)]; }
   [[nodiscard]] constexpr int& gradient_of(int i) { return gradient_of_[static_cast<std::size_t>(i)]; }
-  [[nodiscard]] constexpr arena_range& range(int r) { return ranges_[static_cast<std::size_t>(r)]; }
+  [[nodiscard]] constexpr arena_range& range(int r) { return ranges_->ranges[r]; }
   [[nodiscard]] constexpr int& holders(int r) { return holders_[static_cast<std::size_t>(r)]; }
 
   constexpr int add_range(int of_node, int begin) {
-    range(static_cast<int>(count_)) = {arena_round(plan_.node(of_node).out.size()), begin, begin, no_buffer};
-    return static_cast<int>(count_++);
+    return static_cast<int>(ranges_->add(arena_round(plan_.node(of_node).out.size()), begin, begin));
   }
-  // Until the ranges are placed, the plan's offsets are indices of ranges.
-  [[nodiscard]] constexpr std::int64_t offset_of(std::int64_t r) {
-    return r < 0 ? no_buffer : range(static_cast<int>(r)).offset;
-  }
-  constexpr void settle(arena_transfer& t) { t = {.from = offset_of(t.from), .to = offset_of(t.to)}; }
 
   /// The last time at which somebody reads node i's value; a new name for it reads as long as its own readers do.
   constexpr void find_last_uses(bool training) {
@@ -107,43 +95,6 @@ class arena_builder {
         }
       if (output_of(i) == none) output_of(i) = add_range(i, i);
       range(output_of(i)).end = (std::max)(range(output_of(i)).end, last_use_[static_cast<std::size_t>(i)]);
-    }
-  }
-
-  [[nodiscard]] static constexpr bool has_value(const plan_node& node) {
-    return node.kind != node_kind::alias && node.kind != node_kind::measure;
-  }
-
-  /// The phase of a time: forward segments, of which the last has the loss and its backward, and backward segments.
-  [[nodiscard]] constexpr int phase(int time) const {
-    const int last = plan_.segments - 1;
-    if (time < n_) return plan_.node(time).segment;
-    return time == n_ ? last : 2 * last - plan_.node(2 * n_ - time).segment;
-  }
-
-  /// Places each range in the arena, or in the kept memory, where a range takes whole phases: micro-shards that come
-  /// later in a phase still need what an earlier one has done with.
-  constexpr void place_all() {
-    std::array<arena_range, max_ranges> kept{};
-    std::array<arena_range, max_ranges> passing{};
-    std::array<std::size_t, max_ranges> number{};
-    std::size_t kept_count = 0;
-    std::size_t passing_count = 0;
-    for (std::size_t r = 0; r < count_; ++r) {
-      const arena_range& own = ranges_[r];
-      if (phase(own.begin) != phase(own.end)) {
-        number[r] = kept_count;
-        kept[kept_count++] = {own.size, phase(own.begin), phase(own.end), no_buffer};
-      } else {
-        number[r] = passing_count;
-        passing[passing_count++] = own;
-      }
-    }
-    plan_.kept_size = place(kept, kept_count);
-    plan_.arena_size = place(passing, passing_count);
-    for (std::size_t r = 0; r < count_; ++r) {
-      const bool keeps = phase(ranges_[r].begin) != phase(ranges_[r].end);
-      ranges_[r].offset = keeps ? kept_base + kept[number[r]].offset : passing[number[r]].offset;
     }
   }
 
@@ -225,20 +176,76 @@ class arena_builder {
     range(gradient_of(from)).end = (std::max)(range(gradient_of(from)).end, time);
   }
 
-  network_plan<Size>& plan_;
+  unplaced_plan<Size> result_{};
+  network_plan<Size>& plan_ = result_.plan;
   int n_;
-  std::array<arena_range, max_ranges> ranges_{};
-  std::size_t count_ = 0;
+  arena_placement<max_ranges<Size>>* ranges_ = nullptr;
   std::array<int, network_plan<Size>::max_nodes> output_of_{};    // range of a node's output; none: the user's input
   std::array<int, network_plan<Size>::max_nodes> gradient_of_{};  // range of its gradient so far
   std::array<int, network_plan<Size>::max_nodes> last_use_{};
   std::array<int, network_plan<Size>::max_nodes> waiting_{};  // by node that measures: its layer's gradient
-  std::array<int, max_ranges> holders_{};
+  std::array<int, max_ranges<Size>> holders_{};
 };
 
+/// The phase of a time: forward segments, of which the last has the loss and its backward, and backward segments.
 template <network_size Size>
-constexpr void build_arena(network_plan<Size>& plan) {
-  arena_builder<Size>(plan).build();
+constexpr int phase_of(const network_plan<Size>& plan, int time) {
+  const int last = plan.segments - 1;
+  if (time < plan.node_count) return plan.node(time).segment;
+  return time == plan.node_count ? last : 2 * last - plan.node(2 * plan.node_count - time).segment;
+}
+
+/// True for a range that lives from one phase to another: it is kept for all samples of the shard.
+template <network_size Size>
+constexpr bool is_kept(const network_plan<Size>& plan, const arena_range& range) {
+  return phase_of(plan, range.begin) != phase_of(plan, range.end);
+}
+
+/// The ranges that are kept, or those that are not. A kept range takes whole phases: micro-shards that come later in a
+/// phase still need what an earlier one has done with.
+template <network_size Size>
+constexpr arena_placement<max_ranges<Size>> select_ranges(const unplaced_plan<Size>& all, bool kept) {
+  arena_placement<max_ranges<Size>> chosen;
+  for (std::size_t r = 0; r < all.training.count; ++r) {
+    const arena_range& range = all.training.ranges[r];
+    if (is_kept(all.plan, range) != kept) continue;
+    if (kept)
+      chosen.add(range.size, phase_of(all.plan, range.begin), phase_of(all.plan, range.end));
+    else
+      chosen.add(range.size, range.begin, range.end);
+  }
+  return chosen;
+}
+
+/// Replaces the numbers of ranges in a plan by their offsets.
+template <network_size Size, class Placement>
+constexpr network_plan<Size> place_plan(const unplaced_plan<Size>& all, const Placement& passing, const Placement& kept,
+                                        const Placement& inference) {
+  network_plan<Size> plan = all.plan;
+  std::int64_t offsets[max_ranges<Size>]{};
+  std::size_t passing_count = 0;
+  std::size_t kept_count = 0;
+  for (std::size_t r = 0; r < all.training.count; ++r)
+    offsets[r] = is_kept(all.plan, all.training.ranges[r]) ? kept_base + kept.ranges[kept_count++].offset
+                                                           : passing.ranges[passing_count++].offset;
+  const auto place = [&](std::int64_t& r) { r = r < 0 ? no_buffer : offsets[r]; };
+  for (int i = 0; i < plan.node_count; ++i) {
+    plan_node& node = plan.node(i);
+    for (std::int64_t* each : {&node.output_buffer, &node.gradient_buffer, &node.gradient_copy}) place(*each);
+    if (node.inference_buffer >= 0) node.inference_buffer = inference.ranges[node.inference_buffer].offset;
+    for (int k = 0; k < node.operands; ++k) {
+      plan_operand& operand = plan.operand(node, k);
+      for (std::int64_t* each :
+           {&operand.written_to, &operand.copy.from, &operand.copy.to, &operand.add.from, &operand.add.to})
+        place(*each);
+    }
+    if (node.kind != node_kind::alias && node.kind != node_kind::measure)
+      plan.unshared_size = checked_add(plan.unshared_size, (node.runs_backward ? 2 : 1) * arena_round(node.out.size()));
+  }
+  plan.arena_size = passing.size;
+  plan.kept_size = kept.size;
+  plan.inference_arena_size = inference.size;
+  return plan;
 }
 
 }  // namespace lockstep::detail

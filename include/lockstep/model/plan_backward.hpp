@@ -29,7 +29,7 @@ struct value_readers {
 
 /// Decides which nodes run backward and which apply the masks of fused relus, and counts the flops.
 template <network_size Size>
-constexpr void build_backward(network_plan<Size>& plan, const network_data<Size>& network) {
+constexpr network_plan<Size> build_backward(network_plan<Size> plan, const network_data<Size>& network) {
   for (int i = 0; i < plan.node_count; ++i) {
     plan_node& node = plan.node(i);
     for (int k = 0; k < node.operands; ++k) {
@@ -74,6 +74,7 @@ constexpr void build_backward(network_plan<Size>& plan, const network_data<Size>
     node.output_gradient_masked = true;
     node.backward_reads_output = false;
   }
+  return plan;
 }
 
 }  // namespace lockstep::detail

@@ -316,9 +316,12 @@ class node_builder {
 };
 
 template <network_size Size>
-constexpr void build_nodes(network_plan<Size>& plan, const network_data<Size>& network, element_order picture_order,
-                           bool converts) {
+constexpr network_plan<Size> build_nodes(const network_data<Size>& network, const dims& input,
+                                         element_order picture_order, bool converts) {
+  network_plan<Size> plan;
+  plan.input = input;
   node_builder<Size>(plan, network, picture_order, converts).build();
+  return plan;
 }
 
 }  // namespace lockstep::detail

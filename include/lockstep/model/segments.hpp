@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/model.hpp>
 
@@ -42,15 +43,12 @@ template <class Model, class B>
 template <class Model, class B, int Segment, class F>
 void each_measured(const F& f) {
   static constexpr const auto& plan = Model::template plan<B>;
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    const auto one = [&]<std::size_t Index>() {
-      constexpr const plan_node& node = plan.nodes[Index];
-      if constexpr (node.kind == node_kind::measure && node.segment == Segment)
-        f.template operator()<typename Model::template leaf<static_cast<std::size_t>(node.leaf)>>(node.statistics,
-                                                                                                  node.in[0]);
-    };
-    (one.template operator()<I>(), ...);
-  }(std::make_index_sequence<static_cast<std::size_t>(plan.node_count)>{});
+  static_for<static_cast<std::size_t>(plan.node_count)>([&]<std::size_t Index>() {
+    constexpr const plan_node& node = plan.nodes[Index];
+    if constexpr (node.kind == node_kind::measure && node.segment == Segment)
+      f.template operator()<typename Model::template leaf<static_cast<std::size_t>(node.leaf)>>(node.statistics,
+                                                                                                node.in[0]);
+  });
 }
 
 /// After the forward pass of a segment: combines what `All` leaves have measured in it, or, in a layer of local

@@ -1,6 +1,9 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <lockstep/core/config.hpp>
+
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -33,6 +36,25 @@ struct at;
 template <std::size_t Index, class... Ts>
 struct at<Index, type_list<Ts...>> {
   using type = typename decltype(select<Index>(indexer<std::index_sequence_for<Ts...>, Ts...>{}))::type;
+};
+
+/// The elements of all lists in one list.
+template <class... Lists>
+struct joined {
+  using type = decltype((type_list<>{} + ... + Lists{}));
+};
+// In blocks, since compilers limit the operands of a fold expression.
+template <class... Lists>
+  requires(sizeof...(Lists) > 32)
+struct joined<Lists...> {
+  template <std::size_t First, std::size_t... I>
+  static auto block(std::index_sequence<I...>) ->
+      typename joined<typename at<First + I, type_list<Lists...>>::type...>::type;
+  template <std::size_t... Block>
+  static auto blocks(std::index_sequence<Block...>) -> typename joined<decltype(block<32 * Block>(
+      std::make_index_sequence<(std::min)(std::size_t{32}, sizeof...(Lists) - 32 * Block)>{}))...>::type;
+
+  using type = decltype(blocks(std::make_index_sequence<(sizeof...(Lists) + 31) / 32>{}));
 };
 
 }  // namespace lockstep::detail

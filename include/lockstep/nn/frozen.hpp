@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <lockstep/core/config.hpp>
+
 namespace lockstep {
 
 /// A layer or a `sequential` whose parameters do not learn, as after requires_grad_(False) in PyTorch:
