@@ -160,6 +160,17 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t size, cudaMe
     return noted(cudaErrorStreamCaptureUnsupported);
   return enqueue(stream, make_work([=] { std::memmove(to, from, size); }));
 }
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                              std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+  const lock held(machine::get().mutex);
+  if (kind != cudaMemcpyDeviceToDevice) return noted(cudaErrorInvalidMemcpyDirection);
+  if (width > to_pitch || width > from_pitch) return noted(cudaErrorInvalidPitchValue);
+  return enqueue(stream, make_work([=] {
+                   for (std::size_t row = 0; row < height; ++row)
+                     std::memmove(static_cast<char*>(to) + row * to_pitch,
+                                  static_cast<const char*>(from) + row * from_pitch, width);
+                 }));
+}
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t size, cudaStream_t stream) {
   const lock held(machine::get().mutex);
   return enqueue(stream, make_work([=] { std::memset(to, value, size); }));
