@@ -89,7 +89,10 @@ struct played_plan {
   }
   /// True when node i applies the mask of its relu to the gradient of its output.
   static bool masks_itself(int i) { return node(i).fused_leaf >= 0 && !node(i).output_gradient_masked; }
-  static bool reads_input(int i) { return traits(i).backward_reads_input || node(i).mask_input; }
+  static bool reads_input(int i) {
+    const bool for_gradients = !(node(i).frozen && traits(i).skips_parameter_gradient);
+    return (traits(i).backward_reads_input && for_gradients) || node(i).mask_input;
+  }
   static bool reads_output(int i) { return traits(i).backward_reads_output || masks_itself(i); }
 };
 
@@ -254,6 +257,7 @@ TEST_CASE("no value in the arena is overwritten while somebody will read it", "[
   SECTION("at the edges") { check_network<at_the_edges>(); }
   SECTION("tied") { check_network<tied_layers>(); }
   SECTION("tied over pictures") { check_network<tied_over_pictures>(); }
+  SECTION("frozen branches") { check_network<frozen_branches>(); }
   SECTION("masked sums") { check_network<masked_sums>(); }
   SECTION("untidy layers") { check_network<untidy_layers>(); }
 }

@@ -109,6 +109,13 @@ using tied_over_pictures = ls::model<ls::sequential<ls::conv2d<3, 3>, ls::flatte
                                                     ls::relu, ls::tied<"shared", ls::linear<18>>, ls::linear<2>>,
                                      ls::input<2, 4, 5>, ls::mean_squared_error>;
 
+// Layers that do not learn read no input in backward, so that sums take its memory, and gradients then take theirs.
+using frozen_branches = ls::model<
+    ls::sequential<ls::linear<6>, ls::residual<ls::frozen<ls::linear<6>>>, ls::relu, ls::linear<6>,
+                   ls::sum<ls::frozen<ls::linear<6>>, ls::identity, ls::frozen<ls::linear<6>>>, ls::linear<6>,
+                   ls::concat<ls::frozen<ls::linear<6>>, ls::residual<ls::frozen<ls::linear<6>>>>, ls::linear<3>>,
+    ls::input<5>, ls::mean_squared_error>;
+
 // One set of parameters at three places.
 using shared_layer = ls::tied<"shared", ls::linear<4>>;
 using tied_layers = ls::model<
