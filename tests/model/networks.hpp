@@ -110,11 +110,13 @@ using tied_over_pictures = ls::model<ls::sequential<ls::conv2d<3, 3>, ls::flatte
                                      ls::input<2, 4, 5>, ls::mean_squared_error>;
 
 // Layers that do not learn read no input in backward, so that sums take its memory, and gradients then take theirs.
-using frozen_branches = ls::model<
-    ls::sequential<ls::linear<6>, ls::residual<ls::frozen<ls::linear<6>>>, ls::relu, ls::linear<6>,
-                   ls::sum<ls::frozen<ls::linear<6>>, ls::identity, ls::frozen<ls::linear<6>>>, ls::linear<6>,
-                   ls::concat<ls::frozen<ls::linear<6>>, ls::residual<ls::frozen<ls::linear<6>>>>, ls::linear<3>>,
-    ls::input<5>, ls::mean_squared_error>;
+template <template <class> class F>
+using branches_of =
+    ls::model<ls::sequential<ls::linear<6>, ls::residual<F<ls::linear<6>>>, ls::relu, ls::linear<6>,
+                             ls::sum<F<ls::linear<6>>, ls::identity, F<ls::linear<6>>>, ls::linear<6>,
+                             ls::concat<F<ls::linear<6>>, ls::residual<F<ls::linear<6>>>>, ls::linear<3>>,
+              ls::input<5>, ls::mean_squared_error>;
+using frozen_branches = branches_of<ls::frozen>;
 
 // One set of parameters at three places.
 using shared_layer = ls::tied<"shared", ls::linear<4>>;

@@ -13,6 +13,7 @@
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/pool2d.hpp>
 
+#include "model/networks.hpp"
 #include "nn/support.hpp"
 
 namespace {
@@ -210,4 +211,8 @@ TEST_CASE("freezing layers without parameters changes nothing", "[frozen]") {
 TEST_CASE("a dropout between frozen layers draws the masks that it draws between others", "[frozen]") {
   check_frozen<regression<input<6>, linear<9>, frozen<sequential<dropout<>, linear<20>, relu, dropout<>>>, linear<3>>,
                regression<input<6>, linear<9>, sequential<dropout<>, linear<20>, relu, dropout<>>, linear<3>>>();
+}
+
+TEST_CASE("branches that do not learn", "[frozen]") {
+  check_frozen<frozen_branches, branches_of<std::type_identity_t>>();
 }
