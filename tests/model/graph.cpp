@@ -119,6 +119,12 @@ TEST_CASE("pictures are joined in the order in which they lie", "[graph]") {
   // Flattened pictures in unlike orders can only be added in plain order.
   CHECK(nodes<picture_net<ls::sum<ls::flatten, ls::sequential<conv3<2>, ls::flatten>>>, ls::cpu>() ==
         list{"alias", "to_channels_last", "conv2d", "alias", "to_plain", "sum"});
+  // The same holds of a concat: of pictures in the backend's order, of flattened ones in plain order.
+  using of_pictures = picture_net<ls::concat<conv3<3>, ls::identity, conv3<1>>>;
+  CHECK(nodes<of_pictures, ls::cpu>() == list{"to_channels_last", "conv2d", "conv2d", "concat", "to_plain"});
+  CHECK(reads<of_pictures, ls::cpu>() == edges{{-1}, {0}, {0}, {1, 0, 2}, {3}});
+  CHECK(nodes<picture_net<ls::concat<ls::flatten, ls::sequential<conv3<2>, ls::flatten>>>, ls::cpu>() ==
+        list{"alias", "to_channels_last", "conv2d", "alias", "to_plain", "concat"});
   // In the same order they are added as they lie, and the layer behind reads them so.
   CHECK(nodes<picture_net<conv3<2>, ls::sum<ls::flatten, ls::sequential<conv3<2>, ls::flatten>>, ls::linear<3>>,
               ls::cpu>() == list{"to_channels_last", "conv2d", "alias", "conv2d", "alias", "sum", "linear"});
