@@ -44,6 +44,9 @@ std::vector<std::string> nodes() {
       case lockstep::node_kind::concat:
         text = "concat";
         break;
+      case lockstep::node_kind::measure:
+        text = std::string(kind_of(node.leaf)).append(" measured");
+        break;
       case lockstep::node_kind::to_channels_last:
         text = "to_channels_last";
         break;

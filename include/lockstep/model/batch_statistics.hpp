@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -24,10 +25,10 @@ struct moments {
   friend moments operator+(const moments& a, const moments& b) {
     if (a.count == 0) return b;
     if (b.count == 0) return a;
-    const double count = a.count + b.count;
+    const double all = a.count + b.count;
     const double distance = b.mean - a.mean;
-    return {count, a.mean + distance * (b.count / count),
-            a.squares + b.squares + distance * distance * (a.count * b.count / count)};
+    return {all, a.mean + distance * (b.count / all),
+            a.squares + b.squares + distance * distance * (a.count * b.count / all)};
   }
 };
 
