@@ -55,8 +55,8 @@ class model_trainer : public trainer {
   void load(const std::string& file) override { lockstep::load_safetensors(parallel_, file); }
   void save(const std::string& file) const override { lockstep::save_safetensors(parallel_, file); }
   bool finite() const override {
-    for (const auto& parameter : parallel_.parameters())
-      for (const auto value : parameter.values())
+    for (const auto& tensor : parallel_.state())
+      for (const auto value : tensor.values())
         if (!std::isfinite(static_cast<float>(value))) return false;
     return true;
   }

@@ -79,9 +79,9 @@ inline constexpr std::uint64_t most_steps = std::uint64_t{1} << 53U;
 
 }  // namespace detail
 
-/// Writes everything that a trainer's next step depends on except the batch: parameters, the optimizer's state, the
-/// seed, and the counts of steps. Parameters have PyTorch's names, so that other programs can read the file; the first
-/// state of conv1.weight is `optimizer_state.0.conv1.weight`. The file appears whole or not at all (see
+/// Writes everything that a trainer's next step depends on except the batch: parameters, buffers, the optimizer's
+/// state, the seed, and the counts of steps. Parameters have PyTorch's names, so that other programs can read the file;
+/// the first state of conv1.weight is `optimizer_state.0.conv1.weight`. The file appears whole or not at all (see
 /// atomic_file_writer). All ranks hold the same state, so one rank writes it.
 ///
 /// The file contains neither options (learning rate, ...) nor the state of a hook. Throws value_error between
@@ -89,7 +89,6 @@ inline constexpr std::uint64_t most_steps = std::uint64_t{1} << 53U;
 /// the file cannot be written.
 template <class Trainer>
 void save_checkpoint(Trainer& trainer, const std::string& path) {
-  using value = typename Trainer::value_type;
   auto& engine = detail::checkpoint_access::engine(trainer);
   const auto entered = engine.enter();
   engine.check_whole();
@@ -97,28 +96,17 @@ void save_checkpoint(Trainer& trainer, const std::string& path) {
     throw value_error("save_checkpoint", "a trainer between steps", "one with accumulated gradients",
                       "save after the step that uses them");
 
-  std::vector<std::vector<value>> lists;
-  std::vector<std::pair<std::string, dims>> names;
-  for (const auto& parameter : trainer.parameters()) {
-    names.emplace_back(parameter.name(), parameter.shape());
-    lists.push_back(parameter.values());
-  }
+  detail::tensors_to_write<typename Trainer::value_type> all;
+  for (const auto& tensor : trainer.state()) all.add(tensor, tensor.name());
   std::size_t states = 0;
   engine.each_optimizer_state([&](const auto& state) {
-    for (const auto& part : state) {
-      names.emplace_back(detail::state_name(states, part.name()), part.shape());
-      lists.push_back(part.values());
-    }
+    for (const auto& part : state) all.add(part, detail::state_name(states, part.name()));
     ++states;
   });
-  std::vector<safetensors_tensor> tensors;
-  for (std::size_t i = 0; i < lists.size(); ++i)
-    tensors.push_back(safetensors_tensor::of(names[i].first, detail::extents_vector(names[i].second),
-                                             std::span<const value>(lists[i])));
   std::string state_steps;
   for (const std::int64_t count : engine.skips.state_steps())
     state_steps.append(state_steps.empty() ? "" : ",").append(std::to_string(count));
-  write_safetensors(path, tensors,
+  write_safetensors(path, all.tensors,
                     {{"format", "pt"},
                      {std::string(detail::seed_key), std::to_string(engine.key.value)},
                      {std::string(detail::steps_key), std::to_string(engine.steps)},
@@ -154,19 +142,18 @@ void load_checkpoint(Trainer& trainer, const std::string& path) {
                                   "; give the trainer the options of the run that was saved"});
 
   std::vector<detail::wanted_tensor> wanted;
-  for (const auto& parameter : trainer.parameters())
-    wanted.push_back({std::string(parameter.name()), detail::extents_vector(parameter.shape())});
+  detail::append_wanted(trainer, wanted);
   std::size_t state_number = 0;
   engine.each_optimizer_state([&](const auto& state) {
     if (state_number < states)
       for (const auto& part : state)
-        wanted.push_back({detail::state_name(state_number, part.name()), detail::extents_vector(part.shape())});
+        wanted.push_back(detail::wanted_for(part, detail::state_name(state_number, part.name())));
     ++state_number;
   });
   const detail::tensor_match found = detail::match_tensors(file, wanted);
   detail::require_complete(path, found, "the checkpoint is of another model");
   std::vector<std::vector<value>> lists;
-  for (const safetensors_entry* entry : found.entries) lists.push_back(detail::floating_values<value>(*entry));
+  for (const safetensors_entry* entry : found.entries) lists.push_back(detail::counted_values<value>(*entry));
   // The run that was saved may have had no state of some number yet.
   std::size_t checked = 0;
   engine.each_optimizer_state([&](const auto& state) {
@@ -176,7 +163,7 @@ void load_checkpoint(Trainer& trainer, const std::string& path) {
 
   engine.half_updated = true;  // until all has been assigned
   std::size_t next = 0;
-  for (const auto& parameter : trainer.parameters()) parameter.assign(lists[next++]);
+  for (const auto& tensor : trainer.state()) tensor.assign(lists[next++]);
   engine.each_optimizer_state([&](const auto& state) {
     for (const auto& part : state) part.assign(lists[next++]);
   });

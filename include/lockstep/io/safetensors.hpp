@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -94,44 +95,88 @@ namespace detail {
 template <class Parameter>
 using parameter_element = typename std::remove_cvref_t<decltype(std::declval<Parameter&>().values())>::value_type;
 
+/// All tensors of a source: its state where it tells parameters from buffers, else its parameters.
+template <class Source>
+  requires requires(Source& source) { source.parameters(); }
+[[nodiscard]] decltype(auto) tensors_of(Source& source) {
+  if constexpr (requires { source.state(); })
+    return source.state();
+  else
+    return source.parameters();
+}
+
 template <class T>
-using parameter_of = std::remove_reference_t<decltype(*std::begin(std::declval<T&>().parameters()))>;
+using parameter_of = std::remove_reference_t<decltype(*std::begin(tensors_of(std::declval<T&>())))>;
+
+/// True for a tensor of whole numbers, which files keep as I64.
+template <class Parameter>
+[[nodiscard]] bool counts_whole_numbers(const Parameter& parameter) {
+  if constexpr (requires { parameter.counts(); })
+    return parameter.counts();
+  else
+    return false;
+}
 
 [[nodiscard]] inline std::vector<std::int64_t> extents_vector(const dims& shape) {
   return {shape.extent, shape.extent + shape.rank};
 }
 
-/// One list of values for each parameter of a source.
+/// One list of values for each tensor of a source.
 template <class Source>
 using parameter_lists = std::vector<std::vector<parameter_element<parameter_of<Source>>>>;
 
-/// Appends the tensors of a source to `tensors`, and to `lists` the values that they view.
-template <class Source>
-void append_tensors(Source& source, parameter_lists<Source>& lists, std::vector<safetensors_tensor>& tensors) {
-  using element = parameter_element<parameter_of<Source>>;
-  for (auto&& parameter : source.parameters()) {
-    lists.push_back(parameter.values());
-    tensors.push_back(safetensors_tensor::of(parameter.name(), extents_vector(parameter.shape()),
-                                             std::span<const element>(lists.back())));
+/// Tensors to write, and the values that they view.
+template <class Value>
+struct tensors_to_write {
+  std::vector<safetensors_tensor> tensors;
+  std::vector<std::vector<Value>> values;
+  std::vector<std::vector<std::int64_t>> counts;
+
+  template <class Parameter>
+  void add(const Parameter& parameter, std::string_view name) {
+    auto shape = extents_vector(parameter.shape());
+    auto own = parameter.values();
+    if (counts_whole_numbers(parameter)) {
+      counts.emplace_back(own.begin(), own.end());
+      tensors.push_back(safetensors_tensor::of(name, std::move(shape), std::span<const std::int64_t>(counts.back())));
+    } else {
+      values.push_back(std::move(own));
+      tensors.push_back(safetensors_tensor::of(name, std::move(shape), std::span<const Value>(values.back())));
+    }
   }
+};
+
+/// The tensors of a source.
+template <class Source>
+[[nodiscard]] auto tensors_to_write_of(Source& source) {
+  tensors_to_write<parameter_element<parameter_of<Source>>> all;
+  for (auto&& parameter : tensors_of(source)) all.add(parameter, parameter.name());
+  return all;
+}
+
+/// What a file should provide for a tensor.
+template <class Parameter>
+[[nodiscard]] wanted_tensor wanted_for(const Parameter& parameter, std::string name) {
+  constexpr std::int64_t most = std::int64_t{1} << std::numeric_limits<parameter_element<const Parameter>>::digits;
+  return {std::move(name), extents_vector(parameter.shape()), counts_whole_numbers(parameter) ? most : 0};
 }
 
 template <class Source>
 void append_wanted(Source& source, std::vector<wanted_tensor>& wanted) {
-  for (auto&& parameter : source.parameters())
-    wanted.push_back({std::string(parameter.name()), extents_vector(parameter.shape())});
+  for (auto&& parameter : tensors_of(source)) wanted.push_back(wanted_for(parameter, std::string(parameter.name())));
 }
 
-/// Converts the entries from `next` on to values for a target's parameters; a null entry gives an empty list. Moves
+/// Converts the entries from `next` on to values for a target's tensors; a null entry gives an empty list. Moves
 /// `next` past the entries.
 template <class Target>
 [[nodiscard]] parameter_lists<Target> converted(Target& target, const tensor_match& found, std::size_t& next) {
   parameter_lists<Target> lists;
-  for (auto&& parameter : target.parameters()) {
+  for (auto&& parameter : tensors_of(target)) {
     static_cast<void>(parameter);
     const safetensors_entry* const entry = found.entries[next++];
     lists.emplace_back();
-    if (entry != nullptr) lists.back() = floating_values<parameter_element<parameter_of<Target>>>(*entry);
+    // match_tensors has let integers through for whole numbers alone.
+    if (entry != nullptr) lists.back() = counted_values<parameter_element<parameter_of<Target>>>(*entry);
   }
   return lists;
 }
@@ -140,7 +185,7 @@ template <class Target>
 template <class Target>
 void assign_lists(Target& target, const parameter_lists<Target>& lists, const tensor_match& found, std::size_t next) {
   std::size_t i = 0;
-  for (auto&& parameter : target.parameters()) {
+  for (auto&& parameter : tensors_of(target)) {
     if (found.entries[next - lists.size() + i] != nullptr)
       parameter.assign(std::span<const parameter_element<parameter_of<Target>>>(lists[i]));
     ++i;
@@ -150,7 +195,8 @@ void assign_lists(Target& target, const parameter_lists<Target>& lists, const te
 }  // namespace detail
 
 /// What save_safetensors takes: `parameters()` returns a range whose elements have `name()`, `shape()` and `values()`;
-/// `values()` returns a vector of float or double in PyTorch's order.
+/// `values()` returns a vector of float or double in PyTorch's order. Where there is a `state()`, which has parameters
+/// and buffers, it is taken instead. An element of which `counts()` is true holds whole numbers, and is written as I64.
 template <class T>
 concept parameter_source = requires(T& source, detail::parameter_of<T>& parameter) {
   { parameter.name() } -> std::convertible_to<std::string_view>;
@@ -165,17 +211,14 @@ concept parameter_target =
     requires(detail::parameter_of<T>& parameter,
              std::span<const detail::parameter_element<detail::parameter_of<T>>> values) { parameter.assign(values); };
 
-/// Writes all parameters under their names, in PyTorch's shapes and order, so that safetensors.torch.load_file returns
-/// a state dict. The default metadata is what Hugging Face's loaders ask for. Throws io_error as write_safetensors
-/// does; the file at `path` is then untouched (see atomic_file_writer).
+/// Writes all parameters and buffers under their names, in PyTorch's shapes and order, so that
+/// safetensors.torch.load_file returns a state dict. The default metadata is what Hugging Face's loaders ask for.
+/// Throws io_error as write_safetensors does; the file at `path` is then untouched (see atomic_file_writer).
 template <class Trainer>
   requires parameter_source<const Trainer>
 void save_safetensors(const Trainer& trainer, const std::string& path,
                       const safetensors_metadata& metadata = {{"format", "pt"}}) {
-  detail::parameter_lists<const Trainer> lists;
-  std::vector<safetensors_tensor> tensors;
-  detail::append_tensors(trainer, lists, tensors);
-  write_safetensors(path, tensors, metadata);
+  write_safetensors(path, detail::tensors_to_write_of(trainer).tensors, metadata);
 }
 
 /// Writes the parameters and the tensors of all `extras`: what the model needs besides its parameters, such as the
@@ -183,18 +226,15 @@ void save_safetensors(const Trainer& trainer, const std::string& path,
 template <class Trainer, class... Extras>
   requires(sizeof...(Extras) > 0 && parameter_source<const Trainer> && (parameter_source<const Extras> && ...))
 void save_safetensors(const Trainer& trainer, const std::string& path, const Extras&... extras) {
-  std::tuple<detail::parameter_lists<const Trainer>, detail::parameter_lists<const Extras>...> lists;
+  const auto parts = std::tuple(detail::tensors_to_write_of(trainer), detail::tensors_to_write_of(extras)...);
   std::vector<safetensors_tensor> tensors;
   std::apply(
-      [&](auto& own, auto&... others) {
-        detail::append_tensors(trainer, own, tensors);
-        (detail::append_tensors(extras, others, tensors), ...);
-      },
-      lists);
+      [&](const auto&... part) { (tensors.insert(tensors.end(), part.tensors.begin(), part.tensors.end()), ...); },
+      parts);
   write_safetensors(path, tensors, {{"format", "pt"}});
 }
 
-/// Assigns the parameters and the tensors of all `extras` from a file, and converts F16, BF16, F32 and F64 values.
+/// Assigns parameters, buffers and the tensors of all `extras` from a file, and converts F16, BF16, F32 and F64 values.
 /// Under match::strict names and shapes must agree exactly; match::partial assigns what fits. Removes the prefixes that
 /// wrappers put before every name (`module.`, `_orig_mod.`, or both).
 ///

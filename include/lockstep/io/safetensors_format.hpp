@@ -137,6 +137,15 @@ template <class T>
   return values;
 }
 
+/// The same for whole numbers, which may also be I64.
+template <class T>
+[[nodiscard]] std::vector<T> counted_values(const safetensors_entry& entry) {
+  if (entry.dtype != "I64") return floating_values<T>(entry);
+  std::vector<T> values(entry.data.size() / sizeof(std::int64_t));
+  convert_elements<std::int64_t>(entry.data, std::span<T>(values), [](std::int64_t x) { return x; });
+  return values;
+}
+
 }  // namespace detail
 
 }  // namespace lockstep

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -25,8 +26,8 @@ enum class match : std::uint8_t {
 struct load_report {
   std::vector<std::string> missing;  ///< names in the model but not in the file
   std::vector<std::string> foreign;  ///< names in the file but not in the model
-  std::vector<std::string>
-      misfit;  ///< names in both whose shapes differ, or whose element type in the file is not F32, F64, F16 or BF16
+  std::vector<std::string> misfit;   ///< names in both whose shapes differ, or whose elements in the file do not fit:
+                                     ///< they are not F32, F64, F16 or BF16
 
   [[nodiscard]] bool complete() const noexcept { return missing.empty() && foreign.empty() && misfit.empty(); }
 };
@@ -37,6 +38,8 @@ namespace detail {
 struct wanted_tensor {
   std::string name;
   std::vector<std::int64_t> shape;
+  /// Not 0 for a tensor of whole numbers, which may be I64 in the file: the largest that its elements can hold.
+  std::int64_t most_count = 0;
 };
 
 /// The entries of a file that fit a list of wanted tensors.
@@ -68,6 +71,19 @@ template <class File>
   return best;
 }
 
+/// Why an entry does not hold whole numbers up to `most`; empty when it does.
+[[nodiscard, gnu::cold]] inline std::string misfit_of_counts(const std::string& name, const safetensors_entry& entry,
+                                                             std::int64_t most) {
+  if (entry.dtype != "I64" && !is_convertible_to_float(entry.dtype))
+    return message(
+        {"tensor '", clipped(name), "': expected element type I64, F32, F64, F16 or BF16, got ", entry.dtype});
+  for (const double value : counted_values<double>(entry))
+    if (!(value >= 0 && value <= static_cast<double>(most) && value == std::floor(value)))
+      return message({"tensor '", clipped(name), "': expected whole numbers from 0 to ", most, ", got ",
+                      std::string_view(std::to_string(value))});
+  return {};
+}
+
 template <class File>
 [[nodiscard, gnu::cold]] tensor_match match_tensors(const File& file, const std::vector<wanted_tensor>& wanted) {
   const std::string_view prefix = wrapper_prefix(file, wanted);
@@ -84,12 +100,15 @@ template <class File>
     std::string misfit;
     if (entry.shape != tensor.shape)
       misfit = message({"tensor '", clipped(name), "': expected shape ", tensor.shape, ", got ", entry.shape});
+    else if (tensor.most_count > 0)
+      misfit = misfit_of_counts(name, entry, tensor.most_count);
     else if (!is_convertible_to_float(entry.dtype))
       misfit =
           message({"tensor '", clipped(name), "': expected element type F32, F64, F16 or BF16, got ", entry.dtype});
-    else
+    if (misfit.empty()) {
       result.entries.back() = &entry;
-    if (misfit.empty()) continue;
+      continue;
+    }
     result.report.misfit.push_back(tensor.name);
     result.misfits.push_back(std::move(misfit));
   }

@@ -113,6 +113,7 @@ struct plan_parameter {
   double bound = 0;
   double value = 0;
   bool buffer = false;  ///< no parameter: no optimizer changes it
+  bool counts = false;  ///< holds whole numbers
   bool learns = false;
 };
 

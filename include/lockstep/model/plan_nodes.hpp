@@ -270,6 +270,7 @@ class node_builder {
                                                                                .bound = spec.bound,
                                                                                .value = spec.value,
                                                                                .buffer = spec.buffer,
+                                                                               .counts = spec.counts,
                                                                                .learns = !spec.buffer && !node.frozen};
       next = checked_add(next, spec.shape.size());
     }

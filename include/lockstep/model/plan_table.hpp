@@ -134,8 +134,11 @@ template <class Model, class Backend>
     const plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
     const bool frozen = plan.nodes[static_cast<std::size_t>(parameter.node)].frozen;
     parameters.add({Model::template parameter_name<Backend>(parameter),
-                    to_string(parameter.shape).append(frozen ? ", frozen" : ""), grouped(parameter.shape.size()),
-                    grouped(parameter.offset)});
+                    to_string(parameter.shape)
+                        .append(parameter.buffer ? ", buffer"
+                                : frozen         ? ", frozen"
+                                                 : ""),
+                    grouped(parameter.shape.size()), grouped(parameter.offset)});
   }
 
   // A replica's arena holds one micro-shard, or all of a shorter shard.
@@ -153,7 +156,7 @@ template <class Model, class Backend>
   if (plan.trainable_count != plan.parameter_count) totals.add({"trainable parameters", grouped(plan.trainable_count)});
   totals.add({"parameter bytes", bytes(plan.parameter_count)});
   if (converts_values<Backend>)
-    totals.add({"converted parameter bytes a replica", grouped(checked_multiply(plan.parameter_count, activation))});
+    totals.add({"converted parameter bytes a replica", grouped(checked_multiply(plan.value_count, activation))});
   totals.add({"gradient bytes a replica", bytes(plan.trainable_count)});
   totals.add({"gradient bytes", bytes(gradients)});
   totals.add({"samples a micro-shard", grouped(samples)});

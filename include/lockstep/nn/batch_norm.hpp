@@ -101,7 +101,7 @@ struct batch_norm {
     }
     list.add_buffer("running_mean", channels, 0);
     list.add_buffer("running_var", channels, 1);
-    list.add_buffer("num_batches_tracked", dims{}, 0);
+    list.add_counter("num_batches_tracked");
     return list;
   }
   [[nodiscard]] static constexpr std::int64_t flops(const dims& in) { return 4 * in.size(); }

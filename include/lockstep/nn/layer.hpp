@@ -18,6 +18,7 @@ struct parameter_spec {
   double bound = 0;
   double value = 0;
   bool buffer = false;
+  bool counts = false;  ///< holds whole numbers, which files keep as I64
 };
 
 /// The tensors of a layer: its parameters in the order of their flat range, and its buffers in the order of theirs.
@@ -37,6 +38,10 @@ struct parameter_list {
   /// A buffer whose elements begin with `value`.
   constexpr void add_buffer(std::string_view name, const dims& shape, double value) {
     items[count++] = parameter_spec{.name = name, .shape = shape, .value = value, .buffer = true};
+  }
+  /// A buffer that counts from zero.
+  constexpr void add_counter(std::string_view name) {
+    items[count++] = parameter_spec{.name = name, .shape = {}, .buffer = true, .counts = true};
   }
   /// Elements of all parameters, or of all buffers.
   [[nodiscard]] constexpr std::int64_t size(bool buffers = false) const {

@@ -79,12 +79,14 @@ template <class Model, class Backend>
       {"parameters", checked_multiply(plan.parameter_count, element)},
       {"gradients", checked_multiply(gradients, run.replicas)},
       {"optimizer state", checked_multiply(gradients, run.optimizer_states)},
-      {"activations", checked_multiply(checked_multiply(plan.arena_size, activation), samples)},
+      {"activations", checked_add(checked_multiply(checked_multiply(plan.arena_size, activation), samples),
+                                  checked_multiply(checked_multiply(plan.kept_size, activation), run.batch))},
       {"data", run.data_bytes}};
   if (converts_values<Backend>)
-    items.insert(
-        items.begin() + 1,
-        {"converted parameters", checked_multiply(checked_multiply(plan.parameter_count, activation), run.replicas)});
+    items.insert(items.begin() + 1, {"converted parameters",
+                                     checked_multiply(checked_multiply(plan.value_count, activation), run.replicas)});
+  if (plan.value_count != plan.parameter_count)
+    items.insert(items.begin() + 1, {"buffers", checked_multiply(plan.value_count - plan.parameter_count, element)});
   return items;
 }
 

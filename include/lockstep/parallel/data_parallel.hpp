@@ -248,17 +248,20 @@ class data_parallel {
   }
 
   /// All parameters by PyTorch's names, readable and writable, including frozen ones.
-  [[nodiscard]] auto parameters() {
-    return named_values_range<Model, backend_type, 1, true>({engine_.homes.front().parameters.data()}, engine_.front(),
-                                                            engine_.homes.copies());
-  }
-  [[nodiscard]] auto parameters() const {
-    return named_values_range<Model, backend_type, 1, false>({engine_.homes.front().parameters.data()},
-                                                             engine_.front());
-  }
+  [[nodiscard]] auto parameters() { return values_of<tensors::parameters>(); }
+  [[nodiscard]] auto parameters() const { return values_of<tensors::parameters>(); }
+
+  /// What the model keeps besides: running statistics. Only a step that changes the parameters writes them.
+  [[nodiscard]] auto buffers() { return values_of<tensors::buffers>(); }
+  [[nodiscard]] auto buffers() const { return values_of<tensors::buffers>(); }
+
+  /// Parameters and buffers, as torch's state_dict: all that files and predictors take from a trainer.
+  [[nodiscard]] auto state() { return values_of<tensors::state>(); }
+  [[nodiscard]] auto state() const { return values_of<tensors::state>(); }
 
   /// The exponential averages of all parameters that an `averaged` optimizer keeps, by PyTorch's names; of a parameter
-  /// that no step has changed, and of a frozen one, its value. A copy, for a predictor or save_safetensors.
+  /// that no step has changed, of a frozen one, and of a buffer, its value. A copy, for a predictor or
+  /// save_safetensors.
   [[nodiscard]] parameter_values<value_type> averages()
     requires requires { optimizer_type::average_state; }
   {
@@ -270,7 +273,7 @@ class data_parallel {
   /// are left out (in PyTorch their .grad is None).
   [[nodiscard]] auto gradients() const {
     const auto buffers = engine_.homes.visible(engine_.gradient_buffers(), engine_.summed, !engine_.pending);
-    return named_values_range<Model, backend_type, engine::count, false, true>(buffers, engine_.front());
+    return named_values_range<Model, backend_type, engine::count, false, tensors::learning>(buffers, engine_.front());
   }
 
   /// The norm of all gradients of the last step together, before clipping. NaN unless max_norm or non_finite is set.
@@ -358,6 +361,17 @@ class data_parallel {
   static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
 
   using batch = typename engine::template batch<target_type>;
+
+  template <tensors Chosen>
+  [[nodiscard]] auto values_of() {
+    return named_values_range<Model, backend_type, 1, true, Chosen>({engine_.homes.front().parameters.data()},
+                                                                    engine_.front(), engine_.homes.copies());
+  }
+  template <tensors Chosen>
+  [[nodiscard]] auto values_of() const {
+    return named_values_range<Model, backend_type, 1, false, Chosen>({engine_.homes.front().parameters.data()},
+                                                                     engine_.front());
+  }
   friend struct detail::checkpoint_access;
 
   template <class Images>

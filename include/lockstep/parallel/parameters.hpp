@@ -24,7 +24,15 @@ struct parameter_copy {
   typename B::context* context;
 };
 
-/// One named tensor of a trained model: a parameter, or its gradient. Values are in PyTorch's order.
+/// Which tensors of a model a range of named values has.
+enum class tensors : std::uint8_t {
+  parameters,  ///< those that learn and frozen ones
+  learning,    ///< parameters that are not frozen
+  buffers,     ///< what no optimizer changes, such as running means
+  state,       ///< parameters and buffers
+};
+
+/// One named tensor of a trained model: a parameter, its gradient, or a buffer. Values are in PyTorch's order.
 /// Buffers is 1 for parameters. Gradients have one buffer a replica, null when the replica adds nothing; their value is
 /// the sum of the buffers.
 template <class Model, class B, std::size_t Buffers, bool Writable>
@@ -46,6 +54,8 @@ class named_values {
   [[nodiscard]] std::string_view name() const noexcept { return name_; }
   [[nodiscard]] dims shape() const noexcept { return spec().shape; }
   [[nodiscard]] std::int64_t size() const noexcept { return spec().shape.size(); }
+  /// True for a tensor of whole numbers, such as `num_batches_tracked`, which files keep as I64.
+  [[nodiscard]] bool counts() const noexcept { return spec().counts; }
 
   /// Returns a copy of the elements. Cost: one pass over them.
   [[nodiscard]] std::vector<value_type> values() const {
@@ -87,11 +97,12 @@ class named_values {
     }
   }
 
- private:
+  /// What the plan says of it.
   [[nodiscard]] const plan_parameter& spec() const noexcept {
     return Model::template plan<B>.parameters[static_cast<std::size_t>(index_)];
   }
 
+ private:
   /// This tensor's range of a buffer, copied to the host.
   value_type* copy_out(const value_type* from, std::vector<value_type>& to) const {
     to.resize(static_cast<std::size_t>(size()));
@@ -107,12 +118,17 @@ class named_values {
   std::string name_;
 };
 
-/// A range of named tensors in the model's order: all, or those that are not frozen when TrainableOnly. Borrows the
-/// trainer's buffers.
-template <class Model, class B, std::size_t Buffers, bool Writable, bool TrainableOnly = false>
+/// A range of named tensors in the model's order, without those that `Chosen` leaves out. Borrows the trainer's
+/// buffers.
+template <class Model, class B, std::size_t Buffers, bool Writable, tensors Chosen = tensors::parameters>
 class named_values_range {
   static constexpr const auto& plan = Model::template plan<B>;
 
+  /// True when tensor p belongs to an earlier layer than tensor q.
+  static constexpr bool comes_before(int p, int q) {
+    const auto leaf = [](int of) { return plan.node(plan.parameters[static_cast<std::size_t>(of)].node).leaf; };
+    return leaf(p) < leaf(q);
+  }
   /// The numbers of the tensors in the range.
   static constexpr auto chosen = [] {
     struct {
@@ -121,8 +137,13 @@ class named_values_range {
     } list;
     for (int p = 0; p < plan.parameter_tensors; ++p) {
       const plan_parameter& parameter = plan.parameters[static_cast<std::size_t>(p)];
-      if (TrainableOnly && !parameter.learns) continue;
-      list.all[static_cast<std::size_t>(list.count++)] = p;
+      if (Chosen == tensors::learning && !parameter.learns) continue;
+      if (Chosen != tensors::state && parameter.buffer != (Chosen == tensors::buffers)) continue;
+      // The plan has them in the order of its nodes, in which branches of a network may alternate.
+      int at = list.count++;
+      for (; at > 0 && comes_before(p, list.all[static_cast<std::size_t>(at - 1)]); --at)
+        list.all[static_cast<std::size_t>(at)] = list.all[static_cast<std::size_t>(at - 1)];
+      list.all[static_cast<std::size_t>(at)] = p;
     }
     return list;
   }();
@@ -175,8 +196,10 @@ class named_values_range {
       if (each.name() == name) return each;
       known.append(known.empty() ? "" : ", ").append(each.name());
     }
-    throw value_error("parameters", "one of " + known, std::string(name),
-                      chosen.count < plan.parameter_tensors ? "frozen parameters have no gradients" : "");
+    constexpr bool left_out = plan.parameter_count > plan.trainable_count && Chosen == tensors::learning;
+    throw value_error(Chosen == tensors::buffers ? "buffers" : "parameters",
+                      known.empty() ? "no name, since there are none" : "one of " + known, std::string(name),
+                      left_out ? "frozen parameters have no gradients" : "");
   }
 
  private:

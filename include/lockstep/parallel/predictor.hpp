@@ -46,12 +46,22 @@ namespace lockstep {
 
 namespace detail {
 
+/// Parameters and buffers of a trainer or predictor, or of what has parameters alone.
+template <class Holder>
+  requires requires(const Holder& holder) { holder.parameters(); }
+[[nodiscard]] decltype(auto) state_of(const Holder& holder) {
+  if constexpr (requires { holder.state(); })
+    return holder.state();
+  else
+    return holder.parameters();
+}
+
 /// A trainer or predictor: has named parameters with elements of type Value.
 template <class T, class Value>
 concept parameter_holder = requires(const T& holder) {
-  { (*holder.parameters().begin()).name() } -> std::convertible_to<std::string_view>;
-  { (*holder.parameters().begin()).shape() } -> std::convertible_to<dims>;
-  { (*holder.parameters().begin()).values() } -> std::convertible_to<std::vector<Value>>;
+  { (*state_of(holder).begin()).name() } -> std::convertible_to<std::string_view>;
+  { (*state_of(holder).begin()).shape() } -> std::convertible_to<dims>;
+  { (*state_of(holder).begin()).values() } -> std::convertible_to<std::vector<Value>>;
 };
 
 }  // namespace detail
@@ -75,9 +85,9 @@ concept parameter_holder = requires(const T& holder) {
 /// ran, and no others, get a replica_error.
 ///
 /// A predictor can be made from a const trainer, so a program that must not change a trainer can predict with it. The
-/// predictor copies the parameters, so the trainer may go on training while the predictor serves. Any number of threads
-/// may call `predict`, `submit`, `update`, `update_from` and `statistics` at once; `predict`, `submit` and `statistics`
-/// also work on a const predictor.
+/// predictor copies parameters and buffers, so the trainer may go on training while the predictor serves. Any number of
+/// threads may call `predict`, `submit`, `update`, `update_from` and `statistics` at once; `predict`, `submit` and
+/// `statistics` also work on a const predictor.
 ///
 ///     const predictor<classifier, 2> server(trainer, {.max_batch = 16});
 ///     const auto scores = server.predict(images);  // from any thread
@@ -168,12 +178,14 @@ class predictor {
 
   /// The learnable tensors by PyTorch's names, readable and writable. Do not write them while requests are served; call
   /// `update` for that.
-  [[nodiscard]] auto parameters() {
-    return named_values_range<Model, Backend, 1, true>({parameters_.data()}, parameters_.front(), parameters_.copies());
-  }
-  [[nodiscard]] auto parameters() const {
-    return named_values_range<Model, Backend, 1, false>({parameters_.data()}, parameters_.front());
-  }
+  [[nodiscard]] auto parameters() { return values_of<tensors::parameters>(); }
+  [[nodiscard]] auto parameters() const { return values_of<tensors::parameters>(); }
+  /// What the model keeps besides, such as running statistics.
+  [[nodiscard]] auto buffers() { return values_of<tensors::buffers>(); }
+  [[nodiscard]] auto buffers() const { return values_of<tensors::buffers>(); }
+  /// Parameters and buffers, as torch's state_dict.
+  [[nodiscard]] auto state() { return values_of<tensors::state>(); }
+  [[nodiscard]] auto state() const { return values_of<tensors::state>(); }
 
   /// Calls f(*this) while no replica works, so that f may write the parameters: every request sees them either as they
   /// were before or as f leaves them. Requests that arrive meanwhile wait; f must not make a request or call `update`.
@@ -186,16 +198,16 @@ class predictor {
     std::forward<F>(f)(*this);
   }
 
-  /// Replaces the parameters by those of a trainer while requests are served; no request sees a mix. The trainer is
-  /// read before serving pauses, and must not train meanwhile. Throws value_error or shape_error, and changes nothing,
-  /// when its parameters have other names or shapes.
+  /// Replaces parameters and buffers by those of a trainer while requests are served; no request sees a mix. The
+  /// trainer is read before serving pauses, and must not train meanwhile. Throws value_error or shape_error, and
+  /// changes nothing, when its parameters have other names or shapes.
   template <class Trainer>
     requires detail::parameter_holder<Trainer, value_type>
   void update_from(const Trainer& trainer) {
     std::vector<std::vector<value_type>> values;
-    const auto own = std::as_const(*this).parameters();
+    const auto own = std::as_const(*this).state();
     auto expected = own.begin();
-    for (const auto& given : trainer.parameters()) {
+    for (const auto& given : detail::state_of(trainer)) {
       const std::string_view name = given.name();
       if (values.size() == own.size()) refuse("no further parameter", name);
       const auto wanted = *expected;
@@ -209,7 +221,7 @@ class predictor {
     if (values.size() < own.size()) refuse((*expected).name(), "no further parameter");
     update([&](predictor& self) {
       std::size_t next = 0;
-      for (const auto& parameter : self.parameters()) parameter.assign(values[next++]);
+      for (const auto& tensor : self.state()) tensor.assign(values[next++]);
     });
   }
 
@@ -237,6 +249,16 @@ class predictor {
     output_tensor outputs;
     std::promise<output_tensor> promise;
   };
+
+  template <tensors Chosen>
+  [[nodiscard]] auto values_of() {
+    return named_values_range<Model, Backend, 1, true, Chosen>({parameters_.data()}, parameters_.front(),
+                                                               parameters_.copies());
+  }
+  template <tensors Chosen>
+  [[nodiscard]] auto values_of() const {
+    return named_values_range<Model, Backend, 1, false, Chosen>({parameters_.data()}, parameters_.front());
+  }
 
   using errors = std::array<std::exception_ptr, static_cast<std::size_t>(N)>;
 

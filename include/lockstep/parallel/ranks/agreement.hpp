@@ -66,8 +66,8 @@ template <class Engine, class Batch>
   return terms;
 }
 
-/// Gives every rank the parameters, optimizer state, seed and step counters of rank `root`. Throws on all ranks, and
-/// changes nothing, when a rank cannot take them or ranks' optimizers keep different numbers of states.
+/// Gives every rank the parameters, buffers, optimizer state, seed and step counters of rank `root`. Throws on all
+/// ranks, and changes nothing, when a rank cannot take them or ranks' optimizers keep different numbers of states.
 template <class Engine>
 void broadcast_state(Engine& engine, int root) {
   auto& communicator = engine.ranks.communicator();
@@ -102,6 +102,7 @@ void broadcast_state(Engine& engine, int root) {
   engine.steps = static_cast<std::int64_t>(counters[1]);
   std::copy(counters.begin() + 3, counters.end(), state_steps.begin());
   engine.drop_pending();
+  engine.buffers_staged = false;
   engine.half_updated = counters[2] != 0;
 }
 

@@ -160,7 +160,7 @@ struct trainer_engine {
       const auto data_of = [&](home_type& home) { return home.update.state(s).data(); };
       if (homes.front().update.state(s).size() == 0) continue;
       const auto copies = homes.copies_of(data_of);
-      f(named_values_range<Model, backend_type, 1, true, true>({data_of(homes.front())}, front(), copies));
+      f(named_values_range<Model, backend_type, 1, true, tensors::learning>({data_of(homes.front())}, front(), copies));
     }
   }
 
