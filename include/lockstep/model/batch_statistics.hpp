@@ -67,11 +67,20 @@ struct leaf_statistics {
   }
 };
 
+/// The statistics of some channels, as a layer reads them.
+template <class Value>
+struct channel_statistics {
+  const Value* mean;
+  const double* rest;
+  const Value* inverse;
+};
+
 /// What a replica normalises with: the statistics of all leaves.
 template <class Value>
 struct batch_statistics {
   std::vector<moments> forward;
   std::vector<Value> mean;
+  std::vector<double> rest;    ///< what rounding has taken from the mean: much, where it is large beside the deviation
   std::vector<Value> inverse;  ///< 1 / the standard deviation
   std::vector<double> sums;
   std::vector<double> products;
@@ -80,9 +89,15 @@ struct batch_statistics {
     const auto n = static_cast<std::size_t>(channels);
     forward.resize(n);
     mean.resize(n);
+    rest.resize(n);
     inverse.resize(n);
     sums.resize(n);
     products.resize(n);
+  }
+
+  /// Those of the channels from `at` on.
+  [[nodiscard]] channel_statistics<Value> of(std::int64_t at) const {
+    return {mean.data() + at, rest.data() + at, inverse.data() + at};
   }
 
   /// Combines the moments of `Leaves` leaves, in the order of `leaf(k)`, for the channels from `at` on.
@@ -92,6 +107,7 @@ struct batch_statistics {
       forward[c] = tree_sum<0, Leaves>([&](std::size_t k) { return leaf(k).forward[c]; });
       const double variance = forward[c].count > 0 ? forward[c].squares / forward[c].count : 0.0;
       mean[c] = static_cast<Value>(forward[c].mean);
+      rest[c] = forward[c].mean - static_cast<double>(mean[c]);
       inverse[c] = static_cast<Value>(1 / std::sqrt(variance + epsilon));
     }
   }

@@ -221,8 +221,7 @@ class pipeline {
         if constexpr (node.partner < 0)
           op<Index>().forward(c, p, in, own, y);
         else if (p.training)
-          op<Index>().forward(c, in, own, memory.batch->mean.data() + node.statistics,
-                              memory.batch->inverse.data() + node.statistics, y);
+          op<Index>().forward(c, in, own, memory.batch->of(node.statistics), y);
         else
           op<Index>().infer(c, in, own, parameters + node.buffer_offset, y);
       }
@@ -241,7 +240,7 @@ class pipeline {
     constexpr channel_layout layout = std::remove_cvref_t<decltype(partner_of<Index>())>::layout;
     leaf_statistics& leaf = *memory.leaf;
     B::measure_channels(c, samples_, layout, x, leaf.first.data() + node.statistics,
-                        leaf.second.data() + node.statistics);
+                          leaf.second.data() + node.statistics);
     leaf.add_moments(node.statistics, layout.channels, static_cast<double>(samples_ * layout.pixels));
   }
 
@@ -308,8 +307,7 @@ class pipeline {
         op<Index>().backward(c, p, arguments);
       } else {
         leaf_statistics& leaf = *memory.leaf;
-        op<Index>().gradients(c, arguments, memory.batch->mean.data() + node.statistics,
-                              memory.batch->inverse.data() + node.statistics, leaf.first.data() + node.statistics,
+        op<Index>().gradients(c, arguments, memory.batch->of(node.statistics), leaf.first.data() + node.statistics,
                               leaf.second.data() + node.statistics);
         leaf.add_sums(node.statistics, node.in[0]);
       }
@@ -324,8 +322,7 @@ class pipeline {
     const auto& batch = *memory.batch;
     partner_of<Index>().backward_input(
         c, x, dy, parameters + plan.nodes[static_cast<std::size_t>(node.partner)].parameter_offset,
-        batch.mean.data() + node.statistics, batch.inverse.data() + node.statistics,
-        batch.sums.data() + node.statistics, batch.products.data() + node.statistics,
+        batch.of(node.statistics), batch.sums.data() + node.statistics, batch.products.data() + node.statistics,
         batch.forward[static_cast<std::size_t>(node.statistics)].count, written_to(memory, plan.operand(node, 0)));
   }
 

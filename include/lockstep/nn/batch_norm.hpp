@@ -142,19 +142,27 @@ struct batch_norm {
     }
 
     /// Normalises by the statistics of the batch: the mean, and 1 / the standard deviation.
-    void forward(context& c, const activation* x, const activation* parameters, const value* mean, const value* inverse,
+    template <class Statistics>
+    void forward(context& c, const activation* x, const activation* parameters, const Statistics& batch,
                  activation* y) {
-      for (std::int64_t k = 0; k < channels; ++k) scale_.data()[k] = inverse[k];
+      for (std::int64_t k = 0; k < channels; ++k) scale_.data()[k] = batch.inverse[k];
       set_affine(parameters);
-      B::normalise(c, samples_, layout, x, mean, scale_.data(), shift_.data(), T.relu, y);
+      for (std::int64_t k = 0; k < channels; ++k)
+        shift_.data()[k] = static_cast<value>(static_cast<double>(shift_.data()[k]) -
+                                              static_cast<double>(scale_.data()[k]) * batch.rest[k]);
+      B::normalise(c, samples_, layout, x, batch.mean, scale_.data(), shift_.data(), T.relu, y);
     }
 
     /// Applies the mask of the relu to dy, writes the sums of dy and of dy times the normalised input, by channel, and
     /// from them the gradients of weight and bias.
-    void gradients(context& c, const backward_arguments<B>& a, const value* mean, const value* inverse, double* sums,
+    template <class Statistics>
+    void gradients(context& c, const backward_arguments<B>& a, const Statistics& batch, double* sums,
                    double* products) {
       constexpr bool masks = T.relu && !T.output_gradient_masked;
-      B::normalise_gradients(c, samples_, layout, a.x, masks ? a.y : nullptr, a.dy, mean, inverse, sums, products);
+      B::normalise_gradients(c, samples_, layout, a.x, masks ? a.y : nullptr, a.dy, batch.mean, batch.inverse, sums,
+                               products);
+      for (std::int64_t k = 0; k < channels; ++k)
+        products[k] -= sums[k] * batch.rest[k] * static_cast<double>(batch.inverse[k]);
       if constexpr (options.affine && T.parameter_gradient)
         for (std::int64_t k = 0; k < channels; ++k) {
           value& weight = a.gradients[k];
@@ -165,17 +173,20 @@ struct batch_norm {
     }
 
     /// dx from the sums over the `count` elements of a channel in the whole batch. dx may be dy.
+    template <class Statistics>
     void backward_input(context& c, const activation* x, const activation* dy, const activation* parameters,
-                        const value* mean, const value* inverse, const double* sums, const double* products,
-                        double count, activation* dx) {
+                        const Statistics& batch, const double* sums, const double* products, double count,
+                        activation* dx) {
       for (std::int64_t k = 0; k < channels; ++k) {
-        const double inverse_of = static_cast<double>(inverse[k]);
-        const double factor = (options.affine ? static_cast<double>(parameters[k]) : 1.0) * inverse_of;
+        const auto inverse = static_cast<double>(batch.inverse[k]);
+        const double factor = (options.affine ? static_cast<double>(parameters[k]) : 1.0) * inverse;
+        const double of_x = -factor * inverse * products[k] / count;
         scale_.data()[k] = static_cast<value>(factor);
-        shift_.data()[k] = static_cast<value>(-factor * inverse_of * products[k] / count);
-        constant_.data()[k] = static_cast<value>(-factor * sums[k] / count);
+        shift_.data()[k] = static_cast<value>(of_x);
+        constant_.data()[k] = static_cast<value>(-factor * sums[k] / count - of_x * batch.rest[k]);
       }
-      B::normalise_backward(c, samples_, layout, x, dy, mean, scale_.data(), shift_.data(), constant_.data(), dx);
+      B::normalise_backward(c, samples_, layout, x, dy, batch.mean, scale_.data(), shift_.data(), constant_.data(),
+                              dx);
     }
 
    private:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include <lockstep/backend/channel_layout.hpp>
@@ -58,7 +59,8 @@ struct measure_kernel {
       // The centre is rounded: what is left of the distances corrects mean and squares.
       for (std::int64_t j = 0; j < lanes<V>; ++j) {
         mean[c + j] = double{centres[j]} + distances[j] / count;
-        squares[c + j] = totals[j] - distances[j] * distances[j] / count;
+        const double left = totals[j] - distances[j] * distances[j] / count;
+        squares[c + j] = left < 0 ? 0 : left;
       }
     }
   }
@@ -162,7 +164,9 @@ template <class Kernel, class... Arguments>
 
 inline void measure_channels(context&, std::int64_t samples, const channel_layout& layout, const float* x, double* mean,
                              double* squares) {
-  if (!run_by_channels<measure_kernel>(samples, layout, x, mean, squares))
+  // The squares of floats above 1e18 overflow; host::measure_channels takes them in double.
+  if (!run_by_channels<measure_kernel>(samples, layout, x, mean, squares) ||
+      !std::all_of(squares, squares + layout.channels, [](double s) { return std::isfinite(s); }))
     host::measure_channels(samples, layout, x, mean, squares);
 }
 
