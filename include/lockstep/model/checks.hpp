@@ -163,6 +163,9 @@ consteval bool check_junction() {
                 "(One, Other), is not alike");
   static_assert(What != network_fault::tied_skippable,
                 "lockstep: tied: a layer that may be skipped cannot share its parameters; take skippable away");
+  static_assert(What != network_fault::tied_measuring,
+                "lockstep: tied: a layer that normalises the batch has statistics of its own at each place, and cannot "
+                "share its parameters; take tied away");
   return true;
 }
 template <found_fault Fault>

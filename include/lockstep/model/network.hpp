@@ -45,7 +45,14 @@ struct operation {
 };
 
 /// What is wrong with an operation.
-enum class network_fault : std::uint8_t { none, sum_of_unlike, concat_of_unlike, tied_unlike, tied_skippable };
+enum class network_fault : std::uint8_t {
+  none,
+  sum_of_unlike,
+  concat_of_unlike,
+  tied_unlike,
+  tied_skippable,
+  tied_measuring
+};
 
 /// The first fault of a network.
 struct found_fault {
@@ -152,6 +159,7 @@ class network_builder {
   /// Finds the first leaf of the same path among those that are tied. Frozen at one place, they are so at all.
   constexpr void tie(placed_leaf& placed) {
     if (placed.traits.is_skippable) fault(network_fault::tied_skippable, placed.in, placed.in);
+    if (placed.traits.measures_batch) fault(network_fault::tied_measuring, placed.in, placed.in);
     const int index = placed.owner;
     for (int i = 0; i < index; ++i) {
       placed_leaf& earlier = data_.leaves[static_cast<std::size_t>(i)];

@@ -239,7 +239,8 @@ class pipeline {
     constexpr const plan_node& node = plan.nodes[Index];
     constexpr channel_layout layout = std::remove_cvref_t<decltype(partner_of<Index>())>::layout;
     leaf_statistics& leaf = *memory.leaf;
-    B::measure_channels(c, samples_, layout, x, leaf.first.data() + node.statistics,
+    if constexpr (normalises_batches<B>)  // the executor does not compile without
+      B::measure_channels(c, samples_, layout, x, leaf.first.data() + node.statistics,
                           leaf.second.data() + node.statistics);
     leaf.add_moments(node.statistics, layout.channels, static_cast<double>(samples_ * layout.pixels));
   }

@@ -3,8 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <utility>
 
+#include <lockstep/backend/capabilities.hpp>
+#include <lockstep/core/error.hpp>
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/model.hpp>
@@ -13,6 +17,16 @@
 /// What happens between the segments of a pass: statistics of all leaves are combined.
 
 namespace lockstep::detail {
+
+/// Fails to compile where the backend lacks what a layer of the model needs to measure the batch.
+template <class Model, class B>
+consteval bool check_statistics() {
+  constexpr bool can = Model::template plan<B>.segments == 1 || normalises_batches<B>;
+  static_assert(can,
+                "lockstep: batch_norm: this backend (B) cannot normalise batches: it has no `measure_channels` and "
+                "`normalise` (backend/capabilities.hpp)");
+  return true;
+}
 
 /// The learning parameters of a segment's nodes: elements [first, second) of the flat range.
 template <class Model, class B>
@@ -27,6 +41,19 @@ template <class Model, class B>
     if (node.segment < segment) first = last;
   }
   return {first, last};
+}
+
+/// True when tied layers of different segments learn: their gradients come together only after both segments.
+template <class Model, class B>
+[[nodiscard]] constexpr bool ties_segments() {
+  constexpr const auto& plan = Model::template plan<B>;
+  for (int i = 0; i < plan.node_count; ++i)
+    for (int k = 0; k < i; ++k)
+      if (plan.node(i).shares && plan.node(i).learns() && plan.node(k).learns() &&
+          plan.node(k).parameter_offset == plan.node(i).parameter_offset &&
+          plan.node(k).segment != plan.node(i).segment)
+        return true;
+  return false;
 }
 
 /// Where the buffers of the layer lie whose channels begin at `statistics`, counted from the first buffer.
@@ -72,6 +99,29 @@ void combine_sums(Batch& batch, const Leaf& leaf, const OwnLeaf& own) {
     else
       batch.template combine_sums<All>(first, channels, leaf);
   });
+}
+
+/// Throws value_error when a layer would measure a single value for each channel of a batch of `samples` samples, or,
+/// in a layer of local statistics, of a replica's `shard`.
+template <class Model, class B>
+void check_values_per_channel(std::int64_t samples, std::int64_t shard) {
+  static constexpr const auto& plan = Model::template plan<B>;
+  [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
+    (each_measured<Model, B, Segment>([&]<class Layer>(std::int64_t first, std::int64_t channels) {
+       for (const plan_node& node : plan.nodes) {
+         if (node.kind != node_kind::measure || node.statistics != first) continue;
+         if ((Layer::options.local ? shard : samples) * (node.in.size() / channels) > 1) continue;
+         const std::string_view path = Model::paths[static_cast<std::size_t>(node.leaf)].view();
+         throw value_error(
+             std::string(Layer::kind).append(path.empty() ? "" : " '").append(path).append(path.empty() ? "" : "'"),
+             Layer::options.local ? "more than one value for each channel on every replica when training"
+                                  : "more than one value for each channel when training",
+             "one, in a batch of " + std::to_string(samples) + (samples == 1 ? " sample" : " samples"),
+             "make batches larger, and drop a last one that is short");
+       }
+     }),
+     ...);
+  }(std::make_integer_sequence<int, plan.segments>{});
 }
 
 /// Computes the buffers after a batch from those before it: running means and variances, and the number of batches.

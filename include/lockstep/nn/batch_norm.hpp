@@ -108,9 +108,6 @@ struct batch_norm {
 
   template <class B, node_traits T>
   class op {
-    static_assert(normalises_batches<B>,
-                  "lockstep: batch_norm: this backend (B) cannot normalise batches: it has no `measure_channels` and "
-                  "`normalise` (backend/capabilities.hpp)");
     using value = typename B::value_type;
     using activation = typename B::activation_type;
     using context = typename B::context;
@@ -138,7 +135,8 @@ struct batch_norm {
             static_cast<value>(1 / std::sqrt(static_cast<double>(buffers[channels + k]) + options.epsilon_value));
       }
       set_affine(parameters);
-      B::normalise(c, samples_, layout, x, mean_.data(), scale_.data(), shift_.data(), T.relu, y);
+      if constexpr (normalises_batches<B>)  // the executor does not compile without
+        B::normalise(c, samples_, layout, x, mean_.data(), scale_.data(), shift_.data(), T.relu, y);
     }
 
     /// Normalises by the statistics of the batch: the mean, and 1 / the standard deviation.
@@ -150,7 +148,8 @@ struct batch_norm {
       for (std::int64_t k = 0; k < channels; ++k)
         shift_.data()[k] = static_cast<value>(static_cast<double>(shift_.data()[k]) -
                                               static_cast<double>(scale_.data()[k]) * batch.rest[k]);
-      B::normalise(c, samples_, layout, x, batch.mean, scale_.data(), shift_.data(), T.relu, y);
+      if constexpr (normalises_batches<B>)  // the executor does not compile without
+        B::normalise(c, samples_, layout, x, batch.mean, scale_.data(), shift_.data(), T.relu, y);
     }
 
     /// Applies the mask of the relu to dy, writes the sums of dy and of dy times the normalised input, by channel, and
@@ -159,7 +158,8 @@ struct batch_norm {
     void gradients(context& c, const backward_arguments<B>& a, const Statistics& batch, double* sums,
                    double* products) {
       constexpr bool masks = T.relu && !T.output_gradient_masked;
-      B::normalise_gradients(c, samples_, layout, a.x, masks ? a.y : nullptr, a.dy, batch.mean, batch.inverse, sums,
+      if constexpr (normalises_batches<B>)
+        B::normalise_gradients(c, samples_, layout, a.x, masks ? a.y : nullptr, a.dy, batch.mean, batch.inverse, sums,
                                products);
       for (std::int64_t k = 0; k < channels; ++k)
         products[k] -= sums[k] * batch.rest[k] * static_cast<double>(batch.inverse[k]);
@@ -185,7 +185,8 @@ struct batch_norm {
         shift_.data()[k] = static_cast<value>(of_x);
         constant_.data()[k] = static_cast<value>(-factor * sums[k] / count - of_x * batch.rest[k]);
       }
-      B::normalise_backward(c, samples_, layout, x, dy, batch.mean, scale_.data(), shift_.data(), constant_.data(),
+      if constexpr (normalises_batches<B>)
+        B::normalise_backward(c, samples_, layout, x, dy, batch.mean, scale_.data(), shift_.data(), constant_.data(),
                               dx);
     }
 

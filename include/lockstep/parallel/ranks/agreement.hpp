@@ -61,6 +61,7 @@ template <class Engine, class Batch>
                                "rank " + std::to_string(terms.spoiler) + " failed to",
                                "all ranks have dropped what they had accumulated; accumulate it anew");
   }
+  if constexpr (Engine::measures) engine.check_values(terms.samples);
   engine.skips.settle(uses);
   if (given) terms.denominator = *given;
   return terms;

@@ -89,6 +89,12 @@ struct trainer_engine {
   static_assert(!measures || (backend_type::host_memory && !has_ranks),
                 "lockstep: data_parallel: batch_norm needs replicas in the host's memory and without a communicator");
 
+  // The sum of a replica's micro-shards is taken segment by segment.
+  static_assert(!measures || !std::is_same_v<typename kinds::reduction, reduce::reproducible> ||
+                    !ties_segments<Model, backend_type>(),
+                "lockstep: data_parallel: reduce::reproducible cannot add the gradients of tied layers that have a "
+                "batch_norm between them; use reduce::automatic, or tie no layer across it");
+
   template <class... Link>
   trainer_engine(optimizer_type rule, loss_type criterion, trainer_options settings, Link&&... link)
       : optimizer(std::move(rule)),
@@ -327,6 +333,16 @@ struct trainer_engine {
   [[nodiscard]] const leaf_statistics& measured(std::size_t leaf) const {
     constexpr std::size_t own = leaf_count / count;
     return replicas[leaf / own]->measured(leaf % own);
+  }
+
+  /// Throws value_error when a channel of a batch of `samples` samples has one value, whose variance is nothing.
+  void check_values(std::int64_t samples) const {
+    if (samples == 0) return;
+    std::int64_t fewest = samples;  // of a replica that has any
+    for (int r = 0; r < N; ++r)
+      if (const auto own = replica::range(samples, r * leaves_per_replica, leaves).count; own > 0)
+        fewest = (std::min)(fewest, own);
+    detail::check_values_per_channel<Model, backend_type>(samples, fewest);
   }
 
   /// The buffers after a pass wait until a step is accepted.
