@@ -27,11 +27,17 @@ using blocks =
 using frozen_norms = regression<ls::input<2, 4, 4>, ls::batch_norm2d<>, ls::conv2d<3, 2>,
                                 ls::batch_norm2d<ls::no_affine>, ls::relu, ls::flatten, ls::linear<2>>;
 
+// One set of parameters in three segments.
+using shared = ls::tied<"shared", ls::linear<4>>;
+using tied_segments = regression<ls::input<3>, ls::linear<4>, shared, ls::batch_norm1d<>, ls::relu, shared,
+                                 ls::batch_norm1d<>, ls::residual<shared>, ls::linear<2>>;
+
 }  // namespace
 
 TEST_CASE("gradients of batch normalisation", "[batch_norm]") {
   SECTION("pictures") { check_gradients<first_norm>({}, several); }
   SECTION("rows") { check_gradients<rows>({}, several); }
   SECTION("residual blocks") { check_gradients<blocks>({}, several); }
+  SECTION("tied layers in several segments") { check_gradients<tied_segments>({}, several); }
   SECTION("where no gradient goes") { check_gradients<frozen_norms>({}, several); }
 }

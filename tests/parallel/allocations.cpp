@@ -73,6 +73,12 @@ using cnn = ls::model<ls::sequential<ls::conv2d<16, 3, ls::padding<1>>, ls::relu
 using mlp = ls::model<ls::sequential<ls::linear<64>, ls::relu, ls::linear<32>, ls::relu, ls::linear<10>>,
                       ls::input<100>, ls::cross_entropy>;
 
+// Two segments more than the others: what is kept and what is measured has its memory too.
+using normalised = ls::model<
+    ls::sequential<ls::conv2d<16, 3, ls::padding<1>>, ls::batch_norm2d<>, ls::relu, ls::conv2d<5, 3>,
+                   ls::batch_norm2d<ls::cumulative>, ls::relu, ls::max_pool2d<2>, ls::flatten, ls::linear<10>>,
+    ls::input<3, 12, 12>, ls::cross_entropy>;
+
 template <class Model, int N, class Optimizer = ls::sgd, class Targets>
 void check_steady_steps(const Targets& targets, const Optimizer& optimizer = {},
                         const ls::trainer_options& options = {}) {
@@ -182,6 +188,10 @@ TEST_CASE("a steady step allocates nothing", "[allocations]") {
     check_steady_steps<mlp, 1>(classes);
     check_steady_steps<mlp, 2>(classes);
   }
+  SECTION("batch normalisation") {
+    check_steady_steps<normalised, 1>(classes);
+    check_steady_steps<normalised, 3>(classes, {.momentum = 0.9F}, {.max_norm = 1});
+  }
   SECTION("a schedule, and gradients clipped by value") {
     const ls::scheduled optimizer{ls::nadam{}, ls::schedule::warm_up{9, ls::schedule::one_cycle{.steps = 90}}};
     check_steady_steps<mlp, 2>(classes, optimizer, {.max_value = 0.01});
@@ -203,6 +213,10 @@ TEST_CASE("batches of any size allocate nothing once the largest has been met", 
   SECTION("cnn") {
     check_changing_sizes<cnn, 1>();
     check_changing_sizes<cnn, 2>();
+  }
+  SECTION("batch normalisation") {
+    check_changing_sizes<normalised, 2>();
+    check_changing_sizes<normalised, 2, ls::reduce::reproducible>();
   }
   SECTION("mlp") {
     check_changing_sizes<mlp, 1>();
