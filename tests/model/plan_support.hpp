@@ -45,7 +45,7 @@ std::vector<std::string> nodes() {
         text = "concat";
         break;
       case lockstep::node_kind::measure:
-        text = std::string(kind_of(node.leaf)).append(" measured");
+        text = "measure";
         break;
       case lockstep::node_kind::to_channels_last:
         text = "to_channels_last";
