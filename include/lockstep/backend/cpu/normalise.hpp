@@ -59,8 +59,7 @@ struct measure_kernel {
       // The centre is rounded: what is left of the distances corrects mean and squares.
       for (std::int64_t j = 0; j < lanes<V>; ++j) {
         mean[c + j] = double{centres[j]} + distances[j] / count;
-        const double left = totals[j] - distances[j] * distances[j] / count;
-        squares[c + j] = left < 0 ? 0 : left;
+        squares[c + j] = totals[j] - distances[j] * distances[j] / count;
       }
     }
   }
