@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: data_parallel: reduce::reproducible cannot add the gradients of tied layers that have a batch_norm between
+// expect: lockstep: data_parallel: reduce::reproducible cannot add the gradients of tied layers
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

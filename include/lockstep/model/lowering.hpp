@@ -226,7 +226,7 @@ struct lowering<repeat<N, L>> {
   template <std::size_t... Index>
   static auto copies(std::index_sequence<Index...>) -> typename joined<copy<Index>...>::type;
 
-  using leaves = decltype(copies(std::make_index_sequence<N>{}));
+  using leaves = decltype(copies(std::make_index_sequence<static_cast<std::size_t>(N)>{}));
   static constexpr network_size size{.leaves = N * lowering<L>::size.leaves,
                                      .operations = N * lowering<L>::size.operations,
                                      .operands = N * lowering<L>::size.operands,
