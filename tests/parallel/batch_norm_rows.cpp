@@ -283,3 +283,21 @@ TEST_CASE("a mean that is far larger than the deviation", "[batch_norm]") {
   const auto gradient = trainer.gradients().at("2.weight").values();
   for (std::size_t c = 0; c < 8; ++c) CHECK(is_close(gradient[c], n * product[c], {.absolute = 1e-6}));
 }
+
+TEST_CASE("a frozen normalisation measures the batch and hands gradients on, as in PyTorch", "[batch_norm]") {
+  using frozen_net = ls::sequential<ls::named<"a", ls::linear<4>>, ls::named<"n", ls::frozen<ls::batch_norm1d<>>>,
+                                    ls::named<"b", ls::linear<2>>>;
+  using frozen_rows = ls::model<frozen_net, ls::input<3>, ls::mean_squared_error>;
+  ls::data_parallel<frozen_rows, 3, ls::reference<double>> given;
+  ls::data_parallel<rows<>, 1, ls::reference<double>> expected;
+  for (const auto& each : expected.parameters()) given.parameters().at(each.name()).assign(each.values());
+  const auto x = draws<double>(1, 11 * 3);
+  const auto targets = draws<double>(2, 11 * 2);
+  CHECK(is_close(given.step(batch<rows<>>(x), targets), expected.step(batch<rows<>>(x), targets), {.relative = 1e-12}));
+  CHECK(given.gradients().size() == 4);
+  for (const auto& each : given.gradients())
+    CHECK(largest_difference(each.values(), expected.gradients().at(each.name()).values()) <= 1e-14);
+  CHECK(given.parameters().at("n.weight").values() == std::vector<double>(4, 1));
+  for (const auto& each : expected.buffers())
+    CHECK(largest_difference(given.buffers().at(each.name()).values(), each.values()) <= 1e-14);
+}
