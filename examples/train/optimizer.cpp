@@ -32,7 +32,7 @@ chosen_schedule schedule_of(const options& o, std::int64_t steps) {
     throw usage_error(fmt::format("--warmup: expected fewer steps than the training's {}, got {}", steps, o.warmup));
   const std::int64_t left = steps - o.warmup;
   chosen_course course;
-  if (o.schedule == "step") course.kind = lockstep::schedule::step{.step_size = std::max<std::int64_t>(left / 3, 1)};
+  if (o.schedule == "step") course.kind = lockstep::schedule::step{.step_size = (left + 2) / 3};
   if (o.schedule == "cosine") course.kind = lockstep::schedule::cosine{.steps = left};
   if (o.schedule == "one-cycle") course.kind = lockstep::schedule::one_cycle{.steps = left};
   // The first step of a warm-up has one part of the rate already.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <lockstep/io/checkpoint.hpp>
+#include <lockstep/optim/averaged.hpp>
 
 #include "io/io_support.hpp"
 #include "parallel/rank_support.hpp"
@@ -150,6 +151,23 @@ TEST_CASE("a file that is no checkpoint of the model is refused, and changes not
   }
   CHECK(trainer.steps() == 6);
   CHECK(same_bits(all_values(trainer.parameters()), before));
+}
+
+TEST_CASE("a run with averages does not go on without, nor one without with them", "[checkpoint]") {
+  const temporary_folder folder;
+  const std::string path = folder / "run.safetensors";
+  ls::data_parallel<model, 1> plain(damped);
+  ls::data_parallel<model, 1, ls::averaged<ls::sgd>> averaging(ls::averaged{damped, 0.9});
+  train_some(plain);
+  train_some(averaging);
+  const auto before = all_values(averaging.state());
+  ls::save_checkpoint(plain, path);
+  CHECK_THROWS_WITH(ls::load_checkpoint(averaging, path), Catch::Contains("expected a run with averages"));
+  CHECK(same_bits(all_values(averaging.state()), before));
+  ls::save_checkpoint(averaging, path);
+  CHECK_THROWS_WITH(ls::load_checkpoint(plain, path), Catch::Contains("expected a run without averages"));
+  ls::data_parallel<model, 2, ls::averaged<ls::sgd>> resumed(ls::averaged{damped, 0.9});
+  CHECK_NOTHROW(ls::load_checkpoint(resumed, path));
 }
 
 TEST_CASE("a trainer with accumulated gradients is not saved, and loses them when one is loaded", "[checkpoint]") {

@@ -186,6 +186,18 @@ TEST_CASE("accumulated batches are normalised one by one, and the step commits t
     CHECK(largest_difference(buffers[p], expected_buffers[p]) <= 1e-12 * largest_magnitude(expected_buffers[p]));
   CHECK(together.buffers().at("1.num_batches_tracked").values() == std::vector<double>{2});
 
+  SECTION("and what is written in between counts") {
+    static_cast<void>(together.accumulate(batch<no_dropout>(first), first_targets));
+    const std::vector<double> written{1, 2, 3, 4};
+    together.buffers().at("1.running_mean").assign(written);
+    apart.buffers().at("1.running_mean").assign(written);
+    static_cast<void>(together.step(batch<no_dropout>(second), second_targets));
+    static_cast<void>(apart.step(batch<no_dropout>(second), second_targets));
+    for (const auto& each : apart.buffers())
+      CHECK(largest_difference(together.buffers().at(each.name()).values(), each.values()) <=
+            1e-12 * largest_magnitude(each.values()));
+  }
+
   SECTION("and initialize drops what waits") {
     static_cast<void>(together.accumulate(batch<no_dropout>(first), first_targets));
     together.initialize(ls::seed{0});

@@ -225,6 +225,27 @@ TEST_CASE("ranks whose schedule ends all throw", "[schedule][ranks]") {
   }));
 }
 
+TEST_CASE("ranks may join once a training is as long as its schedule", "[schedule][ranks]") {
+  const auto x = draws<float>(1, 24 * 8);
+  const auto targets = class_draws(2, 24, 5);
+  check_no_failure(run_ranks(2, [&](ls::comm::thread_rank& rank) {
+    using rule = ls::scheduled<ls::sgd, ls::schedule::one_cycle>;
+    const int own = rank.rank() == 0 ? 3 : 2;
+    ls::data_parallel<small, 1, rule, ls::comm::thread_rank> trainer({ls::sgd{}, {.steps = 3}}, std::move(rank));
+    for (int i = 0; i < own; ++i) static_cast<void>(trainer.step(batch<small>(x), targets));
+    trainer.join();
+    expect(trainer.steps() == 3);
+    // All have joined; another step is refused on every rank.
+    bool threw = false;
+    try {
+      static_cast<void>(trainer.step(batch<small>(x), targets));
+    } catch (const ls::error&) {
+      threw = true;
+    }
+    expect(threw);
+  }));
+}
+
 TEST_CASE("a watched loss lowers the learning rate of a running trainer", "[schedule]") {
   const auto x = draws<float>(1, 24 * 8);
   const auto targets = class_draws(2, 24, 5);

@@ -55,6 +55,7 @@ class prefetcher {
           {"loader", "the thread that prepares batches", "set .prefetch = 0 to do without one"}, [this] { produce(); });
       open();
     } catch (...) {
+      stopping_ = true;  // before the thread can take the mutex: what is not open is not read
       lock.unlock();
       stop();
       throw;

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -37,6 +39,7 @@ inline constexpr std::string_view seed_key = "lockstep.seed";
 inline constexpr std::string_view steps_key = "lockstep.steps";
 inline constexpr std::string_view state_steps_key = "lockstep.state_steps";
 inline constexpr std::string_view states_key = "lockstep.optimizer_states";
+inline constexpr std::string_view averaged_key = "lockstep.averaged";  // there when a state is an average of parameters
 
 /// A count of steps above this one is damage: no run gets there.
 inline constexpr std::uint64_t most_steps = std::uint64_t{1} << 53U;
@@ -68,6 +71,10 @@ inline constexpr std::uint64_t most_steps = std::uint64_t{1} << 53U;
   throw_io_error(path, {"expected a checkpoint, whose metadata has ", key,
                         ", got a safetensors file without; load_safetensors reads parameters alone"});
 }
+
+/// True for an optimizer one of whose states is an average of the parameters.
+template <class Optimizer>
+inline constexpr bool keeps_average = requires { Optimizer::average_state; };
 
 /// The integer of a metadata entry. Throws io_error as numbers_of does, and when there are several.
 [[nodiscard]] inline std::uint64_t number_of(const std::string& path, const safetensors_metadata& metadata,
@@ -106,20 +113,23 @@ void save_checkpoint(Trainer& trainer, const std::string& path) {
   std::string state_steps;
   for (const std::int64_t count : engine.skips.state_steps())
     state_steps.append(state_steps.empty() ? "" : ",").append(std::to_string(count));
-  write_safetensors(path, all.tensors,
-                    {{"format", "pt"},
-                     {std::string(detail::seed_key), std::to_string(engine.key.value)},
-                     {std::string(detail::steps_key), std::to_string(engine.steps)},
-                     {std::string(detail::state_steps_key), state_steps},
-                     {std::string(detail::states_key), std::to_string(states)}});
+  safetensors_metadata metadata{{"format", "pt"},
+                                {std::string(detail::seed_key), std::to_string(engine.key.value)},
+                                {std::string(detail::steps_key), std::to_string(engine.steps)},
+                                {std::string(detail::state_steps_key), state_steps},
+                                {std::string(detail::states_key), std::to_string(states)}};
+  if (detail::keeps_average<std::remove_cvref_t<decltype(engine.optimizer)>>)
+    metadata.emplace_back(detail::averaged_key, "1");
+  write_safetensors(path, all.tensors, metadata);
 }
 
 /// Restores the state that `save_checkpoint` wrote, from a trainer with any number of replicas. Drops accumulated
 /// gradients. With several ranks, either every rank loads the file, or one rank does and all call broadcast().
 /// Optimizer states that the file lacks become zero.
 ///
-/// Throws io_error, and changes nothing, for a file that is no checkpoint, is of another model, or has more optimizer
-/// states than this trainer's optimizer.
+/// Throws io_error, and changes nothing, for a file that is no checkpoint, is of another model, has more optimizer
+/// states than this trainer's optimizer, or has averages of the parameters where this trainer has none, or the other
+/// way round.
 template <class Trainer>
 void load_checkpoint(Trainer& trainer, const std::string& path) {
   using value = typename Trainer::value_type;
@@ -137,6 +147,13 @@ void load_checkpoint(Trainer& trainer, const std::string& path) {
   engine.prepare();
   std::size_t own_states = 0;
   engine.each_optimizer_state([&](const auto&) { ++own_states; });
+  const bool averaged = std::any_of(file.metadata().begin(), file.metadata().end(),
+                                    [](const auto& entry) { return entry.first == detail::averaged_key; });
+  constexpr bool own_averaged = detail::keeps_average<std::remove_cvref_t<decltype(engine.optimizer)>>;
+  if (states > 0 && averaged != own_averaged)
+    detail::throw_io_error(path, {"expected a run ", own_averaged ? "with" : "without",
+                                  " averages of the parameters (averaged<>), got one ", averaged ? "with" : "without",
+                                  "; give the trainer the optimizer of the run that was saved"});
   if (states > own_states)
     detail::throw_io_error(path, {"expected an optimizer with ", own_states, " states a parameter, got ", states,
                                   "; give the trainer the options of the run that was saved"});

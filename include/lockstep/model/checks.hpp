@@ -91,7 +91,7 @@ inline constexpr bool require_layer<too_few_parts<repeat<N, L>>> = [] {
 template <class... Leaves>
 consteval bool require_layers(type_list<Leaves...> list) {
   static_for<sizeof...(Leaves)>(
-      []<std::size_t I>() { static_cast<void>(require_layer<typename at<I, decltype(list)>::type>); });
+      []<std::size_t Index>() { static_cast<void>(require_layer<typename at<Index, decltype(list)>::type>); });
   return true;
 }
 

@@ -213,7 +213,7 @@ struct lowering<sequential<Ls...>> {
       ((in = run_child<Ls>(b, in, s, position++)), ...);
     } else {
       static_for<sizeof...(Ls)>(
-          [&]<std::size_t I>() { in = run_child<typename at<I, type_list<Ls...>>::type>(b, in, s, I); });
+          [&]<std::size_t Index>() { in = run_child<typename at<Index, type_list<Ls...>>::type>(b, in, s, Index); });
     }
     return in;
   }

@@ -157,7 +157,8 @@ class pipeline {
   static void each_node(const F& f) {
     constexpr std::size_t first = Segment == all_segments ? 0 : first_of(Segment);
     constexpr std::size_t last = Segment == all_segments ? count : first_of(Segment + 1);
-    static_for<last - first>([&]<std::size_t I>() { f.template operator()<(Backwards ? last - 1 - I : first + I)>(); });
+    static_for<last - first>(
+        [&]<std::size_t Index>() { f.template operator()<(Backwards ? last - 1 - Index : first + Index)>(); });
   }
 
   /// Where a range of memory begins, of `size` elements a sample; null for no_buffer.

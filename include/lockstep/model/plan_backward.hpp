@@ -72,7 +72,7 @@ constexpr network_plan<Size> build_backward(network_plan<Size> plan, const netwo
     reader.mask_input = true;
     reader.backward_reads_input = true;
     node.output_gradient_masked = true;
-    node.backward_reads_output = false;
+    if (!node.repeats_forward) node.backward_reads_output = false;
   }
   return plan;
 }

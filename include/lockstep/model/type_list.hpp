@@ -47,9 +47,9 @@ struct joined {
 template <class... Lists>
   requires(sizeof...(Lists) > 32)
 struct joined<Lists...> {
-  template <std::size_t First, std::size_t... I>
-  static auto block(std::index_sequence<I...>) ->
-      typename joined<typename at<First + I, type_list<Lists...>>::type...>::type;
+  template <std::size_t First, std::size_t... Index>
+  static auto block(std::index_sequence<Index...>) ->
+      typename joined<typename at<First + Index, type_list<Lists...>>::type...>::type;
   template <std::size_t... Block>
   static auto blocks(std::index_sequence<Block...>) -> typename joined<decltype(block<32 * Block>(
       std::make_index_sequence<(std::min)(std::size_t{32}, sizeof...(Lists) - 32 * Block)>{}))...>::type;

@@ -131,6 +131,9 @@ concept takes_fewer_samples = requires(Op& op, std::int64_t samples) {
 /// A layer whose parameters do not lie in PyTorch's order has `op::physical(parameter, index)`: the place of an element
 /// in its parameter's range.
 ///
+/// An op that keeps anything of a forward pass for its backward, beyond what backward_arguments bring, must say so in
+/// layer_traits::remembers_forward: other micro-shards may run in between.
+///
 /// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where every op of a model
 /// has it, a batch size that changes from step to step costs nothing.
 template <class L>

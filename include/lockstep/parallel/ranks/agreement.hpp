@@ -29,11 +29,17 @@ template <class Engine, class Batch>
 [[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given,
                                 std::exception_ptr refused = {}) {
   double denominator = 0;
+  std::exception_ptr cannot_step;  // which does not matter to a rank that has joined once all have
   try {
     if (refused) std::rethrow_exception(refused);
     engine.check_whole();
     engine.prepare();
-    engine.begin_step();
+    try {
+      engine.begin_step();
+    } catch (...) {
+      if (call != rank_call::join) throw;
+      cannot_step = std::current_exception();
+    }
     if constexpr (Engine::has_ranks) engine.prepare_sums();  // here, since the others would wait for a rank that cannot
     denominator = engine.denominator_of(own);
     if (given && (!(*given > 0) || !std::isfinite(*given)))
@@ -51,11 +57,13 @@ template <class Engine, class Batch>
                                 .samples = own.samples,
                                 .given = given,
                                 .refused = refused != nullptr,
+                                .cannot_step = cannot_step != nullptr,
                                 .failed_to_accumulate = engine.failed_to_accumulate},
                                uses);
     // Ranks whose sums hold different batches may not go on with them.
     if (terms.spoiler >= 0) engine.drop_pending();
     if (refused) std::rethrow_exception(refused);
+    if (cannot_step && !terms.all_joined) std::rethrow_exception(cannot_step);
     if (terms.spoiler >= 0)
       throw communicator_error("data_parallel", "gradients that every rank has accumulated",
                                "rank " + std::to_string(terms.spoiler) + " failed to",

@@ -48,6 +48,7 @@ struct rank_words {
   std::int64_t samples = 0;           ///< of its own batch
   std::optional<double> given{};      ///< the denominator of the whole batch, where the caller has named it
   bool refused = false;               ///< it will not take its batch
+  bool cannot_step = false;           ///< it has joined, and could not take part in another step
   bool failed_to_accumulate = false;  ///< since all ranks have last dropped or used what they had accumulated
 };
 
@@ -90,6 +91,7 @@ class rank_link {
     const auto here = static_cast<std::size_t>(communicator_.rank());
     samples_of(here) = own.failed_to_accumulate ? failed_to_accumulate
                        : own.refused            ? refused
+                       : own.cannot_step        ? cannot_step
                                                 : static_cast<double>(own.samples);
     given_of(here) = own.call == rank_call::join ? any : own.given.value_or(0.0);
     const std::span<double> sent = std::span(slots_).last(Layers);
@@ -100,22 +102,23 @@ class rank_link {
     for (std::size_t rank = 0; rank < ranks; ++rank)
       if (samples_of(rank) == failed_to_accumulate) return {.spoiler = static_cast<int>(rank)};
     batch_terms terms{.denominator = slots_[0]};
+    const auto callers = [&](rank_call c) { return static_cast<int>(slots_[1 + static_cast<std::size_t>(c)]); };
+    terms.all_joined = callers(rank_call::join) == communicator_.size();
     for (std::size_t rank = 0; rank < ranks; ++rank) {
-      const double theirs = samples_of(rank);
-      if (theirs == refused && !own.refused)
+      double theirs = samples_of(rank);
+      if (theirs == cannot_step) theirs = terms.all_joined ? 0 : refused;
+      if (theirs == refused && !own.refused && !(own.cannot_step && !terms.all_joined))
         throw communicator_error("data_parallel", "a batch that every rank accepts",
                                  "rank " + std::to_string(rank) + " refused its own", "see that rank's exception");
       if (rank < here) terms.first_sample += static_cast<std::int64_t>(theirs);
       terms.samples += static_cast<std::int64_t>(theirs);
     }
-    const auto callers = [&](rank_call c) { return static_cast<int>(slots_[1 + static_cast<std::size_t>(c)]); };
-    if (callers(rank_call::step) > 0 && callers(rank_call::accumulate) > 0)
+    if (!own.refused && callers(rank_call::step) > 0 && callers(rank_call::accumulate) > 0)
       throw communicator_error("data_parallel", "ranks that all step or all accumulate",
                                std::to_string(callers(rank_call::step)) + " that step and " +
                                    std::to_string(callers(rank_call::accumulate)) + " that accumulate");
     if (!own.refused) check_given();
     terms.steps = callers(rank_call::step) > 0;
-    terms.all_joined = callers(rank_call::join) == communicator_.size();
     return terms;
   }
 
@@ -302,8 +305,8 @@ class rank_link {
   // A message of `agree`: the denominator and a count for each rank_call; the samples of each rank; the denominator
   // that each names, 0 for none; and the layers.
   static constexpr std::size_t header = 4;
-  static constexpr double refused = -1, failed_to_accumulate = -2;  ///< in the place of a rank's samples
-  static constexpr double any = -1;                                 ///< in the place of the denominator it names
+  static constexpr double refused = -1, failed_to_accumulate = -2, cannot_step = -3;  ///< in place of a rank's samples
+  static constexpr double any = -1;  ///< in the place of the denominator it names
 
   [[nodiscard]] double& samples_of(std::size_t rank) { return slots_[header + rank]; }
   [[nodiscard]] double& given_of(std::size_t rank) {

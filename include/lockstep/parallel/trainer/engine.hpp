@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -345,11 +346,15 @@ struct trainer_engine {
     detail::check_values_per_channel<Model, backend_type>(samples, fewest);
   }
 
-  /// The buffers after a pass wait until a step is accepted.
+  /// The buffers after a pass wait until a step is accepted. Where somebody has written to the buffers since, they
+  /// count from there.
   void stage_buffers() {
     if constexpr (measures) {
       const value_type* const before = homes.front().parameters.data() + plan.parameter_count;
-      if (!buffers_staged) std::copy_n(before, staged_buffers.size(), staged_buffers.data());
+      if (!buffers_staged || std::memcmp(before, staged_from.data(), staged_from.size() * sizeof(value_type)) != 0) {
+        std::copy_n(before, staged_from.size(), staged_from.data());
+        staged_buffers = staged_from;
+      }
       update_buffers<Model, backend_type>(replicas[0]->batch(), staged_buffers.data(), staged_buffers.data());
       buffers_staged = true;
     }
@@ -405,7 +410,8 @@ struct trainer_engine {
   bool half_updated = false;  ///< a replica or this rank failed in an update that others have made
   std::vector<value_type> staged_buffers =
       std::vector<value_type>(measures ? static_cast<std::size_t>(plan.value_count - plan.parameter_count) : 0);
-  bool buffers_staged = false;  ///< they hold what the next accepted step makes of the buffers
+  std::vector<value_type> staged_from = staged_buffers;  ///< the buffers as the first of these passes found them
+  bool buffers_staged = false;                           ///< they hold what the next accepted step makes of the buffers
   std::array<std::unique_ptr<replica>, count> replicas;
   homes_type homes;
   skips_type skips;

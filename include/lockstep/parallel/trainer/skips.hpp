@@ -73,8 +73,12 @@ class layer_skips {
   }
   /// Settles what the coming step may change, from the result of `uses` or its sum over the ranks.
   void settle([[maybe_unused]] const std::array<double, layers>& uses) {
-    for (std::size_t leaf = 0; leaf < layers; ++leaf) taking_part_[leaf] = uses[leaf] > 0;
-    list_active();
+    if constexpr (any) {
+      for (std::size_t leaf = 0; leaf < layers; ++leaf) taking_part_[leaf] = uses[leaf] > 0;
+      list_active();
+    } else {
+      for (element_range& range : active_) range.state_steps = state_steps_[0];
+    }
   }
 
   /// After a pass that only accumulates: the layers that it has used take part in the coming step.
