@@ -16,13 +16,12 @@ using first_norm = regression<ls::input<2, 4, 4>, ls::conv2d<3, 3>, ls::batch_no
 using rows = regression<ls::input<7>, ls::linear<16>, ls::batch_norm1d<>, ls::relu, ls::linear<8>,
                         ls::batch_norm1d<ls::epsilon<0.1>, ls::no_affine>, ls::linear<3>, ls::batch_norm1d<>>;
 // Sixteen channels, eight and five: wide vectors, narrow ones, and none.
-using blocks =
-    regression<ls::input<2, 6, 6>, conv3<16>, ls::batch_norm2d<>, ls::relu,
-               ls::residual<ls::sequential<conv3<8>, ls::batch_norm2d<>, ls::relu, conv3<5>, ls::batch_norm2d<>>,
-                            ls::sequential<ls::conv2d<5, 1>, ls::batch_norm2d<>>>,
-               ls::relu, ls::max_pool2d<2>, ls::dropout<0.3>,
-               ls::concat<ls::identity, ls::sequential<conv3<2>, ls::batch_norm2d<>>>, ls::relu, ls::flatten,
-               ls::linear<3>>;
+using blocks = regression<
+    ls::input<2, 4, 4>, conv3<16>, ls::batch_norm2d<>, ls::relu,
+    ls::residual<ls::sequential<ls::conv2d<8, 1>, ls::batch_norm2d<>, ls::relu, ls::conv2d<5, 1>, ls::batch_norm2d<>>,
+                 ls::sequential<ls::conv2d<5, 1>, ls::batch_norm2d<>>>,
+    ls::relu, ls::max_pool2d<2>, ls::dropout<0.3>,
+    ls::concat<ls::identity, ls::sequential<conv3<2>, ls::batch_norm2d<>>>, ls::relu, ls::flatten, ls::linear<3>>;
 // Nothing learns before the first; the second's weight and bias do not learn.
 using frozen_norms = regression<ls::input<2, 4, 4>, ls::batch_norm2d<>, ls::conv2d<3, 2>,
                                 ls::batch_norm2d<ls::no_affine>, ls::relu, ls::flatten, ls::linear<2>>;
