@@ -15,14 +15,14 @@ inline constexpr std::int64_t loop_block = 64;
 /// Blocks begin at multiples of their length, wherever the loop begins.
 template <class Body>
 LOCKSTEP_ALWAYS_INLINE void loop_blocks(std::int64_t first, std::int64_t last, const Body& body) {
-  std::int64_t i = first;
   const std::int64_t begin = (std::min)(last, (first + loop_block - 1) / loop_block * loop_block);
-  for (; i < begin; ++i) body(i);
-  for (; i + loop_block <= last; i += loop_block) {
+  const std::int64_t end = begin + (last - begin) / loop_block * loop_block;
+  for (std::int64_t i = first; i < begin; ++i) body(i);
+  for (std::int64_t i = begin; i < end; i += loop_block) {
     LOCKSTEP_INDEPENDENT_ITERATIONS
     for (std::int64_t j = 0; j < loop_block; ++j) body(i + j);
   }
-  for (; i < last; ++i) body(i);
+  for (std::int64_t i = end; i < last; ++i) body(i);
 }
 
 #if LOCKSTEP_X86_64()
