@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: parameter_groups: a group takes none of the model's parameters that learn; look for a slip in its
+// expect: lockstep: parameter_groups: a group takes none of the model's parameters that learn
 // pattern
 #include <lockstep/lockstep.hpp>
 

@@ -90,9 +90,14 @@ inline constexpr bool require_layer<too_few_parts<repeat<N, L>>> = [] {
 }();
 template <class... Leaves>
 consteval bool require_layers(type_list<Leaves...> list) {
-  static_for<sizeof...(Leaves)>(
-      []<std::size_t Index>() { static_cast<void>(require_layer<typename at<Index, decltype(list)>::type>); });
-  return true;
+  // A plain fold makes the shortest errors, but compilers limit its operands.
+  if constexpr (sizeof...(Leaves) <= 200) {
+    return (... && require_layer<Leaves>);
+  } else {
+    static_for<sizeof...(Leaves)>(
+        []<std::size_t Index>() { static_cast<void>(require_layer<typename at<Index, decltype(list)>::type>); });
+    return true;
+  }
 }
 
 template <class List>
@@ -183,8 +188,9 @@ consteval bool check_backend() {
 }
 
 template <class L, dims Arriving>
-consteval void check_layer() {
+consteval bool check_layer() {
   if constexpr (requires { L::template check<Arriving>(); }) L::template check<Arriving>();
+  return true;
 }
 
 /// A parameter with the name of an earlier one: its leaf, and its index among the leaf's parameters.
