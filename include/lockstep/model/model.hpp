@@ -107,8 +107,9 @@ struct model {
     return (... && detail::check_layer<leaf<Index>, graph.leaves[Index].in>());
   }(std::make_index_sequence<folded>{}));
   static_assert([] {
-    detail::static_for<checkable - folded>(
-        []<std::size_t Index>() { detail::check_layer<leaf<folded + Index>, graph.leaves[folded + Index].in>(); });
+    detail::static_for<checkable - folded>([]<std::size_t Index>() {
+      static_cast<void>(detail::check_layer<leaf<folded + Index>, graph.leaves[folded + Index].in>());
+    });
     return true;
   }());
   static constexpr bool layers_fit = checkable == leaf_count && graph.fault.what == detail::network_fault::none;
