@@ -95,7 +95,7 @@ consteval bool require_layers(type_list<Leaves...> list) {
     return (... && require_layer<Leaves>);
   } else {
     static_for<sizeof...(Leaves)>(
-        []<std::size_t Index>() { static_cast<void>(require_layer<typename at<Index, decltype(list)>::type>); });
+        [&]<std::size_t Index>() { static_cast<void>(require_layer<typename at<Index, decltype(list)>::type>); });
     return true;
   }
 }

@@ -107,7 +107,7 @@ struct model {
     return (... && detail::check_layer<leaf<Index>, graph.leaves[Index].in>());
   }(std::make_index_sequence<folded>{}));
   static_assert([] {
-    detail::static_for<checkable - folded>([]<std::size_t Index>() {
+    detail::static_for<checkable - folded>([&]<std::size_t Index>() {
       static_cast<void>(detail::check_layer<leaf<folded + Index>, graph.leaves[folded + Index].in>());
     });
     return true;
