@@ -221,12 +221,8 @@ struct lowering<sequential<Ls...>> {
 
 template <int N, class L>
 struct lowering<repeat<N, L>> {
-  template <std::size_t>
-  using copy = typename lowering<L>::leaves;
-  template <std::size_t... Index>
-  static auto copies(std::index_sequence<Index...>) -> typename joined<copy<Index>...>::type;
-
-  using leaves = decltype(copies(std::make_index_sequence<static_cast<std::size_t>(N)>{}));
+  using leaves =
+      typename repeated<typename lowering<L>::leaves, std::make_index_sequence<static_cast<std::size_t>(N)>>::type;
   static constexpr network_size size{.leaves = N * lowering<L>::size.leaves,
                                      .operations = N * lowering<L>::size.operations,
                                      .operands = N * lowering<L>::size.operands,

@@ -43,18 +43,28 @@ template <class... Lists>
 struct joined {
   using type = decltype((type_list<>{} + ... + Lists{}));
 };
+
 // In blocks, since compilers limit the operands of a fold expression.
+template <class All, std::size_t First, class Indices>
+struct joined_block;
+template <class All, std::size_t First, std::size_t... Index>
+struct joined_block<All, First, std::index_sequence<Index...>> : joined<typename at<First + Index, All>::type...> {};
+
+template <class All, class Blocks>
+struct joined_blocks;
+template <class All, std::size_t... Block>
+struct joined_blocks<All, std::index_sequence<Block...>>
+    : joined<typename joined_block<
+          All, 32 * Block, std::make_index_sequence<(std::min)(std::size_t{32}, All::size - 32 * Block)>>::type...> {};
+
 template <class... Lists>
   requires(sizeof...(Lists) > 32)
-struct joined<Lists...> {
-  template <std::size_t First, std::size_t... Index>
-  static auto block(std::index_sequence<Index...>) ->
-      typename joined<typename at<First + Index, type_list<Lists...>>::type...>::type;
-  template <std::size_t... Block>
-  static auto blocks(std::index_sequence<Block...>) -> typename joined<decltype(block<32 * Block>(
-      std::make_index_sequence<(std::min)(std::size_t{32}, sizeof...(Lists) - 32 * Block)>{}))...>::type;
+struct joined<Lists...> : joined_blocks<type_list<Lists...>, std::make_index_sequence<(sizeof...(Lists) + 31) / 32>> {};
 
-  using type = decltype(blocks(std::make_index_sequence<(sizeof...(Lists) + 31) / 32>{}));
-};
+/// The elements of a list, once for each index.
+template <class List, class Indices>
+struct repeated;
+template <class List, std::size_t... Index>
+struct repeated<List, std::index_sequence<Index...>> : joined<typename indexed<Index, List>::type...> {};
 
 }  // namespace lockstep::detail
