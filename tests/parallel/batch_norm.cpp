@@ -47,16 +47,6 @@ struct trained {
   std::vector<std::vector<double>> gradients, parameters, buffers;
 };
 
-template <class Range>
-std::vector<std::vector<double>> as_doubles(const Range& range) {
-  std::vector<std::vector<double>> all;
-  for (const auto& each : range) {
-    const auto values = each.values();
-    all.emplace_back(values.begin(), values.end());
-  }
-  return all;
-}
-
 /// A few steps from parameters that float and double hold alike.
 template <class Trainer>
 trained train(Trainer& trainer) {

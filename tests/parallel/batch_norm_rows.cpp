@@ -22,16 +22,6 @@ using namespace lockstep_test;
 
 namespace {
 
-template <class Range>
-std::vector<std::vector<double>> as_doubles(const Range& range) {
-  std::vector<std::vector<double>> all;
-  for (const auto& each : range) {
-    const auto values = each.values();
-    all.emplace_back(values.begin(), values.end());
-  }
-  return all;
-}
-
 // Small enough for plain loops.
 template <class... Options>
 using row_net = ls::sequential<ls::named<"a", ls::linear<4>>, ls::named<"n", ls::batch_norm1d<Options...>>,

@@ -60,4 +60,15 @@ void check_close(const std::vector<std::vector<T>>& given, const std::vector<std
   }
 }
 
+/// The values of named tensors, in double precision.
+template <class Range>
+std::vector<std::vector<double>> as_doubles(const Range& range) {
+  std::vector<std::vector<double>> all;
+  for (const auto& each : range) {
+    const auto values = each.values();
+    all.emplace_back(values.begin(), values.end());
+  }
+  return all;
+}
+
 }  // namespace lockstep_test
