@@ -27,8 +27,8 @@ constexpr std::int64_t arena_round(std::int64_t size) { return (size + 15) / 16 
 /// at the same time lies: O(n^2) for n ranges. First-fit decreasing, as in the "greedy by size" strategy of Pisarchyk
 /// and Lee, MLSys 2020.
 ///
-/// A compiler limits the steps of one constant, so that the ranges of a deep network are placed some at a time, each
-/// time as a constant of its own. For the same reason the arrays are plain ones.
+/// A compiler limits the steps of one constant. The ranges of a deep network are therefore placed in several constants,
+/// some in each; and the arrays are plain, because each call of std::array's operator[] costs steps.
 template <std::size_t N>
 struct arena_placement {
   arena_range ranges[N]{};

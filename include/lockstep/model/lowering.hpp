@@ -106,7 +106,7 @@ inline constexpr bool has_name<frozen<L>> = has_name<L>;
 template <class L>
 inline constexpr bool has_name<skippable<L>> = has_name<L>;
 
-/// Lowers L, whose name is its position or `name` unless it has one of its own.
+/// Lowers L. If L has no name of its own, `name` is its name: a text, or its position.
 template <class L, class Builder, class Path, class Name>
 constexpr int run_child(Builder& b, int in, const scope<Path>& s, const Name& name) {
   if constexpr (has_name<L>)

@@ -142,8 +142,8 @@ class arena_builder {
     return node.fused_leaf >= 0 && !node.output_gradient_masked;
   }
 
-  /// Decides where the gradient of an operand comes to lie, at the time of the node's backward. After the `last`
-  /// operand nobody reads the node's own gradient, unless others hold it.
+  /// Decides where the gradient of an operand comes to lie, at the time of the node's backward. `last`: the node has no
+  /// further operand, and so will not read its own gradient again.
   constexpr void place_operand(const plan_node& node, plan_operand& operand, int gradient, int time, bool last) {
     const int from = operand.from;
     int contribution = gradient;  // a new name and a sum hand their gradient on
