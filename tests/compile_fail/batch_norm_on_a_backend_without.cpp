@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: batch_norm: this backend (B) cannot normalise batches
+// expect: lockstep: this backend (B) has not the primitives that this layer
 #include <lockstep/backend/reference/reference.hpp>
 #include <lockstep/lockstep.hpp>
 

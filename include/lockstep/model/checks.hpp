@@ -187,6 +187,42 @@ consteval bool check_backend() {
   return true;
 }
 
+/// Whether a layer or a loss runs on a backend. One that needs a group of primitives says so in `runs_on<B>`.
+template <class Part, class B>
+inline constexpr bool runs_on = true;
+template <class Part, class B>
+  requires requires { Part::template runs_on<B>; }
+inline constexpr bool runs_on<Part, B> = Part::template runs_on<B>;
+
+/// The sentence for a layer or a loss that a backend cannot run; the compiler's note names both.
+template <class Part, class B>
+consteval bool require_primitives() {
+  static_assert(runs_on<Part, B>,
+                "lockstep: this backend (B) has not the primitives that this layer or loss (Part) needs; see the "
+                "groups in backend/capabilities.hpp");
+  return true;
+}
+/// The first leaf that does not run on B, or their number.
+template <class B, class... Leaves>
+consteval std::size_t first_without_primitives(type_list<Leaves...>) {
+  std::size_t first = 0;
+  for (const bool runs : std::initializer_list<bool>{runs_on<Leaves, B>...}) {
+    if (!runs) break;
+    ++first;
+  }
+  return first;
+}
+
+/// Fails to compile where the backend lacks what a layer of the model, or its loss, needs.
+template <class Model, class B>
+consteval bool check_primitives() {
+  constexpr std::size_t first = first_without_primitives<B>(typename Model::leaf_list{});
+  if constexpr (first < Model::leaf_count)
+    return require_primitives<typename Model::template leaf<first>, B>();
+  else
+    return require_primitives<typename Model::loss_type, B>();
+}
+
 template <class L, dims Arriving>
 consteval bool check_layer() {
   if constexpr (requires { L::template check<Arriving>(); }) L::template check<Arriving>();

@@ -319,7 +319,7 @@ class executor {
   typename B::template buffer<activation> converted_;  ///< the copy that `load` makes
   typename B::template buffer<value> outputs_;
   const bool* skipped_ = nullptr;
-  static_assert(detail::check_statistics<Model, B>());
+  static_assert(detail::check_primitives<Model, B>());
 };
 
 }  // namespace lockstep

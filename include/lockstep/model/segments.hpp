@@ -7,7 +7,6 @@
 #include <string_view>
 #include <utility>
 
-#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
@@ -17,16 +16,6 @@
 /// What happens between the segments of a pass: statistics of all leaves are combined.
 
 namespace lockstep::detail {
-
-/// Fails to compile where the backend lacks what a layer of the model needs to measure the batch.
-template <class Model, class B>
-consteval bool check_statistics() {
-  constexpr bool can = Model::template plan<B>.segments == 1 || normalises_batches<B>;
-  static_assert(can,
-                "lockstep: batch_norm: this backend (B) cannot normalise batches: it has no `measure_channels` and "
-                "`normalise` (backend/capabilities.hpp)");
-  return true;
-}
 
 /// The learning parameters of a segment's nodes: elements [first, second) of the flat range.
 template <class Model, class B>

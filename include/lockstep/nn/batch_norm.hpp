@@ -76,6 +76,8 @@ struct batch_norm {
                                        .fuses_relu = true,
                                        .backward_keeps_gradient = true};
   static constexpr batch_norm_options options = batch_norm_options::of<Options...>();
+  template <class B>
+  static constexpr bool runs_on = normalises_batches<B>;
 
   template <dims Arriving>
   static consteval void check() {

@@ -134,6 +134,9 @@ concept takes_fewer_samples = requires(Op& op, std::int64_t samples) {
 /// An op that keeps anything of a forward pass for its backward, beyond what backward_arguments bring, must say so in
 /// layer_traits::remembers_forward: other micro-shards may run in between.
 ///
+/// A layer that needs primitives which not every backend has (backend/capabilities.hpp) has `runs_on<Backend>`, a bool;
+/// where it is false, the model does not compile, and the op's code must not be a second error.
+///
 /// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where every op of a model
 /// has it, a batch size that changes from step to step costs nothing.
 template <class L>

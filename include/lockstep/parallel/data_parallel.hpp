@@ -406,7 +406,7 @@ class data_parallel {
   }
 
   static_assert(detail::check_policies<Policies...>());
-  static_assert(detail::check_statistics<Model, backend_type>());
+  static_assert(detail::check_primitives<Model, backend_type>());
   static_assert(detail::check_groups<Model, backend_type, optimizer_type>(typename engine::kinds::groups{}));
 
   engine engine_;
