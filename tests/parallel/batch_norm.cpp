@@ -7,95 +7,16 @@
 #include <vector>
 
 #include "parallel/failing_backend.hpp"
-#include "parallel/reproducible.hpp"
+#include "parallel/normalised.hpp"
 
 /// \file
 /// Batch normalisation on any number of replicas against one device.
 
 namespace ls = lockstep;
 using namespace lockstep_test;
+using namespace lockstep_test::normalised;
 
 namespace {
-
-template <int Channels>
-using conv3 = ls::conv2d<Channels, 3, ls::padding<1>>;
-
-// 16, 8 and 5 channels: wide vectors, narrow ones, and none. One shortcut is read across two segments.
-using net = ls::sequential<conv3<16>, ls::batch_norm2d<>, ls::relu,
-                           ls::residual<ls::sequential<conv3<8>, ls::batch_norm2d<ls::momentum<0.3>>, ls::relu,
-                                                       conv3<5>, ls::batch_norm2d<ls::cumulative>>,
-                                        ls::sequential<ls::conv2d<5, 1>, ls::batch_norm2d<ls::no_affine>>>,
-                           ls::relu, ls::max_pool2d<2>, ls::dropout<0.3>, ls::flatten, ls::linear<6>,
-                           ls::batch_norm1d<ls::epsilon<1e-3>>, ls::relu, ls::linear<3>>;
-using classifier = ls::model<net, ls::input<2, 6, 6>, ls::cross_entropy>;
-
-/// Cuts every shard into micro-shards of four samples.
-struct small_passes : ls::reference<float> {
-  static constexpr std::int64_t largest_pass = 4;
-};
-struct small_cpu_passes : ls::cpu {
-  static constexpr std::int64_t largest_pass = 4;
-};
-static_assert(ls::micro_shard<classifier, small_cpu_passes> <= 4);
-
-// Shards of other sizes, and, with more than five replicas, without a sample.
-constexpr std::int64_t batches[] = {61, 5, 61, 5};
-
-/// What a run leaves behind, in double precision.
-struct trained {
-  std::vector<double> losses;
-  std::vector<std::vector<double>> gradients, parameters, buffers;
-};
-
-/// A few steps from parameters that float and double hold alike.
-template <class Trainer>
-trained train(Trainer& trainer) {
-  using value = typename Trainer::value_type;
-  ls::data_parallel<classifier, 1, ls::reference<float>> start;
-  start.initialize(ls::seed{3});
-  trainer.initialize(ls::seed{3});
-  for (const auto& parameter : start.parameters()) {
-    const auto values = parameter.values();
-    trainer.parameters().at(parameter.name()).assign(std::vector<value>(values.begin(), values.end()));
-  }
-  trained result;
-  std::uint64_t stream = 10;
-  for (const std::int64_t samples : batches) {
-    const auto drawn = draws<float>(stream++, samples * classifier::input_dims.size());
-    const std::vector<value> x(drawn.begin(), drawn.end());
-    result.losses.push_back(trainer.step(batch<classifier>(x), class_draws(stream++, samples, 3)));
-  }
-  result.gradients = as_doubles(trainer.gradients());
-  result.parameters = as_doubles(trainer.parameters());
-  result.buffers = as_doubles(trainer.buffers());
-  return result;
-}
-
-// So small that no maximum and no relu chooses another element in float than in double.
-constexpr ls::sgd optimizer{.learning_rate = 1e-3F, .momentum = 0.9F};
-
-void check_equal(const trained& given, const trained& expected) {
-  for (std::size_t i = 0; i < expected.losses.size(); ++i)
-    CHECK(is_close(given.losses[i], expected.losses[i], {.relative = 1e-5}));
-  // The gradient of a bias before a normalisation is a sum of large numbers that is 0.
-  double largest = 0;
-  for (const auto& each : expected.gradients) largest = std::max(largest, largest_magnitude(each));
-  REQUIRE(given.gradients.size() == expected.gradients.size());
-  for (std::size_t p = 0; p < expected.gradients.size(); ++p) {
-    INFO("gradient " << p);
-    CHECK(largest_difference(given.gradients[p], expected.gradients[p]) <= 1e-5 * largest);
-  }
-  REQUIRE(given.parameters.size() == expected.parameters.size());
-  for (std::size_t p = 0; p < expected.parameters.size(); ++p)
-    CHECK(largest_difference(given.parameters[p], expected.parameters[p]) <=
-          1e-5 * std::max(1e-2, largest_magnitude(expected.parameters[p])));
-  REQUIRE(given.buffers.size() == expected.buffers.size());
-  for (std::size_t p = 0; p < expected.buffers.size(); ++p) {
-    INFO("buffer " << p);
-    CHECK(largest_difference(given.buffers[p], expected.buffers[p]) <=
-          1e-5 * std::max(1e-2, largest_magnitude(expected.buffers[p])));
-  }
-}
 
 template <class B, int... N>
 void check_replicas(const trained& expected) {

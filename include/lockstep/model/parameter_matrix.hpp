@@ -21,16 +21,19 @@ template <class Model, class B, std::size_t P>
   constexpr plan_parameter parameter = Model::template plan<B>.parameters[P];
   constexpr std::int64_t size = parameter.shape.size();
   using op = typename node_op<Model, B, static_cast<std::size_t>(parameter.node)>::type;
-  if constexpr (parameter.shape.rank < 2) return {size, 1};
-  constexpr std::int64_t out = parameter.shape[0];
-  constexpr std::int64_t columns = size / out;
-  if constexpr (out > 1 && requires { op::physical(parameter.index, columns); }) {
-    // The distance between two outputs' weights for the same input.
-    constexpr std::int64_t stride = op::physical(parameter.index, columns) - op::physical(parameter.index, 0);
-    if constexpr (stride == 1) return {columns, out};
-    if constexpr (stride != columns) return {size, 1};
+  if constexpr (parameter.shape.rank < 2) {
+    return {size, 1};
+  } else {
+    constexpr std::int64_t out = parameter.shape[0];
+    constexpr std::int64_t columns = size / out;
+    if constexpr (out > 1 && requires { op::physical(parameter.index, columns); }) {
+      // The distance between two outputs' weights for the same input.
+      constexpr std::int64_t stride = op::physical(parameter.index, columns) - op::physical(parameter.index, 0);
+      if constexpr (stride == 1) return {columns, out};
+      if constexpr (stride != columns) return {size, 1};
+    }
+    return {out, columns};
   }
-  return {out, columns};
 }
 
 /// The matrix of every parameter of a model's plan: PyTorch's weight (out, everything else), or its transpose where the

@@ -90,22 +90,23 @@ void combine_sums(Batch& batch, const Leaf& leaf, const OwnLeaf& own) {
   });
 }
 
-/// Throws value_error when a layer would measure a single value for each channel of a batch of `samples` samples, or,
-/// in a layer of local statistics, of a replica's `shard`.
+/// Throws value_error when a layer would measure a single value for each channel of `samples` samples: of a batch, or,
+/// for layers of `local` statistics, of a replica's shard.
 template <class Model, class B>
-void check_values_per_channel(std::int64_t samples, std::int64_t shard) {
+void check_values_per_channel(std::int64_t samples, bool local) {
   static constexpr const auto& plan = Model::template plan<B>;
   [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
     (each_measured<Model, B, Segment>([&]<class Layer>(std::int64_t first, std::int64_t channels) {
        for (const plan_node& node : plan.nodes) {
          if (node.kind != node_kind::measure || node.statistics != first) continue;
-         if ((Layer::options.local ? shard : samples) * (node.in.size() / channels) > 1) continue;
+         if (Layer::options.local != local || samples * (node.in.size() / channels) > 1) continue;
          const std::string_view path = Model::paths[static_cast<std::size_t>(node.leaf)].view();
          throw value_error(
              std::string(Layer::kind).append(path.empty() ? "" : " '").append(path).append(path.empty() ? "" : "'"),
              Layer::options.local ? "more than one value for each channel on every replica when training"
                                   : "more than one value for each channel when training",
-             "one, in a batch of " + std::to_string(samples) + (samples == 1 ? " sample" : " samples"),
+             (local ? "one, in a shard of " : "one, in a batch of ") + std::to_string(samples) +
+                 (samples == 1 ? " sample" : " samples"),
              "make batches larger, and drop a last one that is short");
        }
      }),

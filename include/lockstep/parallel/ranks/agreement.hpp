@@ -42,6 +42,7 @@ template <class Engine, class Batch>
     }
     if constexpr (Engine::has_ranks) engine.prepare_sums();  // here, since the others would wait for a rank that cannot
     denominator = engine.denominator_of(own);
+    if constexpr (Engine::measures) engine.statistics.check_part(own.samples);
     if (given && (!(*given > 0) || !std::isfinite(*given)))
       throw value_error("data_parallel", "a finite denominator above zero", std::to_string(*given));
   } catch (...) {
@@ -61,7 +62,7 @@ template <class Engine, class Batch>
                                 .failed_to_accumulate = engine.failed_to_accumulate},
                                uses);
     // Ranks whose sums hold different batches may not go on with them.
-    if (terms.spoiler >= 0) engine.drop_pending();
+    if (terms.spoiler >= 0) engine.drop_pending(), engine.statistics.drop();
     if (refused) std::rethrow_exception(refused);
     if (cannot_step && !terms.all_joined) std::rethrow_exception(cannot_step);
     if (terms.spoiler >= 0)
@@ -69,7 +70,7 @@ template <class Engine, class Batch>
                                "rank " + std::to_string(terms.spoiler) + " failed to",
                                "all ranks have dropped what they had accumulated; accumulate it anew");
   }
-  if constexpr (Engine::measures) engine.check_values(terms.samples);
+  if constexpr (Engine::measures) engine.statistics.check_batch(terms.samples);
   engine.skips.settle(uses);
   if (given) terms.denominator = *given;
   return terms;
@@ -111,7 +112,7 @@ void broadcast_state(Engine& engine, int root) {
   engine.steps = static_cast<std::int64_t>(counters[1]);
   std::copy(counters.begin() + 3, counters.end(), state_steps.begin());
   engine.drop_pending();
-  engine.buffers_staged = false;
+  engine.statistics.drop();
   engine.half_updated = counters[2] != 0;
 }
 

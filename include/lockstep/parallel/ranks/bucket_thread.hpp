@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <thread>
 #include <type_traits>
@@ -17,7 +18,7 @@
 namespace lockstep::detail {
 
 /// The communication thread of a trainer. A step has `Parts` parts. When all N replicas have completed a part, the
-/// thread runs the job for it, in the order of the parts, while the replicas go on with backward. It waits in the
+/// thread runs the job for it, in the order of the parts, while the replicas go on. It waits in the
 /// kernel, and so takes no time from the replicas.
 template <std::size_t Parts, int N>
 class bucket_thread {
@@ -45,6 +46,7 @@ class bucket_thread {
   void start(Job& job) {
     for (auto& each : arrived_) each.count.store(0, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
+    finished_.store(0, std::memory_order_relaxed);
     error_ = nullptr;
     job_ = const_cast<void*>(static_cast<const void*>(std::addressof(job)));
     call_ = [](void* j, std::size_t p) { (*static_cast<Job*>(j))(p); };
@@ -52,10 +54,17 @@ class bucket_thread {
     round_.notify_all();
   }
 
-  /// Tells that a replica has completed part p. Each replica calls it once for every part of a round, in order.
+  /// Tells that a replica has completed part p. Each replica calls it once for every part of a round.
   void arrive(std::size_t p) noexcept {
     auto& count = arrived_[p].count;
     if (count.fetch_add(1, std::memory_order_acq_rel) == N - 1) count.notify_one();
+  }
+
+  /// Waits until the job for part p has returned. False when it never will, since an earlier call has thrown.
+  [[nodiscard]] bool await(std::size_t p) noexcept {
+    std::uint32_t now = finished_.load(std::memory_order_acquire);
+    for (; now <= p; now = finished_.load(std::memory_order_acquire)) finished_.wait(now, std::memory_order_acquire);
+    return now != gave_up;
   }
 
   /// Returns when the round is over.
@@ -77,6 +86,8 @@ class bucket_thread {
   }
 
  private:
+  static constexpr std::uint32_t gave_up = (std::numeric_limits<std::uint32_t>::max)();
+
   struct alignas(64) counter {
     std::atomic<std::uint32_t> count{0};
   };
@@ -94,9 +105,13 @@ class bucket_thread {
                now = count.load(std::memory_order_acquire))
             count.wait(now, std::memory_order_acquire);
           call_(job_, p);
+          finished_.store(static_cast<std::uint32_t>(p + 1), std::memory_order_release);
+          finished_.notify_all();
         }
       } catch (...) {
         error_ = std::current_exception();
+        finished_.store(gave_up, std::memory_order_release);
+        finished_.notify_all();
       }
       done_.store(1, std::memory_order_release);
       done_.notify_all();
@@ -106,6 +121,7 @@ class bucket_thread {
   std::array<counter, Parts> arrived_{};
   alignas(64) std::atomic<std::uint32_t> round_{0};
   alignas(64) std::atomic<std::uint32_t> done_{0};
+  std::atomic<std::uint32_t> finished_{0};  ///< parts of the round whose jobs have returned
   std::atomic<std::size_t> position_{0};
   std::atomic<bool> stopping_{false};
   std::exception_ptr error_;

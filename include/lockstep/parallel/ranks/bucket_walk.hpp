@@ -23,10 +23,10 @@ class bucket_walk {
     pass_on(send);
   }
 
-  /// Called when nothing more will be added to any bucket: calls send(b) for the buckets that are left.
+  /// Called when nothing more will be added to the first `last` buckets: calls send(b) for those that are left.
   template <class Send>
-  void rest(const Send& send) {
-    while (next_ < count) pass_on(send);
+  void rest(const Send& send, std::size_t last = count) {
+    while (next_ < last) pass_on(send);
   }
 
  private:

@@ -24,6 +24,7 @@
 #include <lockstep/parallel/ranks/bucket_schedule.hpp>
 #include <lockstep/parallel/ranks/bucket_thread.hpp>
 #include <lockstep/parallel/ranks/bucket_walk.hpp>
+#include <lockstep/parallel/ranks/rank_parts.hpp>
 #include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep::detail {
@@ -67,6 +68,7 @@ class rank_link {
  public:
   static constexpr const auto& buckets = bucket_walk<Model, B, Sizes>::buckets;
   static constexpr std::size_t bucket_count = bucket_walk<Model, B, Sizes>::count;
+  using parts = rank_parts<Model, B, Sizes>;
 
   /// Compares the model with the other ranks'. Throws communicator_error when they differ.
   rank_link(Communicator&& communicator, Hook&& hook)
@@ -122,16 +124,23 @@ class rank_link {
     return terms;
   }
 
-  /// Opens the communication of a step: the communication thread calls job(p) for every bucket p, and once more with
-  /// their number, each time when all replicas have arrived there.
+  /// Opens the communication of a step: the communication thread calls job(p) for every part p of `parts`, each time
+  /// when all replicas have arrived there.
   template <class Job>
   void start(Job& job) {
     thread_.start(job);
   }
 
-  /// Tells that a replica has nothing more to add to bucket b, or, when b is the number of buckets, to the step's
-  /// losses.
-  void arrive(std::size_t b) noexcept { thread_.arrive(b); }
+  /// Tells that a replica has nothing more to add to part p.
+  void arrive(std::size_t p) noexcept { thread_.arrive(p); }
+
+  /// Waits until part p has been communicated. False when it will not be.
+  [[nodiscard]] bool await(std::size_t p) noexcept { return thread_.await(p); }
+
+  /// In the communication thread: sums numbers over the ranks.
+  void all_reduce(std::span<double> numbers) {
+    guarded([&] { communicator_.all_reduce(numbers); });
+  }
 
   /// In the communication thread: sums bucket b over the replicas with `update`.
   template <class Update>
@@ -264,11 +273,14 @@ class rank_link {
   /// failed.
   void close(double loss, bool failed) {
     tail_ = {loss, failed ? 1.0 : 0.0};
-    guarded([&] { communicator_.all_reduce(std::span<double>(tail_)); });
+    all_reduce(tail_);
   }
 
   /// Returns when the communication of the step is over.
   void wait() noexcept { thread_.wait(); }
+
+  /// What the communication thread threw, or null.
+  [[nodiscard]] const std::exception_ptr& error() const noexcept { return thread_.error(); }
 
   /// True when the buckets hold the sums over all ranks and no rank has failed.
   [[nodiscard]] bool succeeded() const noexcept { return !thread_.error() && tail_[1] == 0; }
@@ -294,8 +306,8 @@ class rank_link {
     }
   }
 
-  /// The part of the step whose turn it is: a bucket, or the number of buckets for what follows them.
-  [[nodiscard]] std::size_t position() const noexcept { return thread_.position(); }
+  /// The part of the step whose turn it is.
+  [[nodiscard]] rank_part position() const noexcept { return parts::all[thread_.position()]; }
   [[nodiscard]] double loss() const noexcept { return tail_[0]; }
   [[nodiscard]] Communicator& communicator() noexcept { return communicator_; }
   [[nodiscard]] const Communicator& communicator() const noexcept { return communicator_; }
@@ -384,7 +396,7 @@ class rank_link {
   std::array<std::size_t, bucket_count> message_of_{};
   std::array<std::atomic<std::int64_t>, bucket_count> ready_{};
   std::int64_t clock_start_ = 0;
-  bucket_thread<bucket_count + 1, N> thread_;  // last: it uses all of the above
+  bucket_thread<parts::count, N> thread_;  // last: it uses all of the above
 };
 
 /// A trainer without other ranks.

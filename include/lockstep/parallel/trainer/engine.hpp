@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -15,11 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shard.hpp>
-#include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/segments.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/policies.hpp>
@@ -32,6 +31,7 @@
 #include <lockstep/parallel/trainer/entrance.hpp>
 #include <lockstep/parallel/trainer/homes.hpp>
 #include <lockstep/parallel/trainer/host_pass.hpp>
+#include <lockstep/parallel/trainer/measurement.hpp>
 #include <lockstep/parallel/trainer/meeting.hpp>
 #include <lockstep/parallel/trainer/profiler_ranges.hpp>
 #include <lockstep/parallel/trainer/rank_pass.hpp>
@@ -69,6 +69,8 @@ struct trainer_engine {
 
   using replica = detail::replica<Model, backend_type, leaves_per_replica>;
   using context = typename backend_type::context;
+  /// Whether a pass waits between segments for statistics of the whole batch.
+  static constexpr bool measures = replica::segments > 1;
   using skips_type = layer_skips<Model, backend_type, typename kinds::groups>;
   using ranks_type = std::conditional_t<
       has_ranks,
@@ -85,10 +87,9 @@ struct trainer_engine {
   template <class Target>
   using batch = user_batch<value_type, Target>;
 
-  /// Whether a pass waits between segments for statistics of the whole batch.
-  static constexpr bool measures = replica::segments > 1;
-  static_assert(!measures || (backend_type::host_memory && !has_ranks),
-                "lockstep: data_parallel: batch_norm needs replicas in the host's memory and without a communicator");
+  // A backend that cannot normalise batches at all has a sentence of its own.
+  static_assert(!measures || backend_type::host_memory || !normalises_batches<backend_type>,
+                "lockstep: data_parallel: batch_norm needs replicas in the host's memory; use the cpu backend");
 
   // The sum of a replica's micro-shards is taken segment by segment.
   static_assert(!measures || !std::is_same_v<typename kinds::reduction, reduce::reproducible> ||
@@ -103,6 +104,7 @@ struct trainer_engine {
         options(checked(std::move(settings))),
         homes(options.devices),
         ranks(std::forward<Link>(link)...),
+        statistics(*this),
         // Threads that a GPU library starts would inherit the binding of the thread that calls it.
         team(options.pin && backend_type::host_memory, options.threads_per_replica) {
     if constexpr (Model::has_loss) loss.check_options(Model::output_dims);
@@ -156,7 +158,7 @@ struct trainer_engine {
     steps = step;
     norm = std::numeric_limits<double>::quiet_NaN();
     half_updated = false;
-    buffers_staged = false;
+    statistics.drop();
     drop_pending();
   }
 
@@ -250,17 +252,14 @@ struct trainer_engine {
                                                       .first_sample = pending_samples + terms.first_sample}};
     if constexpr (!backend_type::host_memory) {
       return device_pass<Complete, trainer_engine>(*this, to_sums, variant).run(pass, terms.denominator, finish);
-    } else if constexpr (has_ranks && Complete) {
-      return rank_pass(*this, pass, terms.denominator, finish);
     } else {
-      const double loss_of_pass = host_pass<Complete>(
-          *this, pass, terms.denominator,
-          [&]([[maybe_unused]] int node, const auto&) {
-            if constexpr (has_ranks) ranks.note(node);
-          },
-          finish);
-      stage_buffers();
-      return loss_of_pass;
+      const auto note = [&]([[maybe_unused]] int node, const auto&...) {
+        if constexpr (has_ranks && !Complete) ranks.note(node);
+      };
+      if constexpr (has_ranks && (Complete || measures))
+        return rank_pass<Complete>(*this, pass, terms.denominator, note, finish);
+      else
+        return host_pass<Complete>(*this, pass, terms.denominator, note, finish);
     }
   }
 
@@ -295,7 +294,7 @@ struct trainer_engine {
   /// parameters half updated.
   template <bool Complete>
   [[noreturn]] void fail(meeting<count>& all, bool added) {
-    if (added) drop_pending(), buffers_staged = false;
+    if (added) drop_pending(), statistics.drop();
     if (Complete && all.half_done()) half_updated = true;
     if constexpr (homes_type::may_send_parts) give_up(all);
     rethrow_first(all.errors());
@@ -317,54 +316,10 @@ struct trainer_engine {
     replicas[r]->finished();
   }
 
-  /// For replica r, after the forward pass of a segment: combines what all leaves have measured in it.
-  template <int Segment>
-  void combine_moments(std::size_t r) {
-    detail::combine_moments<Model, backend_type, Segment, leaf_count, leaf_count / count>(
-        replicas[r]->batch(), [&](std::size_t k) -> const auto& { return measured(k); },
-        [&](std::size_t k) -> const auto& { return replicas[r]->measured(k); });
-  }
-  /// Before the backward pass of a segment: the sums that it needs.
-  template <int Segment>
-  void combine_sums(std::size_t r) {
-    detail::combine_sums<Model, backend_type, Segment, leaf_count, leaf_count / count>(
-        replicas[r]->batch(), [&](std::size_t k) -> const auto& { return measured(k); },
-        [&](std::size_t k) -> const auto& { return replicas[r]->measured(k); });
-  }
-  [[nodiscard]] const leaf_statistics& measured(std::size_t leaf) const {
-    constexpr std::size_t own = leaf_count / count;
-    return replicas[leaf / own]->measured(leaf % own);
-  }
-
-  /// Throws value_error when a channel of a batch of `samples` samples has one value, whose variance is nothing.
-  void check_values(std::int64_t samples) const {
-    if (samples == 0) return;
-    std::int64_t fewest = samples;  // of a replica that has any
-    for (int r = 0; r < N; ++r)
-      if (const auto own = replica::range(samples, r * leaves_per_replica, leaves).count; own > 0)
-        fewest = (std::min)(fewest, own);
-    detail::check_values_per_channel<Model, backend_type>(samples, fewest);
-  }
-
-  /// The buffers after a pass wait until a step is accepted. Where somebody has written to the buffers since, they
-  /// count from there.
-  void stage_buffers() {
-    if constexpr (measures) {
-      const value_type* const before = homes.front().parameters.data() + plan.parameter_count;
-      if (!buffers_staged || std::memcmp(before, staged_from.data(), staged_from.size() * sizeof(value_type)) != 0) {
-        std::copy_n(before, staged_from.size(), staged_from.data());
-        staged_buffers = staged_from;
-      }
-      update_buffers<Model, backend_type>(replicas[0]->batch(), staged_buffers.data(), staged_buffers.data());
-      buffers_staged = true;
-    }
-  }
-
   /// Counts a step that has changed the parameters.
   void count_step() {
     ++steps;
-    if (std::exchange(buffers_staged, false))
-      std::copy(staged_buffers.begin(), staged_buffers.end(), homes.front().parameters.data() + plan.parameter_count);
+    statistics.commit();
     if (optimizer.states() > 0) skips.count_state_step();
   }
 
@@ -408,10 +363,6 @@ struct trainer_engine {
   /// This rank failed to accumulate what other ranks may have accumulated.
   bool failed_to_accumulate = false;
   bool half_updated = false;  ///< a replica or this rank failed in an update that others have made
-  std::vector<value_type> staged_buffers =
-      std::vector<value_type>(measures ? static_cast<std::size_t>(plan.value_count - plan.parameter_count) : 0);
-  std::vector<value_type> staged_from = staged_buffers;  ///< the buffers as the first of these passes found them
-  bool buffers_staged = false;                           ///< they hold what the next accepted step makes of the buffers
   std::array<std::unique_ptr<replica>, count> replicas;
   homes_type homes;
   skips_type skips;
@@ -421,6 +372,7 @@ struct trainer_engine {
   std::atomic<bool> busy{false};
   fork_guard fork;
   [[no_unique_address]] ranks_type ranks;
+  [[no_unique_address]] std::conditional_t<measures, measurement<trainer_engine>, no_measurement> statistics;
   thread_team<N> team;              // last: its threads end before what they use
   std::unique_ptr<watchdog> guard;  // reads all of the above
 };

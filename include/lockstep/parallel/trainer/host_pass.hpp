@@ -18,7 +18,7 @@ double host_pass(Engine& engine, const Pass& pass, double denominator, const OnC
     const auto watched = engine.watch();
     engine.team.run([&](int member) {
       replica_part<Engine> part(engine, all, member);
-      part.run(pass, on_complete);
+      part.run(pass, on_complete, [&](std::size_t) { return all.come(engine.team); });
       const bool all_done = part.await([&] { return part.meet([] {}); });
       if (member == 0) met = all_done;
       if (all_done) part.finish(finish);

@@ -29,16 +29,17 @@ class replica_part {
         engine_(engine),
         meeting_(all) {}
 
-  /// Runs forward, loss and backward of the replica's shard. `on_complete` is called as by `replica::train`.
-  template <class Pass, class OnComplete>
-  void run(const Pass& pass, const OnComplete& on_complete) {
+  /// Runs forward, loss and backward of the replica's shard. `on_complete` is called as by `replica::train`. Between
+  /// two segments, measured(exchange) waits until all replicas have measured theirs, and tells whether to go on.
+  template <class Pass, class OnComplete, class Measured>
+  void run(const Pass& pass, const OnComplete& on_complete, [[maybe_unused]] const Measured& measured) {
     if constexpr (Engine::replica::segments == 1)
       meeting_.attempt(r, [&] {
         prepare(pass);
         train(pass, on_complete);
       });
     else
-      run_segments(pass, on_complete);
+      run_segments(pass, on_complete, measured);
   }
   /// The two halves of it, for work that is recorded in between. Returns what `replica::prepare` does.
   template <class Pass>
@@ -108,9 +109,9 @@ class replica_part {
     if (changes_) meeting_.settle_change(r);
   }
 
-  /// The same segment by segment. Between two segments all replicas meet, and each combines what all have measured.
-  template <class Pass, class OnComplete>
-  void run_segments(const Pass& pass, const OnComplete& on_complete) {
+  /// The same segment by segment. Between two segments each replica combines what all have measured.
+  template <class Pass, class OnComplete, class Measured>
+  void run_segments(const Pass& pass, const OnComplete& on_complete, const Measured& measured) {
     typename Engine::replica::training_pass own{};
     meeting_.attempt(r, [&] {
       prepare(pass);
@@ -118,25 +119,23 @@ class replica_part {
     });
     constexpr int last = Engine::replica::segments - 1;
     bool going = true;
+    std::size_t exchange = 0;
+    const auto after_all = [&](const auto& work, const auto& combine) {
+      if (!going) return;
+      meeting_.attempt(r, work);
+      going = await([&] { return measured(exchange++); });
+      if (going) meeting_.attempt(r, combine);
+    };
     [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
       // Forward to the last segment, which has the loss and its own backward; then back.
-      ((going = going && after_all([&] { self.template forward_segment<Segment>(own, spans); },
-                                   [&] { engine_.template combine_moments<Segment>(r); })),
+      (after_all([&] { self.template forward_segment<Segment>(own, spans); },
+                 [&] { engine_.statistics.template combine_moments<Segment>(r); }),
        ...);
-      ((going = going && after_all([&] { self.template backward_segment<last - Segment>(own, spans, on_complete); },
-                                   [&] { engine_.template combine_sums<last - 1 - Segment>(r); })),
+      (after_all([&] { self.template backward_segment<last - Segment>(own, spans, on_complete); },
+                 [&] { engine_.statistics.template combine_sums<last - 1 - Segment>(r); }),
        ...);
     }(std::make_integer_sequence<int, last>{});
     if (going) meeting_.attempt(r, [&] { self.template backward_segment<0>(own, spans, on_complete), self.end(); });
-  }
-
-  /// Runs work(), and, once all replicas have done so, combine(). False when a replica has failed.
-  template <class Work, class Combine>
-  bool after_all(const Work& work, const Combine& combine) {
-    meeting_.attempt(r, work);
-    if (!await([&] { return meeting_.come(engine_.team); })) return false;
-    meeting_.attempt(r, combine);
-    return true;
   }
 
   const std::size_t r;

@@ -27,8 +27,8 @@ template <class Engine>
     report.doing = doing<typename Engine::model_type, typename Engine::backend_type>(position.what(), position.node());
   }
   if constexpr (Engine::has_ranks) {
-    const std::size_t part = engine.ranks.position();
-    if (part < std::remove_cvref_t<decltype(engine.ranks)>::bucket_count) report.bucket = static_cast<int>(part);
+    const rank_part part = engine.ranks.position();
+    if (part.work == rank_work::bucket) report.bucket = static_cast<int>(part.index);
   }
   if (!works) report.doing = Engine::has_ranks ? "all replicas wait for the communicator" : "no replica works";
   return report;

@@ -53,11 +53,12 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
   };
   const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(accumulated) << 1U;
   const double loss = e.template train<true>(own, terms, finish, sum_first, 1 | variant << 1U);
+  e.statistics.stage();
   e.drop_pending();
   e.summed = sum_first;
   if (measured) e.norm = e.homes.front().update.terms(0).norm;
   if (finite_only && e.homes.front().update.terms(0).finite == 0)
-    e.buffers_staged = false, report_non_finite(e, accumulated);
+    e.statistics.drop(), report_non_finite(e, accumulated);
   else
     e.count_step();
   return loss;
@@ -79,6 +80,7 @@ double accumulate_step(Engine& e, const Batch& own, const batch_terms& terms) {
     e.failed_to_accumulate = Engine::has_ranks;
     throw;
   }
+  e.statistics.stage();
   e.pending = true;
   e.pending_samples += terms.samples;
   if (own.samples > 0) e.skips.keep();
