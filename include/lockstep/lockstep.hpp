@@ -42,6 +42,13 @@
 #include <lockstep/model/plan.hpp>
 #include <lockstep/model/plan_table.hpp>
 #include <lockstep/nn/activation.hpp>
+#include <lockstep/nn/activation/elu.hpp>
+#include <lockstep/nn/activation/gelu.hpp>
+#include <lockstep/nn/activation/leaky_relu.hpp>
+#include <lockstep/nn/activation/sigmoid.hpp>
+#include <lockstep/nn/activation/silu.hpp>
+#include <lockstep/nn/activation/softplus.hpp>
+#include <lockstep/nn/activation/tanh.hpp>
 #include <lockstep/nn/batch_norm.hpp>
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/conv2d.hpp>

@@ -186,6 +186,15 @@ struct queued {
   static void sum(context& c, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
     c.submit([=, &c] { ls::cpu::sum(c.inner(), n, host(a), host(b), relu, host(y)); });
   }
+  template <class F>
+  static void map(context& c, std::int64_t n, const F& f, const float* x, float* y) {
+    c.submit([=, &c] { ls::cpu::map(c.inner(), n, f, host(x), host(y)); });
+  }
+  template <class F>
+  static void map_backward(context& c, std::int64_t n, const F& f, const float* x, const float* y, const float* dy,
+                           float* dx) {
+    c.submit([=, &c] { ls::cpu::map_backward(c.inner(), n, f, host(x), host(y), host(dy), host(dx)); });
+  }
   static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
                         float* to, std::int64_t to_stride) {
     c.submit([=, &c] { ls::cpu::copy_rows(c.inner(), rows, width, host(from), from_stride, host(to), to_stride); });

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include <lockstep/backend/channel_layout.hpp>
+#include <lockstep/backend/host_map.hpp>
 
 /// \file
 /// Groups of primitives that a backend may have beyond those of every backend. A layer that needs a group which a
@@ -36,5 +37,14 @@ concept normalises_batches =
       { B::normalise_gradients(c, n, layout, p, p, q, v, v, sums, sums) } -> std::same_as<void>;
       { B::normalise_backward(c, n, layout, p, p, v, v, v, v, q) } -> std::same_as<void>;
     };
+
+/// Applies a function to each element, for the activations: `map`, whose y may be x, and `map_backward`, whose dx may
+/// be dy. host_map.hpp defines them, and what a function is.
+template <class B>
+concept maps_elements = requires(typename B::context& c, std::int64_t n, const identity_function& f,
+                                 const typename B::activation_type* p, typename B::activation_type* q) {
+  { B::map(c, n, f, p, q) } -> std::same_as<void>;
+  { B::map_backward(c, n, f, p, p, p, q) } -> std::same_as<void>;
+};
 
 }  // namespace lockstep

@@ -25,4 +25,7 @@ struct real {
   friend constexpr bool operator==(const real&, const real&) = default;
 };
 
+/// False for an infinity and a NaN.
+[[nodiscard]] constexpr bool is_finite(real r) { return r.value() - r.value() == 0; }
+
 }  // namespace lockstep

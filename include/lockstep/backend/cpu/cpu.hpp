@@ -11,6 +11,7 @@
 #include <lockstep/backend/cpu/convolution.hpp>
 #include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/linear.hpp>
+#include <lockstep/backend/cpu/map.hpp>
 #include <lockstep/backend/cpu/normalise.hpp>
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
@@ -90,6 +91,15 @@ struct cpu : host::synchronous<cpu_backend::context> {
                                  float* dx) {
     cpu_backend::normalise_backward(c, samples, layout, x, dy, mean, a, b, d, dx);
   }
+  template <class F>
+  static void map(context& c, std::int64_t n, const F& f, const float* x, float* y) {
+    cpu_backend::map(c, n, f, x, y);
+  }
+  template <class F>
+  static void map_backward(context& c, std::int64_t n, const F& f, const float* x, const float* y, const float* dy,
+                           float* dx) {
+    cpu_backend::map_backward(c, n, f, x, y, dy, dx);
+  }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
     cpu_backend::square_sums(c, n, block, x, sums);
   }
@@ -104,5 +114,6 @@ struct cpu : host::synchronous<cpu_backend::context> {
 static_assert(backend<cpu>);
 static_assert(joins_values<cpu>);
 static_assert(normalises_batches<cpu>);
+static_assert(maps_elements<cpu>);
 
 }  // namespace lockstep

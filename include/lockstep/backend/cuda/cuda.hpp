@@ -16,6 +16,7 @@
 #include <lockstep/backend/cuda/graph.hpp>
 #include <lockstep/backend/cuda/linear.hpp>
 #include <lockstep/backend/cuda/loss.hpp>
+#include <lockstep/backend/cuda/map.hpp>
 #include <lockstep/backend/cuda/memory.hpp>
 #include <lockstep/backend/cuda/order.hpp>
 #include <lockstep/backend/cuda/pooling.hpp>
@@ -145,6 +146,14 @@ struct primitives {
                         A* to, std::int64_t to_stride) {
     cuda_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
   }
+  template <class F>
+  static void map(context& c, std::int64_t n, const F& f, const A* x, A* y) {
+    cuda_backend::map(c, n, f, x, y);
+  }
+  template <class F>
+  static void map_backward(context& c, std::int64_t n, const F& f, const A* x, const A* y, const A* dy, A* dx) {
+    cuda_backend::map_backward(c, n, f, x, y, dy, dx);
+  }
   static void add(context& c, std::int64_t n, const float* x, float* y) { cuda_backend::add(c, n, x, y); }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
     cuda_backend::square_sums(c, n, block, x, sums);
@@ -202,5 +211,7 @@ static_assert(backend<cuda>);
 static_assert(backend<cuda_bf16>);
 static_assert(joins_values<cuda>);
 static_assert(joins_values<cuda_bf16>);
+static_assert(maps_elements<cuda>);
+static_assert(maps_elements<cuda_bf16>);
 
 }  // namespace lockstep

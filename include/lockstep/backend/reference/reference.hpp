@@ -12,6 +12,7 @@
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
 #include <lockstep/backend/host_loss.hpp>
+#include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/host_memory.hpp>
 #include <lockstep/backend/host_normalise.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
@@ -111,6 +112,14 @@ struct reference : host::synchronous<reference_backend::context> {
                                  const T* mean, const T* a, const T* b, const T* d, A* dx) {
     host::normalise_backward(samples, layout, x, dy, mean, a, b, d, dx);
   }
+  template <class F>
+  static void map(context&, std::int64_t n, const F& f, const A* x, A* y) {
+    host::map<T>(n, f, x, y);
+  }
+  template <class F>
+  static void map_backward(context&, std::int64_t n, const F& f, const A* x, const A* y, const A* dy, A* dx) {
+    host::map_backward<T>(n, f, x, y, dy, dx);
+  }
   static void square_sums(context&, std::int64_t n, std::int64_t block, const T* x, double* sums) {
     for (std::int64_t start = 0; start < n; start += block) {
       double sum = 0;
@@ -136,5 +145,6 @@ static_assert(backend<reference<double>>);
 static_assert(backend<reference<double, float>>);
 static_assert(joins_values<reference<double, float>>);
 static_assert(normalises_batches<reference<double, float>>);
+static_assert(maps_elements<reference<double, float>>);
 
 }  // namespace lockstep
