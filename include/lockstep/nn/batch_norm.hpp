@@ -9,20 +9,17 @@
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/nn/layer.hpp>
+#include <lockstep/nn/norm_options.hpp>
 #include <lockstep/nn/real.hpp>
 
 namespace lockstep {
 
-/// Options of batch_norm1d and batch_norm2d. What is added to a variance, 1e-5 by default.
-template <real Epsilon>
-struct epsilon {};
-/// The weight of a batch in the running statistics, 0.1 by default.
+/// Options of batch_norm1d and batch_norm2d, beside epsilon<> (1e-5 by default) and no_affine. The weight of a batch in
+/// the running statistics, 0.1 by default.
 template <real Momentum>
 struct momentum {};
 /// Running statistics are the means over all batches, as with momentum=None in PyTorch.
 struct cumulative {};
-/// Without weight and bias.
-struct no_affine {};
 /// Each replica normalises its shard by the shard's own statistics, as torch.nn.DataParallel does; the first replica's
 /// go into the running statistics. Results then depend on the number of replicas.
 struct local_statistics {};
