@@ -8,6 +8,7 @@
 
 #include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/backend/host_map.hpp>
+#include <lockstep/backend/sample_norm_geometry.hpp>
 
 /// \file
 /// Groups of primitives that a backend may have beyond those of every backend. A layer that needs a group which a
@@ -45,6 +46,19 @@ concept maps_elements = requires(typename B::context& c, std::int64_t n, const i
                                  const typename B::activation_type* p, typename B::activation_type* q) {
   { B::map(c, n, f, p, q) } -> std::same_as<void>;
   { B::map_backward(c, n, f, p, p, p, q) } -> std::same_as<void>;
+/// Normalises samples by their own statistics, for `layer_norm`, `rms_norm` and `group_norm`: a primitive that is
+/// prepared for a geometry, a number of samples and an epsilon. `forward(c, x, w, b, y)` and `backward(c, x, dy, w, dx,
+/// dw, db, accumulate)` compute what host_sample_norm.hpp defines; arrays that the geometry excludes are null, and dx
+/// may be x or dy. Backward comes after the forward pass of the same samples, of which the primitive may keep the
+/// statistics.
+template <class B>
+concept normalises_samples = requires(typename B::context& c, std::int64_t n, const typename B::activation_type* p,
+                                      typename B::activation_type* q, typename B::value_type* v,
+                                      typename B::template sample_norm<sample_norm_geometry{}>& norm) {
+  requires std::constructible_from<typename B::template sample_norm<sample_norm_geometry{}>, typename B::context&,
+                                   std::int64_t, double>;
+  { norm.forward(c, p, p, p, q) } -> std::same_as<void>;
+  { norm.backward(c, p, p, p, q, v, v, true) } -> std::same_as<void>;
 };
 
 }  // namespace lockstep

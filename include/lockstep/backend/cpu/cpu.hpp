@@ -15,6 +15,7 @@
 #include <lockstep/backend/cpu/normalise.hpp>
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
+#include <lockstep/backend/cpu/sample_norm.hpp>
 #include <lockstep/backend/cpu/update.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
@@ -40,6 +41,8 @@ struct cpu : host::synchronous<cpu_backend::context> {
   using convolution = cpu_backend::convolution<G>;
   template <pooling_geometry G>
   using pooling = cpu_backend::pooling<G>;
+  template <sample_norm_geometry G>
+  using sample_norm = cpu_backend::sample_norm<G>;
 
   static void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
     cpu_backend::relu_forward(c, n, x, y);
@@ -115,5 +118,6 @@ static_assert(backend<cpu>);
 static_assert(joins_values<cpu>);
 static_assert(normalises_batches<cpu>);
 static_assert(maps_elements<cpu>);
+static_assert(normalises_samples<cpu>);
 
 }  // namespace lockstep

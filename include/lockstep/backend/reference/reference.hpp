@@ -15,6 +15,7 @@
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/host_memory.hpp>
 #include <lockstep/backend/host_normalise.hpp>
+#include <lockstep/backend/host_sample_norm.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
@@ -44,6 +45,8 @@ struct reference : host::synchronous<reference_backend::context> {
   using convolution = reference_backend::convolution<T, A, G>;
   template <pooling_geometry G>
   using pooling = reference_backend::pooling<A, G>;
+  template <sample_norm_geometry G>
+  using sample_norm = host::sample_norm<A, T, G>;
 
   template <class From, class To>
   static void convert(context&, std::int64_t n, const From* from, To* to) {
@@ -146,5 +149,6 @@ static_assert(backend<reference<double, float>>);
 static_assert(joins_values<reference<double, float>>);
 static_assert(normalises_batches<reference<double, float>>);
 static_assert(maps_elements<reference<double, float>>);
+static_assert(normalises_samples<reference<double, float>>);
 
 }  // namespace lockstep
