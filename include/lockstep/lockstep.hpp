@@ -55,13 +55,16 @@
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
 #include <lockstep/nn/frozen.hpp>
+#include <lockstep/nn/group_norm.hpp>
 #include <lockstep/nn/identity.hpp>
 #include <lockstep/nn/layer.hpp>
+#include <lockstep/nn/layer_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/repeat.hpp>
 #include <lockstep/nn/residual.hpp>
+#include <lockstep/nn/rms_norm.hpp>
 #include <lockstep/nn/sequential.hpp>
 #include <lockstep/nn/skippable.hpp>
 #include <lockstep/nn/sum.hpp>

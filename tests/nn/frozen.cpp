@@ -10,8 +10,11 @@
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
+#include <lockstep/nn/group_norm.hpp>
+#include <lockstep/nn/layer_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/pool2d.hpp>
+#include <lockstep/nn/rms_norm.hpp>
 
 #include "model/networks.hpp"
 #include "nn/support.hpp"
@@ -177,6 +180,16 @@ TEST_CASE("gradients pass through a frozen layer in the middle", "[frozen]") {
     check_frozen<regression<input<2, 8, 7>, conv2d<4, 3, ls::padding<1>>, relu, frozen<conv2d<6, 3, ls::stride<2>>>,
                             relu, frozen<conv2d<3, 2, ls::no_bias>>, flatten, linear<3>>,
                  plain>();
+  }
+  SECTION("normalised samples") {
+    check_frozen<regression<input<6>, linear<8>, frozen<ls::layer_norm<>>, relu, linear<8>, frozen<ls::group_norm<2>>,
+                            linear<5>, frozen<ls::rms_norm<>>, linear<2>>,
+                 regression<input<6>, linear<8>, ls::layer_norm<>, relu, linear<8>, ls::group_norm<2>, linear<5>,
+                            ls::rms_norm<>, linear<2>>>();
+    check_frozen<regression<input<2, 4, 4>, conv2d<8, 2>, frozen<ls::group_norm<2>>, relu, conv2d<3, 2>,
+                            frozen<ls::group_norm<1>>, flatten, linear<2>>,
+                 regression<input<2, 4, 4>, conv2d<8, 2>, ls::group_norm<2>, relu, conv2d<3, 2>, ls::group_norm<1>,
+                            flatten, linear<2>>>();
   }
 }
 

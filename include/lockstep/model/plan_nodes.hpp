@@ -146,7 +146,8 @@ class node_builder {
     const layer_traits& traits = leaf.traits;
     if (traits.needs_picture_order) in = in_picture_order(in);
     // A layer may keep its parameters in the order of what it reads; one set of them has one order.
-    const bool takes_this_order = traits.takes_any_order && !(leaf.tied && leaf.parameters.count > 0);
+    const bool takes = traits.takes_any_order || (traits.takes_any_picture_order && leaf.in.rank == 3);
+    const bool takes_this_order = takes && !(leaf.tied && leaf.parameters.count > 0);
     if (!traits.needs_picture_order && !takes_this_order && !traits.is_flatten) in = in_plain_order(in);
     return traits.is_flatten ? in : as_activation(in);
   }
