@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include <lockstep/nn/activation.hpp>
+#include <lockstep/nn/flatten.hpp>
 
 #include "nn/support.hpp"
 
@@ -22,6 +23,9 @@ static_assert(linear_without_bias<5>::parameters(ls::dims{7}).size() == 35);
 static_assert(linear<5>::parameters(ls::dims{7}).items[0].shape == ls::dims{5, 7});
 static_assert(linear<5>::parameters(ls::dims{7}).items[1].shape == ls::dims{5});
 static_assert(linear<5>::flops(ls::dims{7}) == 70);
+static_assert(linear<5>::output(ls::dims{3, 7}) == ls::dims{3, 5});
+static_assert(linear<5>::parameters(ls::dims{3, 7}).items[0].shape == ls::dims{5, 7});
+static_assert(linear<5>::flops(ls::dims{3, 7}) == 3 * 70);
 
 }  // namespace
 
@@ -48,6 +52,33 @@ TEST_CASE("linear: a relu fused into it, its mask applied by the next layer or b
 TEST_CASE("linear: wide outputs, fused and not") {
   check_gradients<regression<input<9>, linear<20>, relu, linear<18>, linear<3>>>({}, {.samples = 5});
   check_gradients<regression<input<3>, linear_without_bias<17>, relu>>();
+}
+
+TEST_CASE("linear: rows of a sample") {
+  check_gradients<regression<input<4, 7>, linear<5>, relu, linear<5, 3>>>({}, {.samples = 5});
+  // Narrow, wide and in between; a relu whose mask the next layer applies, and one that stands last.
+  check_gradients<regression<input<3, 6>, linear<20>, relu, linear_without_bias<32>, linear<18>, relu>>();
+  check_gradients<regression<input<1, 7>, linear<5>>>({}, {.samples = 1});
+  check_gradients<regression<input<3, 4>, linear<6>, relu, ls::flatten, linear<2>>>();
+}
+
+TEST_CASE("linear: rows of a sample are computed as samples are") {
+  using rows = regression<input<4, 7>, linear<24>, relu, linear<5>>;
+  using samples = regression<input<7>, linear<24>, relu, linear<5>>;
+  const doubles parameters = uniform(rows::parameter_count, 1);
+  const doubles x = uniform(3 * 4 * 7, 2);
+  const doubles targets = uniform(3 * 4 * 5, 3);
+  const auto check = [&]<class B>(std::type_identity<B>) {
+    runner<rows, B> of_rows({}, x, targets, {.samples = 3});
+    runner<samples, B> of_samples({}, x, targets, {.samples = 12});
+    CHECK(of_rows.forward(parameters) == of_samples.forward(parameters));
+    doubles given(parameters.size());
+    doubles expected(parameters.size());
+    CHECK(of_rows.train(parameters, given, false) == of_samples.train(parameters, expected, false));
+    CHECK(given == expected);
+  };
+  check(std::type_identity<oracle>{});
+  check(std::type_identity<ls::cpu>{});
 }
 
 TEST_CASE("linear: more samples than one micro-shard holds") {

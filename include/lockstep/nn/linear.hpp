@@ -9,8 +9,9 @@
 
 namespace lockstep {
 
-/// A fully connected layer: y = x W^T + b, W (Out, In), as torch.nn.Linear. In = 0 takes the features that arrive.
-/// Parameters: `weight` (Out, In), `bias` (Out). Cost: 2 In Out flops a sample.
+/// A fully connected layer: y = x W^T + b, W (Out, In), as torch.nn.Linear, for samples of In features and for each of
+/// the T rows of (T, In), which become (T, Out). In = 0 takes the features that arrive.
+/// Parameters: `weight` (Out, In), `bias` (Out). Cost: 2 In Out flops a row.
 template <std::int64_t In, std::int64_t Out, bool Bias>
 struct basic_linear {
   static constexpr std::string_view kind = "linear";
@@ -24,20 +25,23 @@ struct basic_linear {
 
   template <dims Arriving>
   static consteval void check() {
-    static_assert(Arriving.rank == 1,
+    static_assert(Arriving.rank <= 2,
                   "lockstep: linear: the sample that arrives is not flat; put lockstep::flatten before it");
-    static_assert(Arriving.rank != 1 || In == 0 || Arriving.extent[0] == In,
+    static_assert(Arriving.rank > 2 || In == 0 || features(Arriving) == In,
                   "lockstep: linear<In, Out>: In is not the number of features that arrive (Arriving); "
                   "correct In, or write linear<Out> to have it deduced");
     static_assert(Out > 0 && In >= 0, "lockstep: linear: the numbers of features are positive");
   }
 
-  [[nodiscard]] static constexpr dims output(const dims&) { return dims{Out}; }
+  /// The features of a row, of which a sample has one, or T.
+  [[nodiscard]] static constexpr std::int64_t features(const dims& in) { return in.rank == 2 ? in[1] : in.size(); }
+
+  [[nodiscard]] static constexpr dims output(const dims& in) { return in.rank == 2 ? dims{in[0], Out} : dims{Out}; }
 
   [[nodiscard]] static constexpr parameter_list parameters(const dims& in) {
     parameter_list list;
-    list.add("weight", dims{Out, in.size()}, detail::default_bound(in.size()));
-    if (Bias) list.add("bias", dims{Out}, detail::default_bound(in.size()));
+    list.add("weight", dims{Out, features(in)}, detail::default_bound(features(in)));
+    if (Bias) list.add("bias", dims{Out}, detail::default_bound(features(in)));
     return list;
   }
 
@@ -47,23 +51,25 @@ struct basic_linear {
   class op {
     using activation = typename B::activation_type;
     using context = typename B::context;
-    using product = typename B::template linear<linear_geometry{.in = T.in.size(),
+    static constexpr std::int64_t in = features(T.in);
+    static constexpr std::int64_t rows = T.in.size() / in;
+    using product = typename B::template linear<linear_geometry{.in = in,
                                                                 .out = Out,
                                                                 .bias = Bias,
                                                                 .relu = T.relu,
                                                                 .input_gradient = T.input_gradient,
                                                                 .mask_input = T.mask_input,
                                                                 .parameter_gradient = T.parameter_gradient}>;
-    static constexpr std::int64_t weights = T.in.size() * Out;
+    static constexpr std::int64_t weights = in * Out;
 
    public:
-    op(context& c, std::int64_t samples) : samples_(samples), product_(c, samples) {}
+    op(context& c, std::int64_t samples) : samples_(samples), product_(c, samples * rows) {}
 
     void set_samples(std::int64_t samples) noexcept
       requires takes_fewer_samples<product>
     {
       samples_ = samples;
-      product_.set_samples(samples);
+      product_.set_samples(samples * rows);
     }
 
     void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
@@ -71,14 +77,14 @@ struct basic_linear {
     }
 
     void backward(context& c, const pass&, const backward_arguments<B>& a) {
-      if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * Out, a.y, a.dy, a.dy);
+      if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * rows * Out, a.y, a.dy, a.dy);
       product_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients,
                         T.parameter_gradient ? a.gradients + weights : nullptr, a.accumulate);
     }
 
     [[nodiscard]] static constexpr std::int64_t physical(int parameter, std::int64_t index) {
       if (parameter != 0) return index;
-      return product::weight_offset(index / T.in.size(), feature(index % T.in.size()));
+      return product::weight_offset(index / in, feature(index % in));
     }
 
    private:
@@ -114,7 +120,7 @@ struct linear_of<Bias, In, Out> {
 
 }  // namespace detail
 
-/// `linear<Out>` or `linear<In, Out>`; the second form checks In against the shape that arrives.
+/// `linear<Out>` or `linear<In, Out>`; the second form checks In against the last extent of what arrives.
 template <std::int64_t... N>
 using linear = typename detail::linear_of<true, N...>::type;
 
