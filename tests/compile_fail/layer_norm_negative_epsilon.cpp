@@ -1,0 +1,13 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// expect: lockstep: layer_norm: epsilon is not negative
+#include <lockstep/lockstep.hpp>
+
+namespace ls = lockstep;
+
+#ifdef LOCKSTEP_TEST_FIXED
+using net = ls::sequential<ls::linear<16>, ls::layer_norm<ls::epsilon<1e-3>>, ls::linear<10>>;
+#else
+using net = ls::sequential<ls::linear<16>, ls::layer_norm<ls::epsilon<-1e-3>>, ls::linear<10>>;
+#endif
+
+int main() { ls::data_parallel<ls::model<net, ls::input<12>, ls::cross_entropy>, 2> trainer; }
