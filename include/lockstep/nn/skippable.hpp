@@ -26,6 +26,15 @@ struct skippable {
                                        .backward_keeps_gradient = Layer::traits.backward_keeps_gradient,
                                        .skips_parameter_gradient = Layer::traits.skips_parameter_gradient};
 
+  /// The layer's own.
+  template <class B>
+  static constexpr bool runs_on = [] {
+    if constexpr (requires { Layer::template runs_on<B>; })
+      return Layer::template runs_on<B>;
+    else
+      return true;
+  }();
+
   template <dims Arriving>
   static consteval void check() {
     static_assert(!Layer::traits.is_flatten, "lockstep: skippable: a change of extents cannot be skipped");
