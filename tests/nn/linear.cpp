@@ -60,6 +60,10 @@ TEST_CASE("linear: rows of a sample") {
   check_gradients<regression<input<3, 6>, linear<20>, relu, linear_without_bias<32>, linear<18>, relu>>();
   check_gradients<regression<input<1, 7>, linear<5>>>({}, {.samples = 1});
   check_gradients<regression<input<3, 4>, linear<6>, relu, ls::flatten, linear<2>>>();
+  // A target for each row.
+  using classifier = ls::model<ls::sequential<linear<6>, relu, linear<3>>, input<4, 5>, ls::cross_entropy>;
+  check_gradients<classifier>({.class_weights = {1, 0.5F, 2}, .label_smoothing = 0.1F, .ignore_index = 1},
+                              {.samples = 5});
 }
 
 TEST_CASE("linear: rows of a sample are computed as samples are") {

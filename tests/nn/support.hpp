@@ -107,8 +107,9 @@ doubles make_targets(const settings& s) {
   using loss = typename Model::loss_type;
   if constexpr (std::is_same_v<typename loss::template target_type<double>, std::int64_t>) {
     doubles classes;
-    for (std::int64_t i = 0; i < s.samples; ++i)
-      classes.push_back(static_cast<double>((5 * i + 1) % Model::output_dims.size()));
+    constexpr std::int64_t of_sample = loss::target_size(Model::output_dims);
+    for (std::int64_t i = 0; i < s.samples * of_sample; ++i)
+      classes.push_back(static_cast<double>((5 * i + 1) % (Model::output_dims.size() / of_sample)));
     return classes;
   } else {
     return uniform(s.samples * Model::output_dims.size(), 1000 + s.draws);

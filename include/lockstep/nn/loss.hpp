@@ -27,6 +27,9 @@ struct no_loss {
 /// The mean is (sum of the samples' losses) / (sum of their weights), over the whole batch. A sample has the weight of
 /// its target's class, or none when its target equals `ignore_index`. A batch whose targets are all ignored has
 /// loss NaN, as in PyTorch, and zero gradients.
+///
+/// An output (T, C) is T rows of logits for C classes, each with a target of its own: a sample has T targets, and the
+/// mean is that over all targets of the batch.
 struct cross_entropy {
   static constexpr std::string_view kind = "cross_entropy";
 
@@ -41,17 +44,23 @@ struct cross_entropy {
 
   template <dims Arriving>
   static consteval void check() {
-    static_assert(Arriving.rank == 1,
-                  "lockstep: cross_entropy: the output that arrives (Arriving) is not one row of logits; "
-                  "end the network with linear<classes>");
+    static_assert(Arriving.rank == 1 || Arriving.rank == 2,
+                  "lockstep: cross_entropy: the output that arrives (Arriving) is not one row of logits, or rows of "
+                  "them; end the network with linear<classes>");
   }
 
-  [[nodiscard]] static constexpr std::int64_t target_size(const dims&) { return 1; }
+  [[nodiscard]] static constexpr std::int64_t classes(const dims& output) {
+    return output.rank == 2 ? output[1] : output.size();
+  }
+  /// The rows of logits of a sample.
+  [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) {
+    return output.rank == 2 ? output[0] : 1;
+  }
 
   /// Throws value_error when an option is out of its domain.
   void check_options(const dims& output) const {
-    if (!class_weights.empty() && static_cast<std::int64_t>(class_weights.size()) != output.size())
-      throw value_error("cross_entropy", std::to_string(output.size()) + " class weights, one for each class",
+    if (!class_weights.empty() && static_cast<std::int64_t>(class_weights.size()) != classes(output))
+      throw value_error("cross_entropy", std::to_string(classes(output)) + " class weights, one for each class",
                         std::to_string(class_weights.size()));
     for (const float w : class_weights)
       if (!(w >= 0.F)) throw value_error("cross_entropy", "class weights of zero or more", std::to_string(w));
@@ -65,9 +74,9 @@ struct cross_entropy {
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t t = targets[i];
       if (t == ignore_index) continue;
-      if (t < 0 || t >= output.size())
+      if (t < 0 || t >= classes(output))
         throw value_error("cross_entropy",
-                          "a target in 0.." + std::to_string(output.size() - 1) + " or " +
+                          "a target in 0.." + std::to_string(classes(output) - 1) + " or " +
                               std::to_string(ignore_index) + " (ignored)",
                           std::to_string(t) + " for sample " + std::to_string(i));
       total += class_weights.empty() ? 1.0 : double{class_weights[static_cast<std::size_t>(t)]};
@@ -89,14 +98,15 @@ struct cross_entropy {
       B::copy_in(c, weights_.size(), loss.class_weights.data(), weights_.data());
     }
 
-    /// Adds the losses of `samples` rows to *sum and writes their gradient, times now->scale, to dy unless dy is null.
+    /// Adds the losses of `samples` samples to *sum and writes their gradient, times now->scale, to dy unless dy is
+    /// null.
     void forward_backward(context& c, std::int64_t samples, const dims& output, const activation* y,
                           const std::int64_t* targets, activation* dy, const step_values* now, double* sum) const {
-      const cross_entropy_arguments arguments{.classes = output.size(),
+      const cross_entropy_arguments arguments{.classes = classes(output),
                                               .class_weights = weights_.data(),
                                               .label_smoothing = smoothing_,
                                               .ignore_index = ignored_};
-      B::softmax_cross_entropy(c, samples, arguments, y, targets, dy, now, sum);
+      B::softmax_cross_entropy(c, samples * target_size(output), arguments, y, targets, dy, now, sum);
     }
 
    private:
@@ -110,14 +120,14 @@ struct cross_entropy {
   [[nodiscard]] std::int64_t correct(std::int64_t samples, const dims& output, const T* y,
                                      const std::int64_t* targets) const {
     std::int64_t hits = 0;
-    for (std::int64_t s = 0; s < samples; ++s, y += output.size())
-      if (targets[s] != ignore_index && std::max_element(y, y + output.size()) - y == targets[s]) ++hits;
+    for (std::int64_t s = 0; s < samples * target_size(output); ++s, y += classes(output))
+      if (targets[s] != ignore_index && std::max_element(y, y + classes(output)) - y == targets[s]) ++hits;
     return hits;
   }
 
   /// Number of targets that are not ignored.
-  [[nodiscard]] std::int64_t counted(std::int64_t samples, const std::int64_t* targets) const {
-    return samples - std::count(targets, targets + samples, ignore_index);
+  [[nodiscard]] std::int64_t counted(std::int64_t count, const std::int64_t* targets) const {
+    return count - std::count(targets, targets + count, ignore_index);
   }
 };
 

@@ -382,8 +382,11 @@ class data_parallel {
   template <class Images, class Targets>
   [[nodiscard]] batch as_batch(const Images& images, const Targets& targets) {
     const input_view x = detail::take_images<value_type, Model::input_dims>("data_parallel", images);
-    constexpr bool as_outputs = loss_type::target_size(plan.output) == plan.output.size();
-    detail::check_target_extents("data_parallel", targets, x.extent(0), as_outputs ? plan.output : dims{});
+    constexpr std::int64_t target_size = loss_type::target_size(plan.output);
+    constexpr dims extents = target_size == plan.output.size() ? plan.output
+                             : target_size > 1                 ? dims{target_size}
+                                                               : dims{};
+    detail::check_target_extents("data_parallel", targets, x.extent(0), extents);
     return {x.data_handle(), detail::take_targets<target_type>("data_parallel", targets, labels_), x.extent(0)};
   }
 

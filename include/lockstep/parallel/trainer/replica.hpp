@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <lockstep/backend/replica_place.hpp>
@@ -218,7 +219,7 @@ class replica {
       }
       const Target* wanted = targets + (own.first + first) * target_size;
       result.correct += loss.correct(count, plan.output, outputs, wanted);
-      result.counted += loss.counted(count, wanted);
+      result.counted += loss.counted(std::is_integral_v<Target> ? count * target_size : count, wanted);
     });
     losses_.fetch(context());
     B::finish(context());
