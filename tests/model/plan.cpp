@@ -95,6 +95,15 @@ TEST_CASE("the order of pictures changes once on the way in, and back where the 
   // One channel or one pixel: the two orders are the same, and nothing is moved.
   using gray = ls::model<ls::sequential<ls::conv2d<8, 5>, ls::relu, ls::flatten, ls::linear<10>>, ls::input<1, 5, 5>>;
   CHECK(nodes<gray, ls::cpu>() == list{"conv2d+relu", "alias", "linear"});
+
+  // Normalised samples keep the order in which they come; groups of flattened channels want the plain one.
+  using normalised =
+      ls::model<ls::sequential<ls::group_norm<1>, ls::conv2d<8, 2>, ls::group_norm<2>, ls::relu, ls::layer_norm<>,
+                               ls::conv2d<4, 2>, ls::flatten, ls::rms_norm<>, ls::group_norm<4>, ls::linear<10>>,
+                ls::input<3, 5, 5>>;
+  CHECK(nodes<normalised, ls::cpu>() == list{"group_norm", "to_channels_last", "conv2d", "group_norm+relu",
+                                             "layer_norm", "conv2d", "alias", "rms_norm", "to_plain", "group_norm",
+                                             "linear"});
 }
 
 TEST_CASE("no gradient is computed that nobody reads", "[plan]") {

@@ -74,10 +74,10 @@ using mlp = ls::model<ls::sequential<ls::linear<64>, ls::relu, ls::linear<32>, l
                       ls::input<100>, ls::cross_entropy>;
 
 // Two segments more than the others: what is kept and what is measured has its memory too.
-using normalised = ls::model<
-    ls::sequential<ls::conv2d<16, 3, ls::padding<1>>, ls::batch_norm2d<>, ls::relu, ls::conv2d<5, 3>,
-                   ls::batch_norm2d<ls::cumulative>, ls::relu, ls::max_pool2d<2>, ls::flatten, ls::linear<10>>,
-    ls::input<3, 12, 12>, ls::cross_entropy>;
+using normalised = ls::model<ls::sequential<ls::conv2d<16, 3, ls::padding<1>>, ls::batch_norm2d<>, ls::relu,
+                                            ls::group_norm<4>, ls::conv2d<5, 3>, ls::batch_norm2d<ls::cumulative>,
+                                            ls::relu, ls::max_pool2d<2>, ls::flatten, ls::layer_norm<>, ls::linear<10>>,
+                             ls::input<3, 12, 12>, ls::cross_entropy>;
 
 template <class Model, int N, class Optimizer = ls::sgd, class Targets>
 void check_steady_steps(const Targets& targets, const Optimizer& optimizer = {},
