@@ -52,6 +52,7 @@
 #include <lockstep/nn/batch_norm.hpp>
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/conv2d.hpp>
+#include <lockstep/nn/conv_transpose2d.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
 #include <lockstep/nn/frozen.hpp>

@@ -8,6 +8,7 @@
 
 #include <lockstep/nn/activation.hpp>
 #include <lockstep/nn/conv2d.hpp>
+#include <lockstep/nn/conv_transpose2d.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
 #include <lockstep/nn/group_norm.hpp>
@@ -23,6 +24,7 @@ namespace {
 
 using namespace lockstep_test;
 using ls::conv2d;
+using ls::conv_transpose2d;
 using ls::dropout;
 using ls::flatten;
 using ls::frozen;
@@ -190,6 +192,13 @@ TEST_CASE("gradients pass through a frozen layer in the middle", "[frozen]") {
                             frozen<ls::group_norm<1>>, flatten, linear<2>>,
                  regression<input<2, 4, 4>, conv2d<8, 2>, ls::group_norm<2>, relu, conv2d<3, 2>, ls::group_norm<1>,
                             flatten, linear<2>>>();
+  }
+  SECTION("transposed convolutions") {
+    check_frozen<
+        regression<input<2, 4, 3>, conv2d<4, 3, ls::padding<1>>, relu, frozen<conv_transpose2d<6, 3, ls::stride<2>>>,
+                   relu, frozen<conv_transpose2d<3, 2, ls::no_bias>>, flatten, linear<3>>,
+        regression<input<2, 4, 3>, conv2d<4, 3, ls::padding<1>>, relu, conv_transpose2d<6, 3, ls::stride<2>>, relu,
+                   conv_transpose2d<3, 2, ls::no_bias>, flatten, linear<3>>>();
   }
 }
 

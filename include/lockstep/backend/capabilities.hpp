@@ -9,6 +9,7 @@
 #include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/sample_norm_geometry.hpp>
+#include <lockstep/backend/geometry.hpp>
 
 /// \file
 /// Groups of primitives that a backend may have beyond those of every backend. A layer that needs a group which a
@@ -59,6 +60,26 @@ concept normalises_samples = requires(typename B::context& c, std::int64_t n, co
                                    std::int64_t, double>;
   { norm.forward(c, p, p, p, q) } -> std::same_as<void>;
   { norm.backward(c, p, p, p, q, v, v, true) } -> std::same_as<void>;
+/// Transposes convolutions, for `conv_transpose2d`:
+/// - `transposed_convolution<G>`: prepared and run as `convolution<G>` is, with weights of another first axis:
+///   `weight_offset(i, o, h, w)`.
+template <class B>
+concept transposes_convolutions = requires(std::int64_t n) {
+  {
+    B::template transposed_convolution<transposed_convolution_geometry{}>::weight_offset(n, n, n, n)
+  } -> std::same_as<std::int64_t>;
+};
+
+/// Stands for a primitive that a backend lacks, so that a layer's `runs_on` is the only error.
+struct missing_primitive {
+  template <class Context>
+  missing_primitive(Context&, std::int64_t) {}
+  static void set_samples(std::int64_t) noexcept {}
+  template <class... Arguments>
+  static void forward(Arguments...) {}
+  template <class... Arguments>
+  static void backward(Arguments...) {}
+  static constexpr std::int64_t weight_offset(std::int64_t, std::int64_t, std::int64_t, std::int64_t) { return 0; }
 };
 
 }  // namespace lockstep

@@ -73,6 +73,54 @@ struct convolution_geometry {
   friend constexpr bool operator==(const convolution_geometry&, const convolution_geometry&) = default;
 };
 
+/// The transpose of a convolution's map from inputs to outputs, as torch.nn.ConvTranspose2d. Weights are (in, out /
+/// groups, height, width).
+struct transposed_convolution_geometry {
+  std::int64_t in_channels = 1;
+  extent2 in{1};
+  std::int64_t out_channels = 1;
+  extent2 kernel{1};
+  extent2 stride{1};
+  extent2 padding{0};
+  extent2 output_padding{0};  ///< rows and columns more than the smallest output that shrinks to the input
+  extent2 dilation{1};
+  std::int64_t groups = 1;
+  bool bias = true;
+  bool relu = false;
+  bool input_gradient = true;
+  bool parameter_gradient = true;  ///< backward writes dw and db; else it touches neither, and does not read x
+
+  [[nodiscard]] constexpr extent2 out() const {
+    return {(in.height - 1) * stride.height - 2 * padding.height + dilation.height * (kernel.height - 1) +
+                output_padding.height + 1,
+            (in.width - 1) * stride.width - 2 * padding.width + dilation.width * (kernel.width - 1) +
+                output_padding.width + 1};
+  }
+  [[nodiscard]] constexpr std::int64_t in_size() const { return in_channels * in.height * in.width; }
+  [[nodiscard]] constexpr std::int64_t out_size() const { return out_channels * out().height * out().width; }
+  [[nodiscard]] constexpr std::int64_t weight_size() const {
+    return in_channels * (out_channels / groups) * kernel.height * kernel.width;
+  }
+  /// The convolution whose input gradient is this map, without a bias: it has the same weights.
+  [[nodiscard]] constexpr convolution_geometry convolution() const {
+    return {.in_channels = out_channels,
+            .in = out(),
+            .out_channels = in_channels,
+            .kernel = kernel,
+            .stride = stride,
+            .padding = padding,
+            .dilation = dilation,
+            .groups = groups,
+            .bias = false,
+            .relu = false,
+            .input_gradient = true,
+            .parameter_gradient = parameter_gradient};
+  }
+
+  friend constexpr bool operator==(const transposed_convolution_geometry&,
+                                   const transposed_convolution_geometry&) = default;
+};
+
 enum class pooling_kind : std::uint8_t {
   maximum,
   average_include_padding,  ///< torch.nn.AvgPool2d(count_include_pad=True), PyTorch's default

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include <lockstep/nn/convolution_op.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/window.hpp>
 
@@ -27,6 +28,8 @@ struct conv2d {
     static_assert(Arriving.rank == 3,
                   "lockstep: conv2d: the sample that arrives (Arriving) is not a picture of channels x height x width; "
                   "a convolution comes before flatten");
+    static_assert(options.output_padding_value == extent2{0} && options.include_padding,
+                  "lockstep: conv2d: takes stride<>, padding<>, dilation<>, groups<> and no_bias");
     static_assert(Out > 0 && detail::positive(Kernel) && detail::positive(options.dilation_value) &&
                       detail::positive(options.stride_or(1)) && detail::not_negative(options.padding_value) &&
                       options.groups_value > 0,
@@ -70,52 +73,8 @@ struct conv2d {
   }
 
   template <class B, node_traits T>
-  class op {
-    using activation = typename B::activation_type;
-    using context = typename B::context;
-
-    static constexpr convolution_geometry g = [] {
-      auto all = geometry(T.in);
-      all.relu = T.relu;
-      all.input_gradient = T.input_gradient;
-      all.parameter_gradient = T.parameter_gradient;
-      return all;
-    }();
-    using convolution = typename B::template convolution<g>;
-
-   public:
-    op(context& c, std::int64_t samples) : samples_(samples), convolution_(c, samples) {}
-
-    void set_samples(std::int64_t samples) noexcept
-      requires takes_fewer_samples<convolution>
-    {
-      samples_ = samples;
-      convolution_.set_samples(samples);
-    }
-
-    void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
-      convolution_.forward(c, x, parameters, parameters + g.weight_size(), y);
-    }
-
-    void backward(context& c, const pass&, const backward_arguments<B>& a) {
-      if constexpr (T.relu && !T.output_gradient_masked) B::relu_backward(c, samples_ * T.out.size(), a.y, a.dy, a.dy);
-      convolution_.backward(c, a.x, a.dy, a.parameters, a.dx, a.gradients,
-                            T.parameter_gradient ? a.gradients + g.weight_size() : nullptr, a.accumulate);
-    }
-
-    [[nodiscard]] static constexpr std::int64_t physical(int parameter, std::int64_t index) {
-      if (parameter != 0) return index;
-      constexpr std::int64_t channels = g.in_channels / g.groups;
-      const std::int64_t w = index % Kernel.width;
-      const std::int64_t h = index / Kernel.width % Kernel.height;
-      const std::int64_t pair = index / (Kernel.width * Kernel.height);
-      return convolution::weight_offset(pair / channels, pair % channels, h, w);
-    }
-
-   private:
-    std::int64_t samples_;
-    convolution convolution_;
-  };
+  using op = detail::convolution_op<B, T, convolution_geometry, geometry(T.in),
+                                    dims{Out, T.in[0] / options.groups_value, Kernel.height, Kernel.width}>;
 };
 
 }  // namespace lockstep

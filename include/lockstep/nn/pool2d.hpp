@@ -28,7 +28,8 @@ struct pool2d {
         "pooling comes before flatten");
     static_assert(positive(Kernel) && positive(options.stride_or(Kernel)) && not_negative(options.padding_value),
                   "lockstep: pooling: kernel and stride are positive, padding not negative");
-    static_assert(options.dilation_value == extent2{1} && options.groups_value == 1 && options.bias,
+    static_assert(options.dilation_value == extent2{1} && options.groups_value == 1 && options.bias &&
+                      options.output_padding_value == extent2{0},
                   "lockstep: pooling: takes stride<>, padding<> and exclude_padding only");
     static_assert(2 * options.padding_value.height <= Kernel.height && 2 * options.padding_value.width <= Kernel.width,
                   "lockstep: pooling: padding is at most half of the kernel");

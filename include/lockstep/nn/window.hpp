@@ -25,6 +25,12 @@ template <std::int64_t N>
 struct groups {
   static constexpr std::int64_t value = N;
 };
+/// Rows and columns that a transposed convolution writes at the bottom and the right beyond the smallest output; less
+/// than the stride.
+template <extent2 E>
+struct output_padding {
+  static constexpr extent2 value = E;
+};
 struct no_bias {};
 /// Makes average pooling divide by the elements inside the picture only (PyTorch's count_include_pad=False).
 struct exclude_padding {};
@@ -36,6 +42,7 @@ struct window_options {
   extent2 stride_value{0};
   extent2 padding_value{0};
   extent2 dilation_value{1};
+  extent2 output_padding_value{0};
   std::int64_t groups_value = 1;
   bool bias = true;
   bool include_padding = true;
@@ -51,6 +58,10 @@ struct window_options {
   template <extent2 E>
   consteval void add(dilation<E>) {
     dilation_value = E;
+  }
+  template <extent2 E>
+  consteval void add(output_padding<E>) {
+    output_padding_value = E;
   }
   template <std::int64_t N>
   consteval void add(groups<N>) {
@@ -69,6 +80,20 @@ struct window_options {
   /// The stride, or `otherwise` when none was given.
   [[nodiscard]] constexpr extent2 stride_or(extent2 otherwise) const {
     return stride_value == extent2{0} ? otherwise : stride_value;
+  }
+
+  /// The same for a window of height 1 that slides over pictures of height 1.
+  [[nodiscard]] consteval window_options of_line() const {
+    window_options line = *this;
+    if (stride_value != extent2{0}) line.stride_value.height = 1;
+    line.padding_value.height = 0;
+    line.dilation_value.height = 1;
+    return line;
+  }
+  /// True when no option tells heights from widths.
+  [[nodiscard]] consteval bool is_square() const {
+    const auto square = [](extent2 e) { return e.height == e.width; };
+    return square(stride_value) && square(padding_value) && square(dilation_value) && square(output_padding_value);
   }
 };
 

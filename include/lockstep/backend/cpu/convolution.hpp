@@ -52,24 +52,27 @@ class convolution_runner {
   /// gradient after the relu's mask.
   void backward(context& c, const float* x, const float* dy, const float* w, float* dx, float* dw, float* db,
                 bool accumulate) {
-    if (g_.parameter_gradient && is_narrow_)
-      with_widest([&]<class V>(std::type_identity<V>) {
+    if (g_.parameter_gradient) backward_parameters(c, x, dy, dw, db, accumulate);
+    if (g_.input_gradient) backward_input(c, dy, w, dx);
+  }
+
+  /// dx = its gradient. The geometry asks for it.
+  void backward_input(context& c, const float* dy, const float* w, float* dx) {
+    onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
+      piece.backward_input(c.stream(), dy + first * g_.out_size(), w, dx + first * g_.in_size());
+    });
+  }
+
+  /// dw, db (+)= their gradients. The geometry asks for them.
+  void backward_parameters(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
+    if (is_narrow_)
+      return with_widest([&]<class V>(std::type_identity<V>) {
         float* bias = g_.bias ? db : nullptr;
         if (winograd_gradient_)
           winograd_gradient_->run<V>(samples_, x, dy, dw, bias, accumulate);
         else
           narrow_gradient_->run<V>(samples_, x, dy, dw, bias, accumulate);
       });
-    else if (g_.parameter_gradient)
-      backward_parameters(c, x, dy, dw, db, accumulate);
-    if (g_.input_gradient)
-      onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
-        piece.backward_input(c.stream(), dy + first * g_.out_size(), w, dx + first * g_.in_size());
-      });
-  }
-
- private:
-  void backward_parameters(context& c, const float* x, const float* dy, float* dw, float* db, bool accumulate) {
     // The sum of all pieces is complete before it is added to what is there.
     float* sum = accumulate ? fresh_weights_.data() : dw;
     onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
@@ -84,6 +87,7 @@ class convolution_runner {
     if (accumulate) add(fresh_bias_, db);
   }
 
+ private:
   static void add(const aligned_buffer<float>& from, float* LOCKSTEP_RESTRICT to) {
     const float* LOCKSTEP_RESTRICT values = from.data();
     for (std::int64_t i = 0; i < from.size(); ++i) to[i] += values[i];

@@ -16,6 +16,7 @@
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
 #include <lockstep/backend/cpu/sample_norm.hpp>
+#include <lockstep/backend/cpu/transposed_convolution.hpp>
 #include <lockstep/backend/cpu/update.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
@@ -39,6 +40,8 @@ struct cpu : host::synchronous<cpu_backend::context> {
   using linear = cpu_backend::linear<G>;
   template <convolution_geometry G>
   using convolution = cpu_backend::convolution<G>;
+  template <transposed_convolution_geometry G>
+  using transposed_convolution = cpu_backend::transposed_convolution<G>;
   template <pooling_geometry G>
   using pooling = cpu_backend::pooling<G>;
   template <sample_norm_geometry G>
@@ -119,5 +122,6 @@ static_assert(joins_values<cpu>);
 static_assert(normalises_batches<cpu>);
 static_assert(maps_elements<cpu>);
 static_assert(normalises_samples<cpu>);
+static_assert(transposes_convolutions<cpu>);
 
 }  // namespace lockstep

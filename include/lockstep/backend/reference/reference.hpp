@@ -19,6 +19,7 @@
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
+#include <lockstep/backend/reference/transposed_convolution.hpp>
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/tree_sum.hpp>
 
@@ -43,6 +44,8 @@ struct reference : host::synchronous<reference_backend::context> {
   using linear = reference_backend::linear<T, A, G>;
   template <convolution_geometry G>
   using convolution = reference_backend::convolution<T, A, G>;
+  template <transposed_convolution_geometry G>
+  using transposed_convolution = reference_backend::transposed_convolution<T, A, G>;
   template <pooling_geometry G>
   using pooling = reference_backend::pooling<A, G>;
   template <sample_norm_geometry G>
@@ -150,5 +153,6 @@ static_assert(joins_values<reference<double, float>>);
 static_assert(normalises_batches<reference<double, float>>);
 static_assert(maps_elements<reference<double, float>>);
 static_assert(normalises_samples<reference<double, float>>);
+static_assert(transposes_convolutions<reference<double, float>>);
 
 }  // namespace lockstep
