@@ -51,6 +51,7 @@
 #include <lockstep/nn/activation/tanh.hpp>
 #include <lockstep/nn/batch_norm.hpp>
 #include <lockstep/nn/concat.hpp>
+#include <lockstep/nn/conv1d.hpp>
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/conv_transpose2d.hpp>
 #include <lockstep/nn/dropout.hpp>
@@ -62,6 +63,7 @@
 #include <lockstep/nn/layer_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/loss.hpp>
+#include <lockstep/nn/pool1d.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/repeat.hpp>
 #include <lockstep/nn/residual.hpp>

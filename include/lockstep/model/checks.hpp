@@ -149,8 +149,10 @@ struct model_arguments {
 template <network_size Size>
 consteval std::size_t checkable(const network_data<Size>& network) {
   const std::size_t fitting = network.fault.what == network_fault::none ? Size.leaves : network.fault.leaves_before;
-  for (std::size_t i = 0; i < fitting; ++i)
-    if (network.leaves[i].traits.needs_picture_order && network.leaves[i].in.rank != 3) return i + 1;
+  for (std::size_t i = 0; i < fitting; ++i) {
+    const layer_traits& traits = network.leaves[i].traits;
+    if (traits.needs_picture_order && network.leaves[i].in.rank != (traits.takes_signals ? 2 : 3)) return i + 1;
+  }
   return fitting;
 }
 

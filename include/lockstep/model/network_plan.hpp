@@ -95,7 +95,7 @@ struct plan_node {
   [[nodiscard]] constexpr node_traits traits() const {
     return {.in = in,
             .out = out,
-            .picture = picture.rank == 0 && in.rank == 3 && order_in == element_order::channels_last ? in : picture,
+            .picture = picture.rank == 0 && order_in == element_order::channels_last ? picture_of(in) : picture,
             .relu = fused_leaf >= 0,
             .output_gradient_masked = output_gradient_masked,
             .mask_input = mask_input,

@@ -136,7 +136,7 @@ struct node_op {
           sum_op<B, node.out.size(), traits.relu, traits.relu && !traits.output_gradient_masked>>{};
     else if constexpr (node.kind == node_kind::concat)
       return std::type_identity<
-          concat_op<B, node.order_out == element_order::channels_last ? node.out[1] * node.out[2] : 1,
+          concat_op<B, node.order_out == element_order::channels_last ? node.out.size() / node.out[0] : 1,
                     widths<static_cast<std::size_t>(node.operands)>()>>{};
     else
       return std::type_identity<order_op<B, traits, node.kind>>{};

@@ -10,7 +10,10 @@
 
 namespace lockstep::detail {
 
-constexpr bool order_matters(const dims& d) { return d.rank == 3 && d[0] > 1 && d[1] * d[2] > 1; }
+constexpr bool order_matters(const dims& sample) {
+  const dims picture = picture_of(sample);
+  return picture.rank == 3 && picture[0] > 1 && picture[1] * picture[2] > 1;
+}
 
 /// Builds the nodes of a plan: inserts changes of order and of type, fuses relu into the node before it, and places
 /// parameters. Those that learn come first, so that gradients and all that works on them are one range.
@@ -71,7 +74,7 @@ class node_builder {
   [[nodiscard]] constexpr dims extents_of(int node) const {
     return node == user_input ? plan_.input : plan_.node(node).out;
   }
-  [[nodiscard]] constexpr dims picture_of(int node) const {
+  [[nodiscard]] constexpr dims flattened_of(int node) const {
     return node == user_input ? dims{} : plan_.node(node).picture_out;
   }
   [[nodiscard]] constexpr bool is_raw(int node) { return node == user_input ? converts_ : form_of(node).raw; }
@@ -95,10 +98,12 @@ class node_builder {
                  : kind == node_kind::to_plain       ? form_of(of).plain
                                                      : form_of(of).activation;
     if (known != no_node) return known;
-    const dims picture = picture_of(of);
+    const dims flattened = flattened_of(of);
     plan_node node;
     node.kind = kind;
-    node.in = node.out = picture.rank == 3 ? picture : extents_of(of);
+    node.in = node.out = flattened.rank == 3                ? flattened
+                         : kind == node_kind::to_activation ? extents_of(of)
+                                                            : picture_of(extents_of(of));
     node.order_in = order_of(of);
     node.order_out = to;
     node.converts = is_raw(of);
@@ -146,7 +151,9 @@ class node_builder {
     const layer_traits& traits = leaf.traits;
     if (traits.needs_picture_order) in = in_picture_order(in);
     // A layer may keep its parameters in the order of what it reads; one set of them has one order.
-    const bool takes = traits.takes_any_order || (traits.takes_any_picture_order && leaf.in.rank == 3);
+    // One that mixes all elements of a sample finds their order out where the sample is flat.
+    const bool takes = (traits.takes_any_order && !(traits.writes_plain_order && leaf.in.rank > 1)) ||
+                       (traits.takes_any_picture_order && leaf.in.rank == 3);
     const bool takes_this_order = takes && !(leaf.tied && leaf.parameters.count > 0);
     if (!traits.needs_picture_order && !takes_this_order && !traits.is_flatten) in = in_plain_order(in);
     return traits.is_flatten ? in : as_activation(in);
@@ -161,7 +168,7 @@ class node_builder {
     node.leaf = o.leaf;
     node.in = node.out = leaf.in;
     node.order_in = node.order_out = order_of(in);
-    node.picture = picture_of(in);
+    node.picture = flattened_of(in);
     node.statistics = plan_.measured_channels;
     node.backward_reads_input = true;
     node.backward_in_place = true;
@@ -188,7 +195,7 @@ class node_builder {
     node.in = leaf.in;
     node.out = leaf.out;
     node.order_in = node.order_out = order_of(in);
-    node.picture = node.picture_out = picture_of(in);
+    node.picture = node.picture_out = flattened_of(in);
     node.flops = leaf.flops;
     place_parameters(node, leaf);
     node.backward_reads_input = traits.backward_reads_input && !(node.frozen && traits.skips_parameter_gradient);
@@ -198,8 +205,8 @@ class node_builder {
     node.backward_keeps_gradient = traits.backward_keeps_gradient;
 
     if (traits.is_flatten) {
-      if (node.order_in == element_order::channels_last && node.in.rank == 3) node.picture_out = node.in;
-    } else if (node.out.rank == 3 && traits.needs_picture_order) {
+      if (node.order_in == element_order::channels_last && node.in.rank > 1) node.picture_out = picture_of(node.in);
+    } else if (traits.needs_picture_order && node.out.rank == (traits.takes_signals ? 2 : 3)) {
       node.order_out = order_matters(node.out) ? picture_order_ : element_order::plain;
     } else if (traits.writes_plain_order || (node.out.rank != 3 && node.out != node.in)) {
       // Elements that are fewer than those of the picture, or of another rank, have no other order.
@@ -214,10 +221,9 @@ class node_builder {
 
   constexpr int add_sum(const operation& o) {
     std::array<int, 2> in{operand_of(o, 0), operand_of(o, 1)};
-    const bool pictures = o.out.rank == 3;
-    if (pictures && (order_of(in[0]) != element_order::plain || order_of(in[1]) != element_order::plain)) {
+    if (o.out.rank > 1 && (order_of(in[0]) != element_order::plain || order_of(in[1]) != element_order::plain)) {
       for (int& value : in) value = in_picture_order(value);
-    } else if (picture_of(in[0]) != picture_of(in[1]) || order_of(in[0]) != order_of(in[1])) {
+    } else if (flattened_of(in[0]) != flattened_of(in[1]) || order_of(in[0]) != order_of(in[1])) {
       for (int& value : in) value = in_plain_order(value);
     }
     for (int& value : in) value = as_activation(value);
@@ -225,7 +231,7 @@ class node_builder {
     node.kind = node_kind::sum;
     node.in = node.out = o.out;
     node.order_in = node.order_out = order_of(in[0]);
-    node.picture = node.picture_out = picture_of(in[0]);
+    node.picture = node.picture_out = flattened_of(in[0]);
     node.flops = o.out.size();
     return push(node, in, 2);
   }
@@ -236,7 +242,7 @@ class node_builder {
     for (int k = 0; k < o.operands; ++k) {
       in[static_cast<std::size_t>(k)] = operand_of(o, k);
       channels_last = channels_last ||
-                      (o.out.rank == 3 && order_of(in[static_cast<std::size_t>(k)]) == element_order::channels_last);
+                      (o.out.rank > 1 && order_of(in[static_cast<std::size_t>(k)]) == element_order::channels_last);
     }
     for (int k = 0; k < o.operands; ++k) {
       int& value = in[static_cast<std::size_t>(k)];

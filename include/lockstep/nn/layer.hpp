@@ -55,6 +55,7 @@ struct parameter_list {
 /// What a layer tells the planner about itself. A layer overrides what differs from the defaults.
 struct layer_traits {
   bool needs_picture_order = false;  ///< computes on pictures in the backend's order
+  bool takes_signals = false;        ///< with needs_picture_order: samples are C x L, pictures of height 1
   /// Computes the same in any order, or reads from node_traits::picture which order it gets. A layer that sets neither
   /// this nor needs_picture_order reads and writes the plain order of PyTorch.
   bool takes_any_order = false;
@@ -78,12 +79,19 @@ struct layer_traits {
   bool skips_parameter_gradient = false;
 };
 
+/// The picture that a sample is where its order matters: C x H x W itself, a signal C x L as one of height 1; of rank 0
+/// for other samples.
+[[nodiscard]] constexpr dims picture_of(const dims& sample) {
+  if (sample.rank == 3) return sample;
+  return sample.rank == 2 ? dims{sample[0], 1, sample[1]} : dims{};
+}
+
 /// All that is known at compile time about one layer at its place in a network; the template argument of a layer's
 /// `op`. Equal layers with equal traits share their code.
 struct node_traits {
   dims in;
   dims out;
-  dims picture;  ///< extents of the picture that the input, flat or not, holds channels-last; else of rank 0
+  dims picture;  ///< the picture that the input, flat or not, holds channels-last; else of rank 0
   bool relu = false;
   bool output_gradient_masked = false;  ///< the next layer applies the mask of this layer's relu
   bool mask_input = false;              ///< apply the mask of the relu before this layer

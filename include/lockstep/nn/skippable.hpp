@@ -16,6 +16,7 @@ template <class Layer>
 struct skippable {
   static constexpr std::string_view kind = Layer::kind;
   static constexpr layer_traits traits{.needs_picture_order = Layer::traits.needs_picture_order,
+                                       .takes_signals = Layer::traits.takes_signals,
                                        .takes_any_order = Layer::traits.takes_any_order,
                                        .takes_any_picture_order = Layer::traits.takes_any_picture_order,
                                        .writes_plain_order = Layer::traits.writes_plain_order,

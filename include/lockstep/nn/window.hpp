@@ -46,6 +46,7 @@ struct window_options {
   std::int64_t groups_value = 1;
   bool bias = true;
   bool include_padding = true;
+  bool has_heights = false;  ///< after of_line: an option had another height than width
 
   template <extent2 E>
   consteval void add(stride<E>) {
@@ -84,16 +85,13 @@ struct window_options {
 
   /// The same for a window of height 1 that slides over pictures of height 1.
   [[nodiscard]] consteval window_options of_line() const {
+    const auto differs = [](extent2 e) { return e.height != e.width; };
     window_options line = *this;
+    line.has_heights = differs(stride_value) || differs(padding_value) || differs(dilation_value);
     if (stride_value != extent2{0}) line.stride_value.height = 1;
     line.padding_value.height = 0;
     line.dilation_value.height = 1;
     return line;
-  }
-  /// True when no option tells heights from widths.
-  [[nodiscard]] consteval bool is_square() const {
-    const auto square = [](extent2 e) { return e.height == e.width; };
-    return square(stride_value) && square(padding_value) && square(dilation_value) && square(output_padding_value);
   }
 };
 
