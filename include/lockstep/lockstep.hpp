@@ -49,6 +49,7 @@
 #include <lockstep/nn/activation/silu.hpp>
 #include <lockstep/nn/activation/softplus.hpp>
 #include <lockstep/nn/activation/tanh.hpp>
+#include <lockstep/nn/adaptive_avg_pool2d.hpp>
 #include <lockstep/nn/batch_norm.hpp>
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/conv1d.hpp>
@@ -72,6 +73,7 @@
 #include <lockstep/nn/skippable.hpp>
 #include <lockstep/nn/sum.hpp>
 #include <lockstep/nn/tied.hpp>
+#include <lockstep/nn/upsample.hpp>
 #include <lockstep/observe/progress.hpp>
 #include <lockstep/observe/step_log.hpp>
 #include <lockstep/optim/adam.hpp>

@@ -10,6 +10,7 @@
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/sample_norm_geometry.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/resampling.hpp>
 
 /// \file
 /// Groups of primitives that a backend may have beyond those of every backend. A layer that needs a group which a
@@ -68,6 +69,15 @@ concept transposes_convolutions = requires(std::int64_t n) {
   {
     B::template transposed_convolution<transposed_convolution_geometry{}>::weight_offset(n, n, n, n)
   } -> std::same_as<std::int64_t>;
+};
+
+/// Changes the extents of pictures, for `adaptive_avg_pool2d` and `upsample`:
+/// - `resampling<G>` (resampling.hpp): prepared and run as `pooling<G>` is.
+template <class B>
+concept resamples_pictures = requires {
+  typename B::template resampling<resampling_geometry{}>;
+  requires std::constructible_from<typename B::template resampling<resampling_geometry{}>, typename B::context&,
+                                   std::int64_t>;
 };
 
 /// Stands for a primitive that a backend lacks, so that a layer's `runs_on` is the only error.

@@ -16,6 +16,7 @@
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
 #include <lockstep/backend/cpu/sample_norm.hpp>
+#include <lockstep/backend/cpu/resampling.hpp>
 #include <lockstep/backend/cpu/transposed_convolution.hpp>
 #include <lockstep/backend/cpu/update.hpp>
 #include <lockstep/backend/host_loss.hpp>
@@ -46,6 +47,8 @@ struct cpu : host::synchronous<cpu_backend::context> {
   using pooling = cpu_backend::pooling<G>;
   template <sample_norm_geometry G>
   using sample_norm = cpu_backend::sample_norm<G>;
+  template <resampling_geometry G>
+  using resampling = cpu_backend::resampling<G>;
 
   static void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
     cpu_backend::relu_forward(c, n, x, y);
@@ -123,5 +126,6 @@ static_assert(normalises_batches<cpu>);
 static_assert(maps_elements<cpu>);
 static_assert(normalises_samples<cpu>);
 static_assert(transposes_convolutions<cpu>);
+static_assert(resamples_pictures<cpu>);
 
 }  // namespace lockstep

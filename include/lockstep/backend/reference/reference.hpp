@@ -19,6 +19,7 @@
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
+#include <lockstep/backend/reference/resampling.hpp>
 #include <lockstep/backend/reference/transposed_convolution.hpp>
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/tree_sum.hpp>
@@ -50,6 +51,8 @@ struct reference : host::synchronous<reference_backend::context> {
   using pooling = reference_backend::pooling<A, G>;
   template <sample_norm_geometry G>
   using sample_norm = host::sample_norm<A, T, G>;
+  template <resampling_geometry G>
+  using resampling = reference_backend::resampling<T, A, G>;
 
   template <class From, class To>
   static void convert(context&, std::int64_t n, const From* from, To* to) {
@@ -154,5 +157,6 @@ static_assert(normalises_batches<reference<double, float>>);
 static_assert(maps_elements<reference<double, float>>);
 static_assert(normalises_samples<reference<double, float>>);
 static_assert(transposes_convolutions<reference<double, float>>);
+static_assert(resamples_pictures<reference<double, float>>);
 
 }  // namespace lockstep
