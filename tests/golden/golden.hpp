@@ -64,21 +64,22 @@ inline bool same_loss(double given, double expected, double tolerance) {
 }
 
 /// A gradient of a model's file, in full or by what README.md says is stored of a large one.
-inline void check_golden_gradient(const ls::safetensors_file& golden, const std::string& name,
-                                  const std::vector<float>& given, double tolerance) {
+template <class T>
+void check_golden_gradient(const ls::safetensors_file& golden, const std::string& name, const std::vector<T>& given,
+                           double tolerance) {
   INFO(name);
   if (golden.contains(name)) {
     CHECK(relative_difference(given, golden.values_f64(name)) <= tolerance);
     return;
   }
   const std::size_t stride = (given.size() + 1023) / 1024;
-  std::vector<float> sample;
+  std::vector<T> sample;
   for (std::size_t i = 0; i < given.size(); i += stride) sample.push_back(given[i]);
   CHECK(relative_difference(sample, golden.values_f64(name + "/sample")) <= tolerance);
 
   // Every element takes part in these two.
   double squares = 0;
-  for (const float g : given) squares += double{g} * double{g};
+  for (const T g : given) squares += double{g} * double{g};
   const double norm = golden.values_f64(name + "/norm")[0];
   CHECK(is_close(std::sqrt(squares), norm, {.relative = tolerance}));
   const auto projections = golden.values_f64(name + "/projection");

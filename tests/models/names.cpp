@@ -7,9 +7,11 @@
 
 #include <lockstep/backend/reference/reference.hpp>
 
+#include "models/autoencoder.hpp"
 #include "models/lenet.hpp"
 #include "models/resnet18.hpp"
 #include "models/resnet20.hpp"
+#include "models/unet_small.hpp"
 #include "models/vgg16.hpp"
 #include "support/catch.hpp"
 
@@ -31,20 +33,31 @@ std::vector<std::string> tensors() {
   return all;
 }
 
-/// The state dict of torchvision's model, as its names and shapes were written to a file.
-std::vector<std::string> torchvision(const std::string& model) {
+/// The state dict of PyTorch's model, as its names and shapes were written to a file.
+std::vector<std::string> pytorch(const std::string& model) {
   std::ifstream file(std::string(LOCKSTEP_TEST_DATA_DIR) + "/models/" + model + ".txt");
   std::vector<std::string> all;
   for (std::string line; std::getline(file, line);) all.push_back(line);
-  REQUIRE(all.size() > 30);
+  REQUIRE(all.size() > 10);
   return all;
 }
 
 }  // namespace
 
 TEST_CASE("models have the tensors of torchvision's", "[models]") {
-  CHECK(tensors<ls::model<models::resnet18<1000>, ls::input<3, 224, 224>>>() == torchvision("resnet18"));
-  CHECK(tensors<ls::model<models::vgg16<1000>, ls::input<3, 224, 224>>>() == torchvision("vgg16"));
+  CHECK(tensors<ls::model<models::resnet18<1000>, ls::input<3, 224, 224>>>() == pytorch("resnet18"));
+  CHECK(tensors<ls::model<models::vgg16<1000>, ls::input<3, 224, 224>>>() == pytorch("vgg16"));
+}
+
+// The modules are those of tests/golden/generate_pictures.py.
+TEST_CASE("models have the tensors of modules in PyTorch", "[models]") {
+  CHECK(tensors<ls::model<models::unet_small<>, ls::input<3, 64, 64>>>() == pytorch("unet_small"));
+  CHECK(tensors<ls::model<models::autoencoder<>, ls::input<1, 28, 28>>>() == pytorch("autoencoder"));
+}
+
+TEST_CASE("models write pictures of the extents that they read", "[models]") {
+  STATIC_REQUIRE(ls::model<models::unet_small<4>, ls::input<1, 40, 56>>::output_dims == ls::dims{4, 40, 56});
+  STATIC_REQUIRE(ls::model<models::autoencoder<8>, ls::input<1, 28, 28>>::output_dims == ls::dims{1, 28, 28});
 }
 
 TEST_CASE("models have as many parameters as their papers say", "[models]") {

@@ -1,0 +1,130 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "models/unet_small.hpp"
+#include "parallel/reproducible.hpp"
+
+/// \file
+/// A U-Net, with transposed convolutions, nested concats and batch normalisation, on any number of replicas against one
+/// device.
+
+namespace ls = lockstep;
+using namespace lockstep_test;
+
+namespace {
+
+using segmenter = ls::model<models::unet_small<2, 4>, ls::input<1, 8, 8>, ls::mean_squared_error>;
+
+/// Cuts every shard into micro-shards of four samples.
+struct small_passes : ls::cpu {
+  static constexpr std::int64_t largest_pass = 4;
+};
+
+constexpr std::int64_t batches[] = {61, 5};
+
+/// What a run leaves behind, in double precision.
+struct trained {
+  std::vector<double> losses;
+  std::vector<std::vector<double>> gradients, parameters, buffers;
+};
+
+/// A mask for each picture: which pixels are positive, and which are not.
+template <class T>
+std::vector<T> masks(const std::vector<T>& x) {
+  constexpr std::size_t pixels = 64;
+  std::vector<T> all;
+  for (std::size_t i = 0; i < x.size(); i += pixels)
+    for (const bool positive : {true, false})
+      for (std::size_t k = 0; k < pixels; ++k) all.push_back((x[i + k] > 0) == positive ? T{1} : T{0});
+  return all;
+}
+
+/// A few steps from parameters that float and double hold alike.
+template <class Trainer>
+trained train(Trainer& trainer) {
+  using value = typename Trainer::value_type;
+  ls::data_parallel<segmenter, 1, ls::reference<float>> start;
+  start.initialize(ls::seed{3});
+  trainer.initialize(ls::seed{3});
+  for (const auto& parameter : start.parameters()) {
+    const auto values = parameter.values();
+    trainer.parameters().at(parameter.name()).assign(std::vector<value>(values.begin(), values.end()));
+  }
+  trained result;
+  std::uint64_t stream = 10;
+  for (const std::int64_t samples : batches) {
+    const auto drawn = draws<float>(stream++, samples * segmenter::input_dims.size());
+    const std::vector<value> x(drawn.begin(), drawn.end());
+    result.losses.push_back(trainer.step(batch<segmenter>(x), masks(x)));
+  }
+  result.gradients = as_doubles(trainer.gradients());
+  result.parameters = as_doubles(trainer.parameters());
+  result.buffers = as_doubles(trainer.buffers());
+  return result;
+}
+
+// So small that no maximum and no relu chooses another element in float than in double.
+constexpr ls::sgd optimizer{.learning_rate = 1e-3F, .momentum = 0.9F};
+
+void check_equal(const trained& given, const trained& expected) {
+  for (std::size_t i = 0; i < expected.losses.size(); ++i)
+    CHECK(is_close(given.losses[i], expected.losses[i], {.relative = 1e-5}));
+  // The gradient of a bias before a normalisation is a sum of large numbers that is 0.
+  double largest = 0;
+  for (const auto& each : expected.gradients) largest = std::max(largest, largest_magnitude(each));
+  REQUIRE(given.gradients.size() == expected.gradients.size());
+  for (std::size_t p = 0; p < expected.gradients.size(); ++p) {
+    INFO("gradient " << p);
+    CHECK(largest_difference(given.gradients[p], expected.gradients[p]) <= 1e-5 * largest);
+  }
+  const auto check = [](const auto& all, const auto& wanted) {
+    REQUIRE(all.size() == wanted.size());
+    for (std::size_t p = 0; p < wanted.size(); ++p) {
+      INFO("tensor " << p);
+      CHECK(largest_difference(all[p], wanted[p]) <= 1e-5 * std::max(1e-2, largest_magnitude(wanted[p])));
+    }
+  };
+  check(given.parameters, expected.parameters);
+  check(given.buffers, expected.buffers);
+}
+
+template <class B, int... N>
+void check_replicas(const trained& expected) {
+  const auto check = [&]<int Count> {
+    INFO(Count << " replicas");
+    ls::data_parallel<segmenter, Count, B> trainer(optimizer, {}, {.pin = false});
+    check_equal(train(trainer), expected);
+  };
+  (check.template operator()<N>(), ...);
+}
+
+template <int N>
+trained train_reproducibly() {
+  ls::data_parallel<segmenter, N, ls::reduce::reproducible> trainer(optimizer, {}, {.pin = false});
+  return train(trainer);
+}
+
+}  // namespace
+
+TEST_CASE("a U-Net trains on replicas as on one device", "[unet]") {
+  ls::data_parallel<segmenter, 1, ls::reference<double>> one(optimizer);
+  const trained expected = train(one);
+  REQUIRE(expected.losses.size() == 2);
+  SECTION("cpu") { check_replicas<ls::cpu, 1, 2, 3, 4>(expected); }
+  SECTION("cpu, shards of several micro-shards") { check_replicas<small_passes, 3>(expected); }
+}
+
+TEST_CASE("a U-Net trains to the same bits on 1, 2 and 4 replicas", "[unet]") {
+  const trained expected = train_reproducibly<1>();
+  const auto check = [&](const trained& given) {
+    CHECK(same_bits(given.losses, expected.losses));
+    CHECK(same_bits(given.gradients, expected.gradients));
+    CHECK(same_bits(given.parameters, expected.parameters));
+    CHECK(same_bits(given.buffers, expected.buffers));
+  };
+  check(train_reproducibly<2>());
+  check(train_reproducibly<4>());
+}
