@@ -17,6 +17,7 @@
 #include <lockstep/model/network.hpp>
 #include <lockstep/model/plan.hpp>
 #include <lockstep/nn/loss.hpp>
+#include <lockstep/nn/loss/members.hpp>
 
 namespace lockstep {
 
@@ -116,7 +117,7 @@ struct model {
   static_assert(detail::check_junctions < checkable == graph.fault.leaves_before ? graph.fault
                                                                                  : detail::found_fault{} > ());
   static_assert([] {
-    if constexpr (has_loss && layers_fit) loss_type::template check<output_dims>();
+    if constexpr (has_loss && layers_fit) return detail::check_output_of<loss_type, output_dims>();
     return true;
   }());
   static_assert(detail::check_names<network, detail::find_repeated_name(graph)>());

@@ -11,6 +11,8 @@
 #include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/nn/loss/class_targets.hpp>
+#include <lockstep/nn/loss/members.hpp>
 
 namespace lockstep {
 
@@ -59,29 +61,14 @@ struct cross_entropy {
 
   /// Throws value_error when an option is out of its domain.
   void check_options(const dims& output) const {
-    if (!class_weights.empty() && static_cast<std::int64_t>(class_weights.size()) != classes(output))
-      throw value_error("cross_entropy", std::to_string(classes(output)) + " class weights, one for each class",
-                        std::to_string(class_weights.size()));
-    for (const float w : class_weights)
-      if (!(w >= 0.F)) throw value_error("cross_entropy", "class weights of zero or more", std::to_string(w));
+    detail::check_class_weights(kind, class_weights, classes(output));
     if (!(label_smoothing >= 0.F && label_smoothing <= 1.F))
       throw value_error("cross_entropy", "a label smoothing in [0, 1]", std::to_string(label_smoothing));
   }
 
   /// Sum of the weights of `count` targets. Throws value_error for a target that is neither a class nor ignored.
   [[nodiscard]] double denominator(const std::int64_t* targets, std::int64_t count, const dims& output) const {
-    double total = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t t = targets[i];
-      if (t == ignore_index) continue;
-      if (t < 0 || t >= classes(output))
-        throw value_error("cross_entropy",
-                          "a target in 0.." + std::to_string(classes(output) - 1) + " or " +
-                              std::to_string(ignore_index) + " (ignored)",
-                          std::to_string(t) + " for sample " + std::to_string(i));
-      total += class_weights.empty() ? 1.0 : double{class_weights[static_cast<std::size_t>(t)]};
-    }
-    return total;
+    return detail::weight_of_classes(kind, targets, count, classes(output), class_weights, ignore_index);
   }
 
   /// The loss on one replica of a backend, with its own copy of the options.
@@ -119,10 +106,7 @@ struct cross_entropy {
   template <class T>
   [[nodiscard]] std::int64_t correct(std::int64_t samples, const dims& output, const T* y,
                                      const std::int64_t* targets) const {
-    std::int64_t hits = 0;
-    for (std::int64_t s = 0; s < samples * target_size(output); ++s, y += classes(output))
-      if (targets[s] != ignore_index && std::max_element(y, y + classes(output)) - y == targets[s]) ++hits;
-    return hits;
+    return detail::hit_classes(samples * target_size(output), classes(output), y, targets, ignore_index);
   }
 
   /// Number of targets that are not ignored.
@@ -138,12 +122,7 @@ struct mean_squared_error {
   template <class T>
   using target_type = T;
 
-  template <dims Arriving>
-  static consteval void check() {}
-
   [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) { return output.size(); }
-
-  static void check_options(const dims&) {}
 
   template <class T>
   [[nodiscard]] static double denominator(const T*, std::int64_t count, const dims&) {
@@ -166,16 +145,6 @@ struct mean_squared_error {
       B::squared_error(c, samples * output.size(), y, targets, dy, now, sum);
     }
   };
-
-  /// A regression has no hits.
-  template <class T>
-  [[nodiscard]] static std::int64_t correct(std::int64_t, const dims&, const T*, const T*) {
-    return 0;
-  }
-  template <class T>
-  [[nodiscard]] static std::int64_t counted(std::int64_t samples, const T*) {
-    return samples;
-  }
 };
 
 }  // namespace lockstep

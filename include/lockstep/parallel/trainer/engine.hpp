@@ -20,6 +20,7 @@
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shard.hpp>
 #include <lockstep/model/segments.hpp>
+#include <lockstep/nn/loss/members.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/policies.hpp>
 #include <lockstep/parallel/precision.hpp>
@@ -107,7 +108,7 @@ struct trainer_engine {
         statistics(*this),
         // Threads that a GPU library starts would inherit the binding of the thread that calls it.
         team(options.pin && backend_type::host_memory, options.threads_per_replica) {
-    if constexpr (Model::has_loss) loss.check_options(Model::output_dims);
+    if constexpr (Model::has_loss) check_options_of(loss, Model::output_dims);
     const auto rounding = rounding_on<backend_type>("data_parallel", options.rounding, kinds::rounding);
     // Each replica makes its own buffers, so that their pages lie near its processor.
     on_all([&](std::size_t r) {

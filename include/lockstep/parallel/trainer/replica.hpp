@@ -17,6 +17,7 @@
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/observer.hpp>
 #include <lockstep/model/segments.hpp>
+#include <lockstep/nn/loss/members.hpp>
 #include <lockstep/parallel/evaluation.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer/gradient_tree.hpp>
@@ -218,8 +219,8 @@ class replica {
         outputs = outputs_.data();
       }
       const Target* wanted = targets + (own.first + first) * target_size;
-      result.correct += loss.correct(count, plan.output, outputs, wanted);
-      result.counted += loss.counted(std::is_integral_v<Target> ? count * target_size : count, wanted);
+      result.correct += hits_of(loss, count, plan.output, outputs, wanted);
+      result.counted += counted_by(loss, std::is_integral_v<Target> ? count * target_size : count, wanted);
     });
     losses_.fetch(context());
     B::finish(context());
