@@ -11,6 +11,9 @@
 #include <lockstep/backend/sample_norm_geometry.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/resampling.hpp>
+#include <lockstep/backend/cross_entropy_arguments.hpp>
+#include <lockstep/backend/element_loss.hpp>
+#include <lockstep/backend/step_values.hpp>
 
 /// \file
 /// Groups of primitives that a backend may have beyond those of every backend. A layer that needs a group which a
@@ -90,6 +93,25 @@ struct missing_primitive {
   template <class... Arguments>
   static void backward(Arguments...) {}
   static constexpr std::int64_t weight_offset(std::int64_t, std::int64_t, std::int64_t, std::int64_t) { return 0; }
+/// Measures an output element by element, for the losses that are a sum over elements:
+/// `element_loss(c, samples, size, rule, weights, y, t, dy, now, sum)` adds the rule's values of `samples` outputs of
+/// `size` elements to *sum, in double, and writes its gradients times now->scale to dy. dy may be null, and then now
+/// too. `weights` are `size` values for a rule that takes them, else null. The order of the sum depends on samples and
+/// size alone. element_loss.hpp says what a rule is, host_loss.hpp defines what is computed.
+template <class B>
+concept measures_elements =
+    requires(typename B::context& c, std::int64_t n, const difference_rule& rule, const typename B::activation_type* y,
+             const typename B::value_type* t, typename B::activation_type* dy, const step_values* now, double* sum) {
+      { B::element_loss(c, n, n, rule, t, y, t, dy, now, sum) } -> std::same_as<void>;
+    };
+
+/// Measures log-probabilities by class indices, for `negative_log_likelihood`: the primitive of that name takes its
+/// arguments as softmax_cross_entropy does; host_loss.hpp defines what it computes.
+template <class B>
+concept measures_classes = requires(typename B::context& c, std::int64_t n, const cross_entropy_arguments& a,
+                                    const typename B::activation_type* y, const std::int64_t* targets,
+                                    typename B::activation_type* dy, const step_values* now, double* sum) {
+  { B::negative_log_likelihood(c, n, a, y, targets, dy, now, sum) } -> std::same_as<void>;
 };
 
 }  // namespace lockstep

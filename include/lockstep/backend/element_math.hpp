@@ -6,7 +6,7 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// What an optimizer's rule needs beside + - * /, for a number and for a vector of floats in a register. No compiler
+/// What a rule for elements needs beside + - * /, for a number and for a vector of floats in a register. No compiler
 /// makes vectors of std::sqrt, which has to set errno; so the CPU backend hands vectors to the rules that take them.
 /// All is done in place, because how vectors are returned depends on the instructions that a function may use.
 
@@ -24,6 +24,28 @@ LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_root(T& x) {
 template <class T>
 LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_larger(T& x, const T& y) {
   x = x > y ? x : y;
+}
+/// x = |x|; a NaN stays one.
+template <class T>
+LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_magnitude(T& x) {
+  x = x < T{0} ? -x : x;
+}
+/// x = the smaller of x and limit; limit when x is NaN.
+template <class T>
+LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_at_most(T& x, const T& limit) {
+  x = x < limit ? x : limit;
+}
+/// x = the larger of x and limit; limit when x is NaN.
+template <class T>
+LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_at_least(T& x, const T& limit) {
+  x = x > limit ? x : limit;
+}
+/// Swaps a and b where x < 0.
+template <class T>
+LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void swap_where_negative(const T& x, T& a, T& b) {
+  const T first = x < T{0} ? b : a;
+  b = x < T{0} ? a : b;
+  a = first;
 }
 /// x = 1, 0 or -1, as torch.sign; 0 for a NaN.
 template <class T>
@@ -57,6 +79,38 @@ LOCKSTEP_ALWAYS_INLINE void take_root(sixteen_floats& x) {
 
 LOCKSTEP_ALWAYS_INLINE void take_larger(eight_floats& x, const eight_floats& y) { x = x > y ? x : y; }
 LOCKSTEP_ALWAYS_INLINE void take_larger(sixteen_floats& x, const sixteen_floats& y) { x = x > y ? x : y; }
+
+LOCKSTEP_ALWAYS_INLINE void take_magnitude(eight_floats& x) { x = x < eight_floats{} ? -x : x; }
+LOCKSTEP_ALWAYS_INLINE void take_magnitude(sixteen_floats& x) { x = x < sixteen_floats{} ? -x : x; }
+
+LOCKSTEP_ALWAYS_INLINE void take_at_most(eight_floats& x, const float& limit) {
+  const eight_floats most = limit - eight_floats{};
+  x = x < most ? x : most;
+}
+LOCKSTEP_ALWAYS_INLINE void take_at_most(sixteen_floats& x, const float& limit) {
+  const sixteen_floats most = limit - sixteen_floats{};
+  x = x < most ? x : most;
+}
+
+LOCKSTEP_ALWAYS_INLINE void take_at_least(eight_floats& x, const float& limit) {
+  const eight_floats least = limit - eight_floats{};
+  x = x > least ? x : least;
+}
+LOCKSTEP_ALWAYS_INLINE void take_at_least(sixteen_floats& x, const float& limit) {
+  const sixteen_floats least = limit - sixteen_floats{};
+  x = x > least ? x : least;
+}
+
+LOCKSTEP_ALWAYS_INLINE void swap_where_negative(const eight_floats& x, eight_floats& a, eight_floats& b) {
+  const eight_floats first = x < eight_floats{} ? b : a;
+  b = x < eight_floats{} ? a : b;
+  a = first;
+}
+LOCKSTEP_ALWAYS_INLINE void swap_where_negative(const sixteen_floats& x, sixteen_floats& a, sixteen_floats& b) {
+  const sixteen_floats first = x < sixteen_floats{} ? b : a;
+  b = x < sixteen_floats{} ? a : b;
+  a = first;
+}
 
 LOCKSTEP_ALWAYS_INLINE void take_sign(eight_floats& x) {
   const eight_floats zero{};

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <lockstep/backend/cross_entropy_arguments.hpp>
+#include <lockstep/backend/element_loss.hpp>
 
 /// \file
 /// Loss primitives in plain C++, for the backends whose memory the host reads.
@@ -73,6 +74,43 @@ double squared_error(std::int64_t n, const A* y, const T* t, A* dy, double scale
     const T difference = T{y[i]} - t[i];
     total += static_cast<double>(difference) * static_cast<double>(difference);
     if (dy != nullptr) dy[i] = static_cast<A>(factor * difference);
+  }
+  return total;
+}
+
+/// Sum of the rule's values over `samples` outputs of `size` elements; dy = its gradients times `scale` (null: no
+/// gradient). A rule that takes weights reads `size` of them, one for each element of a sample. See element_loss.hpp.
+template <class A, class T, class Rule>
+double element_loss(std::int64_t samples, std::int64_t size, const Rule& rule, const T* weights, const A* y, const T* t,
+                    A* dy, double scale) {
+  double total = 0;
+  for (std::int64_t i = 0; i < samples * size; ++i) {
+    T value{};
+    T gradient{};
+    if constexpr (takes_weights<Rule>)
+      rule(T{y[i]}, t[i], weights[i % size], value, gradient);
+    else
+      rule(T{y[i]}, t[i], value, gradient);
+    total += static_cast<double>(value);
+    if (dy != nullptr) dy[i] = static_cast<A>(gradient * static_cast<T>(scale));
+  }
+  return total;
+}
+
+/// Sum over `rows` rows of -weight * y[target], as torch.nn.NLLLoss(reduction="sum") of log-probabilities y, and its
+/// gradient, times `scale`, in dy (null: no gradient). Reads of `a` all but the label smoothing. A row whose target is
+/// a.ignore_index adds nothing. Targets must be valid.
+template <class T>
+double negative_log_likelihood(std::int64_t rows, const cross_entropy_arguments& a, const T* y,
+                               const std::int64_t* targets, T* dy, double scale) {
+  if (dy != nullptr) std::fill_n(dy, rows * a.classes, T{0});
+  double total = 0;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if (targets[r] == a.ignore_index) continue;
+    const std::int64_t at = r * a.classes + targets[r];
+    const double weight = a.class_weights == nullptr ? 1.0 : double{a.class_weights[targets[r]]};
+    total -= weight * static_cast<double>(y[at]);
+    if (dy != nullptr) dy[at] = static_cast<T>(-weight * scale);
   }
   return total;
 }

@@ -9,6 +9,7 @@
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/convolution.hpp>
+#include <lockstep/backend/cpu/element_loss.hpp>
 #include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/linear.hpp>
 #include <lockstep/backend/cpu/map.hpp>
@@ -74,6 +75,15 @@ struct cpu : host::synchronous<cpu_backend::context> {
                             double* sum) {
     *sum += host::squared_error(n, y, t, dy, dy == nullptr ? 1.0 : now->scale);
   }
+  template <class Rule>
+  static void element_loss(context& c, std::int64_t samples, std::int64_t size, const Rule& rule, const float* weights,
+                           const float* y, const float* t, float* dy, const step_values* now, double* sum) {
+    cpu_backend::element_loss(c, samples, size, rule, weights, y, t, dy, now, sum);
+  }
+  static void negative_log_likelihood(context&, std::int64_t rows, const cross_entropy_arguments& a, const float* y,
+                                      const std::int64_t* targets, float* dy, const step_values* now, double* sum) {
+    *sum += host::negative_log_likelihood(rows, a, y, targets, dy, dy == nullptr ? 1.0 : now->scale);
+  }
   static void add(context& c, std::int64_t n, const float* x, float* y) { cpu_backend::add(c, n, x, y); }
   static void sum(context& c, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
     cpu_backend::sum(c, n, a, b, relu, y);
@@ -127,5 +137,7 @@ static_assert(maps_elements<cpu>);
 static_assert(normalises_samples<cpu>);
 static_assert(transposes_convolutions<cpu>);
 static_assert(resamples_pictures<cpu>);
+static_assert(measures_elements<cpu>);
+static_assert(measures_classes<cpu>);
 
 }  // namespace lockstep

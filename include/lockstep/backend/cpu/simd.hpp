@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -74,6 +75,18 @@ LOCKSTEP_ALWAYS_INLINE void load(V& v, const float* from) {
 template <class V>
 LOCKSTEP_ALWAYS_INLINE void store(float* to, const V& v) {
   __builtin_memcpy(to, &v, sizeof v);
+}
+
+/// The same for the first `count` lanes alone; the others become 0.
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void load_first(V& v, const float* from, std::int64_t count) {
+  v = V{};
+  __builtin_memcpy(&v, from, static_cast<std::size_t>(count) * sizeof(float));
+}
+
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void store_first(float* to, const V& v, std::int64_t count) {
+  __builtin_memcpy(to, &v, static_cast<std::size_t>(count) * sizeof(float));
 }
 
 /// v = x in every lane.

@@ -54,15 +54,18 @@ struct update_kernel {
   }
 
   template <bool Whole, class V>
-  static LOCKSTEP_ALWAYS_INLINE void read(V& v, const float* from, std::int64_t count) {
-    if constexpr (Whole) return load(v, from);
-    v = V{};
-    __builtin_memcpy(&v, from, static_cast<std::size_t>(count) * sizeof(float));
+  static LOCKSTEP_ALWAYS_INLINE void read(V& v, const float* from, [[maybe_unused]] std::int64_t count) {
+    if constexpr (Whole)
+      load(v, from);
+    else
+      load_first(v, from, count);
   }
   template <bool Whole, class V>
-  static LOCKSTEP_ALWAYS_INLINE void write(float* to, const V& v, std::int64_t count) {
-    if constexpr (Whole) return store(to, v);
-    __builtin_memcpy(to, &v, static_cast<std::size_t>(count) * sizeof(float));
+  static LOCKSTEP_ALWAYS_INLINE void write(float* to, const V& v, [[maybe_unused]] std::int64_t count) {
+    if constexpr (Whole)
+      store(to, v);
+    else
+      store_first(to, v, count);
   }
 
   /// sum = tree_sum of the gradients First .. First + Count - 1.

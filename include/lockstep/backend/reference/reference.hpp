@@ -92,6 +92,15 @@ struct reference : host::synchronous<reference_backend::context> {
                             double* sum) {
     *sum += host::squared_error(n, y, t, dy, dy == nullptr ? 1.0 : now->scale);
   }
+  template <class Rule>
+  static void element_loss(context&, std::int64_t samples, std::int64_t size, const Rule& rule, const T* weights,
+                           const A* y, const T* t, A* dy, const step_values* now, double* sum) {
+    *sum += host::element_loss(samples, size, rule, weights, y, t, dy, dy == nullptr ? 1.0 : now->scale);
+  }
+  static void negative_log_likelihood(context&, std::int64_t rows, const cross_entropy_arguments& a, const A* y,
+                                      const std::int64_t* targets, A* dy, const step_values* now, double* sum) {
+    *sum += host::negative_log_likelihood(rows, a, y, targets, dy, dy == nullptr ? 1.0 : now->scale);
+  }
   static void add(context&, std::int64_t n, const T* x, T* y) {
     for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
   }
@@ -158,5 +167,7 @@ static_assert(maps_elements<reference<double, float>>);
 static_assert(normalises_samples<reference<double, float>>);
 static_assert(transposes_convolutions<reference<double, float>>);
 static_assert(resamples_pictures<reference<double, float>>);
+static_assert(measures_elements<reference<double, float>>);
+static_assert(measures_classes<reference<double, float>>);
 
 }  // namespace lockstep
