@@ -25,6 +25,8 @@ struct settings {
   std::uint64_t draws = 1;                    ///< different numbers, different parameters and samples
   ls::step_values now{.seed = 5, .step = 2};  ///< the scale follows from the loss
   bool compare_backends = true;               ///< hold every entry of `backends` against the oracle too
+  double lowest_target = -1;                  ///< of targets that are values
+  double highest_target = 1;
 };
 
 /// One executor of a model on a backend, which speaks PyTorch's order and double precision on the outside.
@@ -101,7 +103,7 @@ class runner {
   double denominator_ = 1;
 };
 
-/// Targets for a model's output: classes, each in turn, or values in [-1, 1].
+/// Targets for a model's output: classes, each in turn, or values between the settings' lowest and highest.
 template <class Model>
 doubles make_targets(const settings& s) {
   using loss = typename Model::loss_type;
@@ -112,7 +114,7 @@ doubles make_targets(const settings& s) {
       classes.push_back(static_cast<double>((5 * i + 1) % (Model::output_dims.size() / of_sample)));
     return classes;
   } else {
-    return uniform(s.samples * Model::output_dims.size(), 1000 + s.draws);
+    return uniform(s.samples * Model::output_dims.size(), 1000 + s.draws, s.lowest_target, s.highest_target);
   }
 }
 

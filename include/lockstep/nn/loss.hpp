@@ -11,8 +11,15 @@
 #include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/nn/loss/binary_cross_entropy.hpp>
 #include <lockstep/nn/loss/class_targets.hpp>
+#include <lockstep/nn/loss/element_loss.hpp>
+#include <lockstep/nn/loss/huber.hpp>
+#include <lockstep/nn/loss/kullback_leibler.hpp>
+#include <lockstep/nn/loss/l1.hpp>
 #include <lockstep/nn/loss/members.hpp>
+#include <lockstep/nn/loss/negative_log_likelihood.hpp>
+#include <lockstep/nn/loss/smooth_l1.hpp>
 
 namespace lockstep {
 
