@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/cpu/cpu.hpp>
 
 #include "support/queued_collective.hpp"
@@ -183,6 +184,23 @@ struct queued {
                             const ls::step_values* now, double* sum) {
     c.submit([=, &c] { ls::cpu::squared_error(c.inner(), n, host(y), host(t), host(dy), host(now), host(sum)); });
   }
+  template <class Rule>
+  static void element_loss(context& c, std::int64_t samples, std::int64_t size, const Rule& rule, const float* weights,
+                           const float* y, const float* t, float* dy, const ls::step_values* now, double* sum) {
+    c.submit([=, &c] {
+      ls::cpu::element_loss(c.inner(), samples, size, rule, host(weights), host(y), host(t), host(dy), host(now),
+                            host(sum));
+    });
+  }
+  static void negative_log_likelihood(context& c, std::int64_t rows, const ls::cross_entropy_arguments& a,
+                                      const float* y, const std::int64_t* targets, float* dy,
+                                      const ls::step_values* now, double* sum) {
+    c.submit([=, &c] {
+      ls::cross_entropy_arguments own = a;
+      own.class_weights = host(a.class_weights);
+      ls::cpu::negative_log_likelihood(c.inner(), rows, own, host(y), host(targets), host(dy), host(now), host(sum));
+    });
+  }
   static void sum(context& c, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
     c.submit([=, &c] { ls::cpu::sum(c.inner(), n, host(a), host(b), relu, host(y)); });
   }
@@ -243,5 +261,7 @@ struct queued {
 };
 
 static_assert(ls::backend<queued>);
+static_assert(ls::measures_elements<queued>);
+static_assert(ls::measures_classes<queued>);
 
 }  // namespace lockstep_test

@@ -100,7 +100,7 @@ struct missing_primitive {
 /// size alone. element_loss.hpp says what a rule is, host_loss.hpp defines what is computed.
 template <class B>
 concept measures_elements =
-    requires(typename B::context& c, std::int64_t n, const difference_rule& rule, const typename B::activation_type* y,
+    requires(typename B::context& c, std::int64_t n, const squared_difference_rule& rule, const typename B::activation_type* y,
              const typename B::value_type* t, typename B::activation_type* dy, const step_values* now, double* sum) {
       { B::element_loss(c, n, n, rule, t, y, t, dy, now, sum) } -> std::same_as<void>;
     };

@@ -32,9 +32,9 @@ LOCKSTEP_ALWAYS_INLINE void add_values(std::int64_t count, const float* values, 
   for (; i < count; ++i) to[i % width] += static_cast<double>(values[i]);
 }
 
-/// A range of elements: `rows` times `size`, whose weights repeat with each row.
+/// A range of `count` elements, in rows of `size`: weights repeat with each row. The last row may be shorter.
 struct measured_elements {
-  std::int64_t rows;
+  std::int64_t count;
   std::int64_t size;
   const float* weights;
   const float* y;
@@ -42,15 +42,15 @@ struct measured_elements {
   float* dy;
   float scale;
 
-  /// The same from element i of row r on.
-  [[nodiscard]] LOCKSTEP_ALWAYS_INLINE measured_elements from(std::int64_t r, std::int64_t i) const {
-    const std::int64_t at = r * size + i;
-    measured_elements rest = *this;
-    if (weights != nullptr) rest.weights += i;
-    rest.y += at;
-    rest.t += at;
-    if (dy != nullptr) rest.dy += at;
-    return rest;
+  /// The block that begins at element i of the row that begins at element `row`: as `count`, its number of elements.
+  [[nodiscard]] LOCKSTEP_ALWAYS_INLINE measured_elements block(std::int64_t row, std::int64_t i) const {
+    measured_elements part = *this;
+    part.count = (std::min)((std::min)(loss_block, size - i), count - row - i);
+    if (weights != nullptr) part.weights += i;
+    part.y += row + i;
+    part.t += row + i;
+    if (dy != nullptr) part.dy += row + i;
+    return part;
   }
 };
 
@@ -60,14 +60,13 @@ struct element_loss_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(measured_elements all, Rule rule, loss_sums* sums) {
     alignas(V) float values[loss_block];
-    for (std::int64_t r = 0; r < all.rows; ++r)
-      for (std::int64_t first = 0; first < all.size; first += loss_block) {
-        const measured_elements block = all.from(r, first);
-        const std::int64_t count = (std::min)(loss_block, all.size - first);
+    for (std::int64_t row = 0; row < all.count; row += all.size)
+      for (std::int64_t first = 0; first < all.size && row + first < all.count; first += loss_block) {
+        const measured_elements block = all.block(row, first);
         std::int64_t i = 0;
-        for (; i + lanes<V> <= count; i += lanes<V>) measure<V, true>(block, i, lanes<V>, rule, values);
-        if (i < count) measure<V, false>(block, i, count - i, rule, values);
-        add_values(count, values, *sums);
+        for (; i + lanes<V> <= block.count; i += lanes<V>) measure<V, true>(block, i, lanes<V>, rule, values);
+        if (i < block.count) measure<V, false>(block, i, block.count - i, rule, values);
+        add_values(block.count, values, *sums);
       }
   }
 
@@ -118,10 +117,9 @@ void measure_numbers(const measured_elements& all, const Rule& rule, loss_sums& 
     else
       loop(n, body);
   };
-  for (std::int64_t r = 0; r < all.rows; ++r)
-    for (std::int64_t first = 0; first < all.size; first += loss_block) {
-      const measured_elements block = all.from(r, first);
-      const std::int64_t count = (std::min)(loss_block, all.size - first);
+  for (std::int64_t row = 0; row < all.count; row += all.size)
+    for (std::int64_t first = 0; first < all.size && row + first < all.count; first += loss_block) {
+      const measured_elements block = all.block(row, first);
       const auto measure = [=](std::int64_t i, float& value, float& gradient) {
         if constexpr (takes_weights<Rule>)
           rule(block.y[i], block.t[i], block.weights[i], value, gradient);
@@ -130,17 +128,17 @@ void measure_numbers(const measured_elements& all, const Rule& rule, loss_sums& 
       };
       float* const to = values;
       if (block.dy == nullptr)
-        run(count, [=](std::int64_t i) {
+        run(block.count, [=](std::int64_t i) {
           float gradient;
           measure(i, to[i], gradient);
         });
       else
-        run(count, [=](std::int64_t i) {
+        run(block.count, [=](std::int64_t i) {
           float gradient;
           measure(i, to[i], gradient);
           block.dy[i] = gradient * block.scale;
         });
-      add_values(count, values, sums);
+      add_values(block.count, values, sums);
     }
 }
 
@@ -148,14 +146,24 @@ void measure_numbers(const measured_elements& all, const Rule& rule, loss_sums& 
 template <class Rule>
 void element_loss(context&, std::int64_t samples, std::int64_t size, const Rule& rule, const float* weights,
                   const float* y, const float* t, float* dy, const step_values* now, double* sum) {
-  // Without weights, samples are one row, which leaves fewer parts of vectors.
-  const measured_elements all{.rows = takes_weights<Rule> ? samples : 1,
-                              .size = takes_weights<Rule> ? size : samples * size,
-                              .weights = takes_weights<Rule> ? weights : nullptr,
-                              .y = y,
-                              .t = t,
-                              .dy = dy,
-                              .scale = dy == nullptr ? 1.F : static_cast<float>(now->scale)};
+  measured_elements all{.count = samples * size,
+                        .size = samples * size,
+                        .weights = nullptr,
+                        .y = y,
+                        .t = t,
+                        .dy = dy,
+                        .scale = dy == nullptr ? 1.F : static_cast<float>(now->scale)};
+  [[maybe_unused]] float repeated[loss_block];
+  if constexpr (takes_weights<Rule>) {
+    all.size = size;
+    all.weights = weights;
+    if (2 * size <= loss_block && samples > 1) {
+      // Several samples make one row, so that short ones leave no parts of vectors.
+      all.size = (std::min)(samples, loss_block / size) * size;
+      for (std::int64_t i = 0; i < all.size; ++i) repeated[i] = weights[i % size];
+      all.weights = repeated;
+    }
+  }
   loss_sums sums{};
   bool done = false;
   if constexpr (takes_vectors<Rule>)

@@ -139,6 +139,15 @@ struct primitives {
                             double* sum) {
     cuda_backend::squared_error(c, n, y, t, dy, now, sum);
   }
+  template <class Rule>
+  static void element_loss(context& c, std::int64_t samples, std::int64_t size, const Rule& rule, const float* weights,
+                           const A* y, const float* t, A* dy, const step_values* now, double* sum) {
+    cuda_backend::element_loss(c, samples, size, rule, weights, y, t, dy, now, sum);
+  }
+  static void negative_log_likelihood(context& c, std::int64_t rows, const cross_entropy_arguments& a, const A* y,
+                                      const std::int64_t* targets, A* dy, const step_values* now, double* sum) {
+    cuda_backend::negative_log_likelihood(c, rows, a, y, targets, dy, now, sum);
+  }
   static void sum(context& c, std::int64_t n, const A* a, const A* b, bool relu, A* y) {
     cuda_backend::sum(c, n, a, b, relu, y);
   }
@@ -213,5 +222,9 @@ static_assert(joins_values<cuda>);
 static_assert(joins_values<cuda_bf16>);
 static_assert(maps_elements<cuda>);
 static_assert(maps_elements<cuda_bf16>);
+static_assert(measures_elements<cuda>);
+static_assert(measures_elements<cuda_bf16>);
+static_assert(measures_classes<cuda>);
+static_assert(measures_classes<cuda_bf16>);
 
 }  // namespace lockstep

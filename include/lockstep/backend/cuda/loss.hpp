@@ -4,11 +4,14 @@
 #include <cmath>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <lockstep/backend/cross_entropy_arguments.hpp>
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/launch.hpp>
 #include <lockstep/backend/cuda/sums.hpp>
+#include <lockstep/backend/cuda/transfer.hpp>
+#include <lockstep/backend/element_loss.hpp>
 #include <lockstep/backend/step_values.hpp>
 
 namespace lockstep::cuda_backend {
@@ -100,6 +103,51 @@ __global__ void __launch_bounds__(Threads) squared_error_kernel(std::int64_t n, 
   leave_sum(shared.sum(total), sums, sum);
 }
 
+/// The rule's values of `n` elements, and `leave_sum` of them; element i has the weight i % size. Reads `now` unless dy
+/// is null. Host counterpart: host::element_loss.
+template <class A, int Threads, class Rule>
+__global__ void __launch_bounds__(Threads)
+    element_loss_kernel(std::int64_t n, std::int64_t size, Rule rule, const float* weights, const A* y, const float* t,
+                        A* dy, const step_values* now, double* sums, double* sum) {
+  __shared__ team_sums<Threads, Threads> shared;
+  const float scale = dy == nullptr ? 0.F : static_cast<float>(now->scale);
+  double total = 0;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * Threads + threadIdx.x; i < n;
+       i += std::int64_t{gridDim.x} * Threads) {
+    const auto output = static_cast<float>(y[i]);
+    const float target = t[i];
+    float value = 0;
+    float gradient = 0;
+    if constexpr (takes_weights<Rule>)
+      rule(output, target, weights[i % size], value, gradient);
+    else
+      rule(output, target, value, gradient);
+    total += double{value};
+    if (dy != nullptr) dy[i] = static_cast<A>(gradient * scale);
+  }
+  leave_sum(shared.sum(total), sums, sum);
+}
+
+/// A thread for each row takes the log-probability of its target, and `leave_sum` of these. Writes the targets'
+/// gradients unless dy is null, and then reads `now`. Host counterpart: host::negative_log_likelihood.
+template <class A, int Threads>
+__global__ void __launch_bounds__(Threads)
+    likelihood_kernel(std::int64_t rows, cross_entropy_arguments a, const A* y, const std::int64_t* targets, A* dy,
+                      const step_values* now, double* sums, double* sum) {
+  __shared__ team_sums<Threads, Threads> shared;
+  const double scale = dy == nullptr ? 1.0 : now->scale;
+  double total = 0;
+  for (std::int64_t r = std::int64_t{blockIdx.x} * Threads + threadIdx.x; r < rows;
+       r += std::int64_t{gridDim.x} * Threads) {
+    const std::int64_t target = targets[r];
+    if (target == a.ignore_index) continue;
+    const double weight = a.class_weights == nullptr ? 1.0 : double{a.class_weights[target]};
+    total -= weight * double{static_cast<float>(y[r * a.classes + target])};
+    if (dy != nullptr) dy[r * a.classes + target] = static_cast<A>(static_cast<float>(-weight * scale));
+  }
+  leave_sum(shared.sum(total), sums, sum);
+}
+
 /// Calls f(sums), which enqueues a kernel whose blocks write to `sums`, and enqueues another that adds these to *sum. A
 /// single block adds to *sum itself: then `sums` is null.
 template <class F>
@@ -144,6 +192,40 @@ void squared_error(context& c, std::int64_t n, const A* y, const float* t, A* dy
   const std::int64_t blocks = blocks_for(n, std::int64_t{4} * block_threads, most_loss_blocks);
   launch_loss(c, what, blocks, sum, [&](double* sums) {
     launch(c, what, squared_error_kernel<A, block_threads>, blocks, block_threads, n, y, t, dy, now, sums, sum);
+  });
+}
+
+/// *sum += the rule's values of `samples` outputs of `size` elements, and dy = its gradients times now->scale unless dy
+/// is null. `rule` is trivially copyable, and its function LOCKSTEP_HOST_DEVICE or constexpr.
+template <class A, class Rule>
+void element_loss(context& c, std::int64_t samples, std::int64_t size, const Rule& rule, const float* weights,
+                  const A* y, const float* t, A* dy, const step_values* now, double* sum) {
+  static_assert(
+      std::is_trivially_copyable_v<Rule>,
+      "lockstep: cuda: the rule of a loss (Rule), or the user's function in it, is copied to the device and so "
+      "is trivially copyable");
+  const std::int64_t n = samples * size;
+  if (n == 0) return;
+  constexpr std::string_view what = "a loss by element";
+  const std::int64_t blocks = blocks_for(n, std::int64_t{4} * block_threads, most_loss_blocks);
+  launch_loss(c, what, blocks, sum, [&](double* sums) {
+    launch(c, what, element_loss_kernel<A, block_threads, Rule>, blocks, block_threads, n, size, rule, weights, y, t,
+           dy, now, sums, sum);
+  });
+}
+
+/// *sum += the sum of -weight * y[target] over `rows` rows, and dy = its gradient times now->scale unless dy is null:
+/// as torch.nn.NLLLoss(reduction="sum"). A row whose target is a.ignore_index adds nothing. Targets must be valid.
+template <class A>
+void negative_log_likelihood(context& c, std::int64_t rows, const cross_entropy_arguments& a, const A* y,
+                             const std::int64_t* targets, A* dy, const step_values* now, double* sum) {
+  if (rows == 0) return;
+  constexpr std::string_view what = "a negative log-likelihood";
+  if (dy != nullptr) clear(c, rows * a.classes, dy);
+  const std::int64_t blocks = blocks_for(rows, block_threads, most_loss_blocks);
+  launch_loss(c, what, blocks, sum, [&](double* sums) {
+    launch(c, what, likelihood_kernel<A, block_threads>, blocks, block_threads, rows, a, y, targets, dy, now, sums,
+           sum);
   });
 }
 

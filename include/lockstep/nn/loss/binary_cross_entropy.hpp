@@ -17,37 +17,34 @@
 
 namespace lockstep {
 
-/// -weight t log(s(y)) - (1 - t) log(1 - s(y)) of a logit y, with s the logistic function. Nothing is subtracted from
-/// anything near it: value and gradient are precise where they are small, too.
-struct weighted_binary_cross_entropy_rule {
-  static constexpr bool takes_vectors = true;
-  static constexpr bool takes_weights = true;
+namespace detail {
 
-  template <class V>
-  LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& y, const V& t, const V& weight, V& value,
-                                                   V& gradient) const {
-    const V zero{};
-    const V one = zero + 1;
-    V positive = y;
-    detail::take_larger(positive, zero);
-    const V negative = positive - y;
-    V power = y;  // e^-|y|
-    detail::take_magnitude(power);
-    power = -power;
-    detail::take_exponential(power);
-    V logarithm = power;
-    detail::take_log_one_plus(logarithm);
-    const V of_one = weight * t;
-    const V of_zero = one - t;
-    value = of_zero * (positive + logarithm) + of_one * (negative + logarithm);
-    V sigmoid = one / (one + power);  // s(y), where y is not negative
-    V rest = sigmoid * power;         // s(-y)
-    detail::swap_where_negative(y, sigmoid, rest);
-    gradient = of_zero * sigmoid - of_one * rest;
-  }
-};
+/// -weight t log(s(y)) - (1 - t) log(1 - s(y)) of a logit y, with s the logistic function, and its derivative. Nothing
+/// is subtracted from anything near it: both are precise where they are small, too. T is the type of a number.
+template <class T, class V, class Weight>
+LOCKSTEP_ALWAYS_INLINE constexpr void binary_cross_entropy(const V& y, const V& t, const Weight& weight, V& value,
+                                                           V& gradient) {
+  V positive = y;
+  take_at_least(positive, T{0});
+  const V negative = positive - y;
+  V power = y;  // e^-|y|
+  take_magnitude(power);
+  power = -power;
+  take_exponential(power);
+  V logarithm = power;
+  take_log_one_plus(logarithm);
+  const V of_one = weight * t;
+  const V of_zero = T{1} - t;
+  value = of_zero * (positive + logarithm) + of_one * (negative + logarithm);
+  V sigmoid = T{1} / (T{1} + power);  // s(y), where y is not negative
+  V rest = sigmoid * power;           // s(-y)
+  swap_where_negative(y, sigmoid, rest);
+  gradient = of_zero * sigmoid - of_one * rest;
+}
 
-/// The same, with one weight for all elements.
+}  // namespace detail
+
+/// The rule of `binary_cross_entropy_with_logits`.
 template <class T>
 struct binary_cross_entropy_rule {
   T weight;
@@ -56,8 +53,20 @@ struct binary_cross_entropy_rule {
 
   template <class V>
   LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& y, const V& t, V& value, V& gradient) const {
-    const V all = V{} + weight;
-    weighted_binary_cross_entropy_rule{}(y, t, all, value, gradient);
+    detail::binary_cross_entropy<T>(y, t, weight, value, gradient);
+  }
+};
+
+/// The same with a weight for each element of a sample.
+template <class T>
+struct weighted_binary_cross_entropy_rule {
+  static constexpr bool takes_vectors = true;
+  static constexpr bool takes_weights = true;
+
+  template <class V>
+  LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& y, const V& t, const V& weight, V& value,
+                                                   V& gradient) const {
+    detail::binary_cross_entropy<T>(y, t, weight, value, gradient);
   }
 };
 
@@ -120,8 +129,8 @@ struct binary_cross_entropy_with_logits {
         if (weights_.size() == 0)
           B::element_loss(c, samples, output.size(), rule_, nullptr, y, targets, dy, now, sum);
         else
-          B::element_loss(c, samples, output.size(), weighted_binary_cross_entropy_rule{}, weights_.data(), y, targets,
-                          dy, now, sum);
+          B::element_loss(c, samples, output.size(), weighted_binary_cross_entropy_rule<value>{}, weights_.data(), y,
+                          targets, dy, now, sum);
       }
     }
 

@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,14 +14,15 @@ namespace lockstep::detail {
 template <class T>
 [[nodiscard]] std::int64_t first_outside(const T* x, std::int64_t n, T low, T high) {
   constexpr std::int64_t block = 64;  // a constant number of rounds without a way out: compilers make vectors of it
-  const auto fits = [=](T v) { return v >= low && v <= high; };
+  const auto fits = [=](T v) { return static_cast<int>(v >= low) & static_cast<int>(v <= high); };
   std::int64_t i = 0;
   for (; i + block <= n; i += block) {
     int outside = 0;
-    for (std::int64_t j = 0; j < block; ++j) outside += fits(x[i + j]) ? 0 : 1;
-    if (outside > 0) break;
+    for (std::int64_t j = 0; j < block; ++j) outside |= 1 - fits(x[i + j]);
+    if (outside != 0) break;
   }
-  return std::find_if_not(x + i, x + n, fits) - x;
+  while (i < n && fits(x[i]) == 1) ++i;
+  return i;
 }
 
 /// Throws value_error for the first of `count` targets outside [low, high]. `size` is that of a sample's targets.
