@@ -21,14 +21,6 @@ concept measures_element = requires(const F& f, const T& y, const T& t) {
 
 namespace detail {
 
-template <class F>
-consteval bool check_element_function() {
-  static_assert(measures_element<F, float>,
-                "lockstep: element_loss: takes a struct (F) with value(y, t), what an element adds to the loss, and "
-                "gradient(y, t), its derivative by y: constant or static functions of two numbers that return one");
-  return true;
-}
-
 /// A user's function as a rule of `element_loss`. Of a function that does not fit, the model has told.
 template <class F>
 struct function_rule {
@@ -66,6 +58,13 @@ struct element_loss {
   template <class B>
   static constexpr bool runs_on = measures_elements<B>;
 
+  template <dims Arriving>
+  static consteval void check() {
+    static_assert(measures_element<F, float>,
+                  "lockstep: element_loss: takes a struct (F) with value(y, t), what an element adds to the loss, and "
+                  "gradient(y, t), its derivative by y: constant or static functions of two numbers that return one");
+  }
+
   [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) { return output.size(); }
 
   /// The number of elements.
@@ -78,8 +77,6 @@ struct element_loss {
   [[nodiscard]] constexpr detail::function_rule<F> rule() const {
     return {function};
   }
-
-  static_assert(detail::check_element_function<F>());
 };
 
 }  // namespace lockstep
