@@ -7,12 +7,12 @@
 #include <cstdint>
 
 #include <lockstep/backend/channel_layout.hpp>
-#include <lockstep/backend/host_map.hpp>
-#include <lockstep/backend/sample_norm_geometry.hpp>
-#include <lockstep/backend/geometry.hpp>
-#include <lockstep/backend/resampling.hpp>
 #include <lockstep/backend/cross_entropy_arguments.hpp>
 #include <lockstep/backend/element_loss.hpp>
+#include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/host_map.hpp>
+#include <lockstep/backend/resampling.hpp>
+#include <lockstep/backend/sample_norm_geometry.hpp>
 #include <lockstep/backend/step_values.hpp>
 
 /// \file
@@ -51,6 +51,8 @@ concept maps_elements = requires(typename B::context& c, std::int64_t n, const i
                                  const typename B::activation_type* p, typename B::activation_type* q) {
   { B::map(c, n, f, p, q) } -> std::same_as<void>;
   { B::map_backward(c, n, f, p, p, p, q) } -> std::same_as<void>;
+};
+
 /// Normalises samples by their own statistics, for `layer_norm`, `rms_norm` and `group_norm`: a primitive that is
 /// prepared for a geometry, a number of samples and an epsilon. `forward(c, x, w, b, y)` and `backward(c, x, dy, w, dx,
 /// dw, db, accumulate)` compute what host_sample_norm.hpp defines; arrays that the geometry excludes are null, and dx
@@ -64,6 +66,8 @@ concept normalises_samples = requires(typename B::context& c, std::int64_t n, co
                                    std::int64_t, double>;
   { norm.forward(c, p, p, p, q) } -> std::same_as<void>;
   { norm.backward(c, p, p, p, q, v, v, true) } -> std::same_as<void>;
+};
+
 /// Transposes convolutions, for `conv_transpose2d`:
 /// - `transposed_convolution<G>`: prepared and run as `convolution<G>` is, with weights of another first axis:
 ///   `weight_offset(i, o, h, w)`.
@@ -93,17 +97,19 @@ struct missing_primitive {
   template <class... Arguments>
   static void backward(Arguments...) {}
   static constexpr std::int64_t weight_offset(std::int64_t, std::int64_t, std::int64_t, std::int64_t) { return 0; }
+};
+
 /// Measures an output element by element, for the losses that are a sum over elements:
 /// `element_loss(c, samples, size, rule, weights, y, t, dy, now, sum)` adds the rule's values of `samples` outputs of
 /// `size` elements to *sum, in double, and writes its gradients times now->scale to dy. dy may be null, and then now
 /// too. `weights` are `size` values for a rule that takes them, else null. The order of the sum depends on samples and
 /// size alone. element_loss.hpp says what a rule is, host_loss.hpp defines what is computed.
 template <class B>
-concept measures_elements =
-    requires(typename B::context& c, std::int64_t n, const squared_difference_rule& rule, const typename B::activation_type* y,
-             const typename B::value_type* t, typename B::activation_type* dy, const step_values* now, double* sum) {
-      { B::element_loss(c, n, n, rule, t, y, t, dy, now, sum) } -> std::same_as<void>;
-    };
+concept measures_elements = requires(typename B::context& c, std::int64_t n, const squared_difference_rule& rule,
+                                     const typename B::activation_type* y, const typename B::value_type* t,
+                                     typename B::activation_type* dy, const step_values* now, double* sum) {
+  { B::element_loss(c, n, n, rule, t, y, t, dy, now, sum) } -> std::same_as<void>;
+};
 
 /// Measures log-probabilities by class indices, for `negative_log_likelihood`: the primitive of that name takes its
 /// arguments as softmax_cross_entropy does; host_loss.hpp defines what it computes.

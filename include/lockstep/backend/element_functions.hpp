@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include <lockstep/backend/element_exponential.hpp>
 #include <lockstep/backend/element_math.hpp>
 #include <lockstep/core/config.hpp>
 
@@ -129,19 +130,6 @@ LOCKSTEP_ALWAYS_INLINE void vector_exponential_less_one(V& x) {
 }
 
 template <class V>
-LOCKSTEP_ALWAYS_INLINE void vector_log_of_one_more(V& x) {
-  V sum = x * -0.003244025632739067F + 0.01985146477818489F;
-  sum = sum * x - 0.05695953965187073F;
-  sum = sum * x + 0.10603655129671097F;
-  sum = sum * x - 0.15305593609809875F;
-  sum = sum * x + 0.1967593878507614F;
-  sum = sum * x - 0.24954134225845337F;
-  sum = sum * x + 0.3332996368408203F;
-  sum = sum * x - 0.4999990165233612F;
-  x = x + x * x * sum;
-}
-
-template <class V>
 LOCKSTEP_ALWAYS_INLINE void vector_sigmoid(V& x) {
   V e = x;
   take_minus_magnitude(e);
@@ -204,14 +192,6 @@ LOCKSTEP_ALWAYS_INLINE void vector_normal_distribution(const V& x, V& below, V& 
   take_where_positive(below, x, 1.F - q);
 }
 
-/// x = e^x, for x of zero or less.
-template <class T>
-LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_exponential(T& x) {
-  x = std::exp(x);
-}
-LOCKSTEP_ALWAYS_INLINE void take_exponential(eight_floats& x) { vector_exponential(x); }
-LOCKSTEP_ALWAYS_INLINE void take_exponential(sixteen_floats& x) { vector_exponential(x); }
-
 /// x = e^x - 1, for x of zero or less.
 template <class T>
 LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_exponential_less_one(T& x) {
@@ -219,14 +199,6 @@ LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_exponential_less_one(T& x)
 }
 LOCKSTEP_ALWAYS_INLINE void take_exponential_less_one(eight_floats& x) { vector_exponential_less_one(x); }
 LOCKSTEP_ALWAYS_INLINE void take_exponential_less_one(sixteen_floats& x) { vector_exponential_less_one(x); }
-
-/// x = log(1 + x), for x in [0, 1].
-template <class T>
-LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_log_of_one_more(T& x) {
-  x = std::log1p(x);
-}
-LOCKSTEP_ALWAYS_INLINE void take_log_of_one_more(eight_floats& x) { vector_log_of_one_more(x); }
-LOCKSTEP_ALWAYS_INLINE void take_log_of_one_more(sixteen_floats& x) { vector_log_of_one_more(x); }
 
 /// x = 1 / (1 + e^-x).
 template <class T>

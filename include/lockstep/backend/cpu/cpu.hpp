@@ -16,8 +16,8 @@
 #include <lockstep/backend/cpu/normalise.hpp>
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
-#include <lockstep/backend/cpu/sample_norm.hpp>
 #include <lockstep/backend/cpu/resampling.hpp>
+#include <lockstep/backend/cpu/sample_norm.hpp>
 #include <lockstep/backend/cpu/transposed_convolution.hpp>
 #include <lockstep/backend/cpu/update.hpp>
 #include <lockstep/backend/host_loss.hpp>

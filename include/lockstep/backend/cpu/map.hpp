@@ -10,22 +10,6 @@
 
 namespace lockstep::cpu_backend {
 
-/// The first `count` floats at `from`, or as many as fill v; the other lanes are 0.
-template <class V>
-LOCKSTEP_ALWAYS_INLINE void load_first(V& v, const float* from, std::int64_t count) {
-  if (count >= lanes<V>) return load(v, from);
-  V part{};  // not v, which would then be kept in memory
-  __builtin_memcpy(&part, from, static_cast<std::size_t>(count) * sizeof(float));
-  v = part;
-}
-
-template <class V>
-LOCKSTEP_ALWAYS_INLINE void store_first(float* to, const V& v, std::int64_t count) {
-  if (count >= lanes<V>) return store(to, v);
-  const V part = v;
-  __builtin_memcpy(to, &part, static_cast<std::size_t>(count) * sizeof(float));
-}
-
 /// See host::map. The last elements, which fill no vector, go through the very same instructions, so that an element's
 /// bits do not depend on where it lies.
 template <class F>

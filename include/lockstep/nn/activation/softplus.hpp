@@ -26,7 +26,7 @@ struct softplus_function {
     V small = scaled;
     take_minus_magnitude(small);
     take_exponential(small);
-    take_log_of_one_more(small);
+    take_log_one_plus(small);
     V large{};
     take_where_positive(large, scaled, scaled);
     v = (large + small) * inverse;
