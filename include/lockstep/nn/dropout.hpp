@@ -4,27 +4,10 @@
 #include <cstdint>
 #include <string_view>
 
+#include <lockstep/core/probability.hpp>
 #include <lockstep/nn/layer.hpp>
 
 namespace lockstep {
-
-/// A probability as a template argument: `dropout<0.1>`. Held in units of 2^-32, since compilers differ on
-/// floating-point template arguments.
-struct probability {
-  std::uint64_t parts = 0;
-
-  // NOLINTNEXTLINE(google-explicit-constructor): numbers convert by design.
-  consteval probability(double p) : parts(p >= 0 && p <= 1 ? static_cast<std::uint64_t>(p * 0x1p32 + 0.5) : invalid) {}
-  // NOLINTNEXTLINE(google-explicit-constructor): as above, for `dropout<0>`.
-  consteval probability(int p) : probability(static_cast<double>(p)) {}
-  /// Takes `parts` itself: nvcc spells template arguments in this form.
-  consteval explicit probability(std::uint64_t all) : parts(all) {}
-
-  [[nodiscard]] constexpr bool valid() const { return parts != invalid; }
-  [[nodiscard]] constexpr float value() const { return static_cast<float>(static_cast<double>(parts) * 0x1p-32); }
-
-  static constexpr std::uint64_t invalid = ~std::uint64_t{0};
-};
 
 /// Zeroes each element with probability P while training and scales the others by 1 / (1 - P), as torch.nn.Dropout;
 /// the identity otherwise. The mask depends on (seed, step, layer, global sample index), so any number of replicas
