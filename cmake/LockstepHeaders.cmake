@@ -11,7 +11,7 @@ set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"
-    "^lockstep/data/(cifar100|normalisation|random_split|stream)\\.hpp$"
+    "^lockstep/data/(augment|cifar100|normalisation|one_hot|random_split|stream)\\.hpp$" "^lockstep/data/augment/"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
     "^lockstep/observe/(divergence|gpu_monitor|report|report_data|run_origin|summary|svg|svg_style|svg_text|trace)\\.hpp$")
 

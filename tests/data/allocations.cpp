@@ -13,7 +13,9 @@
 #include <span>
 #include <vector>
 
+#include <lockstep/data/augment.hpp>
 #include <lockstep/data/loader.hpp>
+#include <lockstep/data/one_hot.hpp>
 #include <lockstep/data/stream.hpp>
 
 #include "support/catch.hpp"
@@ -58,6 +60,12 @@ TEST_CASE("a loader allocates nothing for a batch", "[data][allocations]") {
   const data::dataset<field<float, 3>, field<float>, field<std::int64_t>> table(
       std::vector<float>(3000), std::vector<float>(1000), std::vector<std::int64_t>(1000));
   data::loader of_table{table, shuffled};
+  const auto norm = data::measure_normalisation(pictures);
+  data::loader augmented{pictures, shuffled,
+                         data::augment{data::pad_and_crop<1>{}, data::flip<>{}, data::cutout<2>{},
+                                       data::random_erasing{.value = {}}, data::normalise{norm}}};
+  const auto targets = data::one_hot<1>(pictures);
+  data::loader mixed{targets, shuffled, data::augment{data::flip<>{}, data::mixup{}}};
   data::stream<field<float, 3>, field<float>> stream([] {
     return [left = 1000](std::span<float, 3> features, float& target) mutable {
       features[0] = target = static_cast<float>(left);
@@ -68,6 +76,8 @@ TEST_CASE("a loader allocates nothing for a batch", "[data][allocations]") {
   for (int epoch = 0; epoch < 2; ++epoch) {
     CHECK(allocations_of_a_walk(of_pictures) == 0);
     CHECK(allocations_of_a_walk(of_table) == 0);
+    CHECK(allocations_of_a_walk(augmented) == 0);
+    CHECK(allocations_of_a_walk(mixed) == 0);
     CHECK(allocations_of_a_walk(of_stream) == 0);
   }
 }

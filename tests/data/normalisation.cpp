@@ -209,3 +209,27 @@ TEST_CASE("normalisation: a damaged one is refused and changes nothing", "[data]
   CHECK(lacking(error_of<std::exception>([&] { static_cast<void>(ls::load_safetensors(model, path, narrow)); }),
                 {"expected shape [2], got [3]"}) == "");
 }
+
+TEST_CASE("normalisation: pictures of bytes are measured as their floats are", "[data]") {
+  const ls::random_stream draws(ls::seed{3}, ls::random_purpose::synthetic_data);
+  constexpr std::size_t plane = 20;
+  std::vector<std::uint8_t> bytes;
+  for (std::uint64_t i = 0; i < 50 * 3 * plane; ++i)
+    bytes.push_back(static_cast<std::uint8_t>(i / plane % 3 == 2 ? 17 : draws.below(i / plane % 3 == 0 ? 256 : 90, i)));
+  const data::dataset<ls::shape<3, 4, 5>> pictures(bytes, std::vector<std::int64_t>(50), 1);
+  const auto norm = data::measure_normalisation(pictures, "pixels");
+  const auto floats = data::to_fields(pictures);
+  CHECK(norm.parameters()[0].name() == "pixels.mean");
+  for (std::size_t c = 0; c < 3; ++c) {
+    std::vector<float> channel;
+    for (std::size_t i = 0; i < floats.values().size(); ++i)
+      if (i / plane % 3 == c) channel.push_back(floats.values()[i]);
+    const auto [mean, deviation] = mean_and_deviation(channel, 0, 1);
+    CHECK(norm.mean()[c] == Approx(static_cast<double>(mean)).epsilon(1e-7));
+    CHECK(norm.deviation()[c] == (c == 2 ? Approx(1) : Approx(static_cast<double>(deviation)).epsilon(1e-6)));
+  }
+  const data::dataset<ls::shape<3, 4, 5>> none({}, {}, 1);
+  CHECK(lacking(error_of<ls::value_error>([&] { static_cast<void>(data::measure_normalisation(none)); }),
+                {"measure_normalisation", "one sample or more"})
+            .empty());
+}

@@ -66,7 +66,7 @@ class batch<shape<Extents...>> {
         labels(std::get<1>(from), static_cast<std::size_t>(samples)),
         first_index(first) {}
 
-  image_view images;                     ///< B x sample, values in [0, 1]
+  image_view images;                     ///< B x sample, values in [0, 1] unless augmentation changes them
   std::span<const std::int64_t> labels;  ///< B
   std::int64_t first_index = 0;          ///< position of the first sample within the epoch of all ranks
 

@@ -17,6 +17,7 @@
 #include <lockstep/data/batch.hpp>
 #include <lockstep/data/dataset.hpp>
 #include <lockstep/data/field.hpp>
+#include <lockstep/data/sample_changes.hpp>
 #include <lockstep/data/sampler_concept.hpp>
 #include <lockstep/data/sampler_order.hpp>
 #include <lockstep/data/shuffle.hpp>
@@ -29,32 +30,12 @@ namespace lockstep::data {
 struct loader_options {
   std::int64_t batch = 64;    ///< samples in a batch, one or more; of all ranks together when a sampler splits it
   bool shuffle = false;       ///< true: a new random order every epoch; false: the data set's order
-  lockstep::seed seed{};      ///< for the orders of `shuffle`; a sampler has its own seed
+  lockstep::seed seed{};      ///< for the orders of `shuffle`, and for augmentation; a sampler has its own seed
   bool drop_last = false;     ///< leave out a last batch that is not full
   std::int64_t prefetch = 2;  ///< batches that a thread prepares ahead; 0 prepares each on demand, without a thread
 };
 
 namespace detail {
-
-/// Copies one labelled picture to a place of a batch, with bytes as x / 255.
-template <std::int64_t... Extents>
-void copy_sample(const dataset<shape<Extents...>>& from, std::int64_t sample, std::int64_t place,
-                 const std::tuple<float*, std::int64_t*>& to) {
-  constexpr std::int64_t size = shape<Extents...>::static_size;
-  const std::uint8_t* const in = from.pixels().data() + sample * size;
-  std::transform(in, in + size, std::get<0>(to) + place * size, [](std::uint8_t x) { return unit_values[x]; });
-  std::get<1>(to)[place] = from.label(sample);
-}
-
-/// Copies one sample of a table, field by field.
-template <class... Fields, class Pointers>
-void copy_sample(const dataset<Fields...>& from, std::int64_t sample, std::int64_t place, const Pointers& to) {
-  [&]<std::size_t... Index>(std::index_sequence<Index...>) {
-    (std::copy_n(from.template values<Index>().data() + sample * Fields::size, Fields::size,
-                 std::get<Index>(to) + place * Fields::size),
-     ...);
-  }(std::index_sequence_for<Fields...>{});
-}
 
 /// Fills a slot with the samples of one batch.
 template <class... Fields>
@@ -63,15 +44,21 @@ struct gather_batch {
   const loader_order* sampled = nullptr;  // null: no sampler
   std::vector<std::int64_t> order;        // empty: the data set's order
   std::int64_t batch = 0;
+  lockstep::seed seed{};
+  std::unique_ptr<sample_changes<Fields...>> changes;  // null: samples come as they are
+  std::uint64_t epoch = 0;
 
   template <class Slot>
-  void operator()(Slot& target, std::int64_t index) const {
+  void operator()(Slot& target, std::int64_t index) {
     const batch_part part = sampled != nullptr ? sampled->part(index) : part_of_batch(index, batch, source->size());
     target.samples = part.size;
     target.first_index = part.first_index;
+    const epoch_samples<Fields...> from{source, order, seed, epoch};
     const auto to = target.pointers();
-    for (std::int64_t i = 0; i < target.samples; ++i)
-      copy_sample(*source, order.empty() ? part.first + i : order[static_cast<std::size_t>(part.first + i)], i, to);
+    if (changes != nullptr)
+      changes->fill(from, part, to);
+    else
+      for (std::int64_t i = 0; i < part.size; ++i) from.copy(part.first + i, i, to);
   }
 };
 
@@ -86,7 +73,7 @@ inline const loader_options& checked_options(const loader_options& options) {
 }  // namespace detail
 
 /// Yields the batches of a data set; each walk over the loader is one epoch. Bytes of pictures become x / 255; all
-/// other elements are copied.
+/// other elements are copied. An augment, as in `loader{train, {.batch = 64}, augment{flip<>{}}}`, changes them then.
 ///
 /// Borrows the data set, which must outlive it. begin() starts the next epoch and ends the epoch before it, whose
 /// iterators then throw; leaving a walk early is fine. To walk over the data inside a walk, make a second loader.
@@ -117,13 +104,30 @@ class loader {
   template <sampler Sampler>
   loader(const source_type& source, const loader_options& options, Sampler order)
       : options_(checked(options, source, order)),
-        sampled_(std::make_unique<detail::sampled_order<Sampler>>(std::move(order), options.batch)),
+        sampled_(make_order<false>(std::move(order), options.batch)),
         batches_(batches_in(sampled_->global_size(), options)),
         walk_(make_walk(source)) {}
 
+  /// Changes each sample: see augment. Throws value_error as above, and what the transforms' checks throw.
+  template <class... Transforms>
+  loader(const source_type& source, const loader_options& options, augment<Transforms...> by)
+      : options_(detail::checked_options(options)),
+        batches_(batches_in(source.size(), options)),
+        walk_(make_walk(source, make_changes(std::move(by)))) {}
+
+  template <sampler Sampler, class... Transforms>
+  loader(const source_type& source, const loader_options& options, Sampler order, augment<Transforms...> by)
+      : options_(checked(options, source, order)),
+        sampled_(make_order<augment<Transforms...>::mixes>(std::move(order), options.batch)),
+        batches_(batches_in(sampled_->global_size(), options)),
+        walk_(make_walk(source, make_changes(std::move(by)))) {}
+
+  // A temporary data set; the last parameters are a sampler, an augment or both.
   loader(const source_type&& source, const loader_options& options = {}) = delete;  // lockstep: name the data set
-  template <sampler Sampler>
-  loader(const source_type&& source, const loader_options&, Sampler) = delete;  // lockstep: name the data set
+  template <class Third>
+  loader(const source_type&& source, const loader_options&, Third) = delete;  // lockstep: name the data set
+  template <class Third, class Fourth>
+  loader(const source_type&& source, const loader_options&, Third, Fourth) = delete;  // lockstep: name the data set
 
   loader(const loader&) = delete;
   loader& operator=(const loader&) = delete;
@@ -144,6 +148,7 @@ class loader {
     walk_.stop();
     if (options_.shuffle) shuffled_order(walk_.fill().order, options_.seed, epoch_);
     if (sampled_) sampled_->draw(epoch_, walk_.fill().order);
+    walk_.fill().epoch = epoch_;
     iterator first = walk_.start(batches_);
     ++epoch_;
     return first;
@@ -170,6 +175,19 @@ class loader {
     return detail::checked_options(options);
   }
 
+  /// `Whole`: the order of all ranks, also with a sampler that splits batches over ranks.
+  template <bool Whole, class Sampler>
+  [[nodiscard]] static std::unique_ptr<const detail::loader_order> make_order(Sampler order, std::int64_t batch) {
+    return std::make_unique<detail::sampled_order<Sampler, Whole>>(std::move(order), batch);
+  }
+
+  using changes_pointer = std::unique_ptr<detail::sample_changes<Fields...>>;
+
+  template <class Augment>
+  [[nodiscard]] static changes_pointer make_changes(Augment by) {
+    return std::make_unique<detail::augmented_samples<Augment, Fields...>>(std::move(by));
+  }
+
   [[nodiscard]] static std::int64_t batches_in(std::int64_t samples, const loader_options& options) noexcept {
     const bool partial = samples % options.batch != 0 && !options.drop_last;
     return samples / options.batch + (partial ? 1 : 0);
@@ -177,15 +195,16 @@ class loader {
 
   // The consumer holds one slot while the thread fills the others. No slot is larger than the largest batch, and there
   // are no more slots than an epoch has batches (but always one).
-  [[nodiscard]] walk make_walk(const source_type& source) const {
+  [[nodiscard]] walk make_walk(const source_type& source, changes_pointer by = nullptr) const {
     const std::int64_t ahead = (std::min)(options_.prefetch, (std::max)(batches_ - 1, std::int64_t{0}));
     const std::int64_t largest = sampled_ ? sampled_->local_batch() : (std::min)(options_.batch, source.size());
     std::vector<slot> slots;
     slots.reserve(static_cast<std::size_t>(ahead + 1));
     for (std::int64_t i = 0; i <= ahead; ++i) slots.emplace_back(field_types{}, largest);
     const std::int64_t entries = sampled_ ? sampled_->size() : options_.shuffle ? source.size() : 0;
-    return walk(std::move(slots), {&source, sampled_.get(),
-                                   std::vector<std::int64_t>(static_cast<std::size_t>(entries)), options_.batch});
+    return walk(std::move(slots),
+                {&source, sampled_.get(), std::vector<std::int64_t>(static_cast<std::size_t>(entries)), options_.batch,
+                 options_.seed, std::move(by)});
   }
 
   loader_options options_;

@@ -15,6 +15,7 @@
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/data/dataset.hpp>
 #include <lockstep/data/field.hpp>
 #include <lockstep/data/table.hpp>
 #include <lockstep/io/message.hpp>
@@ -54,12 +55,12 @@ class normalisation {
 
   /// Normalises whole samples in place. Throws shape_error when the values do not make whole samples.
   void apply(std::span<float> values) const {
-    each(values, [&](float x, std::size_t f) { return (double{x} - double{mean_[f]}) / double{deviation_[f]}; });
+    each(values, [](double x, double mean, double deviation) { return (x - mean) / deviation; });
   }
 
   /// Undoes `apply`, except for rounding: turns predictions of a normalised target back into the target's unit.
   void revert(std::span<float> values) const {
-    each(values, [&](float x, std::size_t f) { return double{x} * double{deviation_[f]} + double{mean_[f]}; });
+    each(values, [](double x, double mean, double deviation) { return x * deviation + mean; });
   }
 
   /// Refers to the means or the deviations, for save_safetensors and load_safetensors.
@@ -110,7 +111,14 @@ class normalisation {
                         lockstep::detail::message(
                             {"whole samples of ", Sample::static_size, " values (", to_string(Sample::extents), ")"}),
                         lockstep::detail::message({values.size(), " values"}));
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(change(values[i], feature_of(i)));
+    // Values of one feature lie side by side in runs.
+    constexpr std::size_t run = rank > 2 ? static_cast<std::size_t>(Sample::static_size / features) : 1;
+    for (std::size_t first = 0; first < values.size(); first += run) {
+      const std::size_t feature = first / run % mean_.size();
+      const auto mean = double{mean_[feature]};
+      const auto deviation = double{deviation_[feature]};
+      for (float& x : values.subspan(first, run)) x = static_cast<float>(change(double{x}, mean, deviation));
+    }
   }
 
   void assign(int part, std::span<const float> values) {
@@ -137,11 +145,13 @@ struct running_statistics {
   double mean = 0;
   double squares = 0;  // sum of squared distances from the mean
 
-  void add(double x) {
-    count += 1;
+  /// Adds x that many times.
+  void add(double x, double times = 1) {
+    if (times == 0) return;
+    count += times;
     const double distance = x - mean;
-    mean += distance / count;
-    squares += distance * (x - mean);
+    mean += times * distance / count;
+    squares += times * distance * (x - mean);
   }
 
   /// Returns the deviation of the values as a whole population: divides by their number. Returns 1 when all values are
@@ -178,6 +188,28 @@ template <std::size_t Field = 0, class... Fields>
   for (const auto& one : statistics) {
     mean.push_back(static_cast<float>(one.mean));
     deviation.push_back(one.deviation());
+  }
+  return result_type(mean, deviation, std::move(name));
+}
+
+/// Measures labelled pictures by channel, as a loader yields them: bytes are x / 255. The same as above for their
+/// `to_fields`, without making it.
+template <std::int64_t... Extents>
+[[nodiscard]] auto measure_normalisation(const dataset<shape<Extents...>>& train, std::string name = "normalisation") {
+  using result_type = normalisation<shape<Extents...>>;
+  constexpr auto count = static_cast<std::size_t>(result_type::features);
+  if (train.size() == 0) throw value_error("measure_normalisation", "one sample or more", "none");
+  std::array<std::array<std::uint64_t, 256>, count> histograms{};  // of each channel
+  const auto bytes = train.pixels();
+  for (std::size_t i = 0; i < bytes.size(); ++i) ++histograms[result_type::feature_of(i)][bytes[i]];
+  std::array<float, count> mean{};
+  std::array<float, count> deviation{};
+  for (std::size_t c = 0; c < count; ++c) {
+    detail::running_statistics statistics;
+    for (std::size_t value = 0; value < 256; ++value)
+      statistics.add(double{detail::unit_values[value]}, static_cast<double>(histograms[c][value]));
+    mean[c] = static_cast<float>(statistics.mean);
+    deviation[c] = statistics.deviation();
   }
   return result_type(mean, deviation, std::move(name));
 }

@@ -57,6 +57,12 @@ concept ranked_sampler = batched_sampler<S> && requires(const S& s, std::int64_t
   { s.part(step) } -> std::same_as<batch_part>;
 };
 
+/// A ranked sampler that also tells the order of all ranks: `draw_all(epoch, order)` writes `global_size()` indices.
+template <class S>
+concept draws_for_all_ranks =
+    ranked_sampler<S> &&
+    requires(const S& s, std::uint64_t epoch, std::span<std::int64_t> order) { s.draw_all(epoch, order); };
+
 /// Returns the indices of one epoch.
 template <sampler Sampler>
 [[nodiscard]] std::vector<std::int64_t> epoch_order(const Sampler& from, std::uint64_t epoch) {

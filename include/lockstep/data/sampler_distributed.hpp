@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/data/sampler_concept.hpp>
@@ -96,12 +97,16 @@ class distributed_sampler {
 
   void draw(std::uint64_t epoch, std::span<std::int64_t> order) const {
     detail::check_order("distributed_sampler", order.size(), size());
-    const auto all = epoch_order(base_, epoch);
+    std::vector<std::int64_t> all(static_cast<std::size_t>(global_size()));
+    draw_all(epoch, all);
     for (std::int64_t step = 0; step < steps(); ++step) {
       const batch_part p = part(step);
       std::copy_n(all.data() + p.first_index, p.size, order.data() + p.first);
     }
   }
+
+  /// Writes the order of all ranks together.
+  void draw_all(std::uint64_t epoch, std::span<std::int64_t> order) const { base_.draw(epoch, order); }
 
  private:
   /// Returns how many of the first `dealt` left-over entries, dealt round robin, go to the ranks below `rank`.

@@ -28,12 +28,18 @@ class loader_order {
   return {first, first, (std::min)(batch, size - first)};
 }
 
-template <sampler Sampler>
+/// `Whole`: with a sampler that splits batches over ranks, the order is that of all ranks, of which a part is read.
+template <sampler Sampler, bool Whole = false>
 class sampled_order final : public loader_order {
+  static constexpr bool whole = Whole && ranked_sampler<Sampler>;
+  static_assert(!whole || draws_for_all_ranks<Sampler>,
+                "lockstep: loader: mixup reads samples of other ranks too, so a sampler that splits batches over ranks "
+                "has draw_all(epoch, order), which writes the order of all ranks");
+
  public:
   sampled_order(Sampler from, std::int64_t batch) : from_(std::move(from)), batch_(batch) {}
 
-  [[nodiscard]] std::int64_t size() const override { return from_.size(); }
+  [[nodiscard]] std::int64_t size() const override { return whole ? global_size() : from_.size(); }
   [[nodiscard]] std::int64_t global_size() const override {
     if constexpr (ranked_sampler<Sampler>)
       return from_.global_size();
@@ -47,13 +53,19 @@ class sampled_order final : public loader_order {
       return (std::min)(batch_, from_.size());
   }
   [[nodiscard]] batch_part part(std::int64_t step) const override {
-    if constexpr (ranked_sampler<Sampler>)
+    if constexpr (whole) {
+      const batch_part own = from_.part(step);
+      return {own.first_index, own.first_index, own.size};
+    } else if constexpr (ranked_sampler<Sampler>)
       return from_.part(step);
     else
       return part_of_batch(step, batch_, from_.size());
   }
   void draw(std::uint64_t epoch, std::span<std::int64_t> order) const override {
-    from_.draw(epoch, order);
+    if constexpr (whole)
+      from_.draw_all(epoch, order);
+    else
+      from_.draw(epoch, order);
     for (const std::int64_t index : order)
       if (index < 0 || index >= from_.samples())
         throw value_error("loader", lockstep::detail::message({"indices from 0 to ", from_.samples() - 1}),
