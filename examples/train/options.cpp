@@ -129,6 +129,13 @@ void require_replicas(const options& o) {
   using built = replicas_built<Backend>;
   require_replicas(o.replicas, built::automatic::counts(), "--backend " + o.backend);
   if (o.reproducible) require_replicas(o.replicas, built::reproducible::counts(), "--reduce reproducible");
+  if (o.model != "resnet20") return;
+  using deep = replicas_built_deep<Backend>;
+  if constexpr (!deep::automatic::any)
+    throw usage_error("--model resnet20 normalises batches, which --backend " + o.backend + " does not; use cpu");
+  require_replicas(o.replicas, deep::automatic::counts(), "--model resnet20");
+  if (o.reproducible)
+    require_replicas(o.replicas, deep::reproducible::counts(), "--model resnet20 --reduce reproducible");
 }
 
 }  // namespace
@@ -145,8 +152,8 @@ std::optional<options> parse(int argc, const char* const* argv) {
                "lockstep-train"};
   app.add_option("--model", o.model,
                  "linear: Linear(10, 10) on synthetic rows; cnn: one convolution and one linear layer; "
-                 "mlp: three linear layers")
-      ->check(CLI::IsMember(std::set<std::string>{"linear", "cnn", "mlp"}))
+                 "mlp: three linear layers; lenet: LeNet-5, for MNIST; resnet20: 20 layers, for CIFAR-10")
+      ->check(CLI::IsMember(std::set<std::string>{"linear", "cnn", "mlp", "lenet", "resnet20"}))
       ->capture_default_str();
   app.add_option(
          "--data", o.data,
@@ -194,6 +201,11 @@ std::optional<options> parse(int argc, const char* const* argv) {
       ->check(check_seed)
       ->capture_default_str();
   app.add_flag("--no-shuffle", no_shuffle, "Take samples in the data set's order");
+  app.add_flag("--augment", o.augment,
+               "Change training pictures at random: crop them out of a border of 4 zeros, mirror half of them");
+  app.add_flag("--normalise", o.normalise,
+               "Bring each channel of the pictures to mean 0 and deviation 1 over the training set; the file of --save "
+               "notes both");
   app.add_option("--init", o.init, "Start from the parameters in this safetensors file")->check(check_name);
   app.add_option("--save", o.save, "Write the trained parameters to this safetensors file")->check(check_name);
   app.add_option("--precision", precision,
@@ -239,6 +251,9 @@ std::optional<options> parse(int argc, const char* const* argv) {
   if (o.warmup > 0 && o.schedule == "one-cycle")
     throw usage_error("--warmup goes with another --schedule than one-cycle, which rises by itself");
   if (batch->empty() && o.model == "linear") o.batch = 100;
+  for (const auto& [given, flag] : {std::pair(o.augment, "--augment"), std::pair(o.normalise, "--normalise")})
+    if (given && o.model == "linear")
+      throw usage_error(std::string(flag) + " changes pictures, and --model linear has none");
   o.shuffle = !no_shuffle;
   o.reproducible = reduce == "reproducible";
   for (std::size_t i = 0; i < arithmetic_names.size(); ++i)

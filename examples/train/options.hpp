@@ -35,6 +35,8 @@ struct options {
   double max_norm = std::numeric_limits<double>::infinity();
   std::uint64_t seed = 0;
   bool shuffle = true;
+  bool augment = false;
+  bool normalise = false;
   std::string init;
   std::string save;
   std::string log;

@@ -14,6 +14,7 @@ namespace lockstep_train {
 /// Numbers of replicas, for the compiler and for the command line.
 template <int... Counts>
 struct built_for {
+  static constexpr bool any = sizeof...(Counts) > 0;
   [[nodiscard]] static std::set<int> counts() { return {Counts...}; }
 };
 
@@ -35,5 +36,24 @@ struct replicas_built<lockstep::cuda> {
 };
 template <>
 struct replicas_built<lockstep::cuda_bf16> : replicas_built<lockstep::cuda> {};
+
+/// Those of networks of so many layers that each number takes a compiler long; none where a backend cannot run them.
+template <class Backend>
+struct replicas_built_deep;
+
+template <>
+struct replicas_built_deep<lockstep::cpu> {
+  using automatic = built_for<1, 2, 4>;
+  using reproducible = built_for<1, 2, 4>;
+};
+
+/// The CUDA backend normalises no batches.
+template <>
+struct replicas_built_deep<lockstep::cuda> {
+  using automatic = built_for<>;
+  using reproducible = built_for<>;
+};
+template <>
+struct replicas_built_deep<lockstep::cuda_bf16> : replicas_built_deep<lockstep::cuda> {};
 
 }  // namespace lockstep_train
