@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <fmt/format.h>
 
 #include <lockstep/core/random.hpp>
+#include <lockstep/data/augment.hpp>
 #include <lockstep/data/cifar10.hpp>
 #if LOCKSTEP_TRAIN_HAS_ZLIB
 #include <lockstep/data/gzip.hpp>
@@ -36,8 +38,9 @@ constexpr std::int64_t test_batch = 250;
 template <class... Fields>
 class loaded_source : public batch_source {
  public:
-  loaded_source(ls::data::dataset<Fields...> samples, const ls::data::loader_options& how)
-      : samples_(std::move(samples)), loader_(samples_, how) {}
+  template <class... Augment>
+  loaded_source(ls::data::dataset<Fields...> samples, const ls::data::loader_options& how, Augment... by)
+      : samples_(std::move(samples)), loader_(samples_, how, std::move(by)...) {}
 
   void start() override {
     at_ = loader_.begin();
@@ -85,35 +88,89 @@ std::unique_ptr<batch_source> rows(std::int64_t count, std::uint64_t part, const
                                                    how);
 }
 
+/// A loader of pictures that changes them: at random with `augment`, then by `norm`, if there is one.
 template <class Sample>
-data_set pictures(std::string description, ls::data::split<Sample> split, const ls::data::loader_options& train) {
+std::unique_ptr<batch_source> source_of(ls::data::dataset<Sample> pictures, const ls::data::loader_options& how,
+                                        bool augment, const std::optional<ls::data::normalisation<Sample>>& norm) {
+  using source = loaded_source<Sample>;
+  using ls::data::normalise;
+  constexpr ls::data::pad_and_crop<4> crop;
+  constexpr ls::data::flip<> flip;
+  if (augment && norm)
+    return std::make_unique<source>(std::move(pictures), how, ls::data::augment{crop, flip, normalise{*norm}});
+  if (augment) return std::make_unique<source>(std::move(pictures), how, ls::data::augment{crop, flip});
+  if (norm) return std::make_unique<source>(std::move(pictures), how, ls::data::augment{normalise{*norm}});
+  return std::make_unique<source>(std::move(pictures), how);
+}
+
+template <class Sample>
+data_set pictures(const options& o, std::string description, ls::data::split<Sample> split,
+                  const ls::data::loader_options& train) {
   if (!split.train.note().empty()) fmt::print(stderr, "lockstep-train: {}\n", split.train.note());
-  return {
-      std::move(description), std::make_unique<loaded_source<Sample>>(std::move(split.train), train),
-      std::make_unique<loaded_source<Sample>>(std::move(split.test), ls::data::loader_options{.batch = test_batch})};
+  data_set result;
+  result.description = std::move(description);
+  if (o.augment) result.description += ", augmented";
+  std::optional<ls::data::normalisation<Sample>> norm;
+  if (o.normalise) {
+    norm = ls::data::measure_normalisation(split.train);
+    const std::string mean = fmt::format("{}", fmt::join(norm->mean(), ", "));
+    const std::string deviation = fmt::format("{}", fmt::join(norm->deviation(), ", "));
+    result.description += fmt::format(", normalised by mean {} and deviation {}", mean, deviation);
+    result.notes = {{"normalisation.mean", mean}, {"normalisation.deviation", deviation}};
+  }
+  result.train = source_of(std::move(split.train), train, o.augment, norm);
+  result.test = source_of(std::move(split.test), {.batch = test_batch}, false, norm);
+  return result;
+}
+
+/// Synthetic pictures as MNIST's are: the mean of the three channels, without a border of two.
+ls::data::dataset<ls::shape<1, 28, 28>> grey(const ls::data::dataset<ls::data::synthetic_sample>& colour) {
+  constexpr std::size_t side = 32;
+  constexpr std::size_t border = 2;
+  std::vector<std::uint8_t> bytes;
+  bytes.reserve(static_cast<std::size_t>(colour.size()) * 28 * 28);
+  for (std::int64_t i = 0; i < colour.size(); ++i) {
+    const std::uint8_t* const red = colour.image(i).data_handle();
+    for (std::size_t y = border; y < side - border; ++y)
+      for (std::size_t x = border; x < side - border; ++x) {
+        const std::uint8_t* const at = red + y * side + x;
+        bytes.push_back(static_cast<std::uint8_t>((at[0] + at[side * side] + at[2 * side * side]) / 3));
+      }
+  }
+  return {std::move(bytes), {colour.labels().begin(), colour.labels().end()}, colour.classes(), colour.class_names()};
 }
 
 }  // namespace
 
 sample_format format_of(const options& o) {
   if (o.model == "linear") return sample_format::rows;
-  if (o.data == "synthetic") return sample_format::cifar10;
+  if (o.data == "synthetic") return o.model == "lenet" ? sample_format::idx : sample_format::cifar10;
   const ls::data::folder_kind kind = ls::data::recognize(o.data);
   if (kind == ls::data::folder_kind::cifar100)
     throw ls::io_error(o.data, "found CIFAR-100, of a hundred classes; the models here have ten");
-  return kind == ls::data::folder_kind::cifar10 ? sample_format::cifar10 : sample_format::idx;
+  const bool colour = kind == ls::data::folder_kind::cifar10;
+  if (o.model == "lenet" && colour)
+    throw usage_error("--model lenet takes pictures of 1x28x28, as MNIST's, and " + o.data + " has CIFAR-10");
+  if (o.model == "resnet20" && !colour)
+    throw usage_error("--model resnet20 takes pictures of 3x32x32, as CIFAR-10's, and " + o.data + " has IDX files");
+  return colour ? sample_format::cifar10 : sample_format::idx;
 }
 
 data_set open_data(const options& o, sample_format format) {
   const ls::data::loader_options train{.batch = o.batch, .shuffle = o.shuffle, .seed = ls::seed{o.seed}};
   if (format == sample_format::rows)
-    return {"synthetic rows", rows(1000, 0, train), rows(1000, 1, ls::data::loader_options{.batch = test_batch})};
-  if (o.data == "synthetic") return pictures("synthetic pictures", ls::data::synthetic(), train);
-  if (format == sample_format::cifar10) return pictures("CIFAR-10 in " + o.data, ls::data::cifar10(o.data), train);
+    return {"synthetic rows", {}, rows(1000, 0, train), rows(1000, 1, {.batch = test_batch})};
+  if (o.data == "synthetic") {
+    auto drawn = ls::data::synthetic();
+    if (format == sample_format::cifar10) return pictures(o, "synthetic pictures", std::move(drawn), train);
+    return pictures(o, "synthetic pictures in grey",
+                    ls::data::split<ls::shape<1, 28, 28>>{grey(drawn.train), grey(drawn.test)}, train);
+  }
+  if (format == sample_format::cifar10) return pictures(o, "CIFAR-10 in " + o.data, ls::data::cifar10(o.data), train);
 #if LOCKSTEP_TRAIN_HAS_ZLIB
-  return pictures("IDX pictures in " + o.data, ls::data::idx(o.data, ls::data::gzip{}), train);
+  return pictures(o, "IDX pictures in " + o.data, ls::data::idx(o.data, ls::data::gzip{}), train);
 #else
-  return pictures("IDX pictures in " + o.data, ls::data::idx(o.data), train);
+  return pictures(o, "IDX pictures in " + o.data, ls::data::idx(o.data), train);
 #endif
 }
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "networks.hpp"
 #include "options.hpp"
@@ -37,12 +39,14 @@ class batch_source {
 
 struct data_set {
   std::string description;
-  std::unique_ptr<batch_source> train;  ///< in batches of o.batch
+  std::vector<std::pair<std::string, std::string>> notes;  ///< what else a model trained on it needs, by name
+  std::unique_ptr<batch_source> train;                     ///< in batches of o.batch
   std::unique_ptr<batch_source> test;
 };
 
 /// The format of the samples that o.model and o.data ask for. Reads no more than a folder's listing.
-/// Throws lockstep::io_error for a folder that is missing or holds no known data.
+/// Throws lockstep::io_error for a folder that is missing or holds no known data, usage_error for data that o.model
+/// does not take.
 [[nodiscard]] sample_format format_of(const options& o);
 
 /// Reads or draws the data. Throws lockstep::io_error for files that are damaged.

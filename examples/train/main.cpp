@@ -83,7 +83,10 @@ int train(options o) {
     std::fflush(stdout);
   }
   if (!fit(o, net, *t, data)) return diverged;
-  if (!o.save.empty()) t->save(o.save);
+  if (!o.save.empty()) {
+    data.notes.emplace(data.notes.begin(), "format", "pt");  // as Hugging Face's loaders ask for
+    t->save(o.save, data.notes);
+  }
   return done;
 }
 

@@ -53,7 +53,9 @@ class model_trainer : public trainer {
   void follow(const chosen_schedule& schedule) override { parallel_.optimizer().schedule = schedule; }
   std::int64_t optimizer_states() const override { return static_cast<std::int64_t>(parallel_.optimizer().states()); }
   void load(const std::string& file) override { lockstep::load_safetensors(parallel_, file); }
-  void save(const std::string& file) const override { lockstep::save_safetensors(parallel_, file); }
+  void save(const std::string& file, const lockstep::safetensors_metadata& notes) const override {
+    lockstep::save_safetensors(parallel_, file, notes);
+  }
   bool finite() const override {
     for (const auto& tensor : parallel_.state())
       for (const auto value : tensor.values())
@@ -90,15 +92,14 @@ template <class Model, class Backend, class Reduction, int... Counts>
   return made;
 }
 
-template <class Model, class Backend>
+template <class Model, class Backend, class Built>
 [[nodiscard]] std::unique_ptr<trainer> make_trainer(const options& o) {
-  using built = replicas_built<Backend>;
   return o.reproducible
-             ? make_trainer<Model, Backend, lockstep::reduce::reproducible>(o, typename built::reproducible{})
-             : make_trainer<Model, Backend, lockstep::reduce::automatic>(o, typename built::automatic{});
+             ? make_trainer<Model, Backend, lockstep::reduce::reproducible>(o, typename Built::reproducible{})
+             : make_trainer<Model, Backend, lockstep::reduce::automatic>(o, typename Built::automatic{});
 }
 
-template <class Model, class Backend>
+template <class Model, class Backend, class Built = replicas_built<Backend>>
 [[nodiscard]] network make_network() {
   return {.parameters = Model::parameter_count,
           .inputs = Model::input_dims.size(),
@@ -108,7 +109,7 @@ template <class Model, class Backend>
           .buckets = &lockstep::bucket_table<Model, Backend>,
           .write_trace = &lockstep::write_trace<Model, Backend>,
           .report = &lockstep::make_report_data<Model, Backend>,
-          .make = &make_trainer<Model, Backend>};
+          .make = &make_trainer<Model, Backend, Built>};
 }
 
 }  // namespace lockstep_train

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <lockstep/core/shape.hpp>
 
@@ -62,7 +64,8 @@ class trainer {
   /// State buffers of the optimizer.
   [[nodiscard]] virtual std::int64_t optimizer_states() const = 0;
   virtual void load(const std::string& file) = 0;
-  virtual void save(const std::string& file) const = 0;
+  /// Writes parameters and buffers, with notes beside them.
+  virtual void save(const std::string& file, const std::vector<std::pair<std::string, std::string>>& notes) const = 0;
   /// Whether all parameters are finite.
   [[nodiscard]] virtual bool finite() const = 0;
   /// Writes down what the replicas do, a track each, from the next step on; null ends it.
@@ -82,8 +85,8 @@ struct network {
   std::unique_ptr<trainer> (*make)(const options& o);
 };
 
-// Defined in models.hpp. Each is instantiated for each backend in a source file of its own, X.cpp for the CPU, X.cu for
-// CUDA and X_bf16.cu for CUDA in bfloat16: they compile side by side.
+// Defined in models.hpp, lenet.hpp and resnet20.hpp. Each is instantiated for each backend in a source file of its own,
+// X.cpp for the CPU, X.cu for CUDA and X_bf16.cu for CUDA in bfloat16: they compile side by side.
 template <class Backend>
 [[nodiscard]] network linear_network();
 template <class Backend>
@@ -94,5 +97,9 @@ template <class Backend>
 [[nodiscard]] network mlp_network_cifar10();
 template <class Backend>
 [[nodiscard]] network mlp_network_idx();
+template <class Backend>
+[[nodiscard]] network lenet_network_idx();
+template <class Backend>
+[[nodiscard]] network resnet20_network_cifar10();
 
 }  // namespace lockstep_train

@@ -4,6 +4,7 @@
 #include "data.hpp"
 #include "networks.hpp"
 #include "options.hpp"
+#include "replicas_built.hpp"
 
 namespace lockstep_train {
 
@@ -12,6 +13,9 @@ template <class Backend>
 [[nodiscard]] network pick_network(const options& o, sample_format format) {
   if (format == sample_format::rows) return linear_network<Backend>();
   const bool colour = format == sample_format::cifar10;
+  if (o.model == "lenet") return lenet_network_idx<Backend>();
+  if constexpr (replicas_built_deep<Backend>::automatic::any)
+    if (o.model == "resnet20") return resnet20_network_cifar10<Backend>();
   if (o.model == "cnn") return colour ? cnn_network_cifar10<Backend>() : cnn_network_idx<Backend>();
   return colour ? mlp_network_cifar10<Backend>() : mlp_network_idx<Backend>();
 }
