@@ -57,12 +57,11 @@ TEST_CASE("what this version does not have is refused like any other unknown val
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   // The last word of each is what the message must name.
-  for (const std::string flag :
-       {"--model resnet20", "--model gpt", "--model lstm", "--optimizer lion", "--schedule plateau", "--precision bf16",
-        "--reduce fastest", "--checkpoint here", "--resume"})
+  for (const std::string flag : {"--model gpt", "--model lstm", "--optimizer lion", "--schedule plateau",
+                                 "--precision bf16", "--reduce fastest", "--checkpoint here", "--resume"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
-  for (const std::string word : {"resnet20", "gpt", "lstm", "lion", "--checkpoint", "--resume"}) {
+  for (const std::string word : {"gpt", "lstm", "lion", "--checkpoint", "--resume"}) {
     INFO(word);
     CHECK(help.find(word) == std::string::npos);
   }
@@ -136,4 +135,21 @@ TEST_CASE("a log that cannot be written ends the run") {
     CHECK(full.error_lines() == 1);
     CHECK(full.err.find("/dev/full") != std::string::npos);
   }
+}
+
+TEST_CASE("a network that does not fit the data or the replicas is refused") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  check_refused(place, "--model resnet20 --replicas 8", "--model resnet20 works with 1, 2 or 4 --replicas, not with 8");
+  check_refused(place, "--model resnet20 --reduce reproducible --replicas 8", "1, 2 or 4 --replicas");
+  place.make_folder("colour");
+  place.write("colour/data_batch_1.bin", std::string(3073, '\0'));
+  place.write("colour/test_batch.bin", std::string(3073, '\0'));
+  place.make_folder("digits");
+  place.write("digits/train-images-idx3-ubyte", "");
+  check_refused(place, "--model lenet --data colour", "--model lenet takes pictures of 1x28x28");
+  check_refused(place, "--model resnet20 --data digits", "--model resnet20 takes pictures of 3x32x32");
+  check_refused(place, "--model resnet20 --data digits --plan", "--model resnet20 takes pictures of 3x32x32");
+  check_refused(place, "--model linear --augment", "--augment changes pictures, and --model linear has none");
+  check_refused(place, "--model linear --normalise", "--normalise changes pictures, and --model linear has none");
 }

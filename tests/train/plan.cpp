@@ -75,3 +75,17 @@ TEST_CASE("the flag --plan prints the table and trains nothing") {
   CHECK_FALSE(place.has("never.jsonl"));
   CHECK(value_of(place.run("--model linear --plan").out, "batch") == "100");
 }
+
+TEST_CASE("the flag --plan knows the deep networks") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  const outcome lenet = place.run("--model lenet --plan");
+  REQUIRE(lenet.code == 0);
+  CHECK(value_of(lenet.out, "parameters") == "44,426");  // as SimpleChains counts them
+  CHECK(holds(lenet.out, "fc3.weight"));
+  const outcome resnet = place.run("--model resnet20 --plan --replicas 4 --batch 128");
+  REQUIRE(resnet.code == 0);
+  CHECK(value_of(resnet.out, "parameters") == "272,474");
+  CHECK(value_of(resnet.out, "shards") == "32+32+32+32");
+  CHECK(holds(resnet.out, "layer2.0.downsample.1.weight"));
+}
