@@ -123,8 +123,7 @@ class augmented_samples<augment<Transforms...>, Fields...> final : public sample
  public:
   explicit augmented_samples(augment<Transforms...> by) : by_(std::move(by)) {
     sample::check(by_);
-    constexpr std::size_t mixing = (std::size_t{0} + ... + (mixes_samples<Transforms> ? 1U : 0U));
-    for (std::size_t i = 0; i < mixing; ++i) others_.emplace_back(field_types{}, 1);
+    (add_room<mixes_samples<Transforms>>(), ...);
   }
 
   void fill(const samples& from, const batch_part& part, const pointers& to) override {
@@ -133,6 +132,11 @@ class augmented_samples<augment<Transforms...>, Fields...> final : public sample
   }
 
  private:
+  template <bool ForSecondSample>
+  void add_room() {
+    if constexpr (ForSecondSample) others_.emplace_back(field_types{}, 1);
+  }
+
   /// Writes what the first `Count` transforms make of an entry of the order, which has that place in the epoch.
   template <std::size_t Count>
   void make(const samples& from, std::int64_t entry, std::int64_t place, const pointers& to) {
