@@ -135,3 +135,50 @@ TEST_CASE("a report fits wide and narrow windows, and breaks no number in two") 
       CHECK_FALSE(has(told, "numbers:0"));
     }
 }
+
+TEST_CASE("a browser fits the text of a drawn network into its boxes, in either of its widths") {
+  const std::string program = browser();
+  if (program.empty()) LOCKSTEP_SKIP("neither chromium nor google-chrome is in PATH");
+  const temporary_folder folder;
+  if (!has(opened(program, folder, "<p>a probe</p>"), "<p>a probe</p>"))
+    LOCKSTEP_SKIP("the browser cannot open a file of a temporary folder here");
+
+  // Says which texts reach out of their boxes, and how many of each there are on the page and in sight.
+  const std::string measure = R"js(<script>
+    const told = { out: [], boxes: 0, texts: 0, drawings: 0 };
+    document.querySelectorAll(".plan-drawing").forEach(each => {
+      if (each.getBoundingClientRect().width > 0) ++told.drawings;
+    });
+    document.querySelectorAll(".plan-drawing .node, .plan-drawing .input").forEach(each => {
+      const box = each.querySelector("rect.box").getBoundingClientRect();
+      if (box.width === 0) return;
+      ++told.boxes;
+      each.querySelectorAll("text").forEach(text => {
+        const place = text.getBoundingClientRect();
+        ++told.texts;
+        if (box.left > place.left || place.right > box.right || box.top > place.top || place.bottom > box.bottom)
+          told.out.push(text.textContent);
+      });
+    });
+    parent.document.documentElement.dataset.told = JSON.stringify(told).replaceAll('"', "");
+  </script>)js";
+  auto data = good_data();
+  data.plan.clear();
+  for (int i = 0; i < 60; ++i)
+    data.plan.push_back({.layer = std::string("a.rather.long.name.").append(std::to_string(i)).append(".WWWWW"),
+                         .kind = "WWWWWWWWWWWWWWWWWWWWWWWWW+WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW, frozen",
+                         .sample = "1 -> 1",
+                         .output = "1024x1024x1024",
+                         .parameters = 1'234'567'890,
+                         .reads = {i - 1}});
+  for (const int width : {400, 1200}) {
+    std::string page = ls::report_html(data);
+    page.insert(page.find("</body>"), measure);
+    const std::string dom = opened(program, folder, framed(page, width));
+    const auto at = dom.find("data-told=");
+    REQUIRE(at != std::string::npos);
+    const std::string told = dom.substr(at, dom.find('>', at) - at);
+    INFO(told);
+    CHECK(has(told, "out:[],boxes:61,texts:242,drawings:1}"));
+  }
+}

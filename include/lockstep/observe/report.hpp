@@ -17,6 +17,7 @@
 
 #include <lockstep/io/file.hpp>
 #include <lockstep/observe/divergence.hpp>
+#include <lockstep/observe/plan_svg.hpp>
 #include <lockstep/observe/report_data.hpp>
 #include <lockstep/observe/summary.hpp>
 #include <lockstep/observe/svg.hpp>
@@ -277,6 +278,24 @@ inline void append_memory(std::string& out, const std::vector<memory_item>& memo
   out.append("</div></section>\n");
 }
 
+/// Appends the plan as a drawing: one for wide pages and one for narrow ones.
+inline void append_network(std::string& out, const std::vector<plan_row>& plan) {
+  if (plan.empty()) return;
+  add(out,
+      {"<section id=\"network\"><h2>Network</h2>\n<p class=\"muted\">The nodes of the plan, and the values they read.",
+       plan.back().segment > 0 ? " At a dashed line the pass waits for the statistics of the whole batch." : "",
+       "</p>\n"});
+  std::string wide;
+  std::string narrow;
+  append_plan_svg(wide, plan, 1036, false);
+  append_plan_svg(narrow, plan, 346, false);
+  if (wide == narrow)
+    out.append(wide);
+  else
+    add(out, {"<div class=\"wide-page\">", wide, "</div>\n<div class=\"narrow-page\">", narrow, "</div>\n"});
+  out.append("</section>\n");
+}
+
 inline void append_plan(std::string& out, const std::vector<plan_row>& plan) {
   if (plan.empty()) return;
   std::vector<std::vector<std::string>> rows;
@@ -303,13 +322,16 @@ inline void append_plan(std::string& out, const std::vector<plan_row>& plan) {
       {"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<title>", detail::escaped(data.title),
        "</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n",
        R"(<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; )",
-       "script-src 'unsafe-inline'\"/>\n<style>", detail::page_style, "</style>\n</head>\n<body>\n<main>\n"});
+       "script-src 'unsafe-inline'\"/>\n<style>\n:root { color-scheme: light dark; ", detail::light_colours,
+       " }\n@media (prefers-color-scheme: dark) { :root { ", detail::dark_colours, " } }", detail::page_style,
+       detail::plan_style, "</style>\n</head>\n<body>\n<main>\n"});
   detail::append_heading(out, data);
   detail::append_advice(out, data);
   detail::append_curves(out, data);
   detail::append_replicas(out, data.times);
   detail::append_slowest(out, data);
   detail::append_memory(out, data.memory);
+  detail::append_network(out, data.plan);
   detail::append_plan(out, data.plan);
   add(out, {"</main>\n<script>", detail::page_script, "</script>\n</body>\n</html>\n"});
   return out;

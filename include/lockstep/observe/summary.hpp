@@ -28,11 +28,15 @@ struct plan_row {
   std::string layer{};   ///< PyTorch's name of the layer; empty for a change of order
   std::string kind{};    ///< `conv2d+relu`
   std::string sample{};  ///< `3x32x32 -> 64x32x32`
+  std::string output{};  ///< `64x32x32`
   std::int64_t parameters = 0;
   std::int64_t parameter_bytes = 0;
   std::int64_t output_bytes = 0;
   std::int64_t forward_flops = 0;
   std::int64_t backward_flops = 0;
+  std::vector<int> reads{};  ///< the nodes whose values it reads; below zero the user's input
+  int segment = 0;           ///< see plan_node
+  bool measures = false;     ///< measures a value over the whole batch for another node
 
   [[nodiscard]] const std::string& name() const { return layer.empty() ? kind : layer; }
 };
@@ -47,15 +51,21 @@ template <class Model, class Backend>
   for (int i = 0; i < plan.node_count; ++i) {
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
     auto [layer, kind] = detail::node_title<Model>(node);
+    std::vector<int> reads;
+    for (int k = 0; k < node.operands; ++k) reads.push_back(plan.operand(node, k).from);
     const int products = (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0);
     rows.push_back({.layer = std::move(layer),
                     .kind = std::move(kind),
                     .sample = to_string(node.in) + " -> " + to_string(node.out),
+                    .output = to_string(node.out),
                     .parameters = node.parameter_size,
                     .parameter_bytes = checked_multiply(node.parameter_size, element),
                     .output_bytes = checked_multiply(node.out.size(), activation),
                     .forward_flops = node.flops,
-                    .backward_flops = checked_multiply(node.flops, products)});
+                    .backward_flops = checked_multiply(node.flops, products),
+                    .reads = std::move(reads),
+                    .segment = node.segment,
+                    .measures = node.kind == node_kind::measure});
   }
   return rows;
 }

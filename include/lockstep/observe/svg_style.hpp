@@ -3,6 +3,8 @@
 
 #include <lockstep/core/config.hpp>
 
+#include <cstddef>
+#include <string>
 #include <string_view>
 
 /// \file
@@ -11,15 +13,52 @@
 
 namespace lockstep::detail {
 
-inline constexpr std::string_view page_style = R"css(
-:root { color-scheme: light dark; --back: #f6f7f8; --card: #ffffff; --text: #1b1d21; --muted: #5b6168; --line: #dfe2e6;
-  --c0: #2f6fde; --c1: #d9730d; --c2: #13866a; --c3: #8d949c; --c4: #dde1e6; --warn: #b45309; --warn-back: #fff7ec;
-  --bad: #b3261e; --bad-back: #fdeeec; }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #131518; --card: #1c1f23; --text: #e8eaed; --muted: #a0a7af; --line: #32373d;
-    --c0: #6c9ff4; --c1: #ef9a45; --c2: #46bf9b; --c3: #7d858e; --c4: #363c43; --warn: #f3b561; --warn-back: #2a241a;
-    --bad: #ff8a80; --bad-back: #33191a; }
+/// The colours, by name.
+inline constexpr std::string_view light_colours =
+    "--back: #f6f7f8; --card: #ffffff; --text: #1b1d21; --muted: #5b6168; --line: #dfe2e6; --c0: #2f6fde; "
+    "--c1: #d9730d; --c2: #13866a; --c3: #8d949c; --c4: #dde1e6; --warn: #b45309; --warn-back: #fff7ec; "
+    "--bad: #b3261e; --bad-back: #fdeeec;";
+inline constexpr std::string_view dark_colours =
+    "--back: #131518; --card: #1c1f23; --text: #e8eaed; --muted: #a0a7af; --line: #32373d; --c0: #6c9ff4; "
+    "--c1: #ef9a45; --c2: #46bf9b; --c3: #7d858e; --c4: #363c43; --warn: #f3b561; --warn-back: #2a241a; "
+    "--bad: #ff8a80; --bad-back: #33191a;";
+
+/// A style sheet with the colours themselves in place of `var(--name)`, for viewers that know no variables.
+[[nodiscard]] inline std::string coloured(std::string_view style, std::string_view colours) {
+  constexpr std::string_view begin = "var(";
+  std::string out;
+  for (std::size_t at = style.find(begin); at != std::string_view::npos; at = style.find(begin)) {
+    const std::size_t end = style.find(')', at);
+    const std::string name = std::string(style.substr(at + begin.size(), end - at - begin.size())) + ": ";
+    const std::string_view value = colours.substr(colours.find(name) + name.size());
+    out.append(style.substr(0, at)).append(value.substr(0, value.find(';')));
+    style.remove_prefix(end + 1);
+  }
+  return out.append(style);
 }
+
+/// The style of a drawn plan.
+inline constexpr std::string_view plan_style = R"css(
+.plan-drawing { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
+.plan-drawing text { fill: var(--text); }
+.plan-drawing .name { font-weight: 600; }
+.plan-drawing .small { font-size: 11px; }
+.plan-drawing .tiny { font-size: 10px; }
+.plan-drawing .muted { fill: var(--muted); }
+.plan-drawing .end { text-anchor: end; }
+.plan-drawing .back { fill: var(--card); }
+.plan-drawing .block { fill: var(--back); stroke: var(--line); }
+.plan-drawing .box { fill: var(--card); stroke: var(--c3); }
+.plan-drawing .measures { stroke-dasharray: 3 2; }
+.plan-drawing .read { fill: none; stroke: var(--c3); stroke-width: 1.5px; }
+.plan-drawing .cut { fill: none; stroke: var(--c1); stroke-dasharray: 6 4; }
+.plan-drawing .c0 { fill: var(--c0); }
+.plan-drawing .c1 { fill: var(--c1); }
+.plan-drawing .c2 { fill: var(--c2); }
+.plan-drawing .c3 { fill: var(--c3); }
+)css";
+
+inline constexpr std::string_view page_style = R"css(
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--text); font: 15px/1.5 system-ui, -apple-system, "Segoe UI",
   Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -91,6 +130,12 @@ figcaption .legend { margin-left: auto; }
 .legend .c3 { background: var(--c3); } .legend .c4 { background: var(--c4); }
 .bars { margin: 14px 0 0; }
 .wide { overflow-x: auto; }
+.plan-drawing { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+.narrow-page { display: none; }
+@media (max-width: 900px) {
+  .wide-page { display: none; }
+  .narrow-page { display: block; }
+}
 table { border-collapse: collapse; width: 100%; font-size: 0.93em; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 12px 5px 0; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--muted); font-weight: 500; }
