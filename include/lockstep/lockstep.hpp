@@ -80,6 +80,7 @@
 #include <lockstep/optim/adamw.hpp>
 #include <lockstep/optim/averaged.hpp>
 #include <lockstep/optim/lion.hpp>
+#include <lockstep/optim/muon.hpp>
 #include <lockstep/optim/nadam.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/parameter_groups.hpp>

@@ -17,6 +17,7 @@ struct element_range {
   std::int64_t state_steps = 0;  ///< steps that have changed the optimizer's state of these elements
   double rate = 1;               ///< factor of the optimizer's learning rate
   double decay = 1;              ///< factor of its weight decay
+  int matrix = -1;               ///< the parameter that is updated as one matrix; -1: each element on its own
 };
 
 /// Calls f(begin, end, i) for each range i that overlaps [first, last); the overlap is [begin, end).

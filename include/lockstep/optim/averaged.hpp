@@ -9,6 +9,7 @@
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/core/config.hpp>
 #include <lockstep/optim/check_option.hpp>
+#include <lockstep/optim/matrix_rule.hpp>
 #include <lockstep/optim/optimizer.hpp>
 #include <lockstep/optim/parameter_groups.hpp>
 
@@ -44,6 +45,7 @@ class averaged {
   averaged() = default;
   explicit averaged(Optimizer rule, double average_decay = 0.999) : optimizer(std::move(rule)), decay(average_decay) {}
 
+  using wrapped_optimizer = Optimizer;
   static constexpr std::size_t max_states = Optimizer::max_states + 1;
   /// The number of the state that is the average.
   static constexpr std::size_t average_state = 0;
@@ -76,6 +78,20 @@ class averaged {
         [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
           using rule_type = std::remove_cvref_t<decltype(rule)>;
           with(std::integral_constant<std::size_t, States + 1>{}, detail::averaged_rule<rule_type, T>{rule, take});
+        });
+  }
+
+  /// The same for a matrix, see optim/matrix_rule.hpp.
+  template <class T, class With>
+  void matrix_rule(std::int64_t step, double rate, double weight_decay, std::int64_t rows, std::int64_t columns,
+                   const With& with) const {
+    const T take = step == 0 ? T{1} : static_cast<T>(1 - decay);
+    optimizer.template matrix_rule<T>(
+        step, rate, weight_decay, rows, columns,
+        [&]<class Gather, class Update, std::size_t States>(const detail::matrix_rules<Gather, Update, States>& rules) {
+          using update_type = detail::averaged_rule<Update, T>;
+          with(detail::matrix_rules<Gather, update_type, States + 1>{rules.gather, rules.gather_state + 1,
+                                                                     rules.iteration, update_type{rules.update, take}});
         });
   }
 

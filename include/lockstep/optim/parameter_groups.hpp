@@ -85,6 +85,17 @@ template <class Optimizer>
     return o;
 }
 
+/// Multiplies an optimizer's learning rate and weight decay, as far as it has them.
+template <class Optimizer>
+void scale_options(Optimizer& o, double rate, double decay) {
+  if constexpr (requires { o.scale(rate, decay); }) {
+    o.scale(rate, decay);
+  } else {
+    if constexpr (requires { o.learning_rate *= rate; }) o.learning_rate *= rate;
+    if constexpr (requires { o.weight_decay *= decay; }) o.weight_decay *= decay;
+  }
+}
+
 /// The optimizer's rule for a group whose options are these factors times its own.
 template <class T, class Optimizer, class With>
 void group_rule(const Optimizer& optimizer, std::int64_t step, double rate, double decay, const With& with) {
@@ -93,8 +104,7 @@ void group_rule(const Optimizer& optimizer, std::int64_t step, double rate, doub
     optimizer.template group_rule<T>(step, rate, decay, with);
   } else {
     Optimizer own = optimizer;
-    if constexpr (requires { own.learning_rate *= rate; }) own.learning_rate *= rate;
-    if constexpr (requires { own.weight_decay *= decay; }) own.weight_decay *= decay;
+    scale_options(own, rate, decay);
     own.template rule<T>(step, with);
   }
 }

@@ -24,6 +24,7 @@ class scheduled {
   scheduled() = default;
   scheduled(Optimizer rule, Schedule course) : optimizer(std::move(rule)), schedule(std::move(course)) {}
 
+  using wrapped_optimizer = Optimizer;
   static constexpr std::size_t max_states = Optimizer::max_states;
 
   /// Throws value_error for options of either out of their domain.
@@ -58,23 +59,31 @@ class scheduled {
   /// The optimizer's rule at the present learning rate.
   template <class T, class With>
   void rule(std::int64_t step, const With& with) const {
-    Optimizer now = optimizer;
-    now.learning_rate *= factor_;
-    now.template rule<T>(step, with);
+    present().template rule<T>(step, with);
   }
 
   /// The same for a group of parameters.
   template <class T, class With>
   void group_rule(std::int64_t step, double rate, double decay, const With& with) const {
-    Optimizer now = optimizer;
-    now.learning_rate *= factor_;
-    detail::group_rule<T>(now, step, rate, decay, with);
+    detail::group_rule<T>(present(), step, rate, decay, with);
+  }
+  /// The same for a matrix, see optim/matrix_rule.hpp.
+  template <class T, class With>
+  void matrix_rule(std::int64_t step, double rate, double decay, std::int64_t rows, std::int64_t columns,
+                   const With& with) const {
+    present().template matrix_rule<T>(step, rate, decay, rows, columns, with);
   }
 
   Optimizer optimizer{};
   Schedule schedule{};
 
  private:
+  [[nodiscard]] Optimizer present() const {
+    Optimizer now = optimizer;
+    detail::scale_options(now, factor_, 1);
+    return now;
+  }
+
   double factor_ = 1;
 };
 

@@ -411,6 +411,7 @@ class data_parallel {
   static_assert(detail::check_policies<Policies...>());
   static_assert(detail::check_primitives<Model, backend_type>());
   static_assert(detail::check_groups<Model, backend_type, optimizer_type>(typename engine::kinds::groups{}));
+  static_assert(detail::check_matrices<Model, backend_type, optimizer_type>());
 
   engine engine_;
   [[no_unique_address]] typename detail::labels_of<target_type>::type labels_;

@@ -21,6 +21,7 @@
 #include <lockstep/backend/reference/pooling.hpp>
 #include <lockstep/backend/reference/resampling.hpp>
 #include <lockstep/backend/reference/transposed_convolution.hpp>
+#include <lockstep/backend/reference/product.hpp>
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/tree_sum.hpp>
 
@@ -137,6 +138,9 @@ struct reference : host::synchronous<reference_backend::context> {
   template <class F>
   static void map_backward(context&, std::int64_t n, const F& f, const A* x, const A* y, const A* dy, A* dx) {
     host::map_backward<T>(n, f, x, y, dy, dx);
+  static void multiply(context&, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b,
+                       bool transposed, T* y) {
+    reference_backend::multiply(m, n, k, a, b, transposed, y);
   }
   static void square_sums(context&, std::int64_t n, std::int64_t block, const T* x, double* sums) {
     for (std::int64_t start = 0; start < n; start += block) {
@@ -169,5 +173,6 @@ static_assert(transposes_convolutions<reference<double, float>>);
 static_assert(resamples_pictures<reference<double, float>>);
 static_assert(measures_elements<reference<double, float>>);
 static_assert(measures_classes<reference<double, float>>);
+static_assert(multiplies_matrices<reference<double, float>>);
 
 }  // namespace lockstep

@@ -72,7 +72,7 @@ struct trainer_engine {
   using context = typename backend_type::context;
   /// Whether a pass waits between segments for statistics of the whole batch.
   static constexpr bool measures = replica::segments > 1;
-  using skips_type = layer_skips<Model, backend_type, typename kinds::groups>;
+  using skips_type = layer_skips<Model, backend_type, typename kinds::groups, optimizer_type>;
   using ranks_type = std::conditional_t<
       has_ranks,
       rank_link<Model, backend_type, N, communicator_type, hook_type, typename kinds::bucket_sizes, skips_type::layers>,
@@ -123,6 +123,11 @@ struct trainer_engine {
       on_all([&](std::size_t r) { homes.place_gradients(r, replicas[r]->context(), replicas[r]->gradients); });
     }
     for (std::size_t r = 0; r < count; ++r) homes.attach(r, replicas[r]->context());
+    if constexpr (updates_matrices<optimizer_type>) {
+      homes.each(
+          [](home_type& home) { home.update.matrices.place(matrix_places<Model, backend_type, optimizer_type>); });
+      on_all([&](std::size_t r) { homes.of(r).update.matrices.attach(r, replicas[r]->context()); });
+    }
     prepare();
     initialize(seed{0});
     if (options.time_limit > 0)

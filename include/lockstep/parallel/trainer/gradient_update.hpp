@@ -16,7 +16,9 @@
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/update_terms.hpp>
 #include <lockstep/model/element_range.hpp>
+#include <lockstep/optim/matrix_rule.hpp>
 #include <lockstep/optim/parameter_groups.hpp>
+#include <lockstep/parallel/trainer/matrix_update.hpp>
 
 namespace lockstep::detail {
 
@@ -38,6 +40,10 @@ class gradient_update {
  public:
   using value = typename B::value_type;
   using context = typename B::context;
+
+  /// Whether the optimizer updates whole matrices. `fused` and `apply` then read the gradients, or sums, of any slice.
+  static constexpr bool has_matrices = updates_matrices<Optimizer>;
+  [[no_unique_address]] std::conditional_t<has_matrices, matrix_update<B, Optimizer, N>, no_matrix_update> matrices;
 
   /// For `size` elements in `slices` slices.
   explicit gradient_update(std::int64_t size, std::size_t slices = N) : size_(size), slices_(slices) {}
@@ -228,12 +234,14 @@ class gradient_update {
     return stored_scaled_rule<Rule, value, MaySkip>{.rule = stored<Rule>(r, range), .terms = found, .limit = limit};
   }
 
-  /// Updates the active elements of slice r by `adapt(rule, range)`, with the optimizer's rule for each range.
+  /// Updates the active elements of slice r by `adapt(rule, range)`, with the optimizer's rule for each range; and the
+  /// matrices that are replica r's.
   template <std::size_t Sources, class Adapt>
   void update(context& c, std::size_t r, const std::vector<element_range>& active,
               const std::array<const value*, Sources>& gradients, value* parameters, const Optimizer& optimizer,
               const Adapt& adapt) {
     each_part(active, edge(r), edge(r + 1), [&](std::int64_t first, std::int64_t last, std::size_t range) {
+      if (has_matrices && active[range].matrix >= 0) return;
       range_rule(optimizer, active[range],
                  [&]<std::size_t States>(std::integral_constant<std::size_t, States>, const auto& rule) {
                    const auto states = [&]<std::size_t... S>(std::index_sequence<S...>) {
@@ -243,6 +251,14 @@ class gradient_update {
                                                                   adapt(rule, range));
                  });
     });
+    if constexpr (has_matrices) {
+      std::array<value*, Optimizer::max_states> states{};
+      for (std::size_t s = 0; s < states.size(); ++s) states[s] = states_[s].data();
+      for (std::size_t i = 0; i < active.size(); ++i)
+        if (active[i].matrix >= 0)
+          matrices.run(r, c, active[i], gradients, parameters, states, optimizer,
+                       [&](const auto& rule) { return adapt(rule, i); });
+    }
   }
 
   std::int64_t size_;

@@ -8,18 +8,20 @@
 
 #include <lockstep/model/path.hpp>
 #include <lockstep/model/plan.hpp>
+#include <lockstep/optim/matrix_rule.hpp>
 #include <lockstep/optim/parameter_groups.hpp>
 
 namespace lockstep::detail {
 
 /// Neighbouring parameters that learn, of one layer where layers may be skipped, for which the optimizer's options are
-/// the same.
+/// the same; or one that the optimizer updates as a matrix.
 struct group_piece {
   std::int64_t first = 0;
   std::int64_t last = 0;
   std::size_t leaf = 0;
   double rate = 1;
   double decay = 1;
+  int matrix = -1;  ///< the parameter, where the optimizer updates it as a matrix
 };
 
 /// All pieces in ascending order; one that is empty when nothing learns.
@@ -29,8 +31,8 @@ struct group_pieces {
   std::array<group_piece, Most + 1> all{};
 };
 
-/// Calls f(parameter, leaf, name) for each parameter that learns, in the order of the flat range; the name is empty
-/// unless `Named`.
+/// Calls f(parameter's number, leaf, name) for each parameter that learns, in the order of the flat range; the name is
+/// empty unless `Named`.
 template <class Model, class B, bool Named, class F>
 constexpr void each_learning_parameter(const F& f) {
   constexpr const auto& plan = Model::template plan<B>;
@@ -41,22 +43,23 @@ constexpr void each_learning_parameter(const F& f) {
     if constexpr (Named) {
       path name = Model::paths[leaf];
       name = child(name, Model::graph.leaves[leaf].parameters.items[parameter.index].name);
-      f(parameter, leaf, name.view());
+      f(p, leaf, name.view());
     } else {
-      f(parameter, leaf, std::string_view{});
+      f(p, leaf, std::string_view{});
     }
   }
 }
 
-template <class Model, class B, bool ByLeaf, class Groups>
+template <class Model, class B, bool ByLeaf, class Groups, class Optimizer>
 struct pieces_of;
-template <class Model, class B, bool ByLeaf, class... Groups>
-struct pieces_of<Model, B, ByLeaf, parameter_groups<Groups...>> {
+template <class Model, class B, bool ByLeaf, class... Groups, class Optimizer>
+struct pieces_of<Model, B, ByLeaf, parameter_groups<Groups...>, Optimizer> {
   static constexpr auto value = [] {
     group_pieces<Model::template plan<B>.parameters.size()> made;
-    // Names cost the compiler time, so that only groups ask for them.
-    each_learning_parameter<Model, B, (sizeof...(Groups) > 0)>(
-        [&](const plan_parameter& parameter, std::size_t leaf, [[maybe_unused]] std::string_view name) {
+    // Names cost the compiler time, so that only groups and optimizers of matrices ask for them.
+    each_learning_parameter<Model, B, (sizeof...(Groups) > 0) || updates_matrices<Optimizer>>(
+        [&](std::size_t p, std::size_t leaf, [[maybe_unused]] std::string_view name) {
+          const plan_parameter& parameter = Model::template plan<B>.parameters[p];
           group_piece piece{parameter.offset, parameter.offset + parameter.shape.size(), leaf};
           [[maybe_unused]] const auto change = [&](bool takes, double rate, double decay) {
             if (!takes) return;
@@ -64,10 +67,11 @@ struct pieces_of<Model, B, ByLeaf, parameter_groups<Groups...>> {
             piece.decay *= decay;
           };
           (change(Groups::which::takes(name, parameter.shape), Groups::rate, Groups::decay), ...);
-          if (made.count > 0) {
+          if (takes_matrix<Optimizer>(name, parameter.shape)) piece.matrix = static_cast<int>(p);
+          if (made.count > 0 && piece.matrix < 0) {
             group_piece& before = made.all[made.count - 1];
             if (before.last == piece.first && before.rate == piece.rate && before.decay == piece.decay &&
-                (!ByLeaf || before.leaf == leaf)) {
+                before.matrix < 0 && (!ByLeaf || before.leaf == leaf)) {
               before.last = piece.last;
               return;
             }
@@ -82,8 +86,8 @@ struct pieces_of<Model, B, ByLeaf, parameter_groups<Groups...>> {
 template <class Model, class B, class Group>
 consteval bool matches_some() {
   bool found = false;
-  each_learning_parameter<Model, B, true>([&](const plan_parameter& parameter, std::size_t, std::string_view name) {
-    found = found || Group::which::takes(name, parameter.shape);
+  each_learning_parameter<Model, B, true>([&](std::size_t p, std::size_t, std::string_view name) {
+    found = found || Group::which::takes(name, Model::template plan<B>.parameters[p].shape);
   });
   return found;
 }

@@ -22,7 +22,7 @@ namespace lockstep::detail {
 /// some pass since the last step has used, on this rank or another. Counts for each layer how many steps have changed
 /// its optimizer state, as PyTorch's optimizers do for each tensor. Knows for which of them the optimizer's options
 /// differ.
-template <class Model, class B, class Groups = parameter_groups<>>
+template <class Model, class B, class Groups = parameter_groups<>, class Optimizer = void>
 class layer_skips {
   static constexpr const auto& plan = Model::template plan<B>;
 
@@ -38,7 +38,7 @@ class layer_skips {
   static constexpr std::size_t counters = any ? layers : 1;
 
   /// Most ranges that a step may change.
-  static constexpr std::size_t ranges = pieces_of<Model, B, any, Groups>::value.count;
+  static constexpr std::size_t ranges = pieces_of<Model, B, any, Groups, Optimizer>::value.count;
 
   layer_skips() {
     active_.reserve(ranges);
@@ -116,12 +116,13 @@ class layer_skips {
 
  private:
   void list_active() {
-    static constexpr const auto& pieces = pieces_of<Model, B, any, Groups>::value;
+    static constexpr const auto& pieces = pieces_of<Model, B, any, Groups, Optimizer>::value;
     active_.clear();
     for (std::size_t i = 0; i < pieces.count; ++i) {
       const group_piece& piece = pieces.all[i];
       if (any && !taking_part_[piece.leaf]) continue;
-      const element_range range{piece.first, piece.last, state_steps_[any ? piece.leaf : 0], piece.rate, piece.decay};
+      const element_range range{piece.first, piece.last,  state_steps_[any ? piece.leaf : 0],
+                                piece.rate,  piece.decay, piece.matrix};
       if (!active_.empty() && continues(active_.back(), range))
         active_.back().last = range.last;
       else
@@ -129,8 +130,8 @@ class layer_skips {
     }
   }
   [[nodiscard]] static bool continues(const element_range& before, const element_range& range) noexcept {
-    return before.last == range.first && before.state_steps == range.state_steps && before.rate == range.rate &&
-           before.decay == range.decay;
+    return before.matrix < 0 && range.matrix < 0 && before.last == range.first &&
+           before.state_steps == range.state_steps && before.rate == range.rate && before.decay == range.decay;
   }
 
   std::array<bool, layers> flags_{};

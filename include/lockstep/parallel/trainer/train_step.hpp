@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include <lockstep/optim/matrix_rule.hpp>
 #include <lockstep/parallel/ranks/rank_link.hpp>
 #include <lockstep/parallel/trainer/find_non_finite.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
@@ -36,7 +37,13 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
     const auto reduce = [&] {
       if constexpr (!Engine::has_ranks) e.reduce_home(r, true);
     };
-    if (measured && !part.meet([&] { reduce(), update.measure(slice, c); })) return;
+    // A matrix's update reads the sums of other slices too.
+    const bool together = measured || (sum_first && updates_matrices<typename Engine::optimizer_type>);
+    const auto sum = [&] {
+      reduce();
+      if (measured) update.measure(slice, c);
+    };
+    if (together && !part.meet(sum)) return;
     part.change([&] {
       if (!sum_first)
         return e.homes.with_sources(
@@ -45,7 +52,7 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
             });
       if (measured)
         update.judge(slice, c, e.options.max_norm);
-      else
+      else if (!together)
         reduce();
       update.apply(slice, c, parameters.data(), e.optimizer, e.skips.active(),
                    {.measured = measured, .finite_only = finite_only, .max_value = e.options.max_value});
