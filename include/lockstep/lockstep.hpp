@@ -47,6 +47,7 @@
 #include <lockstep/nn/activation/leaky_relu.hpp>
 #include <lockstep/nn/activation/sigmoid.hpp>
 #include <lockstep/nn/activation/silu.hpp>
+#include <lockstep/nn/activation/softmax.hpp>
 #include <lockstep/nn/activation/softplus.hpp>
 #include <lockstep/nn/activation/tanh.hpp>
 #include <lockstep/nn/adaptive_avg_pool2d.hpp>

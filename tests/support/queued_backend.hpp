@@ -213,6 +213,24 @@ struct queued {
                            float* dx) {
     c.submit([=, &c] { ls::cpu::map_backward(c.inner(), n, f, host(x), host(y), host(dy), host(dx)); });
   }
+  static void softmax_rows(context& c, std::int64_t samples, const ls::channel_layout& layout, bool logarithm,
+                           const float* x, float* y) {
+    c.submit([=, &c] { ls::cpu::softmax_rows(c.inner(), samples, layout, logarithm, host(x), host(y)); });
+  }
+  static void softmax_rows_backward(context& c, std::int64_t samples, const ls::channel_layout& layout, bool logarithm,
+                                    const float* y, const float* dy, float* dx) {
+    c.submit([=, &c] {
+      ls::cpu::softmax_rows_backward(c.inner(), samples, layout, logarithm, host(y), host(dy), host(dx));
+    });
+  }
+  static void dropout_channels(context& c, std::int64_t samples, const ls::channel_layout& layout, float p,
+                               const ls::dropout_key& key, const float* x, float* y) {
+    c.submit([=, &c] {
+      ls::dropout_key own = key;
+      own.now = host(key.now);
+      ls::cpu::dropout_channels(c.inner(), samples, layout, p, own, host(x), host(y));
+    });
+  }
   static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
                         float* to, std::int64_t to_stride) {
     c.submit([=, &c] { ls::cpu::copy_rows(c.inner(), rows, width, host(from), from_stride, host(to), to_stride); });

@@ -127,6 +127,22 @@ template <class B>
 concept multiplies_matrices =
     requires(typename B::context& c, std::int64_t n, const typename B::value_type* p, typename B::value_type* q) {
       { B::multiply(c, n, n, n, p, p, true, q) } -> std::same_as<void>;
+/// For softmax and log_softmax: `softmax_rows`, of the channels of each pixel, whose y may be x, and
+/// `softmax_rows_backward`, whose dx may be dy. host_softmax.hpp defines them.
+template <class B>
+concept computes_softmax = requires(typename B::context& c, std::int64_t n, const channel_layout& layout,
+                                    const typename B::activation_type* p, typename B::activation_type* q) {
+  { B::softmax_rows(c, n, layout, true, p, q) } -> std::same_as<void>;
+  { B::softmax_rows_backward(c, n, layout, true, p, p, q) } -> std::same_as<void>;
+};
+
+/// For dropout2d: `dropout_channels(c, samples, layout, p, key, x, y)` multiplies each channel of a sample by a factor
+/// that `for_each_channel_factor` (dropout_mask.hpp) draws; y may be x.
+template <class B>
+concept drops_channels =
+    requires(typename B::context& c, std::int64_t n, const channel_layout& layout, const dropout_key& key,
+             const typename B::activation_type* p, typename B::activation_type* q) {
+      { B::dropout_channels(c, n, layout, 0.5F, key, p, q) } -> std::same_as<void>;
     };
 
 }  // namespace lockstep

@@ -31,4 +31,11 @@ void for_each_dropout_factor(const dropout_key& key, std::int64_t sample, std::i
   }
 }
 
+/// Calls f(channel, factor) for every channel of one sample: factor is 0 with probability p, else 1 / (1 - p). The
+/// draws depend only on (seed, step, layer, global sample index, channel).
+template <class F>
+void for_each_channel_factor(const dropout_key& key, std::int64_t sample, std::int64_t channels, float p, const F& f) {
+  for_each_dropout_factor(key, sample, channels, dims{}, p, f);
+}
+
 }  // namespace lockstep

@@ -15,6 +15,11 @@
 
 namespace lockstep::detail {
 
+/// x = the number c, in every lane.
+template <class T, class Number>
+LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void fill(T& x, const Number& c) {
+  x = static_cast<T>(c);
+}
 /// x = -|x|.
 template <class T>
 LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_minus_magnitude(T& x) {
@@ -26,12 +31,15 @@ LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_where_positive(T& x, const
   x = by > T{0} ? then : x;
 }
 
-// Not templates: nvcc's front end fails on selections between vectors in templates.
+// Not templates: nvcc fails on selections between vectors in templates, and on vectors that are constants there.
 
 using eight_ints = int __attribute__((vector_size(32)));
 using sixteen_ints = int __attribute__((vector_size(64)));
 
 inline constexpr int sign_bit = static_cast<int>(0x80000000U);
+
+LOCKSTEP_ALWAYS_INLINE void fill(eight_floats& x, const float& c) { x = c - eight_floats{}; }
+LOCKSTEP_ALWAYS_INLINE void fill(sixteen_floats& x, const float& c) { x = c - sixteen_floats{}; }
 
 LOCKSTEP_ALWAYS_INLINE void take_minus_magnitude(eight_floats& x) { x = (eight_floats)((eight_ints)x | sign_bit); }
 LOCKSTEP_ALWAYS_INLINE void take_minus_magnitude(sixteen_floats& x) {
@@ -64,8 +72,9 @@ LOCKSTEP_ALWAYS_INLINE void take_power(sixteen_floats& x) { x = (sixteen_floats)
 
 /// x = `least` where x is below it.
 template <class V>
-LOCKSTEP_ALWAYS_INLINE void raise_to(V& x, float least) {
-  V bound = least - V{};
+LOCKSTEP_ALWAYS_INLINE void raise_to(V& x, const float& least) {
+  V bound;
+  fill(bound, least);
   take_larger(bound, x);
   x = bound;
 }
@@ -112,7 +121,9 @@ LOCKSTEP_ALWAYS_INLINE void take_exponential_of_sum(V& x, const V& small) {
 template <class V>
 LOCKSTEP_ALWAYS_INLINE void vector_exponential(V& x) {
   raise_to(x, -104.F);
-  take_exponential_of_sum(x, V{});
+  V nothing;
+  fill(nothing, 0.F);
+  take_exponential_of_sum(x, nothing);
 }
 
 template <class V>
@@ -134,7 +145,8 @@ LOCKSTEP_ALWAYS_INLINE void vector_sigmoid(V& x) {
   V e = x;
   take_minus_magnitude(e);
   vector_exponential(e);
-  const V one = 1.F - V{};
+  V one;
+  fill(one, 1.F);
   V above = e;
   take_where_positive(above, x, one);
   x = above / (1.F + e);
@@ -145,7 +157,8 @@ LOCKSTEP_ALWAYS_INLINE void vector_sigmoids(V& x, V& rest) {
   V e = x;
   take_minus_magnitude(e);
   vector_exponential(e);
-  const V one = 1.F - V{};
+  V one;
+  fill(one, 1.F);
   const V inverse = 1.F / (1.F + e);
   V above = e;
   take_where_positive(above, x, one);

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include <lockstep/backend/element_functions.hpp>
+
 /// \file
 /// Functions of one element, and the primitives that apply them by their definition, for backends whose memory the host
 /// reads.
@@ -26,7 +28,7 @@ struct identity_function {
   LOCKSTEP_ALWAYS_INLINE constexpr void operator()(V&) const {}
   template <class V>
   LOCKSTEP_ALWAYS_INLINE constexpr void derivative(V& v) const {
-    v = V{} + 1.F;
+    detail::fill(v, 1.F);
   }
 };
 

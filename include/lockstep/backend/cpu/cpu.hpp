@@ -20,6 +20,7 @@
 #include <lockstep/backend/cpu/sample_norm.hpp>
 #include <lockstep/backend/cpu/transposed_convolution.hpp>
 #include <lockstep/backend/cpu/product.hpp>
+#include <lockstep/backend/cpu/softmax.hpp>
 #include <lockstep/backend/cpu/update.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
@@ -123,6 +124,18 @@ struct cpu : host::synchronous<cpu_backend::context> {
                            float* dx) {
     cpu_backend::map_backward(c, n, f, x, y, dy, dx);
   }
+  static void softmax_rows(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm,
+                           const float* x, float* y) {
+    cpu_backend::softmax_rows(c, samples, layout, logarithm, x, y);
+  }
+  static void softmax_rows_backward(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm,
+                                    const float* y, const float* dy, float* dx) {
+    cpu_backend::softmax_rows_backward(c, samples, layout, logarithm, y, dy, dx);
+  }
+  static void dropout_channels(context& c, std::int64_t samples, const channel_layout& layout, float p,
+                               const dropout_key& key, const float* x, float* y) {
+    cpu_backend::dropout_channels(c, samples, layout, p, key, x, y);
+  }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
     cpu_backend::square_sums(c, n, block, x, sums);
   }
@@ -144,5 +157,7 @@ static_assert(resamples_pictures<cpu>);
 static_assert(measures_elements<cpu>);
 static_assert(measures_classes<cpu>);
 static_assert(multiplies_matrices<cpu>);
+static_assert(computes_softmax<cpu>);
+static_assert(drops_channels<cpu>);
 
 }  // namespace lockstep

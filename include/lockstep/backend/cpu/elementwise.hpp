@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/loop.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
@@ -28,6 +29,29 @@ inline void dropout(context&, std::int64_t samples, std::int64_t size, const dim
   for (std::int64_t s = 0; s < samples; ++s)
     for_each_dropout_factor(key, s, size, picture, p,
                             [&](std::int64_t i, float factor) { y[s * size + i] = x[s * size + i] * factor; });
+}
+
+/// y = x times the factor of its channel, see for_each_channel_factor. y may be x.
+inline void dropout_channels(context&, std::int64_t samples, const channel_layout& layout, float p,
+                             const dropout_key& key, const float* x, float* y) {
+  constexpr std::int64_t most = 1024;  // factors at hand
+  float factors[most];
+  for (std::int64_t s = 0; s < samples; ++s, x += layout.size(), y += layout.size())
+    for_each_channel_factor(key, s, layout.channels, p, [&](std::int64_t channel, float factor) {
+      if (!layout.is_rows()) {
+        const std::int64_t begin = channel * layout.pixels;
+        loop(layout.pixels, [=](std::int64_t i) { y[begin + i] = x[begin + i] * factor; });
+        return;
+      }
+      factors[channel % most] = factor;
+      const bool full = channel % most == most - 1 || channel + 1 == layout.channels;
+      const std::int64_t first = channel - channel % most;
+      const float* const f = factors;
+      for (std::int64_t pixel = 0; full && pixel < layout.pixels; ++pixel) {
+        const std::int64_t begin = pixel * layout.channels + first;
+        loop(channel + 1 - first, [=](std::int64_t i) { y[begin + i] = x[begin + i] * f[i]; });
+      }
+    });
 }
 
 /// y += x.

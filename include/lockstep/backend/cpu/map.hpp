@@ -6,6 +6,7 @@
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
+#include <lockstep/backend/element_functions.hpp>
 #include <lockstep/core/config.hpp>
 
 namespace lockstep::cpu_backend {

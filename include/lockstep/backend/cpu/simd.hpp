@@ -77,22 +77,6 @@ LOCKSTEP_ALWAYS_INLINE void store(float* to, const V& v) {
   __builtin_memcpy(to, &v, sizeof v);
 }
 
-/// The first `count` floats at `from`, or as many as fill v; the other lanes are 0.
-template <class V>
-LOCKSTEP_ALWAYS_INLINE void load_first(V& v, const float* from, std::int64_t count) {
-  if (count >= lanes<V>) return load(v, from);
-  V part{};  // not v, which would then be kept in memory
-  __builtin_memcpy(&part, from, static_cast<std::size_t>(count) * sizeof(float));
-  v = part;
-}
-
-template <class V>
-LOCKSTEP_ALWAYS_INLINE void store_first(float* to, const V& v, std::int64_t count) {
-  if (count >= lanes<V>) return store(to, v);
-  const V part = v;
-  __builtin_memcpy(to, &part, static_cast<std::size_t>(count) * sizeof(float));
-}
-
 /// v = x in every lane.
 template <class V>
 LOCKSTEP_ALWAYS_INLINE void broadcast(V& v, const float& x) {
@@ -102,6 +86,23 @@ LOCKSTEP_ALWAYS_INLINE void broadcast(V& v, const float& x) {
 #else
   v = x - V{};
 #endif
+}
+
+/// The first `count` floats at `from`, or as many as fill v; the other lanes are `rest`.
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void load_first(V& v, const float* from, std::int64_t count, const float& rest = 0) {
+  if (count >= lanes<V>) return load(v, from);
+  V part;  // not v, which would then be kept in memory
+  broadcast(part, rest);
+  __builtin_memcpy(&part, from, static_cast<std::size_t>(count) * sizeof(float));
+  v = part;
+}
+
+template <class V>
+LOCKSTEP_ALWAYS_INLINE void store_first(float* to, const V& v, std::int64_t count) {
+  if (count >= lanes<V>) return store(to, v);
+  const V part = v;
+  __builtin_memcpy(to, &part, static_cast<std::size_t>(count) * sizeof(float));
 }
 
 /// to += the vector at `from`.

@@ -12,6 +12,7 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/cuda/context.hpp>
+#include <lockstep/backend/cuda/dropout_channels.hpp>
 #include <lockstep/backend/cuda/elementwise.hpp>
 #include <lockstep/backend/cuda/graph.hpp>
 #include <lockstep/backend/cuda/linear.hpp>
@@ -21,6 +22,7 @@
 #include <lockstep/backend/cuda/order.hpp>
 #include <lockstep/backend/cuda/pooling.hpp>
 #include <lockstep/backend/cuda/range.hpp>
+#include <lockstep/backend/cuda/softmax.hpp>
 #include <lockstep/backend/cuda/transfer.hpp>
 #include <lockstep/backend/cuda/update.hpp>
 #include <lockstep/core/config.hpp>
@@ -163,6 +165,18 @@ struct primitives {
   static void map_backward(context& c, std::int64_t n, const F& f, const A* x, const A* y, const A* dy, A* dx) {
     cuda_backend::map_backward(c, n, f, x, y, dy, dx);
   }
+  static void softmax_rows(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm, const A* x,
+                           A* y) {
+    cuda_backend::softmax_rows(c, samples, layout, logarithm, x, y);
+  }
+  static void softmax_rows_backward(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm,
+                                    const A* y, const A* dy, A* dx) {
+    cuda_backend::softmax_rows_backward(c, samples, layout, logarithm, y, dy, dx);
+  }
+  static void dropout_channels(context& c, std::int64_t samples, const channel_layout& layout, float p,
+                               const dropout_key& key, const A* x, A* y) {
+    cuda_backend::dropout_channels(c, samples, layout, p, key, x, y);
+  }
   static void add(context& c, std::int64_t n, const float* x, float* y) { cuda_backend::add(c, n, x, y); }
   static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
     cuda_backend::square_sums(c, n, block, x, sums);
@@ -221,10 +235,14 @@ static_assert(backend<cuda_bf16>);
 static_assert(joins_values<cuda>);
 static_assert(joins_values<cuda_bf16>);
 static_assert(maps_elements<cuda>);
+static_assert(computes_softmax<cuda>);
+static_assert(drops_channels<cuda>);
 static_assert(maps_elements<cuda_bf16>);
 static_assert(measures_elements<cuda>);
 static_assert(measures_elements<cuda_bf16>);
 static_assert(measures_classes<cuda>);
 static_assert(measures_classes<cuda_bf16>);
+static_assert(computes_softmax<cuda_bf16>);
+static_assert(drops_channels<cuda_bf16>);
 
 }  // namespace lockstep

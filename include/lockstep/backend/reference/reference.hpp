@@ -16,6 +16,7 @@
 #include <lockstep/backend/host_memory.hpp>
 #include <lockstep/backend/host_normalise.hpp>
 #include <lockstep/backend/host_sample_norm.hpp>
+#include <lockstep/backend/host_softmax.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
@@ -142,6 +143,24 @@ struct reference : host::synchronous<reference_backend::context> {
                        bool transposed, T* y) {
     reference_backend::multiply(m, n, k, a, b, transposed, y);
   }
+  static void softmax_rows(context&, std::int64_t samples, const channel_layout& layout, bool logarithm, const A* x,
+                           A* y) {
+    host::softmax_rows(samples, layout, logarithm, x, y);
+  }
+  static void softmax_rows_backward(context&, std::int64_t samples, const channel_layout& layout, bool logarithm,
+                                    const A* y, const A* dy, A* dx) {
+    host::softmax_rows_backward(samples, layout, logarithm, y, dy, dx);
+  }
+  static void dropout_channels(context&, std::int64_t samples, const channel_layout& layout, float p,
+                               const dropout_key& key, const A* x, A* y) {
+    for (std::int64_t s = 0; s < samples; ++s)
+      for_each_channel_factor(key, s, layout.channels, p, [&](std::int64_t channel, float factor) {
+        for (std::int64_t pixel = 0; pixel < layout.pixels; ++pixel) {
+          const std::int64_t at = s * layout.size() + layout.at(channel, pixel);
+          y[at] = x[at] * static_cast<A>(factor);
+        }
+      });
+  }
   static void square_sums(context&, std::int64_t n, std::int64_t block, const T* x, double* sums) {
     for (std::int64_t start = 0; start < n; start += block) {
       double sum = 0;
@@ -174,5 +193,7 @@ static_assert(resamples_pictures<reference<double, float>>);
 static_assert(measures_elements<reference<double, float>>);
 static_assert(measures_classes<reference<double, float>>);
 static_assert(multiplies_matrices<reference<double, float>>);
+static_assert(computes_softmax<reference<double, float>>);
+static_assert(drops_channels<reference<double, float>>);
 
 }  // namespace lockstep

@@ -37,14 +37,18 @@ struct elu_function {
       take_exponential(v);
       v *= alpha;
     }
-    take_where_positive(v, from, V{} + 1.F);
+    V one;
+    fill(one, 1.F);
+    take_where_positive(v, from, one);
   }
 
  private:
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE constexpr void cap_at_zero(V& v) {
     const V x = v;
-    take_where_positive(v, x, V{});
+    V zero;
+    fill(zero, 0.F);
+    take_where_positive(v, x, zero);
   }
 };
 

@@ -28,8 +28,10 @@ struct leaky_relu_function {
   template <class V>
   LOCKSTEP_ALWAYS_INLINE constexpr void derivative(V& v) const {
     const V x = v;
-    v = V{} + slope;
-    take_where_positive(v, x, V{} + 1.F);
+    V one;
+    fill(one, 1.F);
+    fill(v, slope);
+    take_where_positive(v, x, one);
   }
 };
 

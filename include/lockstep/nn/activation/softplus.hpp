@@ -27,7 +27,8 @@ struct softplus_function {
     take_minus_magnitude(small);
     take_exponential(small);
     take_log_one_plus(small);
-    V large{};
+    V large;
+    fill(large, 0.F);
     take_where_positive(large, scaled, scaled);
     v = (large + small) * inverse;
     take_where_positive(v, scaled - threshold, x);
@@ -43,7 +44,9 @@ struct softplus_function {
       v = scaled;
       take_sigmoid(v);
     }
-    take_where_positive(v, scaled - threshold, V{} + 1.F);
+    V one;
+    fill(one, 1.F);
+    take_where_positive(v, scaled - threshold, one);
   }
 };
 
