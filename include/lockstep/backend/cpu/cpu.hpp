@@ -73,9 +73,9 @@ struct cpu : host::synchronous<cpu_backend::context> {
                                     const std::int64_t* targets, float* dlogits, const step_values* now, double* sum) {
     *sum += host::softmax_cross_entropy(rows, a, logits, targets, dlogits, dlogits == nullptr ? 1.0 : now->scale);
   }
-  static void squared_error(context&, std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
-                            double* sum) {
-    *sum += host::squared_error(n, y, t, dy, dy == nullptr ? 1.0 : now->scale);
+  static void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy,
+                            const step_values* now, double* sum) {
+    cpu_backend::squared_error(c, n, y, t, dy, now, sum);
   }
   template <class Rule>
   static void element_loss(context& c, std::int64_t samples, std::int64_t size, const Rule& rule, const float* weights,

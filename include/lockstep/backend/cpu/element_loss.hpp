@@ -23,13 +23,35 @@ inline constexpr std::int64_t loss_block = 256;
 /// Element i of a sample goes into sum i % 16, whatever the vectors' length.
 using loss_sums = std::array<double, 16>;
 
+/// The rule of squared_error: the squares of its values are added, in double precision.
+struct difference_rule {
+  static constexpr bool takes_vectors = true;
+
+  template <class V>
+  LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& y, const V& t, V& value, V& gradient) const {
+    value = y - t;
+    gradient = value + value;
+  }
+};
+
+/// What a value of a rule adds to the loss.
+template <class Rule>
+LOCKSTEP_ALWAYS_INLINE double part_of(float value) {
+  const auto part = static_cast<double>(value);
+  if constexpr (std::is_same_v<Rule, difference_rule>)
+    return part * part;
+  else
+    return part;
+}
+
+template <class Rule>
 LOCKSTEP_ALWAYS_INLINE void add_values(std::int64_t count, const float* values, loss_sums& sums) {
   constexpr auto width = static_cast<std::int64_t>(std::tuple_size_v<loss_sums>);
   double* to = sums.data();
   std::int64_t i = 0;
   for (; i + width <= count; i += width)
-    for (std::int64_t j = 0; j < width; ++j) to[j] += static_cast<double>(values[i + j]);
-  for (; i < count; ++i) to[i % width] += static_cast<double>(values[i]);
+    for (std::int64_t j = 0; j < width; ++j) to[j] += part_of<Rule>(values[i + j]);
+  for (; i < count; ++i) to[i % width] += part_of<Rule>(values[i]);
 }
 
 /// A range of `count` elements, in rows of `size`: weights repeat with each row. The last row may be shorter.
@@ -66,7 +88,7 @@ struct element_loss_kernel {
         std::int64_t i = 0;
         for (; i + lanes<V> <= block.count; i += lanes<V>) measure<V, true>(block, i, lanes<V>, rule, values);
         if (i < block.count) measure<V, false>(block, i, block.count - i, rule, values);
-        add_values(block.count, values, *sums);
+        add_values<Rule>(block.count, values, *sums);
       }
   }
 
@@ -138,7 +160,7 @@ void measure_numbers(const measured_elements& all, const Rule& rule, loss_sums& 
           measure(i, to[i], gradient);
           block.dy[i] = gradient * block.scale;
         });
-      add_values(block.count, values, sums);
+      add_values<Rule>(block.count, values, sums);
     }
 }
 
@@ -173,6 +195,12 @@ void element_loss(context&, std::int64_t samples, std::int64_t size, const Rule&
     }
   if (!done) measure_numbers(all, rule, sums);
   *sum += tree_sum(sums);
+}
+
+/// See host::squared_error.
+inline void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
+                          double* sum) {
+  element_loss(c, 1, n, difference_rule{}, nullptr, y, t, dy, now, sum);
 }
 
 }  // namespace lockstep::cpu_backend

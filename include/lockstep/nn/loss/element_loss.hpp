@@ -42,8 +42,8 @@ struct function_rule {
 ///
 /// F is a struct with these two functions, static or constant members, of two numbers: templates, or of float where the
 /// backend computes in float. For the CUDA backend they are constexpr or LOCKSTEP_HOST_DEVICE, and F is trivially
-/// copyable. On the CPU, arithmetic and selections (`a < b ? x : y`) are run as vectors; calls into the library, such
-/// as std::exp, one by one.
+/// copyable. On the CPU the compiler makes vectors of arithmetic, and of choices between numbers that are there
+/// already.
 template <class F>
 struct element_loss {
   static constexpr std::string_view kind = "element_loss";
