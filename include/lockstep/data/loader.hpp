@@ -17,6 +17,7 @@
 #include <lockstep/data/batch.hpp>
 #include <lockstep/data/dataset.hpp>
 #include <lockstep/data/field.hpp>
+#include <lockstep/data/loader_position.hpp>
 #include <lockstep/data/sample_changes.hpp>
 #include <lockstep/data/sampler_concept.hpp>
 #include <lockstep/data/sampler_order.hpp>
@@ -47,9 +48,11 @@ struct gather_batch {
   lockstep::seed seed{};
   std::unique_ptr<sample_changes<Fields...>> changes;  // null: samples come as they are
   std::uint64_t epoch = 0;
+  std::int64_t first = 0;  // the batch of the epoch that the walk begins with
 
   template <class Slot>
-  void operator()(Slot& target, std::int64_t index) {
+  void operator()(Slot& target, std::int64_t place) {
+    const std::int64_t index = first + place;
     const batch_part part = sampled != nullptr ? sampled->part(index) : part_of_batch(index, batch, source->size());
     target.samples = part.size;
     target.first_index = part.first_index;
@@ -139,8 +142,53 @@ class loader {
   /// The epoch that the next begin() starts, counted from 0.
   [[nodiscard]] std::uint64_t next_epoch() const noexcept { return epoch_; }
 
-  /// Makes the next begin() start `epoch`, as after a resume.
-  void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
+  /// Makes the next begin() start `epoch`, from its first batch.
+  void set_next_epoch(std::uint64_t epoch) noexcept {
+    epoch_ = epoch;
+    first_ = 0;
+  }
+
+  /// The batch that the loader's user has not got yet, whatever the thread has prepared: within the epoch under way, or
+  /// the first of the next epoch once the walk has come to its end. A walk that was left early is still under way; see
+  /// end_epoch().
+  [[nodiscard]] loader_position position() const noexcept {
+    if (walk_.under_way()) return {walk_epoch_, walk_first_ + walk_.handed_out()};
+    return {epoch_, first_};
+  }
+
+  /// Ends the walk under way, and makes the next begin() start at a batch within an epoch: it yields the batches that
+  /// the epoch has from there on, which are none when `at` is its end. Throws value_error, and changes nothing, for a
+  /// batch that the epoch does not have.
+  void resume_at(const loader_position& at) {
+    if (at.batch < 0 || at.batch > batches_)
+      throw value_error("loader", lockstep::detail::message({"a batch from 0 to ", batches_, " to go on at"}),
+                        std::to_string(at.batch));
+    walk_.stop();
+    epoch_ = at.epoch;
+    first_ = at.batch;
+  }
+
+  /// Ends an epoch that is left early, so that position() is the beginning of the next one; its iterators then throw.
+  void end_epoch() noexcept { walk_.stop(); }
+
+  /// What decides the batches of an epoch: a checkpoint with a position is loaded where all of it is the same. Of a
+  /// sampler that is the order that it draws; of the data, a checksum of some samples.
+  [[nodiscard]] loader_identity identity(std::uint64_t epoch) {
+    loader_identity all{{"batch", std::to_string(options_.batch)},
+                        {"drop_last", options_.drop_last ? "true" : "false"},
+                        {"samples", std::to_string(walk_.fill().source->size())},
+                        {"order", sampled_           ? "of a sampler"
+                                  : options_.shuffle ? "shuffled"
+                                                     : "in sequence"}};
+    if (options_.shuffle) all.emplace_back("seed", std::to_string(options_.seed.value));
+    if (sampled_) {
+      if (draws_.empty() || draws_epoch_ != epoch) draws_ = sampled_->checksum(epoch);
+      draws_epoch_ = epoch;
+      all.emplace_back("draws", draws_);
+    }
+    all.emplace_back("data", detail::sample_checksum(*walk_.fill().source));
+    return all;
+  }
 
   /// Starts the next epoch. Throws resource_error when no thread can be started, value_error when a sampler draws an
   /// index that is out of range.
@@ -149,8 +197,12 @@ class loader {
     if (options_.shuffle) shuffled_order(walk_.fill().order, options_.seed, epoch_);
     if (sampled_) sampled_->draw(epoch_, walk_.fill().order);
     walk_.fill().epoch = epoch_;
-    iterator first = walk_.start(batches_);
+    walk_.fill().first = first_;
+    walk_epoch_ = epoch_;
+    walk_first_ = first_;
+    iterator first = walk_.start(batches_ - first_);
     ++epoch_;
+    first_ = 0;
     return first;
   }
 
@@ -210,7 +262,12 @@ class loader {
   loader_options options_;
   std::unique_ptr<const detail::loader_order> sampled_;  // null: no sampler
   std::int64_t batches_;
-  std::uint64_t epoch_ = 0;
+  std::uint64_t epoch_ = 0;  // of the next walk
+  std::int64_t first_ = 0;   // its first batch
+  std::uint64_t walk_epoch_ = 0;
+  std::int64_t walk_first_ = 0;
+  std::string draws_;  // the checksum of what the sampler draws in draws_epoch_
+  std::uint64_t draws_epoch_ = 0;
   walk walk_;
 };
 

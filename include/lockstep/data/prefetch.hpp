@@ -36,6 +36,7 @@ class prefetcher {
   ~prefetcher() { stop(); }
 
   [[nodiscard]] Fill& fill() noexcept { return fill_; }
+  [[nodiscard]] const Fill& fill() const noexcept { return fill_; }
 
   /// Begins a run of `count` slots. The previous run must have been stopped. Calls open() before any slot is filled,
   /// and only once there is a filling thread, where there is to be one: what `open` begins may be there only once.

@@ -79,6 +79,8 @@ class distributed_sampler {
     return global_size() / batch_ + (global_size() % batch_ != 0 ? 1 : 0);
   }
 
+  /// The sampler whose sequence the ranks share.
+  [[nodiscard]] const Base& base() const noexcept { return base_; }
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int world_size() const noexcept { return world_size_; }
 

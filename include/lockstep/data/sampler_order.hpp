@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
 
+#include <lockstep/core/crc32c.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/data/sampler_concept.hpp>
 #include <lockstep/io/message.hpp>
@@ -21,6 +23,8 @@ class loader_order {
   [[nodiscard]] virtual std::int64_t local_batch() const = 0;
   [[nodiscard]] virtual batch_part part(std::int64_t step) const = 0;
   virtual void draw(std::uint64_t epoch, std::span<std::int64_t> order) const = 0;
+  /// A checksum of what the sampler draws in an epoch, for all ranks together where it says what that is.
+  [[nodiscard]] virtual std::string checksum(std::uint64_t epoch) const = 0;
 };
 
 [[nodiscard]] inline batch_part part_of_batch(std::int64_t step, std::int64_t batch, std::int64_t size) {
@@ -71,8 +75,22 @@ class sampled_order final : public loader_order {
         throw value_error("loader", lockstep::detail::message({"indices from 0 to ", from_.samples() - 1}),
                           lockstep::detail::message({index, " from its sampler"}));
   }
+  [[nodiscard]] std::string checksum(std::uint64_t epoch) const override {
+    if constexpr (!ranked_sampler<Sampler>)
+      return checksum_of(epoch_order(from_, epoch));
+    else if constexpr (requires { from_.base(); })
+      return checksum_of(epoch_order(from_.base(), epoch));
+    else
+      return "of ranks";
+  }
 
  private:
+  [[nodiscard]] static std::string checksum_of(std::span<const std::int64_t> order) {
+    crc32c sum;
+    sum.add(std::as_bytes(order));
+    return sum.text();
+  }
+
   Sampler from_;
   std::int64_t batch_;
 };

@@ -274,7 +274,8 @@ struct stream_batch {
   const std::atomic<bool>* leaving = nullptr;  // set by the loader when nobody wants further samples of the walk
   std::int64_t batch = 0;
   bool drop_last = false;
-  std::int64_t done = 0;  // samples of the walk so far
+  std::int64_t skipped = 0;  // batches of the walk that its user has got already, in another run
+  std::int64_t done = 0;     // samples of the walk so far
   bool ended = false;
 
   /// Gives the source back once the walk has ended: nothing of it reads any more.
@@ -290,11 +291,30 @@ struct stream_batch {
     if (ended) return false;
     ended = true;  // holds when the source throws
     const released_at_end release{*this};
+    if (!skip(target)) return false;
     target.samples = source->fill(target.pointers(), batch, *leaving);
     target.first_index = done;
     done += target.samples;
     ended = target.samples < batch;
     return target.samples == batch || (target.samples > 0 && !drop_last);
+  }
+
+ private:
+  /// Reads what is to be skipped; returns whether the stream goes on after it.
+  template <class Slot>
+  [[nodiscard]] bool skip(Slot& target) {
+    for (; skipped > 0; --skipped) {
+      const std::int64_t samples = source->fill(target.pointers(), batch, *leaving);
+      done += samples;
+      if (samples == batch) continue;
+      if (skipped > (samples > 0 ? 1 : 0) && !leaving->load(std::memory_order_relaxed))
+        throw value_error("loader",
+                          lockstep::detail::message({"a stream that reaches the batch to go on at, ", skipped,
+                                                     " batches after sample ", done - samples}),
+                          "its end", "give it the source of the run that it goes on from");
+      return false;
+    }
+    return true;
   }
 };
 
@@ -325,7 +345,29 @@ class loader<stream<Fields...>> {
 
   /// The number that the next begin() hands to the stream, counted from 0.
   [[nodiscard]] std::uint64_t next_epoch() const noexcept { return epoch_; }
-  void set_next_epoch(std::uint64_t epoch) noexcept { epoch_ = epoch; }
+  void set_next_epoch(std::uint64_t epoch) noexcept {
+    epoch_ = epoch;
+    first_ = 0;
+  }
+
+  /// As of a loader of a data set. The next begin() after resume_at starts the stream anew with the walk's number, and
+  /// reads the batches before the position without yielding them: the stream must give the same samples again.
+  [[nodiscard]] loader_position position() const noexcept {
+    if (walk_.under_way()) return {walk_epoch_, walk_first_ + walk_.handed_out()};
+    return {epoch_, first_};
+  }
+  void resume_at(const loader_position& at) {
+    if (at.batch < 0) throw value_error("loader", "a batch of 0 or more to go on at", std::to_string(at.batch));
+    leave();
+    epoch_ = at.epoch;
+    first_ = at.batch;
+  }
+  void end_epoch() noexcept { leave(); }
+  [[nodiscard]] loader_identity identity(std::uint64_t /*epoch*/) const {
+    return {{"batch", std::to_string(walk_.fill().batch)},
+            {"drop_last", walk_.fill().drop_last ? "true" : "false"},
+            {"order", "of a stream"}};
+  }
 
   /// Starts the next walk. Throws resource_error when no thread can be started, value_error when the stream can be read
   /// only once and has been or another loader is walking it, and whatever the stream throws.
@@ -334,9 +376,13 @@ class loader<stream<Fields...>> {
     source_->acquire(this);
     walk_.fill().done = 0;
     walk_.fill().ended = false;
+    walk_.fill().skipped = first_;
+    walk_epoch_ = epoch_;
+    walk_first_ = first_;
     try {
       iterator first = walk_.start((std::numeric_limits<std::int64_t>::max)(), [this] { source_->start(epoch_); });
       ++epoch_;
+      first_ = 0;
       return first;
     } catch (...) {
       source_->release(this);
@@ -363,11 +409,20 @@ class loader<stream<Fields...>> {
     std::vector<slot> slots;
     for (std::int64_t i = 0; i <= options.prefetch; ++i)
       slots.emplace_back(detail::field_list<Fields...>{}, options.batch);
-    return walk(std::move(slots), {source_, this, &leaving_, options.batch, options.drop_last});
+    detail::stream_batch<Fields...> fill{};
+    fill.source = source_;
+    fill.owner = this;
+    fill.leaving = &leaving_;
+    fill.batch = options.batch;
+    fill.drop_last = options.drop_last;
+    return walk(std::move(slots), std::move(fill));
   }
 
   detail::stream_source<Fields...>* source_;
-  std::uint64_t epoch_ = 0;
+  std::uint64_t epoch_ = 0;  // of the next walk
+  std::int64_t first_ = 0;   // its first batch
+  std::uint64_t walk_epoch_ = 0;
+  std::int64_t walk_first_ = 0;
   std::atomic<bool> leaving_{false};
   walk walk_;
 };

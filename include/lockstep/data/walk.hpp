@@ -56,6 +56,8 @@ class batch_walk {
     iterator& operator++() {
       static_cast<void>(owner().current());
       owner_->ring_.pop();
+      ++owner_->index_;
+      owner_->taken_ = false;
       owner_->advance();
       return *this;
     }
@@ -87,10 +89,12 @@ class batch_walk {
   void stop() noexcept {
     ring_.stop();
     current_ = nullptr;
+    under_way_ = false;
     ++walk_;
   }
 
   [[nodiscard]] Fill& fill() noexcept { return ring_.fill(); }
+  [[nodiscard]] const Fill& fill() const noexcept { return ring_.fill(); }
 
   /// Starts a walk over at most `count` batches; no walk may be under way. Calls open() before the first is filled.
   /// Throws resource_error when no thread can be started, and then has not called open(), and whatever open() or
@@ -98,6 +102,9 @@ class batch_walk {
   template <class Open>
   [[nodiscard]] iterator start(std::int64_t count, const Open& open) {
     ring_.start(count, open);
+    under_way_ = true;
+    index_ = 0;
+    taken_ = false;
     advance();
     return iterator(this, walk_);
   }
@@ -105,16 +112,24 @@ class batch_walk {
     return start(count, [] {});
   }
 
+  /// False before the first walk, after stop(), and once the user has seen the end of a walk.
+  [[nodiscard]] bool under_way() const noexcept { return under_way_; }
+
+  /// Batches of the walk under way that its user has got: each at the latest when the iterator leaves it.
+  [[nodiscard]] std::int64_t handed_out() const noexcept { return index_ + (taken_ ? 1 : 0); }
+
  private:
-  [[nodiscard]] const Batch& current() const {
+  [[nodiscard]] const Batch& current() {
     if (current_ == nullptr)
       throw value_error("loader", "a batch", "the end of the walk", "compare with end() before each step");
+    taken_ = true;
     return *current_;
   }
 
   void advance() {
     current_ = nullptr;
     Slot* const next = ring_.front();
+    under_way_ = next != nullptr;
     if (next == nullptr) return;
     view_ = Batch(next->pointers(), next->samples, next->first_index);
     current_ = &view_;
@@ -124,6 +139,9 @@ class batch_walk {
   Batch view_;
   const Batch* current_ = nullptr;  // &view_, or null where there is no batch
   std::uint64_t walk_ = 0;
+  bool under_way_ = false;
+  std::int64_t index_ = 0;  // of the current batch, in its walk
+  bool taken_ = false;      // the user has got the current batch
 };
 
 }  // namespace lockstep::data::detail
