@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 
@@ -10,8 +11,8 @@
 namespace lockstep::schedule {
 
 /// Multiplies the learning rate by `factor` when what `observe` is shown has not become better for more than
-/// `patience` times, as torch.optim.lr_scheduler.ReduceLROnPlateau. Its state is no part of a checkpoint; over ranks,
-/// show every rank the same.
+/// `patience` times, as torch.optim.lr_scheduler.ReduceLROnPlateau. Checkpoints keep its state; over ranks, show every
+/// rank the same.
 struct reduce_on_plateau {
   double factor = 0.1;
   int patience = 10;
@@ -52,7 +53,17 @@ struct reduce_on_plateau {
 
   [[nodiscard]] double operator()(std::int64_t) const noexcept { return now; }
 
-  // What it has seen, for a caller that keeps it with a checkpoint.
+  /// What it has seen, as checkpoints keep it.
+  [[nodiscard]] std::array<double, 4> state() const noexcept {
+    return {now, best, static_cast<double>(bad), static_cast<double>(cooling)};
+  }
+  void set_state(const std::array<double, 4>& seen) noexcept {
+    now = seen[0];
+    best = seen[1];
+    bad = static_cast<int>(seen[2]);
+    cooling = static_cast<int>(seen[3]);
+  }
+
   double now = 1;                                          ///< the present factor
   double best = std::numeric_limits<double>::quiet_NaN();  ///< NaN before the first value
   int bad = 0;                                             ///< values since the best

@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <span>
 
 namespace lockstep {
 
@@ -13,6 +14,14 @@ namespace lockstep {
 template <class S>
 concept learning_rate_schedule = requires(const S& schedule, std::int64_t step) {
   { schedule(step) } -> std::convertible_to<double>;
+};
+
+/// A schedule that depends on more than the step. `state()` returns a std::array of doubles, all that it depends on
+/// besides its options, and `set_state` takes such an array. Checkpoints keep it.
+template <class S>
+concept stateful_schedule = learning_rate_schedule<S> && requires(S& schedule) {
+  std::span<const double>(schedule.state());
+  schedule.set_state(schedule.state());
 };
 
 namespace detail {

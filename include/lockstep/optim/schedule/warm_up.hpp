@@ -33,6 +33,18 @@ struct warm_up {
     return (start_factor + (1 - start_factor) * part) * then(0);
   }
 
+  /// The other schedule's, where it has any.
+  [[nodiscard]] auto state() const
+    requires stateful_schedule<Then>
+  {
+    return then.state();
+  }
+  void set_state(const auto& seen)
+    requires stateful_schedule<Then>
+  {
+    then.set_state(seen);
+  }
+
   std::int64_t steps = 0;
   Then then{};
   double start_factor = 1.0 / 3;
