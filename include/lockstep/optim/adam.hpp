@@ -22,6 +22,18 @@ struct adam {
   bool maximize = false;  ///< goes up the gradient
 
   static constexpr std::size_t max_states = 3;
+  static constexpr const char* kind = "adam";
+
+  /// Calls f(name, value) for each option.
+  template <class F>
+  void each_option(const F& f) const {
+    f("learning_rate", learning_rate);
+    f("betas", betas);
+    f("eps", eps);
+    f("weight_decay", weight_decay);
+    f("amsgrad", amsgrad);
+    f("maximize", maximize);
+  }
 
   /// Throws value_error for options that PyTorch refuses too.
   void check_options() const {

@@ -49,6 +49,16 @@ struct lion {
   bool maximize = false;  ///< goes up the gradient
 
   static constexpr std::size_t max_states = 1;
+  static constexpr const char* kind = "lion";
+
+  /// Calls f(name, value) for each option.
+  template <class F>
+  void each_option(const F& f) const {
+    f("learning_rate", learning_rate);
+    f("betas", betas);
+    f("weight_decay", weight_decay);
+    f("maximize", maximize);
+  }
 
   /// Throws value_error for options out of their domain.
   void check_options() const {

@@ -80,6 +80,19 @@ struct nadam {
   bool maximize = false;  ///< goes up the gradient
 
   static constexpr std::size_t max_states = 2;
+  static constexpr const char* kind = "nadam";
+
+  /// Calls f(name, value) for each option.
+  template <class F>
+  void each_option(const F& f) const {
+    f("learning_rate", learning_rate);
+    f("betas", betas);
+    f("eps", eps);
+    f("weight_decay", weight_decay);
+    f("momentum_decay", momentum_decay);
+    f("decoupled_weight_decay", decoupled_weight_decay);
+    f("maximize", maximize);
+  }
 
   /// Throws value_error for options that PyTorch refuses too.
   void check_options() const {

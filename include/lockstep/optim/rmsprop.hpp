@@ -86,6 +86,19 @@ struct rmsprop {
   bool maximize = false;  ///< goes up the gradient
 
   static constexpr std::size_t max_states = 3;
+  static constexpr const char* kind = "rmsprop";
+
+  /// Calls f(name, value) for each option.
+  template <class F>
+  void each_option(const F& f) const {
+    f("learning_rate", learning_rate);
+    f("alpha", alpha);
+    f("eps", eps);
+    f("weight_decay", weight_decay);
+    f("momentum", momentum);
+    f("centered", centered);
+    f("maximize", maximize);
+  }
 
   /// Throws value_error for options that PyTorch refuses too, and for an alpha above one.
   void check_options() const {

@@ -66,6 +66,18 @@ struct sgd {
   bool maximize = false;  ///< goes up the gradient
 
   static constexpr std::size_t max_states = 1;
+  static constexpr const char* kind = "sgd";
+
+  /// Calls f(name, value) for each option.
+  template <class F>
+  void each_option(const F& f) const {
+    f("learning_rate", learning_rate);
+    f("momentum", momentum);
+    f("dampening", dampening);
+    f("weight_decay", weight_decay);
+    f("nesterov", nesterov);
+    f("maximize", maximize);
+  }
 
   /// Throws value_error for options that PyTorch refuses too.
   void check_options() const {
