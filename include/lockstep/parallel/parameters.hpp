@@ -60,6 +60,12 @@ class named_values {
   /// Returns a copy of the elements. Cost: one pass over them.
   [[nodiscard]] std::vector<value_type> values() const {
     std::vector<value_type> all(static_cast<std::size_t>(size()));
+    copy_to(all);
+    return all;
+  }
+
+  /// The same into the caller's memory, which has room for size() elements.
+  void copy_to(std::span<value_type> all) const {
     std::array<std::vector<value_type>, B::host_memory ? 0 : Buffers> copies;
     std::array<const value_type*, Buffers> readable{};
     for (std::size_t k = 0; k < Buffers; ++k) {
@@ -71,7 +77,6 @@ class named_values {
       all[static_cast<std::size_t>(i)] = tree_sum<0, Buffers>(
           [&](std::size_t k) { return readable[k] == nullptr ? value_type{0} : readable[k][offset - spec().offset]; });
     });
-    return all;
   }
 
   /// Overwrites all elements. Throws shape_error, and changes nothing, when their number differs.
