@@ -42,6 +42,71 @@ struct safetensors_tensor {
   }
 };
 
+namespace detail {
+
+/// What a safetensors file has: its header, and the tensors in the order of their bytes.
+struct safetensors_layout {
+  std::string json;
+  std::vector<const safetensors_tensor*> order;
+
+  /// Calls f(bytes) for each part of the file, in order.
+  template <class F>
+  void each_part(const F& f) const {
+    const std::uint64_t length = json.size();
+    f(std::as_bytes(std::span(&length, 1)));
+    f(std::as_bytes(std::span(json.data(), json.size())));
+    for (const auto* tensor : order) f(tensor->data);
+  }
+};
+
+/// Lays out a file. Throws io_error as write_safetensors does, except for what comes of writing.
+template <class = void>
+[[gnu::cold]] safetensors_layout lay_out_safetensors(const std::string& path,
+                                                     std::span<const safetensors_tensor> tensors,
+                                                     const safetensors_metadata& metadata) {
+  for (const auto& tensor : tensors) {
+    const std::int64_t bytes = safetensors_byte_count(path, tensor.name, tensor.dtype, tensor.shape);
+    if (tensor.data.size() != static_cast<std::size_t>(bytes))
+      throw_io_error(path, {"tensor '", clipped(tensor.name), "': expected ", bytes, " bytes for ", tensor.dtype, " ",
+                            tensor.shape, ", got ", tensor.data.size()});
+    if (tensor.name == safetensors_metadata_key)
+      throw_io_error(path, {"expected another name for a tensor, got __metadata__, which the format keeps for itself"});
+  }
+  const auto by_name = ordered_by_name(
+      tensors.size(), [&](std::size_t i) -> const std::string& { return tensors[i].name; },
+      [&](const std::string& name) {
+        throw_io_error(path, {"expected every tensor once, got '", clipped(name), "' twice"});
+      });
+
+  safetensors_layout layout;
+  std::vector<safetensors_description> descriptions;
+  std::int64_t offset = 0;
+  for (int rank = static_cast<int>(safetensors_dtypes.size()) - 1; rank >= 0; --rank)
+    for (const std::size_t position : by_name) {
+      const auto& tensor = tensors[position];
+      if (safetensors_dtype_rank(tensor.dtype) != rank) continue;
+      const std::int64_t end = checked_add(offset, static_cast<std::int64_t>(tensor.data.size()));
+      descriptions.push_back({tensor.name, tensor.dtype, tensor.shape, offset, end});
+      layout.order.push_back(&tensor);
+      offset = end;
+    }
+  layout.json = format_safetensors_header(path, descriptions, metadata);
+  if (layout.json.size() > static_cast<std::size_t>(safetensors_max_header_bytes))
+    throw_io_error(path, {"expected names and metadata that fit a header of ", safetensors_max_header_bytes,
+                          " bytes, got ", layout.json.size()});
+  return layout;
+}
+
+/// Writes a file as it was laid out.
+template <class = void>
+[[gnu::cold]] void write_laid_out(const std::string& path, const safetensors_layout& layout) {
+  atomic_file_writer file(path);
+  layout.each_part([&](std::span<const std::byte> bytes) { file.write(bytes); });
+  file.commit();
+}
+
+}  // namespace detail
+
 /// Writes a safetensors file that appears whole or not at all (see atomic_file_writer). Lays out the tensors as the
 /// reference implementation does, widest elements first, then by name, so equal content gives equal bytes. Throws
 /// io_error when a name or metadata key comes twice or is not UTF-8, when a tensor is named __metadata__, when an
@@ -50,44 +115,7 @@ struct safetensors_tensor {
 template <class = void>
 [[gnu::cold]] void write_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
                                      const safetensors_metadata& metadata = {}) {
-  for (const auto& tensor : tensors) {
-    const std::int64_t bytes = detail::safetensors_byte_count(path, tensor.name, tensor.dtype, tensor.shape);
-    if (tensor.data.size() != static_cast<std::size_t>(bytes))
-      detail::throw_io_error(path, {"tensor '", detail::clipped(tensor.name), "': expected ", bytes, " bytes for ",
-                                    tensor.dtype, " ", tensor.shape, ", got ", tensor.data.size()});
-    if (tensor.name == detail::safetensors_metadata_key)
-      detail::throw_io_error(
-          path, {"expected another name for a tensor, got __metadata__, which the format keeps for itself"});
-  }
-  const auto by_name = detail::ordered_by_name(
-      tensors.size(), [&](std::size_t i) -> const std::string& { return tensors[i].name; },
-      [&](const std::string& name) {
-        detail::throw_io_error(path, {"expected every tensor once, got '", detail::clipped(name), "' twice"});
-      });
-
-  std::vector<const safetensors_tensor*> order;
-  std::vector<detail::safetensors_description> descriptions;
-  std::int64_t offset = 0;
-  for (int rank = static_cast<int>(detail::safetensors_dtypes.size()) - 1; rank >= 0; --rank)
-    for (const std::size_t position : by_name) {
-      const auto& tensor = tensors[position];
-      if (detail::safetensors_dtype_rank(tensor.dtype) != rank) continue;
-      const std::int64_t end = checked_add(offset, static_cast<std::int64_t>(tensor.data.size()));
-      descriptions.push_back({tensor.name, tensor.dtype, tensor.shape, offset, end});
-      order.push_back(&tensor);
-      offset = end;
-    }
-  const std::string json = detail::format_safetensors_header(path, descriptions, metadata);
-  if (json.size() > static_cast<std::size_t>(safetensors_max_header_bytes))
-    detail::throw_io_error(path, {"expected names and metadata that fit a header of ", safetensors_max_header_bytes,
-                                  " bytes, got ", json.size()});
-
-  atomic_file_writer file(path);
-  const std::uint64_t length = json.size();
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(std::as_bytes(std::span(json.data(), json.size())));
-  for (const auto* tensor : order) file.write(tensor->data);
-  file.commit();
+  detail::write_laid_out(path, detail::lay_out_safetensors(path, tensors, metadata));
 }
 
 namespace detail {

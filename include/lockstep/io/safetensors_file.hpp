@@ -29,7 +29,15 @@ class basic_safetensors_file {
   /// Reads a file and checks the header's grammar, element types and sizes, and that the tensors cover the data
   /// exactly. Refuses fields, duplicate keys and offsets that the format does not allow. Throws io_error; for a wrong
   /// header it does so before it allocates memory for the data.
-  [[nodiscard]] static basic_safetensors_file read(const std::string& path) { return basic_safetensors_file(path); }
+  [[nodiscard]] static basic_safetensors_file read(const std::string& path) {
+    Reader file(path);
+    return basic_safetensors_file(file);
+  }
+  /// The same from a reader at the start of its file, such as one that also adds up a checksum.
+  template <class Other>
+  [[nodiscard]] static basic_safetensors_file read_from(Other& file) {
+    return basic_safetensors_file(file);
+  }
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
@@ -66,8 +74,9 @@ class basic_safetensors_file {
   }
 
  private:
-  [[gnu::cold]] explicit basic_safetensors_file(const std::string& path) : path_(path) {
-    Reader file(path);
+  template <class Other>
+  [[gnu::cold]] explicit basic_safetensors_file(Other& file) : path_(file.path()) {
+    const std::string& path = path_;
     constexpr std::int64_t prefix = sizeof(std::uint64_t);
     if (file.size() < prefix)
       detail::throw_io_error(path, {"expected a safetensors file of 8 bytes or more, got ", file.size()});
@@ -95,7 +104,8 @@ class basic_safetensors_file {
 
   /// Throws io_error for a file whose first eight bytes are no valid header length. The error names the file's format
   /// where its first bytes show it.
-  [[noreturn, gnu::cold]] static void refuse_header(Reader& file, std::uint64_t stated, std::int64_t limit) {
+  template <class Other>
+  [[noreturn, gnu::cold]] static void refuse_header(Other& file, std::uint64_t stated, std::int64_t limit) {
     std::array<char, 256> beginning{};
     std::memcpy(beginning.data(), &stated, sizeof(stated));
     const auto rest = (std::min)(static_cast<std::size_t>(file.size()), beginning.size()) - sizeof(stated);
