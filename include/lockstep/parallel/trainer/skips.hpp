@@ -64,6 +64,24 @@ class layer_skips {
   /// One flag for each layer, true for a skipped one; null when no layer can be skipped. The address does not change.
   [[nodiscard]] const bool* flags() const noexcept { return any ? flags_.data() : nullptr; }
 
+  /// A digit for each layer, 1 for a skipped one; empty when no layer can be skipped.
+  [[nodiscard]] std::string flag_text() const {
+    std::string text;
+    for (std::size_t leaf = 0; leaf < layers; ++leaf) text += flags_[leaf] ? '1' : '0';
+    return text;
+  }
+  /// Whether such a text skips only layers that can be skipped.
+  [[nodiscard]] static bool accepts(std::string_view text) {
+    if (text.size() != layers) return false;
+    for (std::size_t leaf = 0; leaf < layers; ++leaf)
+      if (text[leaf] != '0' && (text[leaf] != '1' || !Model::skippable_leaves[leaf])) return false;
+    return true;
+  }
+  /// Skips the layers of a text that it accepts, and no other.
+  void set_flags(std::string_view text) {
+    for (std::size_t leaf = 0; leaf < layers; ++leaf) flags_[leaf] = text[leaf] == '1';
+  }
+
   /// For each layer, 1 when this rank uses it in the coming step, else 0: passes that accumulated have used it, or the
   /// pass of the step itself will. `with_pass`: the step has a pass on this rank.
   [[nodiscard]] std::array<double, layers> uses(bool with_pass) const {
