@@ -33,6 +33,7 @@
 #include <lockstep/data/sampler_basic.hpp>
 #include <lockstep/data/synthetic.hpp>
 #include <lockstep/io/checkpoint.hpp>
+#include <lockstep/io/checkpoints.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/io/safetensors_file.hpp>
 #include <lockstep/model/checks.hpp>
