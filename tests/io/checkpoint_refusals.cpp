@@ -44,7 +44,7 @@ struct refusal {
     go_on(trainer, batches, 3);
     const std::string before = all_of(trainer, batches);
     std::string text = message_of<ls::io_error>([&] { ls::load_checkpoint(trainer, batches, path); });
-    CHECK(all_of(trainer, batches) == before);
+    CHECK((all_of(trainer, batches) == before));
     CHECK(text.find('\n') == std::string::npos);
     CHECK_THAT(text, Catch::Contains(path));
     return text;
@@ -212,7 +212,7 @@ TEST_CASE("a checkpoint that cannot be written is an error, and the old one stay
     const file_size_limit limit(1000);
     CHECK_THROWS_WITH(ls::save_checkpoint(trainer, batches, at.path), Catch::Contains("ulimit -f"));
   }
-  CHECK(slurp(at.path) == before);
+  CHECK((slurp(at.path) == before));
   CHECK(at.folder.file_count() == 1);
   if (std::filesystem::exists("/dev/full"))
     CHECK_THROWS_WITH(ls::save_checkpoint(trainer, batches, "/dev/full"), Catch::Contains("free some space"));

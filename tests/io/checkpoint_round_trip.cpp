@@ -51,7 +51,7 @@ void check_goes_on(const Optimizer& rule) {
     go_on(resumed, rest, end, [&](std::int64_t steps) {
       if (steps == runs_again) resumed.skip("b", false);
     });
-    CHECK(all_of(resumed, rest) == all_of(straight, batches));
+    CHECK((all_of(resumed, rest) == all_of(straight, batches)));
   }
 }
 
@@ -186,7 +186,7 @@ TEST_CASE("a file of the first form is read", "[checkpoint]") {
   trainer_of<ls::sgd> resumed(rule);
   ls::load_checkpoint(resumed, path);
   resumed.skip("b");
-  CHECK(all_of(resumed, batches) == all_of(straight, batches));
+  CHECK((all_of(resumed, batches) == all_of(straight, batches)));
   CHECK_THROWS_WITH(ls::load_checkpoint(resumed, batches, path), Catch::Contains("expected the position of a loader"));
   // One that had lost the names of its version and its checksum would have more.
   metadata.emplace_back("lockstep.skipped", "000100");
