@@ -157,7 +157,7 @@ class checkpoints {
   /// To be called after each step: saves after every `every` steps. Throws as save does.
   template <class Trainer, class Loader>
   void after_step(Trainer& trainer, Loader& loader, const safetensors_metadata& notes = {}) {
-    if (finished_.load(std::memory_order_acquire)) wait();
+    check();
     if (is_due(trainer)) save(trainer, loader, notes);
   }
 
@@ -171,6 +171,11 @@ class checkpoints {
     if (!std::exchange(began_, true)) require_own_folder(trainer.steps());
     detail::take_image(trainer, loader, notes, image_);
     begin_write(trainer.steps());
+  }
+
+  /// Throws what the last write threw, if it has ended; does not wait for one under way.
+  void check() {
+    if (finished_.load(std::memory_order_acquire)) wait();
   }
 
   /// Waits for the write under way, and throws what it threw.
