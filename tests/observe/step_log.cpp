@@ -88,3 +88,35 @@ TEST_CASE("a log that cannot be written throws an io_error that names the file")
     CHECK_THROWS_AS(full.step(1, 1, 1), ls::io_error);
   }
 }
+
+TEST_CASE("a log goes on after the lines of the steps and epochs that are done", "[step_log]") {
+  const scratch_name name;
+  const std::string kept =
+      "{\"step\":1,\"loss\":2}\n{\"step\":2,\"loss\":1}\n{\"epoch\":1,\"test_loss\":1}\n{\"step\":3}\n";
+  const auto go_on = [&](const std::string& before, const ls::log_place& at) {
+    {
+      std::ofstream file(name.path, std::ios::binary | std::ios::trunc);
+      file << before;
+    }
+    ls::step_log log(name.path, at);
+    log.write({{"step", std::int64_t{9}}});
+    return name.text();
+  };
+  const std::string next = "{\"step\":9}\n";
+  CHECK(go_on(kept, {3, 1}) == kept + next);
+  CHECK(go_on(kept + "{\"step\":4}\n{\"step\":5}\n", {3, 1}) == kept + next);
+  CHECK(go_on(kept + "{\"epoch\":2}\n", {3, 1}) == kept + next);
+  CHECK(go_on(kept + "{\"step\":4", {3, 1}) == kept + next);
+  CHECK(go_on(kept + "{\"step\":4", {100, 100}) == kept + next);  // a line that was not written to its end
+  CHECK(go_on("{\"step\":1}\n" + kept, {0, 0}) == next);
+  CHECK(go_on("", {3, 1}) == next);
+  CHECK(go_on("{\"other\":7}\n", {3, 1}) == "{\"other\":7}\n" + next);
+  std::filesystem::remove(name.path);
+  {
+    ls::step_log log(name.path, {3, 1});
+    log.write({{"step", std::int64_t{4}}});
+  }
+  CHECK(name.text() == "{\"step\":4}\n");
+  CHECK_NOTHROW(ls::step_log("/dev/null", {3, 1}));
+  CHECK_THROWS_AS(ls::step_log("no/such/folder/log", {3, 1}), ls::io_error);
+}

@@ -110,10 +110,14 @@ struct output_target {
   }
 }
 
-/// Opens a file that others read while it grows, such as a log. Empties a regular file; writes into anything else.
-[[nodiscard]] inline file_descriptor open_growing(const std::string& path) {
+/// Opens a file that others read while it grows, such as a log. Of a regular file the first `kept` bytes stay; writes
+/// into anything else.
+[[nodiscard]] inline file_descriptor open_growing(const std::string& path, std::size_t kept = 0) {
   const output_target target = find_output(path);
-  return open_into(path, target, target.regular ? O_CREAT | O_TRUNC | O_APPEND : 0);
+  if (!target.regular) return open_into(path, target);
+  file_descriptor file = open_into(path, target, O_CREAT | O_APPEND | (kept == 0 ? O_TRUNC : 0));
+  if (kept > 0 && ::ftruncate(file.get(), static_cast<::off_t>(kept)) != 0) throw_write_error(path, "shorten", errno);
+  return file;
 }
 
 }  // namespace detail

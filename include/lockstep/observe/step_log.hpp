@@ -3,14 +3,17 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <lockstep/io/file.hpp>
+#include <lockstep/io/output_target.hpp>
 
 namespace lockstep {
 
@@ -41,6 +44,43 @@ class log_field {
   bool is_whole_ = false;
 };
 
+/// How far a run is that goes on: the lines of its log up to here stay.
+struct log_place {
+  std::int64_t steps = 0;
+  std::int64_t epochs = 0;  ///< that are complete
+};
+
+namespace detail {
+
+/// The number after `{"key":` at the beginning of a line; -1 when it begins otherwise.
+[[nodiscard]] inline std::int64_t number_in_line(std::string_view line, std::string_view beginning) {
+  if (line.substr(0, beginning.size()) != beginning) return -1;
+  std::int64_t number = -1;
+  std::from_chars(line.data() + beginning.size(), line.data() + line.size(), number);
+  return number;
+}
+
+/// The length of a log up to the first line of a later step or epoch, or that was not written to its end.
+[[nodiscard]] inline std::size_t kept_bytes(std::string_view log, const log_place& at) {
+  for (std::size_t begin = 0;;) {
+    const std::size_t end = log.find('\n', begin);
+    if (end == std::string_view::npos) return begin;
+    const std::string_view line = log.substr(begin, end - begin);
+    if (number_in_line(line, "{\"step\":") > at.steps || number_in_line(line, "{\"epoch\":") > at.epochs) return begin;
+    begin = end + 1;
+  }
+}
+
+/// The same for a file; 0 for one that is missing or no regular file.
+[[nodiscard, gnu::cold]] inline std::size_t kept_bytes_of(const std::string& path, const log_place& at) {
+  const output_target target = find_output(path);
+  if (!target.exists || !target.regular) return 0;
+  const auto bytes = read_file(path, (std::numeric_limits<std::int64_t>::max)());
+  return kept_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, at);
+}
+
+}  // namespace detail
+
 /// A file of JSON lines, each an object of numbers: one line a step and one an epoch. Each line is handed to the system
 /// in one piece as soon as it is complete: a reader sees whole lines even while the file grows, or after the program
 /// died.
@@ -49,6 +89,11 @@ class step_log {
   /// Creates the file, or empties it; writes into anything that is not a regular file, such as /dev/stdout or a pipe.
   /// Throws io_error when it cannot be opened for writing.
   explicit step_log(std::string path) : path_(std::move(path)), file_(detail::open_growing(path_)) {}
+
+  /// Goes on with the log of a run that is resumed: keeps its lines up to there, and drops those of later steps and
+  /// epochs, which come again. Throws io_error as above, and when an existing file cannot be read.
+  step_log(std::string path, const log_place& at)
+      : path_(std::move(path)), file_(detail::open_growing(path_, detail::kept_bytes_of(path_, at))) {}
 
   step_log(const step_log&) = delete;
   step_log& operator=(const step_log&) = delete;
