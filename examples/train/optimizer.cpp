@@ -8,14 +8,14 @@
 namespace lockstep_train {
 
 chosen_optimizer optimizer_of(const options& o) {
-  chosen_optimizer chosen{.learning_rate = o.learning_rate};
+  chosen_optimizer rule{.learning_rate = o.learning_rate};
   if (o.optimizer == "adam")
-    chosen.kind = lockstep::adam{.weight_decay = o.weight_decay};
+    rule.chosen = lockstep::adam{.weight_decay = o.weight_decay};
   else if (o.optimizer == "adamw")
-    chosen.kind = lockstep::adamw{.weight_decay = o.weight_decay};
+    rule.chosen = lockstep::adamw{.weight_decay = o.weight_decay};
   else
-    chosen.kind = lockstep::sgd{.momentum = o.momentum, .weight_decay = o.weight_decay};
-  return chosen;
+    rule.chosen = lockstep::sgd{.momentum = o.momentum, .weight_decay = o.weight_decay};
+  return rule;
 }
 
 std::string optimizer_text(const options& o) {

@@ -24,15 +24,18 @@ namespace lockstep_train {
 /// pass that updates the parameters once for each.
 struct chosen_optimizer {
   double learning_rate = 0;
-  std::variant<lockstep::sgd, lockstep::adam, lockstep::adamw> kind{};
+  std::variant<lockstep::sgd, lockstep::adam, lockstep::adamw> chosen{};
 
   static constexpr std::size_t max_states = 3;
 
   void check_options() const {
-    std::visit([](const auto& o) { o.check_options(); }, kind);
+    std::visit([](const auto& o) { o.check_options(); }, chosen);
   }
   [[nodiscard]] std::size_t states() const {
-    return std::visit([](const auto& o) { return o.states(); }, kind);
+    return std::visit([](const auto& o) { return o.states(); }, chosen);
+  }
+  [[nodiscard]] std::string kind() const {
+    return std::visit([](const auto& o) { return std::string(o.kind); }, chosen);
   }
   template <class T, class With>
   void rule(std::int64_t step, const With& with) const {
@@ -41,7 +44,7 @@ struct chosen_optimizer {
           o.learning_rate = learning_rate;
           o.template rule<T>(step, with);
         },
-        kind);
+        chosen);
   }
 };
 
