@@ -224,6 +224,18 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_option("--trace", o.trace, "Write a timeline of the first steps to this file, for Perfetto")
       ->check(check_name);
   app.add_option("--report", o.report, "Write a page about the run to this HTML file")->check(check_name);
+  auto* checkpoint =
+      app.add_option("--checkpoint", o.checkpoint,
+                     "Write checkpoints of the run to this folder; the newest three stay, and one of the run's end")
+          ->check(check_name);
+  app.add_option("--checkpoint-every", o.checkpoint_every, "Steps from one checkpoint to the next")
+      ->check(check_count)
+      ->needs(checkpoint)
+      ->capture_default_str();
+  app.add_flag("--resume", o.resume,
+               "Go on from the newest checkpoint in the folder that is whole, or begin where there is none; with the "
+               "same flags the run ends as if it had never stopped")
+      ->needs(checkpoint);
   app.add_flag("--keep-going", o.keep_going, "Go on after a loss that is not finite, which otherwise ends the run");
   app.add_flag("--plan", o.plan, "Print the static plan and stop");
   app.add_flag("--quiet", o.quiet, "Print nothing but errors");

@@ -42,6 +42,9 @@ struct options {
   std::string log;
   std::string trace;
   std::string report;
+  std::string checkpoint;  ///< folder of checkpoints
+  std::int64_t checkpoint_every = 500;
+  bool resume = false;
   bool reproducible = false;                ///< --reduce
   arithmetic precision = arithmetic::fp32;  ///< --precision
   bool plan = false;
