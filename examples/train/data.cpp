@@ -61,6 +61,9 @@ class loaded_source : public batch_source {
 
   [[nodiscard]] std::int64_t batches() const override { return loader_.epoch_size(); }
   [[nodiscard]] std::int64_t samples() const override { return samples_.size(); }
+  [[nodiscard]] ls::data::loader_position position() const override { return loader_.position(); }
+  void resume_at(const ls::data::loader_position& at) override { loader_.resume_at(at); }
+  [[nodiscard]] ls::data::loader_identity identity(std::uint64_t epoch) override { return loader_.identity(epoch); }
 
  private:
   ls::data::dataset<Fields...> samples_;

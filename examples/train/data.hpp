@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <lockstep/data/loader_position.hpp>
+
 #include "networks.hpp"
 #include "options.hpp"
 
@@ -35,6 +37,11 @@ class batch_source {
   [[nodiscard]] virtual std::int64_t batches() const = 0;
   /// Samples in an epoch.
   [[nodiscard]] virtual std::int64_t samples() const = 0;
+
+  // See lockstep::data::resumable_loader.
+  [[nodiscard]] virtual lockstep::data::loader_position position() const = 0;
+  virtual void resume_at(const lockstep::data::loader_position& at) = 0;
+  [[nodiscard]] virtual lockstep::data::loader_identity identity(std::uint64_t epoch) = 0;
 };
 
 struct data_set {

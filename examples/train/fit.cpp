@@ -44,16 +44,18 @@ double rate(std::int64_t samples, double seconds) {
 struct epoch_result {
   std::int64_t samples = 0;
   std::int64_t steps = 0;
-  double loss_sum = 0;
   double seconds = 0;
   double waited = 0;  ///< of these, for the loader
-
-  [[nodiscard]] double loss() const { return loss_sum / static_cast<double>(samples); }
 };
 
 /// A loss in words.
 std::string loss_text(double loss, int decimals) {
   return std::isfinite(loss) ? fmt::format("{:.{}f}", loss, decimals) : "not finite";
+}
+
+/// A speed in words, after `before`; nothing where it is no number, for a part of a run without steps.
+std::string speed_text(std::string_view before, double samples_per_s) {
+  return std::isfinite(samples_per_s) ? fmt::format("{}{:.0f} samples/s", before, samples_per_s) : std::string();
 }
 
 /// What was measured on the test set, in words.
@@ -70,9 +72,20 @@ lockstep::value_check check(const float* values, std::int64_t samples, std::int6
 
 class run {
  public:
-  run(const options& o, const network& net, trainer& t, data_set& data)
-      : options_(o), network_(net), trainer_(t), data_(data) {
-    if (!o.log.empty()) log_.emplace(o.log);
+  run(const options& o, const network& net, trainer& t, data_set& data, checkpointing* keeper)
+      : options_(o),
+        network_(net),
+        trainer_(t),
+        data_(data),
+        keeper_(keeper),
+        first_step_(t.steps()),
+        step_(first_step_) {
+    if (!o.log.empty()) {
+      if (keeper != nullptr && !keeper->resumed_from().empty())
+        log_.emplace(o.log, keeper->log());
+      else
+        log_.emplace(o.log);
+    }
     if (o.backend == "cuda" && !o.report.empty()) gpus_.emplace();
     if (!o.trace.empty() || !o.report.empty()) {
       times_.emplace(o.replicas, events_per_replica);
@@ -87,18 +100,26 @@ class run {
     const std::int64_t epochs = options_.steps ? (*options_.steps - 1) / per_epoch + 1 : options_.epochs;
     epoch_result all;
     score test;
-    for (std::int64_t epoch = 1; epoch <= epochs && !ended(); ++epoch) {
-      const std::int64_t left = options_.steps ? *options_.steps - all.steps : per_epoch;
-      const epoch_result result = train(fmt::format("epoch {}/{}", epoch, epochs), std::min(left, per_epoch));
+    const auto [epochs_done, batches_done] = data_.train->position();
+    std::int64_t rest = per_epoch - batches_done;
+    if (keeper_ != nullptr) sums_ = keeper_->sums();
+    auto epoch = static_cast<std::int64_t>(epochs_done) + 1;
+    if (epoch > epochs) test = evaluate();  // the checkpoint's run was longer
+    for (; epoch <= epochs && !ended(); ++epoch) {
+      const std::int64_t left = options_.steps ? std::max<std::int64_t>(*options_.steps - step_, 0) : rest;
+      const epoch_result result = train(fmt::format("epoch {}/{}", epoch, epochs), std::min(left, rest));
       all.samples += result.samples;
       all.steps += result.steps;
       all.seconds += result.seconds;
       all.waited += result.waited;
       test = evaluate();
       report(epoch, epochs, result, test);
+      if (keeper_ != nullptr && epoch == epochs && !ended()) keeper_->finish(sums_);
+      sums_ = {};
+      rest = per_epoch;
     }
-    say("{}: {} step{} in {:.2f} s, {:.0f} samples/s, {}\n", ended() ? "ended early" : "finished", all.steps,
-        all.steps == 1 ? "" : "s", all.seconds, rate(all.samples, all.seconds), verdict(network_, test));
+    say("{}: {} step{} in {:.2f} s{}, {}\n", ended() ? "ended early" : "finished", all.steps, all.steps == 1 ? "" : "s",
+        all.seconds, speed_text(", ", rate(all.samples, all.seconds)), verdict(network_, test));
     if (!options_.trace.empty()) network_.write_trace(options_.trace, *times_, {.replicas = options_.replicas});
     if (!options_.report.empty()) write_report(all);
     return !ended();
@@ -114,6 +135,9 @@ class run {
 
   /// Whether a loss that is not finite has ended the training.
   [[nodiscard]] bool ended() const { return diverged_ && !options_.keep_going; }
+
+  /// The mean loss of the epoch's steps, also of those before a checkpoint that the run goes on from.
+  [[nodiscard]] double train_loss() const { return sums_.loss / static_cast<double>(sums_.samples); }
 
   score evaluate() {
     score total;
@@ -133,6 +157,7 @@ class run {
   /// What is known of a run that diverges, with what a look at the inputs found.
   [[nodiscard]] lockstep::divergence_facts facts(const lockstep::value_check& inputs) const {
     return {.losses = losses_,
+            .first_step = first_step_ + 1,
             .learning_rate = options_.learning_rate,
             .momentum = options_.momentum,
             .clipped = std::isfinite(options_.max_norm),
@@ -176,11 +201,13 @@ class run {
       losses_.push_back(loss);
       if (times_) recorded(b.samples);
       result.samples += b.samples;
-      result.loss_sum += loss * static_cast<double>(b.samples);
+      sums_.samples += b.samples;
+      sums_.loss += loss * static_cast<double>(b.samples);
       if (log_) log_->step(step_, loss, rate(b.samples, seconds_between(before, after)));
       bar.step(b.samples, loss);
       before = after;
       watch_gpus(after, gpu_period);
+      if (keeper_ != nullptr && (std::isfinite(loss) || options_.keep_going)) keeper_->after_step(sums_);
       if (std::isfinite(loss) || diverged_) continue;
       bar.finish();
       tell_of_step(b);
@@ -199,18 +226,18 @@ class run {
     if (network_.classifies) accuracies_.push_back(accuracy);
     if (log_)
       log_->write({{"epoch", epoch},
-                   {"train_loss", result.loss()},
+                   {"train_loss", train_loss()},
                    {"test_loss", test.loss_sum / test.denominator},
                    {"test_accuracy", accuracy},
                    {"samples_per_s", speed}});
-    say("epoch {}/{}  loss {}  {}  {:.0f} samples/s\n", epoch, epochs, loss_text(result.loss(), 4),
-        verdict(network_, test), speed);
+    say("epoch {}/{}  loss {}  {}{}\n", epoch, epochs, loss_text(train_loss(), 4), verdict(network_, test),
+        speed_text("  ", speed));
   }
 
   /// Keeps what the report shows of a step.
   void recorded(std::int64_t samples) {
     // What the first step prepares would stand for all of a short record.
-    if (step_ == 1 && (options_.epochs > 1 || options_.steps.value_or(2) > 1)) {
+    if (step_ == first_step_ + 1 && (options_.epochs > 1 || options_.steps.value_or(2) > 1)) {
       times_->clear();
       recorded_samples_ = 0;
     } else if (times_->dropped(0) == 0) {
@@ -247,6 +274,7 @@ class run {
                                   static_cast<double>(gpu.memory_total) / gib));
     data.seconds = all.seconds;
     data.samples_per_s = rate(all.samples, all.seconds);
+    data.first_step = first_step_ + 1;
     data.losses = losses_;
     data.test_losses = test_losses_;
     data.diverged = diverged_ ? diverged_ : lockstep::find_growth(facts({}));
@@ -260,9 +288,12 @@ class run {
   const network& network_;
   trainer& trainer_;
   data_set& data_;
+  checkpointing* keeper_;    ///< null: no checkpoints
+  std::int64_t first_step_;  ///< steps done before this process
+  std::int64_t step_;
   std::optional<lockstep::step_log> log_;
-  std::int64_t step_ = 0;
-  std::vector<double> losses_;  ///< of every step
+  epoch_sums sums_;             ///< of the epoch under way, in all processes
+  std::vector<double> losses_;  ///< of every step of this process
   std::vector<lockstep::measured_loss> test_losses_;
   std::optional<lockstep::divergence> diverged_;
   bool finite_start_ = true;
@@ -279,6 +310,8 @@ class run {
 
 }  // namespace
 
-bool fit(const options& o, const network& net, trainer& t, data_set& data) { return run(o, net, t, data)(); }
+bool fit(const options& o, const network& net, trainer& t, data_set& data, checkpointing* keeper) {
+  return run(o, net, t, data, keeper)();
+}
 
 }  // namespace lockstep_train

@@ -6,6 +6,7 @@
 #include <exception>
 #include <limits>
 #include <new>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/io/output_target.hpp>
 
+#include "checkpointing.hpp"
 #include "complain.hpp"
 #include "data.hpp"
 #include "fit.hpp"
@@ -75,14 +77,20 @@ int train(options o) {
   if (!o.init.empty()) t->load(o.init);
   data_set data = open_data(o, format);
   t->follow(schedule_of(o, steps_of(o, data.train->batches())));
+  std::optional<checkpointing> keeper;
+  if (!o.checkpoint.empty()) keeper.emplace(o, *t, data);
   if (!o.quiet) {
     fmt::print("{}: {} parameters, {} replica{}, batch {}, {} training samples ({})\n", o.model, net.parameters,
                o.replicas, o.replicas == 1 ? "" : "s", o.batch, data.train->samples(), data.description);
     if (on_gpu) print_sharing(o.devices);
+    if (o.resume && keeper->resumed_from().empty())
+      fmt::print("no checkpoint in {} yet: the run begins\n", o.checkpoint);
+    if (o.resume && !keeper->resumed_from().empty())
+      fmt::print("goes on after step {}, from {}\n", t->steps(), keeper->resumed_from());
     if (format == sample_format::rows) print_shape(t->output_shape(std::min(o.batch, data.train->samples())));
     std::fflush(stdout);
   }
-  if (!fit(o, net, *t, data)) return diverged;
+  if (!fit(o, net, *t, data, keeper ? &*keeper : nullptr)) return diverged;
   if (!o.save.empty()) {
     data.notes.emplace(data.notes.begin(), "format", "pt");  // as Hugging Face's loaders ask for
     t->save(o.save, data.notes);

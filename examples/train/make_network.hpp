@@ -8,6 +8,7 @@
 #include <string>
 #include <type_traits>
 
+#include <lockstep/io/checkpoints.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/model/plan_table.hpp>
 #include <lockstep/observe/report_data.hpp>
@@ -16,6 +17,7 @@
 #include <lockstep/parallel/ranks/bucket_table.hpp>
 #include <lockstep/parallel/with_replicas.hpp>
 
+#include "data.hpp"
 #include "networks.hpp"
 #include "optimizer.hpp"
 #include "replicas_built.hpp"
@@ -55,6 +57,14 @@ class model_trainer : public trainer {
   void load(const std::string& file) override { lockstep::load_safetensors(parallel_, file); }
   void save(const std::string& file, const lockstep::safetensors_metadata& notes) const override {
     lockstep::save_safetensors(parallel_, file, notes);
+  }
+  std::int64_t steps() const override { return parallel_.steps(); }
+  void save_checkpoint(lockstep::checkpoints& to, batch_source& batches,
+                       const lockstep::safetensors_metadata& notes) override {
+    to.save(parallel_, batches, notes);
+  }
+  void restore_checkpoint(lockstep::checkpoints& from, batch_source& batches) override {
+    static_cast<void>(from.restore(parallel_, batches));
   }
   bool finite() const override {
     for (const auto& tensor : parallel_.state())

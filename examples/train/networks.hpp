@@ -16,6 +16,7 @@ namespace lockstep {
 struct cpu;
 struct cuda;
 struct cuda_bf16;
+class checkpoints;
 class timeline;
 struct trace_options;
 struct report_data;
@@ -23,6 +24,8 @@ struct report_run;
 }  // namespace lockstep
 
 namespace lockstep_train {
+
+class batch_source;
 
 /// Samples with what belongs to them: borrowed, and without the static shape that stays inside a network's own source.
 struct batch {
@@ -66,6 +69,13 @@ class trainer {
   virtual void load(const std::string& file) = 0;
   /// Writes parameters and buffers, with notes beside them.
   virtual void save(const std::string& file, const std::vector<std::pair<std::string, std::string>>& notes) const = 0;
+  /// Steps done, in all processes of the run.
+  [[nodiscard]] virtual std::int64_t steps() const = 0;
+  /// Begins to write a checkpoint of the run over these batches, with the program's notes.
+  virtual void save_checkpoint(lockstep::checkpoints& to, batch_source& batches,
+                               const std::vector<std::pair<std::string, std::string>>& notes) = 0;
+  /// Goes on from the newest checkpoint that is whole.
+  virtual void restore_checkpoint(lockstep::checkpoints& from, batch_source& batches) = 0;
   /// Whether all parameters are finite.
   [[nodiscard]] virtual bool finite() const = 0;
   /// Writes down what the replicas do, a track each, from the next step on; null ends it.
