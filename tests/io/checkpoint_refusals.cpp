@@ -127,7 +127,7 @@ TEST_CASE("every change of a checkpoint's bytes is noticed", "[checkpoint]") {
   for (int i = 0; i < 400; ++i) {
     std::string damaged = whole;
     const std::size_t place = below(i % 2 == 0 ? whole.size() : header);
-    damaged[place] = static_cast<char>(damaged[place] ^ (1U << below(8)));
+    damaged[place] = static_cast<char>(static_cast<unsigned char>(damaged[place]) ^ (1U << below(8)));
     put(at.path, damaged);
     INFO("byte " << place);
     CHECK_THROWS_AS(ls::inspect_checkpoint(at.path), ls::io_error);
