@@ -215,6 +215,19 @@ TEST_CASE("a checkpoint of another run is refused in one line") {
   CHECK(checkpoints_in(place.path("run")).size() == 1);
 }
 
+TEST_CASE("two processes do not write to one folder") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  running_program first(place, {"--model", "linear", "--epochs", "1000000", "--quiet", "--checkpoint", "run"});
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (checkpoints_in(place.path("run")).empty() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const std::string flags = "--model linear --epochs 1 --quiet --checkpoint run --resume";
+  check_refused(place, flags, "run: expected a folder that nobody else writes checkpoints to, got one in use");
+  CHECK(!first.wait_or_kill(std::chrono::microseconds(0)));
+  succeed(place, flags);
+}
+
 TEST_CASE("other data is refused in one line") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;

@@ -100,7 +100,7 @@ void take_image(Trainer& trainer, Loader& loader, const safetensors_metadata& no
     for (const double number : schedule.state()) append_number(bits, std::bit_cast<std::uint64_t>(number));
     to.note(schedule_key, std::move(bits));
   });
-  if constexpr (!std::is_same_v<Loader, no_loader>) {
+  if constexpr (data::resumable_loader<Loader>) {
     const data::loader_position at = loader.position();
     to.note(epoch_key, std::to_string(at.epoch));
     to.note(batch_key, std::to_string(at.batch));
@@ -226,7 +226,7 @@ checkpoint_info restore_image(Trainer& trainer, Loader& loader, const safetensor
     throw_io_error(path, {"expected a schedule with ", own_seen, " numbers of state, got one with ", seen.size(),
                           "; give the trainer the schedule of the run that was saved"});
 
-  if constexpr (!std::is_same_v<Loader, no_loader>) {
+  if constexpr (data::resumable_loader<Loader>) {
     if (!info.position)
       throw_io_error(path, {"expected the position of a loader, got a checkpoint that was saved without one; load it "
                             "without the loader, which then begins its epoch"});
@@ -242,7 +242,7 @@ checkpoint_info restore_image(Trainer& trainer, Loader& loader, const safetensor
       for (const auto& part : state) lists.emplace_back(static_cast<std::size_t>(part.size()));
   });
 
-  if constexpr (!std::is_same_v<Loader, no_loader>) loader.resume_at(*info.position);
+  if constexpr (data::resumable_loader<Loader>) loader.resume_at(*info.position);
   engine.half_updated = true;  // until all has been assigned
   std::size_t next = 0;
   for (const auto& tensor : trainer.state()) tensor.assign(lists[next++]);

@@ -79,7 +79,7 @@ void append_options(std::vector<described_option>& to, const Optimizer& o, std::
   if constexpr (requires {
                   { o.schedule } -> learning_rate_schedule;
                 }) {
-    to.push_back({.name = "schedule's factor", .value = {}});
+    to.push_back({.name = "schedule_factor", .value = {}});
     try {
       // C libraries differ in the last digits of a cosine.
       char digits[40];
