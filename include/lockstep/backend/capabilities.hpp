@@ -119,14 +119,16 @@ concept measures_classes = requires(typename B::context& c, std::int64_t n, cons
                                     typename B::activation_type* dy, const step_values* now, double* sum) {
   { B::negative_log_likelihood(c, n, a, y, targets, dy, now, sum) } -> std::same_as<void>;
 };
+
 /// Multiplies matrices of values, for optimizers that update whole matrices:
 /// - `multiply(c, m, n, k, a, b, transposed, y)`: y (m x n) = a (m x k) b, with b (k x n), or a b^T, with b (n x k).
-/// All
-///   are row-major; y is neither a nor b. Equal arguments give equal bits.
+///   All are row-major; y is neither a nor b. Equal arguments give equal bits.
 template <class B>
 concept multiplies_matrices =
     requires(typename B::context& c, std::int64_t n, const typename B::value_type* p, typename B::value_type* q) {
       { B::multiply(c, n, n, n, p, p, true, q) } -> std::same_as<void>;
+    };
+
 /// For softmax and log_softmax: `softmax_rows`, of the channels of each pixel, whose y may be x, and
 /// `softmax_rows_backward`, whose dx may be dy. host_softmax.hpp defines them.
 template <class B>

@@ -16,11 +16,11 @@
 #include <lockstep/backend/cpu/normalise.hpp>
 #include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
+#include <lockstep/backend/cpu/product.hpp>
 #include <lockstep/backend/cpu/resampling.hpp>
 #include <lockstep/backend/cpu/sample_norm.hpp>
-#include <lockstep/backend/cpu/transposed_convolution.hpp>
-#include <lockstep/backend/cpu/product.hpp>
 #include <lockstep/backend/cpu/softmax.hpp>
+#include <lockstep/backend/cpu/transposed_convolution.hpp>
 #include <lockstep/backend/cpu/update.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
@@ -85,6 +85,7 @@ struct cpu : host::synchronous<cpu_backend::context> {
   static void negative_log_likelihood(context&, std::int64_t rows, const cross_entropy_arguments& a, const float* y,
                                       const std::int64_t* targets, float* dy, const step_values* now, double* sum) {
     *sum += host::negative_log_likelihood(rows, a, y, targets, dy, dy == nullptr ? 1.0 : now->scale);
+  }
   static void multiply(context& c, std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const float* b,
                        bool transposed, float* y) {
     cpu_backend::multiply(c, m, n, k, a, b, transposed, y);

@@ -20,9 +20,9 @@
 #include <lockstep/backend/reference/convolution.hpp>
 #include <lockstep/backend/reference/linear.hpp>
 #include <lockstep/backend/reference/pooling.hpp>
+#include <lockstep/backend/reference/product.hpp>
 #include <lockstep/backend/reference/resampling.hpp>
 #include <lockstep/backend/reference/transposed_convolution.hpp>
-#include <lockstep/backend/reference/product.hpp>
 #include <lockstep/backend/rule.hpp>
 #include <lockstep/backend/tree_sum.hpp>
 
@@ -139,6 +139,7 @@ struct reference : host::synchronous<reference_backend::context> {
   template <class F>
   static void map_backward(context&, std::int64_t n, const F& f, const A* x, const A* y, const A* dy, A* dx) {
     host::map_backward<T>(n, f, x, y, dy, dx);
+  }
   static void multiply(context&, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b,
                        bool transposed, T* y) {
     reference_backend::multiply(m, n, k, a, b, transposed, y);
