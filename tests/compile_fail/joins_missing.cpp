@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: sum, residual, concat: this backend (B) cannot join values
+// expect: lockstep: sum, residual, concat, outputs: this backend (B) cannot join values
 #include <cstdint>
 
 #include <lockstep/backend/reference/reference.hpp>

@@ -74,13 +74,17 @@ struct played_plan {
     while (i >= 0 && is_alias(i)) i = operand(i, 0).from;
     return i;
   }
+  static int output_node(int k) { return plan.outputs[static_cast<std::size_t>(k)].node; }
+  /// What the loss of output k writes.
+  static number loss_gradient(int k) { return 1 + 104729 * static_cast<number>(k); }
   static number output(int i) { return 7919 * static_cast<number>(i + 1); }
   /// What node i's backward multiplies by for operand k; a new name and a sum hand gradients on.
   static number factor(int i, int k) { return is_alias(i) || is_sum(i) ? 1 : 2 * static_cast<number>(31 * i + k) + 3; }
   /// The complete gradients of all outputs, from the definition.
   static std::vector<number> gradients() {
     std::vector<number> all(static_cast<std::size_t>(n), 0);
-    if (plan.output_node >= 0) all[static_cast<std::size_t>(plan.output_node)] = 1;
+    for (int k = 0; k < plan.output_count; ++k)
+      if (const int last = output_node(k); last >= 0) all[static_cast<std::size_t>(last)] = loss_gradient(k);
     for (int i = n - 1; i >= 0; --i)
       for (int k = 0; k < node(i).operands; ++k)
         if (const int from = operand(i, k).from; from >= 0)
@@ -125,12 +129,18 @@ void check_training() {
     arena.write(node.output_buffer, node.out.size(), play::output(i));
   }
 
-  check_output(plan.output_node, "loss");
-  if (plan.output_node < 0 || !play::node(plan.output_node).runs_backward) return;
-  const auto& last = play::node(plan.output_node);
-  if (const int h = play::holder(plan.output_node); h >= 0)
-    CHECK(apart(play::node(h).output_buffer, last.out.size(), last.gradient_buffer, last.out.size()));
-  arena.write(last.gradient_buffer, last.out.size(), 1);
+  bool learns = false;
+  for (int k = 0; k < plan.output_count; ++k) {
+    const int output = play::output_node(k);
+    check_output(output, "loss");
+    if (output < 0 || !play::node(output).runs_backward) continue;
+    learns = true;
+    const auto& last = play::node(output);
+    if (const int h = play::holder(output); h >= 0)
+      CHECK(apart(play::node(h).output_buffer, last.out.size(), last.gradient_buffer, last.out.size()));
+    arena.write(last.gradient_buffer, last.out.size(), play::loss_gradient(k));
+  }
+  if (!learns) return;
 
   for (int i = play::n - 1; i >= 0; --i) {
     const auto& node = play::node(i);
@@ -199,7 +209,7 @@ void check_inference() {
     }
     arena.write(node.inference_buffer, node.out.size(), play::output(i));
   }
-  check_output(play::plan.output_node);
+  for (int k = 0; k < play::plan.output_count; ++k) check_output(play::output_node(k));
 }
 
 /// Each fused relu that takes part in backward has its mask applied once: by itself, or by its only reader.
@@ -208,7 +218,8 @@ void check_masks() {
   using play = played_plan<Model, B>;
   std::vector<int> masked_by(static_cast<std::size_t>(play::n), 0);
   std::vector<int> readers(static_cast<std::size_t>(play::n), 0);
-  if (const int last = play::holder(play::plan.output_node); last >= 0) ++readers[static_cast<std::size_t>(last)];
+  for (int k = 0; k < play::plan.output_count; ++k)
+    if (const int last = play::holder(play::output_node(k)); last >= 0) ++readers[static_cast<std::size_t>(last)];
   for (int i = 0; i < play::n; ++i)
     for (int k = 0; k < play::node(i).operands; ++k) {
       const int read = play::holder(play::operand(i, k).from);
@@ -260,6 +271,11 @@ TEST_CASE("no value in the arena is overwritten while somebody will read it", "[
   SECTION("frozen branches") { check_network<frozen_branches>(); }
   SECTION("masked sums") { check_network<masked_sums>(); }
   SECTION("untidy layers") { check_network<untidy_layers>(); }
+  SECTION("two heads") { check_network<two_heads>(); }
+  SECTION("picture heads") { check_network<picture_heads>(); }
+  SECTION("tangled heads") { check_network<tangled_heads>(); }
+  SECTION("the input as an output") { check_network<input_as_output>(); }
+  SECTION("frozen heads") { check_network<frozen_heads>(); }
 }
 
 TEST_CASE("ranges start on cache lines for any number of samples", "[arena]") {

@@ -1,7 +1,11 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstddef>
 #include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 
 #include <lockstep/backend/reference/reference.hpp>
 #include <lockstep/lockstep.hpp>
@@ -123,5 +127,33 @@ using shared_layer = ls::tied<"shared", ls::linear<4>>;
 using tied_layers = ls::model<
     ls::sequential<ls::linear<4>, shared_layer, ls::relu, ls::residual<shared_layer>, ls::linear<4>, shared_layer>,
     ls::input<3>, ls::mean_squared_error>;
+
+// Outputs that other layers read, that are another output, the user's input, a picture or a fused relu; a head that
+// does not learn.
+using two_losses = ls::losses<ls::cross_entropy, ls::mean_squared_error>;
+using two_heads = ls::model<
+    ls::sequential<ls::linear<6>, ls::relu, ls::outputs<ls::linear<3>, ls::sequential<ls::linear<7>, ls::relu>>>,
+    ls::input<5>, two_losses>;
+using picture_heads = ls::model<
+    ls::sequential<conv3<4>, ls::relu,
+                   ls::outputs<ls::sequential<ls::flatten, ls::linear<3>>, conv3<2>, ls::identity, ls::max_pool2d<2>>>,
+    ls::input<2, 4, 6>,
+    ls::losses<ls::cross_entropy, ls::mean_squared_error, ls::mean_squared_error,
+               ls::weighted<0.5, ls::mean_squared_error>>>;
+template <int Count>
+using equal_losses = decltype([]<std::size_t... K>(std::index_sequence<K...>) {
+  return ls::losses<
+      std::tuple_element_t<0, std::tuple<ls::mean_squared_error, std::integral_constant<std::size_t, K>>>...>{};
+}(std::make_index_sequence<Count>{}));
+using tangled_heads =
+    ls::model<ls::sequential<ls::linear<6>, ls::relu, ls::residual<ls::linear<6>>,
+                             ls::outputs<ls::identity, ls::relu, ls::identity, ls::linear<6>, ls::frozen<ls::linear<2>>,
+                                         ls::sequential<ls::relu, ls::dropout<0.25>>, ls::identity>>,
+              ls::input<5>, equal_losses<7>>;
+using input_as_output =
+    ls::model<ls::outputs<ls::identity, ls::linear<2>, ls::identity>, ls::input<5>, equal_losses<3>>;
+using frozen_heads =
+    ls::model<ls::sequential<ls::frozen<ls::linear<6>>, ls::outputs<ls::frozen<ls::linear<2>>, ls::linear<2>>>,
+              ls::input<5>, equal_losses<2>>;
 
 }  // namespace lockstep_test

@@ -18,6 +18,8 @@
 #include <lockstep/model/path.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/loss.hpp>
+#include <lockstep/nn/losses.hpp>
+#include <lockstep/nn/outputs.hpp>
 
 /// \file
 /// The checks of a model. The compiler reports each fault in one sentence.
@@ -53,6 +55,9 @@ consteval dims sample_extents() {
 template <class Loss>
 inline constexpr bool is_loss =
     std::is_same_v<Loss, no_loss> || requires { typename Loss::template target_type<float>; };
+template <class... Parts>
+inline constexpr bool is_loss<losses<Parts...>> =
+    (requires { typename loss_part<Parts>::loss::template target_type<float>; } && ...);
 
 /// Instantiated for each leaf, so that the compiler's note names the leaf that is not a layer.
 template <class Leaf>
@@ -81,6 +86,11 @@ inline constexpr bool require_layer<too_few_parts<sum<Ls...>>> = [] {
 template <class... Ls>
 inline constexpr bool require_layer<too_few_parts<concat<Ls...>>> = [] {
   static_assert(sizeof...(Ls) > 1, "lockstep: concat: at least two branches");
+  return true;
+}();
+template <class... Ls>
+inline constexpr bool require_layer<too_few_parts<outputs<Ls...>>> = [] {
+  static_assert(sizeof...(Ls) > 1, "lockstep: outputs: at least two branches");
   return true;
 }();
 template <int N, class L>
@@ -134,6 +144,10 @@ struct model_arguments {
       static_assert(sample_extents<Input>().rank > 0,
                     "lockstep: model: input<...> takes the one to four extents of one sample; a batch may have any "
                     "number of samples, so leave lockstep::dynamic out");
+    else if constexpr (are_losses<Loss>)
+      static_assert(is_loss<Loss>,
+                    "lockstep: losses: one of its arguments is not a loss, such as lockstep::cross_entropy, named or "
+                    "weighted");
     else
       static_assert(is_loss<Loss>,
                     "lockstep: model: what follows input<...> is not a loss, such as lockstep::cross_entropy; layers "
@@ -173,6 +187,9 @@ consteval bool check_junction() {
   static_assert(What != network_fault::tied_measuring,
                 "lockstep: tied: a layer that normalises the batch has statistics of its own at each place, and cannot "
                 "share its parameters; take tied away");
+  static_assert(What != network_fault::outputs_not_last,
+                "lockstep: outputs: it ends a network, but something reads its outputs as if they were one value; put "
+                "what comes after them inside its branches");
   return true;
 }
 template <found_fault Fault>
@@ -180,11 +197,13 @@ consteval bool check_junctions() {
   return check_junction<Fault.what, Fault.one, Fault.other>();
 }
 
-/// The sentence for a backend that cannot run a network. A network without junctions has no value with two readers.
+/// The sentence for a backend that cannot run a network. A network without junctions and with one output has no value
+/// with two readers.
 template <class B, bool Joins>
 consteval bool check_backend() {
   static_assert(!Joins || joins_values<B>,
-                "lockstep: sum, residual, concat: this backend (B) cannot join values: it has no `sum` and `copy_rows` "
+                "lockstep: sum, residual, concat, outputs: this backend (B) cannot join values: it has no `sum` and "
+                "`copy_rows` "
                 "(backend/capabilities.hpp)");
   return true;
 }

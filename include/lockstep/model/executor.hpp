@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -9,7 +11,9 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/replica_place.hpp>
 #include <lockstep/backend/step_values.hpp>
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
+#include <lockstep/model/output_pack.hpp>
 #include <lockstep/model/pipeline.hpp>
 #include <lockstep/model/segments.hpp>
 
@@ -66,10 +70,11 @@ class executor {
 
   /// The samples of a leaf at their place: `x` and `targets` are the leaf's own, the first sample has index
   /// `first_sample` in the batch, and index `first_kept` among the `shard` samples that the replica keeps memory for.
-  template <class Target>
+  /// `Targets` is a pointer, or the target_pack of several losses.
+  template <class Targets>
   struct leaf_samples {
     const value* x;
-    const Target* targets;
+    Targets targets;
     std::int64_t samples;
     std::int64_t first_sample;
     std::int64_t first_kept;
@@ -84,14 +89,13 @@ class executor {
   /// Runs forward, loss and backward of `samples` samples; the first has index `first_sample` in the batch. Adds the
   /// samples' losses to *sum. Writes the gradients of the `trainable_count` parameters that learn (adds them, when
   /// `accumulate`), times now->scale: 1 / the global denominator. With no samples it clears the gradients unless
-  /// `accumulate`. `parameters` must come from `load`.
-  template <class Target, pass_observer Observer>
-  void train(const activation* parameters, value* gradients, const value* x, const Target* targets,
-             std::int64_t samples, const step_values* now, std::int64_t first_sample, double* sum, bool accumulate,
-             Observer&& observer)
+  /// `accumulate`. `parameters` must come from `load`. Of several losses, each has its own element of `now` and `sum`.
+  template <class Targets, pass_observer Observer>
+  void train(const activation* parameters, value* gradients, const value* x, Targets targets, std::int64_t samples,
+             const step_values* now, std::int64_t first_sample, double* sum, bool accumulate, Observer&& observer)
     requires(segments == 1)
   {
-    backward<0>(parameters, gradients, leaf_samples<Target>{x, targets, samples, first_sample, 0, 0}, now, sum,
+    backward<0>(parameters, gradients, leaf_samples<Targets>{x, targets, samples, first_sample, 0, 0}, now, sum,
                 accumulate, nullptr, nullptr, observer);
   }
 
@@ -105,8 +109,8 @@ class executor {
   }
 
   /// Runs the forward pass of a segment, but the last. `measured` takes the leaf's statistics.
-  template <int Segment, class Target, pass_observer Observer>
-  void forward(const activation* parameters, const leaf_samples<Target>& leaf, const step_values* now,
+  template <int Segment, class Targets, pass_observer Observer>
+  void forward(const activation* parameters, const leaf_samples<Targets>& leaf, const step_values* now,
                leaf_statistics* measured, const batch_statistics* batch, Observer&& observer) {
     [[maybe_unused]] const auto entered = context_.enter();
     each_part(leaf, now, measured, batch, [&](const pass& through, pipeline& p, const value* in, const memory& own) {
@@ -116,8 +120,8 @@ class executor {
   }
 
   /// Runs the backward pass of a segment; in the last one also, first, forward and loss. Arguments as above.
-  template <int Segment, class Target, pass_observer Observer>
-  void backward(const activation* parameters, value* gradients, const leaf_samples<Target>& leaf,
+  template <int Segment, class Targets, pass_observer Observer>
+  void backward(const activation* parameters, value* gradients, const leaf_samples<Targets>& leaf,
                 const step_values* now, double* sum, bool accumulate, leaf_statistics* measured,
                 const batch_statistics* batch, Observer&& observer) {
     if (leaf.samples == 0) {
@@ -132,9 +136,7 @@ class executor {
       if constexpr (Segment + 1 == segments) {
         p.template forward<Segment>(context_, through, parameters, in, own, observer);
         observer.begin(pass_part::loss, -1);
-        loss_.forward_backward(context_, p.samples(), plan.output, p.output(true, in, own),
-                               leaf.targets + first * loss_type::target_size(plan.output), p.output_gradient(own), now,
-                               sum);
+        run_loss(p, in, own, leaf.targets + first * loss_type::target_size(plan.output), now, sum);
         observer.end(pass_part::loss, -1);
       }
       p.template backward<Segment>(context_, through, parameters, in, own, gradients, accumulate || first > 0,
@@ -143,33 +145,26 @@ class executor {
   }
 
   /// The same for all samples of a batch, without an observer; returns the sum of their losses.
-  template <class Target>
-  double train(const value* parameters, value* gradients, const value* x, const Target* targets, std::int64_t samples,
+  template <class Targets>
+  double train(const value* parameters, value* gradients, const value* x, Targets targets, std::int64_t samples,
                const step_values& now, bool accumulate = false)
-    requires(B::host_memory)
+    requires(B::host_memory && Model::loss_count == 1)
   {
     double sum = 0;
-    const activation* loaded = load(parameters);
-    if constexpr (segments == 1) {
-      train(loaded, gradients, x, targets, samples, &now, 0, &sum, accumulate, no_observer{});
-    } else {
-      leaf_statistics measured(plan.measured_channels);
-      batch_statistics batch(plan.measured_channels);
-      const leaf_samples<Target> all{x, targets, samples, 0, 0, samples};
-      const auto leaf = [&](std::size_t) -> const leaf_statistics& { return measured; };
-      keep(samples);
-      [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
-        ((forward<Segment>(loaded, all, &now, &measured, &batch, no_observer{}),
-          detail::combine_moments<Model, B, Segment, 1, 1>(batch, leaf, leaf)),
-         ...);
-        ((backward<segments - 1 - Segment>(loaded, gradients, all, &now, &sum, accumulate, &measured, &batch,
-                                           no_observer{}),
-          detail::combine_sums<Model, B, segments - 2 - Segment, 1, 1>(batch, leaf, leaf)),
-         ...);
-      }(std::make_integer_sequence<int, segments - 1>{});
-      backward<0>(loaded, gradients, all, &now, &sum, accumulate, &measured, &batch, no_observer{});
-    }
+    train_all(parameters, gradients, x, targets, samples, &now, &sum, accumulate);
     return sum;
+  }
+  /// The same with several losses; returns the sums of each.
+  template <class Targets>
+  std::array<double, Model::loss_count> train(const value* parameters, value* gradients, const value* x,
+                                              Targets targets, std::int64_t samples,
+                                              const std::array<step_values, Model::loss_count>& now,
+                                              bool accumulate = false)
+    requires(B::host_memory && Model::loss_count > 1)
+  {
+    std::array<double, Model::loss_count> sums{};
+    train_all(parameters, gradients, x, targets, samples, now.data(), sums.data(), accumulate);
+    return sums;
   }
 
   /// True when `train` takes `samples` samples as one micro-shard, so that `accumulate` adds complete gradients.
@@ -178,18 +173,22 @@ class executor {
   }
 
   /// Writes the outputs of `samples` samples, in order, to `y`. `parameters` must come from `load`.
-  void forward(const activation* parameters, const value* x, std::int64_t samples, value* y) {
-    infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const activation* out) {
-      value* to = y + first * plan.output.size();
-      if constexpr (converts_values<B>)
-        B::convert(context_, count * plan.output.size(), out, to);
-      else
-        B::copy(context_, count * plan.output.size(), out, to);
+  void forward(const activation* parameters, const value* x, std::int64_t samples,
+               detail::output_pack<Model, value> y) {
+    infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const auto& outputs) {
+      detail::each_output<Model>([&]<std::size_t K>(std::int64_t size) {
+        const activation* const from = detail::output_of<K>(outputs);
+        value* const to = detail::output_of<K>(y) + first * size;
+        if constexpr (converts_values<B>)
+          B::convert(context_, count * size, from, to);
+        else
+          B::copy(context_, count * size, from, to);
+      });
     });
   }
 
   /// Runs a forward pass and calls f(first sample, count, outputs) after each micro-shard, in order; copies nothing.
-  /// `parameters` must come from `load`.
+  /// `outputs` is a pointer, or the output_pack of several outputs. `parameters` must come from `load`.
   template <class F>
   void infer(const activation* parameters, const value* x, std::int64_t samples, const F& f) {
     [[maybe_unused]] const auto entered = context_.enter();
@@ -199,7 +198,9 @@ class executor {
       const memory own{.arena = reserve(p.samples() * plan.inference_arena_size)};
       const value* in = x + first * plan.input.size();
       p.template forward<pipeline::all_segments>(context_, through, parameters, in, own, observer);
-      f(first, p.samples(), p.output(false, in, own));
+      f(first, p.samples(), detail::pack_outputs<Model, const activation>([&]<std::size_t K>() {
+          return p.template output<K>(false, in, own);
+        }));
     });
   }
 
@@ -232,6 +233,45 @@ class executor {
   /// and uneven shards double that.
   static constexpr std::size_t max_pipelines = 8;
 
+  template <class Targets>
+  void train_all(const value* parameters, value* gradients, const value* x, Targets targets, std::int64_t samples,
+                 const step_values* now, double* sum, bool accumulate) {
+    const activation* loaded = load(parameters);
+    if constexpr (segments == 1) {
+      train(loaded, gradients, x, targets, samples, now, 0, sum, accumulate, no_observer{});
+    } else {
+      leaf_statistics measured(plan.measured_channels);
+      batch_statistics batch(plan.measured_channels);
+      const leaf_samples<Targets> all{x, targets, samples, 0, 0, samples};
+      const auto leaf = [&](std::size_t) -> const leaf_statistics& { return measured; };
+      keep(samples);
+      [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
+        ((forward<Segment>(loaded, all, now, &measured, &batch, no_observer{}),
+          detail::combine_moments<Model, B, Segment, 1, 1>(batch, leaf, leaf)),
+         ...);
+        ((backward<segments - 1 - Segment>(loaded, gradients, all, now, sum, accumulate, &measured, &batch,
+                                           no_observer{}),
+          detail::combine_sums<Model, B, segments - 2 - Segment, 1, 1>(batch, leaf, leaf)),
+         ...);
+      }(std::make_integer_sequence<int, segments - 1>{});
+      backward<0>(loaded, gradients, all, now, sum, accumulate, &measured, &batch, no_observer{});
+    }
+  }
+
+  /// Runs each loss on its output.
+  template <class Targets>
+  void run_loss(pipeline& p, const value* in, const memory& own, const Targets& targets, const step_values* now,
+                double* sum) {
+    if constexpr (Model::loss_count == 1)
+      loss_.forward_backward(context_, p.samples(), plan.output, p.output(true, in, own), targets,
+                             p.output_gradient(own), now, sum);
+    else
+      detail::static_for<Model::loss_count>([&]<std::size_t K>() {
+        loss_.template forward_backward<K>(context_, p.samples(), p.template output<K>(true, in, own), targets,
+                                           p.template output_gradient<K>(own), now, sum);
+      });
+  }
+
   template <class F>
   void each_micro_shard(std::int64_t samples, const F& f) {
     std::int64_t first = 0;
@@ -243,8 +283,8 @@ class executor {
   }
 
   /// Calls f(pass, pipeline, the micro-shard's input, its memory) for each micro-shard of a leaf.
-  template <class Target, class F>
-  void each_part(const leaf_samples<Target>& leaf, const step_values* now, leaf_statistics* measured,
+  template <class Targets, class F>
+  void each_part(const leaf_samples<Targets>& leaf, const step_values* now, leaf_statistics* measured,
                  const batch_statistics* batch, const F& f) {
     each_micro_shard(leaf.samples, [&](std::int64_t first, pipeline& p) {
       const pass through{.training = true,

@@ -15,6 +15,7 @@
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/identity.hpp>
 #include <lockstep/nn/layer.hpp>
+#include <lockstep/nn/outputs.hpp>
 #include <lockstep/nn/repeat.hpp>
 #include <lockstep/nn/residual.hpp>
 #include <lockstep/nn/sequential.hpp>
@@ -29,16 +30,18 @@
 
 namespace lockstep::detail {
 
-/// How many layers a network has, how many operations (layers and junctions), how many values these read, and how many
-/// of the layers measure the whole batch.
+/// How many layers a network has, how many operations (layers and junctions), how many values these read, how many of
+/// the layers measure the whole batch, and how many outputs `outputs` names.
 struct network_size {
   std::size_t leaves = 0;
   std::size_t operations = 0;
   std::size_t operands = 0;
   std::size_t measures = 0;
+  std::size_t outputs = 0;
 
   friend constexpr network_size operator+(const network_size& a, const network_size& b) {
-    return {a.leaves + b.leaves, a.operations + b.operations, a.operands + b.operands, a.measures + b.measures};
+    return {a.leaves + b.leaves, a.operations + b.operations, a.operands + b.operands, a.measures + b.measures,
+            a.outputs + b.outputs};
   }
   friend constexpr bool operator==(const network_size&, const network_size&) = default;
 };
@@ -86,7 +89,8 @@ inline constexpr std::size_t measures_batch<L> = L::traits.measures_batch ? 1 : 
 
 /// Lowers a network L. Has `leaves`, the list of its layers in the order of execution; `size`; and
 /// `run(builder, in, scope)`, which tells the builder what L does with the value `in`, and returns L's output value.
-/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add.
+/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add;
+/// `outputs(values, names)` returns what stands for several values, which nobody may read.
 template <class L>
 struct lowering {
   using leaves = type_list<L>;
@@ -197,6 +201,9 @@ struct lowering<sum<Ls...>> : too_few_parts<sum<Ls...>> {};
 template <class... Ls>
   requires(sizeof...(Ls) < 2)
 struct lowering<concat<Ls...>> : too_few_parts<concat<Ls...>> {};
+template <class... Ls>
+  requires(sizeof...(Ls) < 2)
+struct lowering<outputs<Ls...>> : too_few_parts<outputs<Ls...>> {};
 template <int N, class L>
   requires(N < 1)
 struct lowering<repeat<N, L>> : too_few_parts<repeat<N, L>> {};
@@ -226,7 +233,8 @@ struct lowering<repeat<N, L>> {
   static constexpr network_size size{.leaves = N * lowering<L>::size.leaves,
                                      .operations = N * lowering<L>::size.operations,
                                      .operands = N * lowering<L>::size.operands,
-                                     .measures = N * lowering<L>::size.measures};
+                                     .measures = N * lowering<L>::size.measures,
+                                     .outputs = N * lowering<L>::size.outputs};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -288,6 +296,31 @@ struct lowering<concat<Ls...>> {
     int branches[sizeof...(Ls)]{};
     run_branches<Ls...>(b, in, s, branches);
     return b.join(junction::concat, branches);
+  }
+};
+
+/// The name of a branch of `outputs`; empty when it has none.
+template <class L>
+inline constexpr std::string_view output_name{};
+template <class L>
+  requires(named_layer<L> || tied_layer<L>)
+inline constexpr std::string_view output_name<L> = L::own_name;
+template <class L>
+inline constexpr std::string_view output_name<frozen<L>> = output_name<L>;
+template <class L>
+inline constexpr std::string_view output_name<skippable<L>> = output_name<L>;
+
+template <class... Ls>
+struct lowering<outputs<Ls...>> {
+  using leaves = typename joined<typename lowering<Ls>::leaves...>::type;
+  static constexpr network_size size = (network_size{.outputs = sizeof...(Ls)} + ... + lowering<Ls>::size);
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    int branches[sizeof...(Ls)]{};
+    run_branches<Ls...>(b, in, s, branches);
+    const std::string_view names[]{output_name<Ls>...};
+    return b.outputs(branches, names);
   }
 };
 

@@ -12,6 +12,7 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/static_for.hpp>
+#include <lockstep/model/bound_loss.hpp>
 #include <lockstep/model/checks.hpp>
 #include <lockstep/model/lowering.hpp>
 #include <lockstep/model/network.hpp>
@@ -50,18 +51,36 @@ struct model {
   using arguments = detail::model_arguments<Network, Input, Loss, Surplus...>;
 
   using network = typename arguments::network;
-  using loss_type = typename arguments::loss;
   using leaf_list = typename detail::lowering<network>::leaves;
-
-  /// False when the compiler has refused an argument.
-  static constexpr bool is_valid = arguments::is_valid;
 
   static constexpr std::size_t leaf_count = leaf_list::size;
   static constexpr dims input_dims = arguments::input_dims;
   /// The layers and junctions of the network, and which values they read.
   static constexpr auto graph = detail::lower<network>(input_dims);
-  static constexpr dims output_dims = graph.output_dims;
+  /// More than one for a network that ends with `outputs`.
+  static constexpr std::size_t output_count = static_cast<std::size_t>(graph.output_count);
+  /// The extents of each output.
+  static constexpr std::array<dims, output_count> output_extents = [] {
+    std::array<dims, output_count> all{};
+    for (std::size_t k = 0; k < output_count; ++k) all[k] = graph.outputs[k].extents;
+    return all;
+  }();
+  /// The extents of the only output; of rank 0 where there are several.
+  static constexpr dims output_dims = output_count == 1 ? output_extents[0] : dims{};
+
+  /// Its own loss, or the losses of the outputs in the outputs' order, made from the `losses` that the user names.
+  using loss_type = typename detail::bound_loss<typename arguments::loss, graph>::type;
   static constexpr bool has_loss = !std::is_same_v<loss_type, no_loss>;
+  /// Number of losses.
+  static constexpr std::size_t loss_count = detail::loss_count<loss_type>;
+
+  /// False when the compiler has refused an argument.
+  static constexpr bool is_valid =
+      arguments::is_valid && (has_loss || std::is_same_v<typename arguments::loss, no_loss>);
+
+  /// The position of the output that has this name.
+  template <fixed_string Name>
+  static constexpr std::size_t output = detail::position_of_output<Name, graph>();
 
   template <std::size_t Index>
   using leaf = typename detail::at<Index, leaf_list>::type;
@@ -69,7 +88,8 @@ struct model {
   /// The plan for a backend. Depends only on its order of pictures and on whether its passes compute in another type.
   template <class Backend>
   static constexpr auto plan = [] {
-    static_assert(detail::check_backend<Backend, (graph.operations.size() > graph.leaves.size())>());
+    static_assert(
+        detail::check_backend<Backend, (graph.operations.size() > graph.leaves.size() || output_count > 1)>());
     return detail::planner<model, Backend::picture_order, converts_values<Backend>>::plan;
   }();
 
@@ -120,7 +140,12 @@ struct model {
     if constexpr (has_loss && layers_fit) return detail::check_output_of<loss_type, output_dims>();
     return true;
   }());
-  static_assert(detail::check_names<network, detail::find_repeated_name(graph)>());
+  static constexpr detail::repeated_name repeated = detail::find_repeated_name(graph);
+  static_assert([] {
+    if constexpr (layers_fit && !repeated.found) return detail::check_losses<typename arguments::loss, graph>();
+    return true;
+  }());
+  static_assert(detail::check_names<network, repeated>());
 };
 
 }  // namespace lockstep

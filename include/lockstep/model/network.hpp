@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +20,8 @@ namespace lockstep::detail {
 
 /// The value that the user gives. All other values go by the operation that computes them.
 inline constexpr int user_input = -1;
+/// Stands for the values of several outputs, which no operation reads.
+inline constexpr int several_outputs = -2;
 
 /// A layer at its place in a network.
 struct placed_leaf {
@@ -51,7 +54,8 @@ enum class network_fault : std::uint8_t {
   concat_of_unlike,
   tied_unlike,
   tied_skippable,
-  tied_measuring
+  tied_measuring,
+  outputs_not_last
 };
 
 /// The first fault of a network.
@@ -62,14 +66,23 @@ struct found_fault {
   dims other;
 };
 
+/// A value that the network hands to the user and to a loss.
+struct network_output {
+  int value = user_input;
+  dims extents;
+  std::string_view name;  ///< empty for an output without a name
+};
+
 /// A network that has been lowered.
 template <network_size Size>
 struct network_data {
+  static constexpr std::size_t max_outputs = (std::max)(Size.outputs, std::size_t{1});
+
   std::array<placed_leaf, Size.leaves> leaves{};
   std::array<operation, Size.operations> operations{};
   std::array<int, Size.operands> operands{};  ///< values
-  int output = user_input;
-  dims output_dims;
+  std::array<network_output, max_outputs> outputs{};
+  int output_count = 0;
   int input_readers = 0;
   found_fault fault;
 };
@@ -82,6 +95,7 @@ class network_builder {
 
   template <class L>
   constexpr int leaf(int in, const scope<path_hash>& s) {
+    in = one_value(in);
     const auto index = static_cast<int>(leaves_);
     placed_leaf& placed = data_.leaves[leaves_++];
     placed.kind = L::kind;
@@ -101,7 +115,9 @@ class network_builder {
   }
 
   template <std::size_t Count>
-  constexpr int join(junction how, const int (&values)[Count]) {
+  constexpr int join(junction how, const int (&given)[Count]) {
+    int values[Count]{};
+    for (std::size_t i = 0; i < Count; ++i) values[i] = one_value(given[i]);
     dims out = extents_of(values[0]);
     for (std::size_t i = 1; i < Count; ++i) {
       const dims other = extents_of(values[i]);
@@ -115,14 +131,32 @@ class network_builder {
     return value;
   }
 
+  template <std::size_t Count>
+  constexpr int outputs(const int (&values)[Count], const std::string_view (&names)[Count]) {
+    data_.output_count = 0;
+    for (std::size_t k = 0; k < Count; ++k) add_output(values[k], names[k]);
+    return several_outputs;
+  }
+
   [[nodiscard]] constexpr network_data<Size> finish(int output) {
-    data_.output = output;
-    data_.output_dims = extents_of(output);
-    count_reader(output);
+    if (output == several_outputs) return data_;
+    data_.output_count = 0;
+    add_output(output, {});
     return data_;
   }
 
  private:
+  /// `value`, which is to be read. Where it stands for several outputs, that is a fault, and another replaces it.
+  constexpr int one_value(int value) {
+    if (value != several_outputs) return value;
+    fault(network_fault::outputs_not_last, input_, input_);
+    return user_input;
+  }
+  constexpr void add_output(int value, std::string_view name) {
+    value = one_value(value);
+    count_reader(value);
+    data_.outputs[static_cast<std::size_t>(data_.output_count++)] = {value, extents_of(value), name};
+  }
   [[nodiscard]] constexpr dims extents_of(int value) const {
     return value == user_input ? input_ : data_.operations[static_cast<std::size_t>(value)].out;
   }
@@ -207,6 +241,10 @@ struct path_builder {
   }
   template <std::size_t Count>
   constexpr int join(junction, const int (&)[Count]) {
+    return 0;
+  }
+  template <std::size_t Count>
+  constexpr int outputs(const int (&)[Count], const std::string_view (&)[Count]) {
     return 0;
   }
 };

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace lockstep {
 /// What a node of the plan does.
 enum class node_kind : std::uint8_t {
   layer,             ///< runs a layer's op
-  alias,             ///< flatten: a new name for the same elements
+  alias,             ///< flatten, or an output that is also another: a new name for the same elements
   sum,               ///< adds two values
   concat,            ///< puts values one after the other
   measure,           ///< measures a value over the whole batch, for the layer that normalises it
@@ -117,21 +118,29 @@ struct plan_parameter {
   bool learns = false;
 };
 
+/// An output of the network: its extents, and the node that computes it.
+struct plan_output {
+  int node = detail::user_input;
+  dims extents;
+};
+
 /// The static plan of a network for one backend's order of pictures.
 template <detail::network_size Size>
 struct network_plan {
-  // A change of order can come before every operand and after the last operation.
-  // A layer that measures the batch has a node for that.
-  static constexpr std::size_t max_nodes = Size.operations + Size.operands + Size.measures + 1;
-  static constexpr std::size_t max_operands = 2 * Size.operands + Size.measures + 1;
+  static constexpr std::size_t max_outputs = (std::max)(Size.outputs, std::size_t{1});
+  // A change of order can come before every operand and every output. A layer that measures the batch has a node for
+  // that. An output that is also another one has a node.
+  static constexpr std::size_t max_nodes = Size.operations + Size.operands + Size.measures + max_outputs + Size.outputs;
+  static constexpr std::size_t max_operands = 2 * Size.operands + Size.measures + max_outputs + Size.outputs;
   static constexpr std::size_t max_parameters = Size.leaves * parameter_list::max_count;
 
   dims input;
-  dims output;
+  dims output;  ///< of a network with one output; of rank 0 where it has several
   int node_count = 0;
   int operand_count = 0;
   int parameter_tensors = 0;
-  int output_node = detail::user_input;  ///< the node that computes the network's output
+  int output_count = 0;
+  std::array<plan_output, max_outputs> outputs{};
   std::array<plan_node, max_nodes> nodes{};
   std::array<plan_operand, max_operands> operands{};
   std::array<plan_parameter, max_parameters> parameters{};

@@ -97,13 +97,14 @@ class pipeline {
   }
   static constexpr int all_segments = -1;
 
-  /// The output: in memory, or the input itself when the network changes no element.
+  /// Output K: in memory, or the input itself when the network changes no element.
+  template <std::size_t K = 0>
   [[nodiscard]] const activation* output(bool training, const value* x, const pass_memory<B>& memory) const {
-    return value_of<plan.output_node>(training, unconverted(x), memory);
+    return value_of<plan.outputs[K].node>(training, unconverted(x), memory);
   }
 
   /// Runs the backward of every node of a segment, from the last node to the first. In the last segment, the gradient
-  /// of the output must lie at `output_gradient(memory)`.
+  /// of each output must lie at its `output_gradient(memory)`.
   template <int Segment, pass_observer Observer>
   void backward(context& c, pass p, const activation* parameters, const value* x, const pass_memory<B>& memory,
                 value* gradients, bool accumulate, Observer& observer) {
@@ -112,12 +113,14 @@ class pipeline {
     });
   }
 
-  /// Where the loss writes its gradient; null when the model learns nothing.
+  /// Where the loss of output K writes its gradient; null when nothing before that output learns.
+  template <std::size_t K = 0>
   [[nodiscard]] activation* output_gradient(const pass_memory<B>& memory) const {
-    if constexpr (plan.output_node < 0)
+    constexpr const plan_output& output = plan.outputs[K];
+    if constexpr (output.node < 0)
       return nullptr;
     else
-      return at(memory, plan.node(plan.output_node).gradient_buffer, plan.output.size());
+      return at(memory, plan.node(output.node).gradient_buffer, output.extents.size());
   }
 
  private:

@@ -46,6 +46,8 @@ class arena_builder {
 
  private:
   [[nodiscard]] constexpr int backward_time(int i) const { return 2 * n_ - i; }
+  /// The node that computes output k of the network.
+  [[nodiscard]] constexpr int output(int k) const { return plan_.outputs[static_cast<std::size_t>(k)].node; }
   [[nodiscard]] constexpr int& output_of(int i) { return output_of_[static_cast<std::size_t>(i)]; }
   [[nodiscard]] constexpr int& gradient_of(int i) { return gradient_of_[static_cast<std::size_t>(i)]; }
   [[nodiscard]] constexpr arena_range& range(int r) { return ranges_->ranges[r]; }
@@ -61,7 +63,7 @@ class arena_builder {
     const auto use = [&](int i, int time) {
       if (i >= 0) last_use_[static_cast<std::size_t>(i)] = (std::max)(last_use_[static_cast<std::size_t>(i)], time);
     };
-    use(plan_.output_node, n_);
+    for (int k = 0; k < plan_.output_count; ++k) use(output(k), n_);
     for (int i = n_ - 1; i >= 0; --i) {
       const plan_node& node = plan_.node(i);
       use(i, i);
@@ -107,8 +109,8 @@ class arena_builder {
   /// added to; `holders` counts them, and the node whose backward runs.
   constexpr void place_gradients() {
     std::fill(gradient_of_.begin(), gradient_of_.end(), none);
-    const int last = plan_.output_node;
-    if (last >= 0 && plan_.node(last).runs_backward) hold(last, add_range(last, n_));
+    for (int k = 0; k < plan_.output_count; ++k)
+      if (const int last = output(k); last >= 0 && plan_.node(last).runs_backward) hold(last, add_range(last, n_));
     for (int i = n_ - 1; i >= 0; --i) {
       plan_node& node = plan_.node(i);
       if (!node.runs_backward) continue;

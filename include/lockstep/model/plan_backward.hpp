@@ -9,7 +9,7 @@
 
 namespace lockstep::detail {
 
-/// The number of readers of each node's value, and the last of them; the loss is one more, without a node.
+/// The number of readers of each node's value, and the last of them; the losses are more, without nodes.
 template <network_size Size>
 struct value_readers {
   std::array<int, network_plan<Size>::max_nodes> count{};
@@ -23,7 +23,7 @@ struct value_readers {
     };
     for (int i = 0; i < plan.node_count; ++i)
       for (int k = 0; k < plan.node(i).operands; ++k) read(plan.operand(plan.node(i), k).from, i);
-    read(plan.output_node, plan.node_count);
+    for (int k = 0; k < plan.output_count; ++k) read(plan.outputs[static_cast<std::size_t>(k)].node, plan.node_count);
   }
 };
 

@@ -35,10 +35,8 @@ class node_builder {
       else if (!fuse(o, node_of_[i]))
         node_of_[i] = add_leaf(o);
     }
-    int last = node_of(network_.output);
-    if (is_raw(last)) last = converted(last, order_of(last), node_kind::to_activation);
-    plan_.output_node = in_plain_order(last);
-    plan_.output = network_.output_dims;
+    for (int k = 0; k < network_.output_count; ++k) add_output(network_.outputs[static_cast<std::size_t>(k)]);
+    if (plan_.output_count == 1) plan_.output = plan_.outputs[0].extents;
     plan_.segments = segment_ + 1;
     place_frozen();
   }
@@ -121,6 +119,19 @@ class node_builder {
   }
   constexpr int as_activation(int node) {
     return is_raw(node) ? converted(node, order_of(node), node_kind::to_activation) : node;
+  }
+
+  constexpr void add_output(const network_output& output) {
+    int last = in_plain_order(as_activation(node_of(output.value)));
+    // Each output has a gradient of its own, and so a node of its own.
+    for (int k = 0; k < plan_.output_count; ++k) {
+      if (last == user_input || plan_.outputs[static_cast<std::size_t>(k)].node != last) continue;
+      plan_node node;
+      node.kind = node_kind::alias;
+      node.in = node.out = output.extents;
+      last = push(node, last);
+    }
+    plan_.outputs[static_cast<std::size_t>(plan_.output_count++)] = {.node = last, .extents = output.extents};
   }
 
   /// True when a relu became part of the node before it, which nobody else reads.

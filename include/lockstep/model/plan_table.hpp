@@ -92,6 +92,7 @@ template <class Model>
   const auto kind_of = [](int leaf) { return Model::graph.leaves[static_cast<std::size_t>(leaf)].kind; };
   std::string kind(node.kind == node_kind::sum      ? "sum"
                    : node.kind == node_kind::concat ? "concat"
+                   : node.leaf < 0                  ? "same value"
                                                     : kind_of(node.leaf));
   if (node.fused_leaf >= 0) kind.append("+").append(kind_of(node.fused_leaf));
   if (node.leaf < 0) return {"", std::move(kind)};

@@ -16,6 +16,7 @@
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/parallel/evaluation.hpp>
+#include <lockstep/parallel/output_tensors.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/ranks/agreement.hpp>
 #include <lockstep/parallel/timeline.hpp>
@@ -24,6 +25,7 @@
 #include <lockstep/parallel/trainer/inference.hpp>
 #include <lockstep/parallel/trainer/train_step.hpp>
 #include <lockstep/parallel/trainer/user_arrays.hpp>
+#include <lockstep/parallel/trainer/user_targets.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep {
@@ -61,14 +63,18 @@ class data_parallel {
   using optimizer_type = typename engine::optimizer_type;
   using loss_type = typename Model::loss_type;
   using value_type = typename backend_type::value_type;
-  /// Type of the loss's targets: class indices, or values.
+  /// Type of the loss's targets: class indices, or values; of several losses, a std::tuple of theirs.
   using target_type = typename detail::target_of<loss_type, value_type>::type;
   using input_shape = batch_shape<Model::input_dims>;
   using communicator_type = typename engine::communicator_type;
   using hook_type = typename engine::hook_type;
   using output_shape = batch_shape<Model::output_dims>;
   using input_view = tensor_view<const value_type, input_shape>;
-  using output_tensor = tensor<value_type, output_shape>;
+  /// The outputs of a batch: a tensor, or a std::tuple of tensors from a model with several outputs.
+  using output_tensor = typename detail::output_tensors<Model, value_type>::owner;
+  using output_view = typename detail::output_tensors<Model, value_type>::view;
+  using denominator_type = std::conditional_t<Model::loss_count == 1, double, std::array<double, Model::loss_count>>;
+  using evaluation_type = detail::evaluation_of<Model>;
 
   static constexpr int replicas = N;
   /// Number of parts of a batch whose gradients are added as a balanced tree: N, or the micro-shards of
@@ -80,7 +86,8 @@ class data_parallel {
   static constexpr const auto& plan = Model::template plan<backend_type>;
 
  private:
-  using target_span = std::span<const target_type>;
+  using targets_type = detail::user_targets<loss_type, value_type>;
+  using target_span = typename targets_type::plain;
 
   /// False also for a model with an argument that the compiler has refused.
   static constexpr bool can_train = Model::has_loss;
@@ -121,22 +128,24 @@ class data_parallel {
   ///
   /// images: (B, input...), a tensor or a view, or a vector, array or span of all their values, one sample after the
   /// other. targets: class indices (B) or values (B, output...), as the loss takes them, in the same kinds of
-  /// containers; class indices that are not std::int64_t are copied into memory that the trainer keeps.
+  /// containers; class indices that are not std::int64_t are copied into memory that the trainer keeps. A model with
+  /// several losses takes a std::tuple, or a struct, of the targets of each, in the order of the outputs.
   /// The sum of the samples' losses is divided by `denominator`; its default is the batch's own: the number of samples,
-  /// or the weights of kept targets. With ranks it is that of all their batches together: all name the same, or none
-  /// does. The step includes the gradients of earlier `accumulate` calls.
+  /// or the weights of kept targets; several losses have one each. With ranks it is that of all their batches together:
+  /// all name the same, or none does. The step includes the gradients of earlier `accumulate` calls.
   /// Throws shape_error or value_error for a batch that does not fit, value_error for optimizer options out of their
   /// domain, replica_error for an exception on a replica, non_finite_error when the options ask for it.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
-  double step(const Images& images, const Targets& targets, std::optional<double> denominator = {}) {
+  double step(const Images& images, const Targets& targets, std::optional<denominator_type> denominator = {}) {
     static_assert(
         learns,
         "lockstep: data_parallel::step: every layer of the model is frozen, so that no step changes anything; "
         "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
     const auto [own, refused] = take(images, targets);
-    return detail::train_step(engine_, own, detail::agree(engine_, detail::rank_call::step, own, denominator, refused));
+    return detail::train_step(engine_, own,
+                              detail::agree(engine_, detail::rank_call::step, own, as_array(denominator), refused));
   }
 
   /// Skips a layer inside `skippable` from the next call on, or runs it again. A skipped layer hands its input on, in
@@ -162,14 +171,14 @@ class data_parallel {
   /// `join` then throws communicator_error on every rank, and all drop what they had accumulated.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
-  double accumulate(const Images& images, const Targets& targets, std::optional<double> denominator = {}) {
+  double accumulate(const Images& images, const Targets& targets, std::optional<denominator_type> denominator = {}) {
     static_assert(learns,
                   "lockstep: data_parallel::accumulate: every layer of the model is frozen, so that there are no "
                   "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
     const auto [own, refused] = take(images, targets);
-    return detail::accumulate_step(engine_, own,
-                                   detail::agree(engine_, detail::rank_call::accumulate, own, denominator, refused));
+    return detail::accumulate_step(
+        engine_, own, detail::agree(engine_, detail::rank_call::accumulate, own, as_array(denominator), refused));
   }
 
   /// For a rank that has no more batches: takes part, with empty batches, in the steps of the other ranks until every
@@ -180,7 +189,7 @@ class data_parallel {
     const auto entered = engine_.enter();
     for (;;) {
       const batch none{nullptr, {}, 0};
-      const detail::batch_terms terms = detail::agree(engine_, detail::rank_call::join, none, {});
+      const auto terms = detail::agree(engine_, detail::rank_call::join, none, {});
       if (terms.all_joined) return;
       if (terms.steps)
         detail::train_step(engine_, none, terms);
@@ -201,38 +210,36 @@ class data_parallel {
                   "it is not the batch's own");
     return 0;
   }
-  double step(detail::anything, detail::anything, std::optional<double> = {}) const {
+  double step(detail::anything, detail::anything, std::optional<denominator_type> = {}) const {
     static_assert(Model::leaf_count == 0,
                   "lockstep: data_parallel::step: the trainer is const, and a step changes its parameters; leave const "
                   "out, or predict with a lockstep::predictor made from the trainer");
     return 0;
   }
 
-  /// Returns the outputs for a batch of any size, in the order of the samples: (B, output...). Layers behave as in
-  /// evaluation (no dropout).
+  /// Returns the outputs for a batch of any size, in the order of the samples: (B, output...), or a std::tuple of them
+  /// when there are several outputs. Layers behave as in evaluation (no dropout).
   template <class Images = input_view>
   [[nodiscard]] output_tensor forward(const Images& images) {
     const input_view x = as_images(images);
-    output_tensor out(x.extent(0));
-    forward(x, out.view());
+    output_tensor out = detail::output_tensors<Model, value_type>::make(x.extent(0));
+    forward(x, detail::output_tensors<Model, value_type>::view_of(out));
     return out;
   }
 
   /// The same into the caller's memory. Throws shape_error when the lengths differ.
   template <class Images = input_view>
-  void forward(const Images& images, tensor_view<value_type, output_shape> out) {
+  void forward(const Images& images, output_view out) {
     const auto entered = engine_.enter();
     const input_view x = as_images(images);
-    if (out.extent(0) != x.extent(0))
-      throw shape_error("data_parallel::forward", std::to_string(x.extent(0)) + " rows of output",
-                        std::to_string(out.extent(0)));
-    detail::forward_all(engine_, x.data_handle(), x.extent(0), out.data_handle());
+    const auto to = detail::output_tensors<Model, value_type>::pack("data_parallel::forward", out, x.extent(0));
+    detail::forward_all(engine_, x.data_handle(), x.extent(0), to);
   }
 
-  /// Returns loss and correct answers of a batch without training.
+  /// Returns loss and correct answers of a batch without training; those of each output where there are several.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
-  [[nodiscard]] evaluation evaluate(const Images& images, const Targets& targets) {
+  [[nodiscard]] evaluation_type evaluate(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
     return detail::evaluate_all(engine_, as_batch(images, targets));
   }
@@ -274,6 +281,13 @@ class data_parallel {
   [[nodiscard]] auto gradients() const {
     const auto buffers = engine_.homes.visible(engine_.gradient_buffers(), engine_.summed, !engine_.pending);
     return named_values_range<Model, backend_type, engine::count, false, tensors::learning>(buffers, engine_.front());
+  }
+
+  /// The mean of each loss over the last batch, without its weight, in the order of the outputs.
+  [[nodiscard]] const std::array<double, Model::loss_count>& losses() const noexcept
+    requires(Model::loss_count > 1)
+  {
+    return engine_.means;
   }
 
   /// The norm of all gradients of the last step together, before clipping. NaN unless max_norm or non_finite is set.
@@ -360,7 +374,7 @@ class data_parallel {
   /// False when there are parameters and all are frozen.
   static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
 
-  using batch = typename engine::template batch<target_type>;
+  using batch = detail::user_batch<value_type, typename targets_type::spans>;
 
   template <tensors Chosen>
   [[nodiscard]] auto values_of() {
@@ -374,6 +388,12 @@ class data_parallel {
   }
   friend struct detail::checkpoint_access;
 
+  [[nodiscard]] static std::optional<typename engine::losses_type> as_array(
+      const std::optional<denominator_type>& denominator) {
+    if (!denominator) return {};
+    return typename engine::losses_type{*denominator};
+  }
+
   template <class Images>
   [[nodiscard]] static input_view as_images(const Images& images) {
     return detail::take_images<value_type, Model::input_dims>("data_parallel", images);
@@ -382,12 +402,7 @@ class data_parallel {
   template <class Images, class Targets>
   [[nodiscard]] batch as_batch(const Images& images, const Targets& targets) {
     const input_view x = detail::take_images<value_type, Model::input_dims>("data_parallel", images);
-    constexpr std::int64_t target_size = loss_type::target_size(plan.output);
-    constexpr dims extents = target_size == plan.output.size() ? plan.output
-                             : target_size > 1                 ? dims{target_size}
-                                                               : dims{};
-    detail::check_target_extents("data_parallel", targets, x.extent(0), extents);
-    return {x.data_handle(), detail::take_targets<target_type>("data_parallel", targets, labels_), x.extent(0)};
+    return {x.data_handle(), targets_.take("data_parallel", targets, x.extent(0), plan.output), x.extent(0)};
   }
 
   /// A batch, or why the arguments do not make one.
@@ -414,7 +429,7 @@ class data_parallel {
   static_assert(detail::check_matrices<Model, backend_type, optimizer_type>());
 
   engine engine_;
-  [[no_unique_address]] typename detail::labels_of<target_type>::type labels_;
+  [[no_unique_address]] targets_type targets_;
 };
 
 }  // namespace lockstep

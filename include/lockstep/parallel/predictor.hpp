@@ -24,6 +24,7 @@
 #include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/start_thread.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/parallel/output_tensors.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/precision.hpp>
 #include <lockstep/parallel/serve/predictor_options.hpp>
@@ -107,8 +108,9 @@ class predictor {
   using input_shape = batch_shape<Model::input_dims>;
   using output_shape = batch_shape<Model::output_dims>;
   using input_view = tensor_view<const value_type, input_shape>;
-  using output_view = tensor_view<value_type, output_shape>;
-  using output_tensor = tensor<value_type, output_shape>;
+  /// The outputs of a batch: a tensor, or a std::tuple of tensors from a model with several outputs; and views of them.
+  using output_view = typename detail::output_tensors<Model, value_type>::view;
+  using output_tensor = typename detail::output_tensors<Model, value_type>::owner;
 
   static constexpr int replicas = N;
   /// The static plan: nodes, parameters, arena.
@@ -142,22 +144,20 @@ class predictor {
   /// Returns the outputs for a batch of any size: (B, output...). Blocks until they are computed. Callable from any
   /// thread. Throws value_error when too many samples wait, replica_error for an exception on a replica.
   [[nodiscard]] output_tensor predict(input_view images) const {
-    output_tensor out(images.extent(0));
-    predict(images, out.view());
+    output_tensor out = tensors_of::make(images.extent(0));
+    predict(images, tensors_of::view_of(out));
     return out;
   }
 
   /// The same into the caller's memory, whose contents are unspecified after an exception. Also throws shape_error when
   /// the lengths differ.
   void predict(input_view images, output_view out) const {
-    if (out.extent(0) != images.extent(0))
-      throw shape_error("predictor::predict", std::to_string(images.extent(0)) + " rows of output",
-                        std::to_string(out.extent(0)));
+    const auto to = tensors_of::pack("predictor::predict", out, images.extent(0));
     if (images.extent(0) == 0) return;
-    detail::tensor_prediction<value_type> request;
+    detail::tensor_prediction<Model, value_type> request;
     request.samples = images.extent(0);
     request.x = images.data_handle();
-    request.y = out.data_handle();
+    request.y = to;
     queue().push_and_wait(request);
     if (request.error) std::rethrow_exception(request.error);
   }
@@ -229,13 +229,16 @@ class predictor {
   [[nodiscard]] predictor_statistics statistics() const { return queue().statistics(); }
 
  private:
+  using tensors_of = detail::output_tensors<Model, value_type>;
+
   /// A request of `submit`, which owns its tensors.
-  struct submission : detail::tensor_prediction<value_type> {
-    explicit submission(const input_view& images) : inputs(images.extent(0)), outputs(images.extent(0)) {
+  struct submission : detail::tensor_prediction<Model, value_type> {
+    explicit submission(const input_view& images)
+        : inputs(images.extent(0)), outputs(tensors_of::make(images.extent(0))) {
       std::copy_n(images.data_handle(), inputs.size(), inputs.data());
       this->samples = images.extent(0);
       this->x = inputs.data();
-      this->y = outputs.data();
+      this->y = tensors_of::pack("predictor::submit", tensors_of::view_of(outputs), images.extent(0));
       this->on_answer = [](detail::prediction& request) noexcept {
         const std::unique_ptr<submission> self(static_cast<submission*>(&request));
         if (self->error)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/shape.hpp>
@@ -48,11 +49,14 @@ template <class Loss, class T, class Target>
 }
 
 template <class Loss, class Target>
-[[nodiscard]] std::int64_t counted_by(const Loss& loss, std::int64_t samples, const Target* targets) {
-  if constexpr (requires { loss.counted(samples, targets); })
-    return loss.counted(samples, targets);
+[[nodiscard]] std::int64_t counted_by(const Loss& loss, std::int64_t samples, const dims& output,
+                                      const Target* targets) {
+  // Class indices count one by one; an output of values counts as one.
+  const std::int64_t count = std::is_integral_v<Target> ? samples * Loss::target_size(output) : samples;
+  if constexpr (requires { loss.counted(count, targets); })
+    return loss.counted(count, targets);
   else
-    return samples;
+    return count;
 }
 
 }  // namespace lockstep::detail

@@ -26,9 +26,10 @@ namespace lockstep::detail {
 /// Checks a batch and, where there are other ranks, agrees with them on the terms of the whole batch. `refused`, unless
 /// null, is why the caller could not make a batch of its arguments: then this rank throws it, and the others throw too.
 template <class Engine, class Batch>
-[[nodiscard]] batch_terms agree(Engine& engine, rank_call call, const Batch& own, std::optional<double> given,
-                                std::exception_ptr refused = {}) {
-  double denominator = 0;
+[[nodiscard]] typename Engine::terms_type agree(Engine& engine, rank_call call, const Batch& own,
+                                                const std::optional<typename Engine::losses_type>& given,
+                                                std::exception_ptr refused = {}) {
+  typename Engine::losses_type denominators{};
   std::exception_ptr cannot_step;  // which does not matter to a rank that has joined once all have
   try {
     if (refused) std::rethrow_exception(refused);
@@ -41,20 +42,21 @@ template <class Engine, class Batch>
       cannot_step = std::current_exception();
     }
     if constexpr (Engine::has_ranks) engine.prepare_sums();  // here, since the others would wait for a rank that cannot
-    denominator = engine.denominator_of(own);
+    denominators = engine.denominators_of(own);
     if constexpr (Engine::measures) engine.statistics.check_part(own.samples);
-    if (given && (!(*given > 0) || !std::isfinite(*given)))
-      throw value_error("data_parallel", "a finite denominator above zero", std::to_string(*given));
+    for (const double one : given.value_or(typename Engine::losses_type{}))
+      if (given && (!(one > 0) || !std::isfinite(one)))
+        throw value_error("data_parallel", "a finite denominator above zero", std::to_string(one));
   } catch (...) {
     if (!Engine::has_ranks) throw;
     refused = std::current_exception();
   }
-  batch_terms terms{.denominator = denominator, .samples = own.samples};
+  typename Engine::terms_type terms{.denominators = denominators, .samples = own.samples};
   // An empty batch uses no layer.
   auto uses = engine.skips.uses(call == rank_call::step && own.samples > 0);
   if constexpr (Engine::has_ranks) {
     terms = engine.ranks.agree({.call = call,
-                                .denominator = denominator,
+                                .denominators = denominators,
                                 .samples = own.samples,
                                 .given = given,
                                 .refused = refused != nullptr,
@@ -72,7 +74,7 @@ template <class Engine, class Batch>
   }
   if constexpr (Engine::measures) engine.statistics.check_batch(terms.samples);
   engine.skips.settle(uses);
-  if (given) terms.denominator = *given;
+  if (given) terms.denominators = *given;
   return terms;
 }
 

@@ -9,7 +9,6 @@
 #include <exception>
 #include <limits>
 #include <numeric>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -20,6 +19,7 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/model/element_range.hpp>
 #include <lockstep/model/parameter_matrix.hpp>
+#include <lockstep/parallel/ranks/batch_terms.hpp>
 #include <lockstep/parallel/ranks/bucket.hpp>
 #include <lockstep/parallel/ranks/bucket_schedule.hpp>
 #include <lockstep/parallel/ranks/bucket_thread.hpp>
@@ -28,30 +28,6 @@
 #include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep::detail {
-
-/// What a rank is about to do with the others.
-enum class rank_call : std::uint8_t { step, accumulate, join };
-
-/// What a pass needs to know of the whole batch: this process' batch, or that of all ranks together.
-struct batch_terms {
-  double denominator = 0;         ///< denominator of the loss
-  std::int64_t samples = 0;       ///< samples of all ranks
-  std::int64_t first_sample = 0;  ///< where this rank's samples begin among them
-  bool steps = true;              ///< some rank steps; else all accumulate or have joined
-  bool all_joined = false;
-  int spoiler = -1;  ///< a rank that has failed in an earlier `accumulate`; then the rest holds nothing
-};
-
-/// What a rank tells the others before a batch.
-struct rank_words {
-  rank_call call{};
-  double denominator = 0;             ///< of its own batch
-  std::int64_t samples = 0;           ///< of its own batch
-  std::optional<double> given{};      ///< the denominator of the whole batch, where the caller has named it
-  bool refused = false;               ///< it will not take its batch
-  bool cannot_step = false;           ///< it has joined, and could not take part in another step
-  bool failed_to_accumulate = false;  ///< since all ranks have last dropped or used what they had accumulated
-};
 
 /// A trainer's link to the other ranks. It agrees with them on a batch, and its own thread reduces buckets of gradients
 /// over the communicator while the replicas run backward. All ranks make the same calls. A rank that fails in a step
@@ -64,6 +40,8 @@ class rank_link {
                 "lockstep: data_parallel: communicators reduce memory of the host; use the cpu backend");
   using value = typename B::value_type;
   static constexpr const auto& plan = Model::template plan<B>;
+  static constexpr std::size_t losses_count = Model::loss_count;
+  using losses_type = std::array<double, losses_count>;
 
  public:
   static constexpr const auto& buckets = bucket_walk<Model, B, Sizes>::buckets;
@@ -75,7 +53,7 @@ class rank_link {
       : communicator_(std::move(communicator)),
         hook_(std::move(hook)),
         context_(replica_place{}),
-        slots_(header + 2 * static_cast<std::size_t>(communicator_.size()) + Layers) {
+        slots_(header + (1 + losses_count) * static_cast<std::size_t>(communicator_.size()) + Layers) {
     check_models();
     bucket_schedule each(bucket_count);
     std::iota(each.begin(), each.end(), 0);
@@ -86,16 +64,17 @@ class rank_link {
   /// unless this rank does too, when some ranks step while others accumulate, and when they name different
   /// denominators; then no rank may go on with the batch. Nor may any when `spoiler` is set. `uses` tells for each
   /// layer whether this rank uses it, 1 or 0; afterwards it holds how many ranks use the layer.
-  batch_terms agree(const rank_words& own, std::span<double, Layers> uses) {
+  batch_terms<losses_count> agree(const rank_words<losses_count>& own, std::span<double, Layers> uses) {
     std::fill(slots_.begin(), slots_.end(), 0.0);
-    slots_[0] = own.denominator;
-    slots_[1 + static_cast<std::size_t>(own.call)] = 1;
+    std::copy(own.denominators.begin(), own.denominators.end(), slots_.begin());
+    slots_[losses_count + static_cast<std::size_t>(own.call)] = 1;
     const auto here = static_cast<std::size_t>(communicator_.rank());
     samples_of(here) = own.failed_to_accumulate ? failed_to_accumulate
                        : own.refused            ? refused
                        : own.cannot_step        ? cannot_step
                                                 : static_cast<double>(own.samples);
-    given_of(here) = own.call == rank_call::join ? any : own.given.value_or(0.0);
+    for (std::size_t k = 0; k < losses_count; ++k)
+      given_of(here)[k] = own.call == rank_call::join ? any : own.given.value_or(losses_type{})[k];
     const std::span<double> sent = std::span(slots_).last(Layers);
     std::copy(uses.begin(), uses.end(), sent.begin());
     communicator_.all_reduce(std::span<double>(slots_));
@@ -103,8 +82,11 @@ class rank_link {
     const auto ranks = static_cast<std::size_t>(communicator_.size());
     for (std::size_t rank = 0; rank < ranks; ++rank)
       if (samples_of(rank) == failed_to_accumulate) return {.spoiler = static_cast<int>(rank)};
-    batch_terms terms{.denominator = slots_[0]};
-    const auto callers = [&](rank_call c) { return static_cast<int>(slots_[1 + static_cast<std::size_t>(c)]); };
+    batch_terms<losses_count> terms;
+    std::copy_n(slots_.begin(), losses_count, terms.denominators.begin());
+    const auto callers = [&](rank_call c) {
+      return static_cast<int>(slots_[losses_count + static_cast<std::size_t>(c)]);
+    };
     terms.all_joined = callers(rank_call::join) == communicator_.size();
     for (std::size_t rank = 0; rank < ranks; ++rank) {
       double theirs = samples_of(rank);
@@ -271,8 +253,9 @@ class rank_link {
 
   /// In the communication thread, after the buckets: sums the losses over the ranks and counts the ranks that have
   /// failed.
-  void close(double loss, bool failed) {
-    tail_ = {loss, failed ? 1.0 : 0.0};
+  void close(const losses_type& losses, bool failed) {
+    std::copy(losses.begin(), losses.end(), tail_.begin());
+    tail_[losses_count] = failed ? 1.0 : 0.0;
     all_reduce(tail_);
   }
 
@@ -283,15 +266,15 @@ class rank_link {
   [[nodiscard]] const std::exception_ptr& error() const noexcept { return thread_.error(); }
 
   /// True when the buckets hold the sums over all ranks and no rank has failed.
-  [[nodiscard]] bool succeeded() const noexcept { return !thread_.error() && tail_[1] == 0; }
+  [[nodiscard]] bool succeeded() const noexcept { return !thread_.error() && tail_[losses_count] == 0; }
 
   /// After a step in which this rank has not failed: throws what the communication thread threw, or communicator_error
   /// when other ranks have failed.
   void rethrow() const {
     if (thread_.error()) std::rethrow_exception(thread_.error());
-    if (tail_[1] > 0)
+    if (tail_[losses_count] > 0)
       throw communicator_error("data_parallel::step", "every rank to finish its part of the step",
-                               std::to_string(static_cast<int>(tail_[1])) + " that failed",
+                               std::to_string(static_cast<int>(tail_[losses_count])) + " that failed",
                                "parameters are as before; see the exception of that rank");
   }
 
@@ -308,32 +291,39 @@ class rank_link {
 
   /// The part of the step whose turn it is.
   [[nodiscard]] rank_part position() const noexcept { return parts::all[thread_.position()]; }
-  [[nodiscard]] double loss() const noexcept { return tail_[0]; }
+  /// The sum of each loss over the ranks.
+  [[nodiscard]] losses_type losses() const noexcept {
+    losses_type sums{};
+    std::copy_n(tail_.begin(), losses_count, sums.begin());
+    return sums;
+  }
   [[nodiscard]] Communicator& communicator() noexcept { return communicator_; }
   [[nodiscard]] const Communicator& communicator() const noexcept { return communicator_; }
   [[nodiscard]] Hook& hook() noexcept { return hook_; }
 
  private:
-  // A message of `agree`: the denominator and a count for each rank_call; the samples of each rank; the denominator
+  // A message of `agree`: the denominators and a count for each rank_call; the samples of each rank; the denominators
   // that each names, 0 for none; and the layers.
-  static constexpr std::size_t header = 4;
+  static constexpr std::size_t header = losses_count + 3;
   static constexpr double refused = -1, failed_to_accumulate = -2, cannot_step = -3;  ///< in place of a rank's samples
   static constexpr double any = -1;  ///< in the place of the denominator it names
 
   [[nodiscard]] double& samples_of(std::size_t rank) { return slots_[header + rank]; }
-  [[nodiscard]] double& given_of(std::size_t rank) {
-    return slots_[header + static_cast<std::size_t>(communicator_.size()) + rank];
+  [[nodiscard]] double* given_of(std::size_t rank) {
+    return slots_.data() + header + static_cast<std::size_t>(communicator_.size()) + rank * losses_count;
   }
 
   /// Throws communicator_error, on all ranks alike, when two of them name different denominators.
   void check_given() {
     std::size_t first = 0;
     for (std::size_t rank = 0; rank < static_cast<std::size_t>(communicator_.size()); ++rank) {
-      if (given_of(rank) == any) continue;
-      if (given_of(first) == any) first = rank;
-      if (given_of(rank) == given_of(first)) continue;
+      if (*given_of(rank) == any) continue;
+      if (*given_of(first) == any) first = rank;
+      std::size_t k = 0;
+      while (k < losses_count && given_of(rank)[k] == given_of(first)[k]) ++k;
+      if (k == losses_count) continue;
       const auto named = [&](std::size_t r) {
-        return "rank " + std::to_string(r) + " names " + (given_of(r) > 0 ? std::to_string(given_of(r)) : "none");
+        return "rank " + std::to_string(r) + " names " + (given_of(r)[k] > 0 ? std::to_string(given_of(r)[k]) : "none");
       };
       throw communicator_error("data_parallel", "the same denominator on every rank", named(first) + ", " + named(rank),
                                "it is that of the whole batch, of all ranks together; or leave it out on every rank");
@@ -367,11 +357,13 @@ class rank_link {
   }
 
   void check_models() {
-    std::array<double, 5> own{static_cast<double>(plan.parameter_count), static_cast<double>(plan.trainable_count),
+    std::array<double, 6> own{static_cast<double>(plan.parameter_count),
+                              static_cast<double>(plan.trainable_count),
                               static_cast<double>(plan.parameter_tensors),
                               static_cast<double>(plan.training_flops % (std::int64_t{1} << 40U)),
-                              static_cast<double>(bucket_count)};
-    std::array<double, 5> sums = own;
+                              static_cast<double>(bucket_count),
+                              static_cast<double>(losses_count)};
+    std::array<double, 6> sums = own;
     communicator_.all_reduce(std::span<double>(sums));
     // Small integers: their sums are exact.
     const bool same = std::equal(own.begin(), own.end(), sums.begin(),
@@ -391,7 +383,7 @@ class rank_link {
   Hook hook_;
   typename B::context context_;
   std::vector<double> slots_;
-  std::array<double, 2> tail_{};
+  std::array<double, losses_count + 1> tail_{};  ///< the losses, and the ranks that have failed
   std::vector<message> messages_;
   std::array<std::size_t, bucket_count> message_of_{};
   std::array<std::atomic<std::int64_t>, bucket_count> ready_{};

@@ -2,22 +2,25 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/executor.hpp>
+#include <lockstep/model/output_pack.hpp>
 #include <lockstep/parallel/serve/predictor_queue.hpp>
 #include <lockstep/parallel/trainer/replica.hpp>
 
 namespace lockstep::detail {
 
-/// A request with the memory of its samples.
-template <class Value>
+/// A request with the memory of its samples, and of each output.
+template <class Model, class Value>
 struct tensor_prediction : prediction {
   const Value* x = nullptr;
-  Value* y = nullptr;
+  output_pack<Model, Value> y{};
 };
 
 /// Number of rows of the next run when `left` samples remain: a power of two, at most `largest`, itself a power of two.
@@ -46,16 +49,19 @@ class predictor_replica {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
       samples_ = B::template allocate<value>(c, largest_ * plan.input.size());
-      results_ = B::template allocate<value>(c, largest_ * plan.output.size());
-      outputs_ = aligned_buffer<value>(largest_ * plan.output.size());
+      each_output<Model>(
+          [&]<std::size_t K>(std::int64_t size) { results_[K] = B::template allocate<value>(c, largest_ * size); });
     }
+    if constexpr (keeps_outputs)
+      each_output<Model>(
+          [&]<std::size_t K>(std::int64_t size) { outputs_[K] = aligned_buffer<value>(largest_ * size); });
   }
 
   /// Runs every batch size on zeros, so that no request pays for a first run.
   void warm_up(const value* parameters) {
     constexpr int runs = B::host_memory ? 1 : 2;  // the second is recorded
     for (std::int64_t rows = largest_; rows > 0; rows /= 2)
-      for (int i = 0; i < runs; ++i) infer(parameters, joined_.data(), rows, [](const value*) {});
+      for (int i = 0; i < runs; ++i) infer(parameters, joined_.data(), rows, [](const auto&) {});
   }
 
   /// Runs a batch and writes the outputs into the memory of its requests.
@@ -67,13 +73,18 @@ class predictor_replica {
     while (left > 0) {
       const std::int64_t rows = prediction_rows(left, largest_);
       const std::int64_t samples = (std::min)(rows, left);
-      infer(parameters, gather(in, rows, samples), rows, [&](const value* y) { scatter(out, samples, y); });
+      infer(parameters, gather(in, rows, samples), rows, [&](const auto& y) { scatter(out, samples, y); });
       left -= samples;
     }
   }
 
  private:
-  using request = tensor_prediction<value>;
+  using request = tensor_prediction<Model, value>;
+  using outputs = output_pack<Model, const value>;
+
+  /// Whether outputs are copied before requests get them: from another memory, or since the executor keeps the
+  /// converted copy of one output alone.
+  static constexpr bool keeps_outputs = !B::host_memory || (converts_values<B> && Model::output_count > 1);
 
   /// An executor keeps ops for as many batch sizes as there are powers of two up to this one.
   static constexpr std::int64_t most_rows = 128;
@@ -82,19 +93,31 @@ class predictor_replica {
   template <class F>
   void infer(const value* parameters, const value* x, std::int64_t rows, const F& f) {
     if constexpr (B::host_memory) {
-      executor_.infer(executor_.load(parameters), x, rows, [&](std::int64_t, std::int64_t count, const auto* y) {
-        f(executor_.as_values(count * plan.output.size(), y));
-      });
+      if constexpr (keeps_outputs) {
+        executor_.forward(executor_.load(parameters), x, rows,
+                          pack_outputs<Model, value>([&]<std::size_t K>() { return outputs_[K].data(); }));
+        f(in_host_memory());
+      } else {
+        executor_.infer(executor_.load(parameters), x, rows, [&](std::int64_t, std::int64_t count, const auto& y) {
+          f(pack_outputs<Model, const value>([&]<std::size_t K>() {
+            return executor_.as_values(count * Model::output_extents[K].size(), output_of<K>(y));
+          }));
+        });
+      }
     } else {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
       B::template copy_in<value>(c, rows * plan.input.size(), x, samples_.data());
       // The parameters are loaded each time, since their owner may have written to them.
-      B::replay(c, static_cast<std::uint64_t>(rows),
-                [&] { executor_.forward(executor_.load(parameters), samples_.data(), rows, results_.data()); });
-      B::template copy_out<value>(c, rows * plan.output.size(), results_.data(), outputs_.data());
+      B::replay(c, static_cast<std::uint64_t>(rows), [&] {
+        executor_.forward(executor_.load(parameters), samples_.data(), rows,
+                          pack_outputs<Model, value>([&]<std::size_t K>() { return results_[K].data(); }));
+      });
+      each_output<Model>([&]<std::size_t K>(std::int64_t size) {
+        B::template copy_out<value>(c, rows * size, results_[K].data(), outputs_[K].data());
+      });
       B::finish(c);
-      f(outputs_.data());
+      f(in_host_memory());
     }
   }
 
@@ -137,19 +160,26 @@ class predictor_replica {
     return joined_.data();
   }
 
-  static void scatter(place& out, std::int64_t samples, const value* y) {
-    constexpr std::int64_t size = plan.output.size();
+  static void scatter(place& out, std::int64_t samples, const outputs& y) {
+    std::int64_t first = 0;
     out.advance(samples, [&](const request& to, std::int64_t sample, std::int64_t count) {
-      std::copy_n(y, count * size, to.y + sample * size);
-      y += count * size;
+      each_output<Model>([&]<std::size_t K>(std::int64_t size) {
+        std::copy_n(output_of<K>(y) + first * size, count * size, output_of<K>(to.y) + sample * size);
+      });
+      first += count;
     });
+  }
+
+  [[nodiscard]] outputs in_host_memory() const {
+    return pack_outputs<Model, const value>([&]<std::size_t K>() { return std::as_const(outputs_[K]).data(); });
   }
 
   executor<Model, B> executor_;
   std::int64_t largest_;
   aligned_buffer<value> joined_;
-  typename B::template buffer<value> samples_, results_;  ///< in the backend's memory
-  aligned_buffer<value> outputs_;                         ///< in the host's
+  typename B::template buffer<value> samples_;                                   ///< in the backend's memory
+  std::array<typename B::template buffer<value>, Model::output_count> results_;  ///< there too
+  std::array<aligned_buffer<value>, Model::output_count> outputs_;               ///< in the host's
 };
 
 }  // namespace lockstep::detail

@@ -35,7 +35,7 @@ class device_pass {
 
   /// Returns the loss.
   template <class Pass, class Finish>
-  double run(const Pass& pass, double denominator, const Finish& finish) {
+  double run(const Pass& pass, const typename Engine::losses_type& denominators, const Finish& finish) {
     if constexpr (may_send_parts) engine_.homes.level(engine_.replicas);
     {
       const auto watched = engine_.watch();
@@ -57,7 +57,7 @@ class device_pass {
       });
     }
     if (all_.failed()) engine_.template fail<Complete>(all_, true);
-    return engine_.loss_sum() / denominator;
+    return engine_.loss_of(engine_.loss_sums(), denominators);
   }
 
  private:

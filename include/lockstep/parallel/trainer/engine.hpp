@@ -85,8 +85,9 @@ struct trainer_engine {
   static constexpr bool walks = has_ranks || homes_type::may_send_parts;
   using walk = std::conditional_t<walks, bucket_walk<Model, backend_type, typename kinds::bucket_sizes>, no_ranks>;
 
-  template <class Target>
-  using batch = user_batch<value_type, Target>;
+  /// One number for each loss of the model.
+  using losses_type = std::array<double, Model::loss_count>;
+  using terms_type = batch_terms<Model::loss_count>;
 
   // A backend that cannot normalise batches at all has a sentence of its own.
   static_assert(!measures || backend_type::host_memory || !normalises_batches<backend_type>,
@@ -246,26 +247,27 @@ struct trainer_engine {
   /// are reduced over the ranks and homes when this pass makes them `Complete`. With `to_sums`, `finish` reads the
   /// sums. `variant` differs between passes that enqueue different work for the same number of samples. Returns the
   /// loss.
-  template <bool Complete, class Target, class Finish>
-  double train(const batch<Target>& own, const batch_terms& terms, const Finish& finish, [[maybe_unused]] bool to_sums,
-               [[maybe_unused]] std::uint64_t variant) {
-    const batch_pass<value_type, Target> pass{.images = own.images,
-                                              .targets = own.targets.data(),
-                                              .samples = own.samples,
-                                              .now = {.scale = terms.denominator > 0 ? 1.0 / terms.denominator : 0.0,
-                                                      .seed = key.value,
-                                                      .step = static_cast<std::uint64_t>(steps),
-                                                      .first_sample = pending_samples + terms.first_sample}};
+  template <bool Complete, class Targets, class Finish>
+  double train(const user_batch<value_type, Targets>& own, const terms_type& terms, const Finish& finish,
+               [[maybe_unused]] bool to_sums, [[maybe_unused]] std::uint64_t variant) {
+    batch_pass<value_type, decltype(own.targets.data()), Model::loss_count> pass{
+        .images = own.images, .targets = own.targets.data(), .samples = own.samples, .now = {}};
+    const losses_type scales = loss_scales(loss, terms.denominators);
+    for (std::size_t k = 0; k < scales.size(); ++k)
+      pass.now[k] = {.scale = scales[k],
+                     .seed = key.value,
+                     .step = static_cast<std::uint64_t>(steps),
+                     .first_sample = pending_samples + terms.first_sample};
     if constexpr (!backend_type::host_memory) {
-      return device_pass<Complete, trainer_engine>(*this, to_sums, variant).run(pass, terms.denominator, finish);
+      return device_pass<Complete, trainer_engine>(*this, to_sums, variant).run(pass, terms.denominators, finish);
     } else {
       const auto note = [&]([[maybe_unused]] int node, const auto&...) {
         if constexpr (has_ranks && !Complete) ranks.note(node);
       };
       if constexpr (has_ranks && (Complete || measures))
-        return rank_pass<Complete>(*this, pass, terms.denominator, note, finish);
+        return rank_pass<Complete>(*this, pass, terms.denominators, note, finish);
       else
-        return host_pass<Complete>(*this, pass, terms.denominator, note, finish);
+        return host_pass<Complete>(*this, pass, terms.denominators, note, finish);
     }
   }
 
@@ -287,12 +289,21 @@ struct trainer_engine {
   };
   [[nodiscard]] watched_pass watch() { return watched_pass(*this); }
 
-  /// The sum of the losses of the last pass.
-  [[nodiscard]] double loss_sum() const {
-    std::array<double, leaf_count> all{};
-    for (std::size_t leaf = 0; leaf < leaf_count; ++leaf)
-      all[leaf] = replicas[leaf * count / leaf_count]->losses()[leaf % (leaf_count / count)];
-    return tree_sum(all);
+  /// The sums of the losses of the last pass, one for each loss of the model.
+  [[nodiscard]] losses_type loss_sums() const {
+    losses_type sums{};
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      std::array<double, leaf_count> all{};
+      for (std::size_t leaf = 0; leaf < leaf_count; ++leaf)
+        all[leaf] = replicas[leaf * count / leaf_count]->losses()[leaf % (leaf_count / count) * sums.size() + k];
+      sums[k] = tree_sum(all);
+    }
+    return sums;
+  }
+  /// The loss of a pass from the sums of its losses. Keeps the mean of each.
+  double loss_of(const losses_type& sums, const losses_type& denominators) {
+    for (std::size_t k = 0; k < sums.size(); ++k) means[k] = sums[k] / denominators[k];
+    return weighted_sum(loss, means);
   }
 
   /// After a pass in which a replica has failed: throws its replica_error. `added`: the pass may have added gradients
@@ -341,8 +352,8 @@ struct trainer_engine {
   }
 
   /// Measures the link and three passes over a batch, and chooses from them which buckets travel together.
-  template <class Target>
-  bucket_schedule calibrate(const batch<Target>& own, const batch_terms& terms) {
+  template <class Batch>
+  bucket_schedule calibrate(const Batch& own, const terms_type& terms) {
     return ranks.calibrate([&] {
       train<false>(
           own, terms, [](auto&&) {}, false, 0);
@@ -352,8 +363,8 @@ struct trainer_engine {
   /// Compares the parameters with those of the other ranks.
   void verify() { verify_parameters<Model, backend_type>(ranks.communicator(), homes.front().parameters.data()); }
 
-  template <class Target>
-  [[nodiscard]] double denominator_of(const batch<Target>& own) const {
+  template <class Batch>
+  [[nodiscard]] losses_type denominators_of(const Batch& own) const {
     return check_batch(loss, plan.output, own, has_ranks);
   }
 
@@ -363,6 +374,7 @@ struct trainer_engine {
   seed key{};
   std::int64_t steps = 0;
   double norm = std::numeric_limits<double>::quiet_NaN();
+  losses_type means{};               ///< the mean of each loss over the last batch
   bool pending = false;              ///< the sums hold gradients that no step has used
   std::int64_t pending_samples = 0;  ///< samples behind those gradients
   bool summed = false;               ///< the last gradients are in the sums, not only on the replicas

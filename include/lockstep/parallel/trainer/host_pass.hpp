@@ -10,8 +10,8 @@ namespace lockstep::detail {
 /// A pass over a batch by replicas that share the host's memory: each runs its shard, all meet, and each finishes.
 /// Returns the loss. `Complete`: this pass completes the gradients. `on_complete` is called as by `replica::train`.
 template <bool Complete, class Engine, class Pass, class OnComplete, class Finish>
-double host_pass(Engine& engine, const Pass& pass, double denominator, const OnComplete& on_complete,
-                 const Finish& finish) {
+double host_pass(Engine& engine, const Pass& pass, const typename Engine::losses_type& denominators,
+                 const OnComplete& on_complete, const Finish& finish) {
   meeting<Engine::count> all;
   bool met = false;
   {
@@ -25,7 +25,7 @@ double host_pass(Engine& engine, const Pass& pass, double denominator, const OnC
     });
   }
   if (all.failed()) engine.template fail<Complete>(all, met);
-  return engine.loss_sum() / denominator;
+  return engine.loss_of(engine.loss_sums(), denominators);
 }
 
 }  // namespace lockstep::detail

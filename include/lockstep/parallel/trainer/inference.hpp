@@ -4,9 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/shard.hpp>
+#include <lockstep/model/output_pack.hpp>
 #include <lockstep/parallel/evaluation.hpp>
 
 /// \file
@@ -29,7 +31,7 @@ void each_leaf(Engine& engine, std::int64_t samples, const F& f) {
 /// Writes the outputs of a batch to `out`, in the order of the samples.
 template <class Engine>
 void forward_all(Engine& engine, const typename Engine::value_type* images, std::int64_t samples,
-                 typename Engine::value_type* out) {
+                 const output_pack<typename Engine::model_type, typename Engine::value_type>& out) {
   each_leaf(engine, samples, [&](std::size_t r, std::size_t, const shard_range& part) {
     engine.replicas[r]->forward(engine.homes.of(r).parameters.data(), images, part, out);
   });
@@ -37,14 +39,22 @@ void forward_all(Engine& engine, const typename Engine::value_type* images, std:
 
 /// Loss and hits of a batch.
 template <class Engine, class Batch>
-[[nodiscard]] evaluation evaluate_all(Engine& engine, const Batch& own) {
-  evaluation all{.denominator = engine.denominator_of(own)};
-  std::array<evaluation, Engine::leaf_count> parts{};
+[[nodiscard]] auto evaluate_all(Engine& engine, const Batch& own) {
+  using result = evaluation_of<typename Engine::model_type>;
+  const auto denominators = engine.denominators_of(own);
+  std::array<result, Engine::leaf_count> parts{};
   each_leaf(engine, own.samples, [&](std::size_t r, std::size_t leaf, const shard_range& part) {
     parts[leaf] = engine.replicas[r]->evaluate(engine.homes.of(r).parameters.data(), engine.loss, own.images,
                                                own.targets.data(), part);
   });
-  return all += tree_sum(parts);
+  result all = tree_sum(parts);
+  if constexpr (std::is_same_v<result, evaluation>) {
+    all.denominator = denominators[0];
+  } else {
+    for (std::size_t k = 0; k < denominators.size(); ++k) all.parts[k].denominator = denominators[k];
+    all.weights = engine.loss.weights();
+  }
+  return all;
 }
 
 }  // namespace lockstep::detail

@@ -37,6 +37,7 @@ template <class Model, class B>
     case node_kind::measure:
       break;
   }
+  if (of.leaf < 0) return "an output that is also another";
   return Model::paths[static_cast<std::size_t>(of.leaf)].view();
 }
 

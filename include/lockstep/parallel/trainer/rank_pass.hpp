@@ -21,8 +21,8 @@ namespace lockstep::detail {
 /// A pass that does not complete the gradients sums no bucket and no losses: a replica finishes when all replicas of
 /// this rank are done, and the loss is that of this rank's part.
 template <bool Complete, class Engine, class Pass, class OnComplete, class Finish>
-double rank_pass(Engine& engine, const Pass& pass, double denominator, const OnComplete& on_complete,
-                 const Finish& finish) {
+double rank_pass(Engine& engine, const Pass& pass, const typename Engine::losses_type& denominators,
+                 const OnComplete& on_complete, const Finish& finish) {
   using backend = typename Engine::backend_type;
   using walk = typename Engine::walk;
   using parts = typename Engine::ranks_type::parts;
@@ -35,7 +35,7 @@ double rank_pass(Engine& engine, const Pass& pass, double denominator, const OnC
     const std::int64_t begin = spans.now();
     // A replica that fails sets this before it arrives at any further part.
     const auto failed = [&] { return all.failed() || unsummed != nullptr; };
-    if (now.work == rank_work::losses) return engine.ranks.close(engine.loss_sum(), failed());
+    if (now.work == rank_work::losses) return engine.ranks.close(engine.loss_sums(), failed());
     if constexpr (Engine::measures)
       if (now.work == rank_work::exchange) {
         engine.statistics.exchange(now.index, failed());
@@ -95,7 +95,7 @@ double rank_pass(Engine& engine, const Pass& pass, double denominator, const OnC
   if constexpr (!Complete) {
     if (all.failed()) engine.template fail<false>(all, met);
     if (engine.ranks.error()) std::rethrow_exception(engine.ranks.error());
-    return engine.loss_sum() / denominator;
+    return engine.loss_of(engine.loss_sums(), denominators);
   } else {
     engine.ranks.settle_hook();
     const bool sent = engine.ranks.succeeded();
@@ -106,7 +106,7 @@ double rank_pass(Engine& engine, const Pass& pass, double denominator, const OnC
     }
     if (unsummed) std::rethrow_exception(unsummed);
     engine.ranks.rethrow();
-    return engine.ranks.loss() / denominator;
+    return engine.loss_of(engine.ranks.losses(), denominators);
   }
 }
 

@@ -13,13 +13,16 @@
 #include <lockstep/backend/replica_place.hpp>
 #include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/shard.hpp>
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/observer.hpp>
+#include <lockstep/model/output_pack.hpp>
 #include <lockstep/model/segments.hpp>
 #include <lockstep/nn/loss/members.hpp>
 #include <lockstep/parallel/evaluation.hpp>
 #include <lockstep/parallel/timeline.hpp>
+#include <lockstep/parallel/trainer/batch_pass.hpp>
 #include <lockstep/parallel/trainer/gradient_tree.hpp>
 #include <lockstep/parallel/trainer/naming.hpp>
 #include <lockstep/parallel/trainer/profiler_ranges.hpp>
@@ -111,30 +114,12 @@ template <class B>
     return c.enter();
 }
 
-/// The type of a loss' targets; an arbitrary type for a model without a loss, which is never trained.
-template <class Loss, class Value>
-struct target_of {
-  using type = Value;
-};
-template <class Loss, class Value>
-  requires requires { typename Loss::template target_type<Value>; }
-struct target_of<Loss, Value> {
-  using type = typename Loss::template target_type<Value>;
-};
-
-/// A batch and the values of the step, as all replicas read them. Targets lie in the host's memory.
-template <class Value, class Target>
-struct batch_pass {
-  const Value* images;
-  const Target* targets;
-  std::int64_t samples;
-  step_values now;
-};
-
 /// One replica: its executor, its gradients, and the `Leaves` leaves of the sum over a batch that it computes.
 template <class Model, class B, int Leaves>
 class replica {
   static constexpr const auto& plan = Model::template plan<B>;
+  static constexpr std::size_t losses_of_leaf = Model::loss_count;
+  static constexpr std::size_t sum_count = Leaves * losses_of_leaf;
 
  public:
   using value = typename B::value_type;
@@ -182,49 +167,57 @@ class replica {
   }
 
   /// Writes the outputs for the samples `own` of a batch to their place in `out`. Both lie in the host's memory.
-  void forward(const value* parameters, const value* images, const shard_range& own, value* out) {
+  void forward(const value* parameters, const value* images, const shard_range& own,
+               const output_pack<Model, value>& out) {
     [[maybe_unused]] const auto device = device_of<B>(context());
     const value* x =
         stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
-    executor.infer(
-        executor.load(parameters), x, own.count, [&](std::int64_t first, std::int64_t count, const activation* y) {
-          const std::int64_t n = count * plan.output.size();
-          B::copy_out(context(), n, executor.as_values(n, y), out + (own.first + first) * plan.output.size());
-        });
+    executor.infer(executor.load(parameters), x, own.count,
+                   [&](std::int64_t first, std::int64_t count, const auto& outputs) {
+                     each_output<Model>([&]<std::size_t K>(std::int64_t size) {
+                       B::copy_out(context(), count * size, executor.as_values(count * size, output_of<K>(outputs)),
+                                   output_of<K>(out) + (own.first + first) * size);
+                     });
+                   });
     B::finish(context());
   }
 
   /// Loss and hits of the samples `own` of a batch in the host's memory. The caller adds the denominator.
-  template <class Target>
-  [[nodiscard]] evaluation evaluate(const value* parameters, const loss_type& loss, const value* images,
-                                    const Target* targets, const shard_range& own) {
+  template <class Targets>
+  [[nodiscard]] evaluation_of<Model> evaluate(const value* parameters, const loss_type& loss, const value* images,
+                                              const Targets& targets, const shard_range& own) {
     [[maybe_unused]] const auto device = device_of<B>(context());
-    evaluation result;
-    double* sum = losses_.get()->data();
-    B::clear(context(), 1, sum);
+    evaluation_of<Model> result;
+    double* sums = losses_.get()->data();
+    B::clear(context(), losses_of_leaf, sums);
     const std::int64_t target_size = loss_type::target_size(plan.output);
     const value* x =
         stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
-    const Target* own_targets =
+    const Targets own_targets =
         stage_.bring_targets(context(), part(targets, own, target_size), own.count * target_size);
     const activation* loaded = executor.load(parameters);
-    executor.infer(loaded, x, own.count, [&](std::int64_t first, std::int64_t count, const activation* y) {
-      executor.loss().forward_backward(context(), count, plan.output, y, own_targets + first * target_size, nullptr,
-                                       nullptr, sum);
-      const value* outputs = executor.as_values(count * plan.output.size(), y);
-      if constexpr (!B::host_memory) {
-        outputs_.resize(static_cast<std::size_t>(count * plan.output.size()));
-        B::copy_out(context(), count * plan.output.size(), outputs, outputs_.data());
-        B::finish(context());
-        outputs = outputs_.data();
+    executor.infer(loaded, x, own.count, [&](std::int64_t first, std::int64_t count, const auto& outputs) {
+      const Targets there = own_targets + first * target_size;
+      const Targets here = targets + (own.first + first) * target_size;
+      if constexpr (losses_of_leaf == 1) {
+        executor.loss().forward_backward(context(), count, plan.output, outputs, there, nullptr, nullptr, sums);
+        const value* y = host_values(count * plan.output.size(), outputs);
+        result.correct += hits_of(loss, count, plan.output, y, here);
+        result.counted += counted_by(loss, count, plan.output, here);
+      } else {
+        static_for<losses_of_leaf>([&]<std::size_t K>() {
+          constexpr const dims& extents = Model::output_extents[K];
+          executor.loss().template forward_backward<K>(context(), count, output_of<K>(outputs), there, nullptr, nullptr,
+                                                       sums);
+          const value* y = host_values(count * extents.size(), output_of<K>(outputs));
+          result.parts[K].correct += hits_of(loss.template of<K>(), count, extents, y, here.template get<K>());
+          result.parts[K].counted += counted_by(loss.template of<K>(), count, extents, here.template get<K>());
+        });
       }
-      const Target* wanted = targets + (own.first + first) * target_size;
-      result.correct += hits_of(loss, count, plan.output, outputs, wanted);
-      result.counted += counted_by(loss, std::is_integral_v<Target> ? count * target_size : count, wanted);
     });
     losses_.fetch(context());
     B::finish(context());
-    result.loss_sum = losses_.host()[0];
+    set_loss_sums(result, losses_.host().data());
     return result;
   }
 
@@ -248,7 +241,7 @@ class replica {
     stage_.send(context());
     if constexpr (B::host_memory) {
       sums_ = losses_.get();
-      B::clear(context(), Leaves, sums_->data());
+      B::clear(context(), sum_count, sums_->data());
     } else {
       sums_ = stage_.sums();
     }
@@ -291,7 +284,8 @@ class replica {
         context(), learning.first, learning.second, gradients.data(),
         [&](int i, value* to, bool accumulate) {
           executor.template backward<Segment>(
-              pass.loaded, to, leaf_of(pass, i), stage_.now(), pass.losses + i, accumulate, statistics_of(i),
+              pass.loaded, to, leaf_of(pass, i), stage_.now(),
+              pass.losses + static_cast<std::size_t>(i) * losses_of_leaf, accumulate, statistics_of(i),
               segments > 1 ? &batch_.front() : nullptr,
               replica_observer<Model, B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
         },
@@ -320,8 +314,8 @@ class replica {
   [[nodiscard]] const leaf_statistics& measured(std::size_t i) const { return leaves_[i]; }
   [[nodiscard]] batch_statistics<value>& batch() { return batch_.front(); }
 
-  /// The sum of the losses of each leaf, once the work of `train` is done.
-  [[nodiscard]] const std::array<double, static_cast<std::size_t>(Leaves)>& losses() noexcept { return losses_.host(); }
+  /// The sum of the losses of each leaf, once the work of `train` is done. Of several losses, a leaf has several sums.
+  [[nodiscard]] const std::array<double, sum_count>& losses() noexcept { return losses_.host(); }
 
   lockstep::executor<Model, B> executor;
   typename B::template buffer<value> gradients;
@@ -331,23 +325,34 @@ class replica {
 
  private:
   /// Where the samples `own` of a batch begin; a sample has `size` elements.
-  template <class T>
-  static const T* part(const T* all, const shard_range& own, std::int64_t size) {
+  template <class Elements>
+  static Elements part(const Elements& all, const shard_range& own, std::int64_t size) {
     return own.count == 0 ? all : all + own.first * size;
+  }
+
+  /// n outputs in the host's memory, until the next call.
+  const value* host_values(std::int64_t n, const activation* y) {
+    const value* outputs = executor.as_values(n, y);
+    if constexpr (!B::host_memory) {
+      outputs_.resize(static_cast<std::size_t>(n));
+      B::copy_out(context(), n, outputs, outputs_.data());
+      B::finish(context());
+      outputs = outputs_.data();
+    }
+    return outputs;
   }
 
   /// Leaf i of a pass, at its place in the replica's shard.
   [[nodiscard]] auto leaf_of(const training_pass& pass, int i) {
     const shard_range leaf = shard_of(pass.samples, pass.all, pass.first + i);
     const std::int64_t offset = leaf.first - shard_of(pass.samples, pass.all, pass.first).first;
-    return
-        typename lockstep::executor<Model, B>::template leaf_samples<std::remove_cvref_t<decltype(*stage_.targets())>>{
-            .x = stage_.images() + offset * plan.input.size(),
-            .targets = stage_.targets() + offset * loss_type::target_size(plan.output),
-            .samples = leaf.count,
-            .first_sample = leaf.first,
-            .first_kept = offset,
-            .shard = segments > 1 ? range(pass.samples, pass.first, pass.all).count : 0};
+    return typename lockstep::executor<Model, B>::template leaf_samples<targets_type>{
+        .x = stage_.images() + offset * plan.input.size(),
+        .targets = stage_.targets() + offset * loss_type::target_size(plan.output),
+        .samples = leaf.count,
+        .first_sample = leaf.first,
+        .first_kept = offset,
+        .shard = segments > 1 ? range(pass.samples, pass.first, pass.all).count : 0};
   }
   [[nodiscard]] leaf_statistics* statistics_of([[maybe_unused]] int i) {
     if constexpr (segments > 1)
@@ -356,12 +361,12 @@ class replica {
       return nullptr;
   }
 
-  using target = typename target_of<loss_type, value>::type;
-  using loss_sums = std::array<double, static_cast<std::size_t>(Leaves)>;
+  using targets_type = typename target_of<loss_type, value>::pointer;
+  using loss_sums = std::array<double, sum_count>;
 
   gradient_tree<B, Leaves> tree_;
   typename B::template mirrored<loss_sums> losses_;
-  shard_stage<B, value, target, Leaves> stage_;
+  shard_stage<B, value, targets_type, losses_of_leaf, sum_count> stage_;
   loss_sums* sums_ = nullptr;  ///< where a pass adds up losses
   std::vector<leaf_statistics> leaves_;
   std::vector<batch_statistics<value>> batch_;  ///< one, in a model that measures batches

@@ -8,27 +8,9 @@
 #include <utility>
 
 #include <lockstep/backend/step_values.hpp>
+#include <lockstep/parallel/trainer/staged_targets.hpp>
 
 namespace lockstep::detail {
-
-/// Elements of a batch where the backend reads them: the caller's own memory on the host, else a copy.
-template <class B, class T>
-class staged_elements {
- public:
-  const T* bring(typename B::context& c, const T* from, std::int64_t n) {
-    if constexpr (B::host_memory) return from;
-    if (copy_.size() < n) {
-      B::forget(c);
-      copy_ = {};
-      copy_ = B::template allocate<T>(c, n);
-    }
-    B::copy_in(c, n, from, copy_.data());
-    return copy_.data();
-  }
-
- private:
-  typename B::template buffer<T> copy_;
-};
 
 /// Stands in for the packet where the backend reads the host's memory.
 struct no_packet {
@@ -51,17 +33,19 @@ struct packed_parts {
   bool targets = false;
 };
 
-/// The data of a batch that a replica's work reads: its shard, the values of the step, and `Sums` sums that begin with
-/// zero.
+/// The data of a batch that a replica's work reads: its shard, the values of the step for each of `Losses` losses, and
+/// `Sums` sums that begin with zero. `Targets` is a pointer, or the target_pack of several losses.
 ///
 /// For a backend with its own memory, `prepare` puts small parts together in one packet, which the work then sends: a
 /// step that is replayed makes no call for them. Larger parts, and images that lie in a device's memory, are copied
 /// separately, from where they lie.
-template <class B, class Value, class Target, int Sums>
+template <class B, class Value, class Targets, std::size_t Losses, std::size_t Sums>
 class shard_stage {
   using context = typename B::context;
 
  public:
+  using values = std::array<step_values, Losses>;
+
   // The packet has its largest size from the start. To replace it, a replica would have to free memory while others
   // wait for it, and that call may not return before they have gone on.
   explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
@@ -70,13 +54,13 @@ class shard_stage {
   /// address, the packet carries.
   [[nodiscard]] static packed_parts places(const Value* images, std::int64_t image_values, std::int64_t target_values) {
     return {.images = image_values * std::int64_t{sizeof(Value)} <= most_packed && B::host_reads(images),
-            .targets = target_values * std::int64_t{sizeof(Target)} <= most_packed};
+            .targets = staged_targets<B, Targets>::bytes(target_values) <= most_packed};
   }
 
   /// Before the work: takes over the values of the step, and `images` and `targets` of those lengths. Targets lie in
   /// the host's memory, images there or in a device's. Returns a number that depends on where the work will read them.
-  std::uint64_t prepare(context& c, const step_values& now, [[maybe_unused]] packed_parts which, const Value* images,
-                        std::int64_t image_values, const Target* targets, std::int64_t target_values) {
+  std::uint64_t prepare(context& c, const values& now, [[maybe_unused]] packed_parts which, const Value* images,
+                        std::int64_t image_values, const Targets& targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {
       now_ = now;
       images_ = images;
@@ -85,18 +69,19 @@ class shard_stage {
     } else {
       if (std::exchange(in_use_, true)) B::finish(c);  // work of a failed step may still read the packet
       const std::int64_t image_bytes = image_values * std::int64_t{sizeof(Value)};
-      const std::int64_t target_bytes = target_values * std::int64_t{sizeof(Target)};
-      const std::int64_t images_end = values_end + (which.images ? rounded(image_bytes) : 0);
-      used_ = images_end + (which.targets ? rounded(target_bytes) : 0);
       std::byte* const host = packet_.host();
       const auto pack = [&](std::int64_t at, const void* from, std::int64_t bytes) {
         if (bytes > 0) std::memcpy(host + at, from, static_cast<std::size_t>(bytes));
         return packet_.get() + at;
       };
-      pack(0, &now, sizeof(now));
-      images_ = which.images ? reinterpret_cast<const Value*>(pack(values_end, images, image_bytes))
+      pack(0, now.data(), sizeof(now));
+      used_ = values_end;
+      const auto append = [&](const void* from, std::int64_t bytes) {
+        return pack(std::exchange(used_, used_ + packet_bytes(bytes)), from, bytes);
+      };
+      images_ = which.images ? reinterpret_cast<const Value*>(append(images, image_bytes))
                              : bring_images(c, images, image_values);
-      targets_ = which.targets ? reinterpret_cast<const Target*>(pack(images_end, targets, target_bytes))
+      targets_ = which.targets ? staged_targets<B, Targets>::pack(targets, target_values, append)
                                : bring_targets(c, targets, target_values);
       return static_cast<std::uint64_t>(which.images) << 1U | static_cast<std::uint64_t>(which.targets);
     }
@@ -110,41 +95,39 @@ class shard_stage {
   /// Tells that the work is done, so that the packet may be filled again.
   void finished() noexcept { in_use_ = false; }
 
+  /// The values of the step for the first loss; those for the others come after it.
   [[nodiscard]] const step_values* now() const {
     if constexpr (B::host_memory)
-      return &now_;
+      return now_.data();
     else
       return reinterpret_cast<const step_values*>(packet_.get());
   }
   /// For a backend with its own memory: zeros, which `send` brings together with the values.
-  [[nodiscard]] std::array<double, static_cast<std::size_t>(Sums)>* sums() {
-    return reinterpret_cast<std::array<double, static_cast<std::size_t>(Sums)>*>(packet_.get() + sums_at);
+  [[nodiscard]] std::array<double, Sums>* sums() {
+    return reinterpret_cast<std::array<double, Sums>*>(packet_.get() + sums_at);
   }
   [[nodiscard]] const Value* images() const { return images_; }
-  [[nodiscard]] const Target* targets() const { return targets_; }
+  [[nodiscard]] const Targets& targets() const { return targets_; }
 
   /// For work that is not replayed: returns where the backend reads n elements that lie at `from`, after copying them
   /// there if need be.
   const Value* bring_images(context& c, const Value* from, std::int64_t n) { return large_images_.bring(c, from, n); }
-  const Target* bring_targets(context& c, const Target* from, std::int64_t n) {
-    return large_targets_.bring(c, from, n);
-  }
+  Targets bring_targets(context& c, const Targets& from, std::int64_t n) { return large_targets_.bring(c, from, n); }
 
  private:
-  static constexpr std::int64_t rounded(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
-  static constexpr std::int64_t sums_at = (sizeof(step_values) + sizeof(double) - 1) / sizeof(double) * sizeof(double);
-  static constexpr std::int64_t values_end = rounded(sums_at + Sums * std::int64_t{sizeof(double)});
+  static constexpr std::int64_t sums_at = (sizeof(values) + sizeof(double) - 1) / sizeof(double) * sizeof(double);
+  static constexpr std::int64_t values_end = packet_bytes(sums_at + static_cast<std::int64_t>(Sums * sizeof(double)));
   /// The most bytes of a part in the packet: the host copies so many in about the time of one call to a copy function.
   static constexpr std::int64_t most_packed = std::int64_t{64} << 10U;
 
-  step_values now_{};
+  values now_{};
   const Value* images_ = nullptr;
-  const Target* targets_ = nullptr;
+  Targets targets_{};
   std::int64_t used_ = values_end;
   bool in_use_ = false;
   [[no_unique_address]] typename packet_of<B>::type packet_;
   staged_elements<B, Value> large_images_;
-  staged_elements<B, Target> large_targets_;
+  staged_targets<B, Targets> large_targets_;
 };
 
 }  // namespace lockstep::detail

@@ -19,7 +19,7 @@ namespace lockstep::detail {
 /// Runs forward, loss and backward of this rank's part of a batch, and updates with all gradients since the last
 /// update. Returns the loss.
 template <class Engine, class Batch>
-double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
+double train_step(Engine& e, const Batch& own, const typename Engine::terms_type& terms) {
   const bool finite_only = e.options.non_finite != non_finite::ignore;
   const bool measured = finite_only || e.options.max_norm < std::numeric_limits<double>::infinity();
   const bool clipped = e.options.max_value < std::numeric_limits<double>::infinity();
@@ -74,7 +74,7 @@ double train_step(Engine& e, const Batch& own, const batch_terms& terms) {
 /// Runs forward, loss and backward of this rank's part of a batch, whose gradients the next step adds to its own.
 /// Returns the loss.
 template <class Engine, class Batch>
-double accumulate_step(Engine& e, const Batch& own, const batch_terms& terms) {
+double accumulate_step(Engine& e, const Batch& own, const typename Engine::terms_type& terms) {
   e.prepare_sums();
   const auto finish = [&](auto&& part) {
     if (e.homes.combine(part.r, e.replicas, [&](const auto& f) { return part.meet(f); }))

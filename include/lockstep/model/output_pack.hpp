@@ -1,0 +1,69 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <lockstep/core/config.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include <lockstep/core/sample_pack.hpp>
+#include <lockstep/core/static_for.hpp>
+
+/// \file
+/// Where the outputs of samples lie: a pointer for a model with one output, a sample_pack for one with several. Either
+/// moves over samples by `samples * output_dims.size()`, since a pack counts samples and several outputs have rank 0.
+
+namespace lockstep::detail {
+
+template <class Model, class T, class Indices = std::make_index_sequence<Model::output_count>>
+struct output_pack_of;
+template <class Model, class T>
+struct output_pack_of<Model, T, std::index_sequence<0>> {
+  using type = T*;
+
+  template <class F>
+  static type make(const F& f) {
+    return f.template operator()<0>();
+  }
+};
+template <class Model, class T, std::size_t... K>
+struct output_pack_of<Model, T, std::index_sequence<K...>> {
+  template <std::size_t>
+  using element = T;
+  using type = sample_pack<std::array<std::int64_t, sizeof...(K)>{Model::output_extents[K].size()...}, element<K>...>;
+
+  template <class F>
+  static type make(const F& f) {
+    return {{f.template operator()<K>()...}};
+  }
+};
+
+template <class Model, class T>
+using output_pack = typename output_pack_of<Model, T>::type;
+
+/// The pack of the pointers f<K>().
+template <class Model, class T, class F>
+[[nodiscard]] output_pack<Model, T> pack_outputs(const F& f) {
+  return output_pack_of<Model, T>::make(f);
+}
+
+/// Output K of a pack.
+template <std::size_t K, class T>
+[[nodiscard]] T* output_of(T* only) noexcept {
+  static_assert(K == 0);
+  return only;
+}
+template <std::size_t K, std::array Sizes, class... Ts>
+[[nodiscard]] auto* output_of(const sample_pack<Sizes, Ts...>& pack) noexcept {
+  return pack.template get<K>();
+}
+
+/// Calls f<K>(elements of one sample) for each output.
+template <class Model, class F>
+void each_output(const F& f) {
+  static_for<Model::output_count>([&]<std::size_t K>() { f.template operator()<K>(Model::output_extents[K].size()); });
+}
+
+}  // namespace lockstep::detail
