@@ -36,6 +36,7 @@
 #include <lockstep/io/checkpoints.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/io/safetensors_file.hpp>
+#include <lockstep/model/bound_loss.hpp>
 #include <lockstep/model/checks.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/initialize.hpp>

@@ -67,13 +67,14 @@ consteval auto match_losses(const network_data<Size>& network) {
     } else if (named < Loss::count) {
       fail(loss_fault::partly_named);
     } else {
+      for (std::size_t k = 0; k < outputs; ++k)
+        if (names[k].empty()) fail(loss_fault::unnamed_output, k);
       for (std::size_t l = 0; l < Loss::count; ++l)
         if (position_of(Loss::names[l], Loss::names) < l || position_of(Loss::names[l], names) >= outputs)
           fail(position_of(Loss::names[l], Loss::names) < l ? loss_fault::repeated_loss : loss_fault::without_output,
                l);
       for (std::size_t k = 0; k < outputs; ++k)
-        if (found.order[k] == Loss::count)
-          fail(names[k].empty() ? loss_fault::unnamed_output : loss_fault::without_loss, k);
+        if (found.order[k] == Loss::count) fail(loss_fault::without_loss, k);
     }
   }
   return found;

@@ -123,9 +123,18 @@ inline constexpr bool are_layers<type_list<Leaves...>> = [] {
 template <class Network, class Input, class Loss, class... Surplus>
 struct model_arguments {
   static constexpr bool is_valid = sizeof...(Surplus) == 0 && sample_extents<Input>().rank > 0 && is_loss<Loss>;
+  static constexpr bool names_loss = !std::is_same_v<Loss, no_loss>;
+  static constexpr bool has_network = is_valid && are_layers<typename lowering<Network>::leaves>;
+  /// False where something reads several outputs.
+  static constexpr bool has_outputs = [] {
+    if constexpr (has_network && lowering<Network>::size.outputs > 0)
+      return lower<Network>(sample_extents<Input>()).fault.what != network_fault::outputs_not_last;
+    else
+      return has_network;
+  }();
 
-  using network = std::conditional_t<is_valid && are_layers<typename lowering<Network>::leaves>, Network, not_a_layer>;
-  using loss = std::conditional_t<is_valid, Loss, no_loss>;
+  using network = std::conditional_t<has_outputs, Network, not_a_layer>;
+  using loss = std::conditional_t<has_outputs || (is_valid && !are_losses<Loss>), Loss, no_loss>;
   static constexpr dims input_dims = is_valid ? sample_extents<Input>() : dims{1};
 
   static consteval bool check() {
@@ -152,8 +161,11 @@ struct model_arguments {
       static_assert(is_loss<Loss>,
                     "lockstep: model: what follows input<...> is not a loss, such as lockstep::cross_entropy; layers "
                     "go inside lockstep::sequential");
-    if constexpr (is_valid && !are_layers<typename lowering<Network>::leaves>)
-      return require_layers(typename lowering<Network>::leaves{});
+    if constexpr (is_valid && !has_network) return require_layers(typename lowering<Network>::leaves{});
+    static_assert(
+        has_outputs || !has_network,
+        "lockstep: outputs: it ends a network, but something reads its outputs as if they were one value; put "
+        "what comes after them inside its branches");
     return true;
   }
 };
@@ -187,9 +199,6 @@ consteval bool check_junction() {
   static_assert(What != network_fault::tied_measuring,
                 "lockstep: tied: a layer that normalises the batch has statistics of its own at each place, and cannot "
                 "share its parameters; take tied away");
-  static_assert(What != network_fault::outputs_not_last,
-                "lockstep: outputs: it ends a network, but something reads its outputs as if they were one value; put "
-                "what comes after them inside its branches");
   return true;
 }
 template <found_fault Fault>

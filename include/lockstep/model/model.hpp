@@ -75,8 +75,7 @@ struct model {
   static constexpr std::size_t loss_count = detail::loss_count<loss_type>;
 
   /// False when the compiler has refused an argument.
-  static constexpr bool is_valid =
-      arguments::is_valid && (has_loss || std::is_same_v<typename arguments::loss, no_loss>);
+  static constexpr bool is_valid = arguments::is_valid && (has_loss || !arguments::names_loss);
 
   /// The position of the output that has this name.
   template <fixed_string Name>

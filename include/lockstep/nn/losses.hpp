@@ -148,6 +148,16 @@ struct loss_slot {
   loss_slot(Context& c, const Loss& loss) : op(c, loss) {}
 };
 
+/// The targets of the losses of a joint_loss.
+template <class Joint, class T, std::array Extents, class Indices>
+struct joint_targets;
+template <class Joint, class T, std::array Extents, std::size_t... K>
+struct joint_targets<Joint, T, Extents, std::index_sequence<K...>> {
+  using types = std::tuple<typename Joint::template part<K>::template target_type<T>...>;
+  using pack = sample_pack<std::array<std::int64_t, sizeof...(K)>{Joint::template part<K>::target_size(Extents[K])...},
+                           const typename Joint::template part<K>::template target_type<T>...>;
+};
+
 /// The losses of a model: `Losses`, brought into the order of the outputs. `Extents` are those of the outputs, and
 /// output k has loss `Order[k]`. Everything that counts losses here counts outputs.
 template <class Losses, std::array Extents, std::array Order>
@@ -178,12 +188,6 @@ class joint_loss : public Losses {
   static constexpr auto each(const F& f) {
     return f(indices{});
   }
-  template <class T, std::size_t... K>
-  static std::tuple<typename part<K>::template target_type<T>...> targets_of(std::index_sequence<K...>);
-  template <class T, std::size_t... K>
-  static sample_pack<std::array<std::int64_t, count>{part<K>::target_size(Extents[K])...},
-                     const typename part<K>::template target_type<T>...>
-      pack_of(std::index_sequence<K...>);
   template <class Part, class B>
   static consteval bool part_runs_on() {
     if constexpr (requires { Part::template runs_on<B>; })
@@ -203,10 +207,10 @@ class joint_loss : public Losses {
 
   /// The types of the targets of each loss.
   template <class T>
-  using target_type = decltype(targets_of<T>(indices{}));
+  using target_type = typename joint_targets<joint_loss, T, Extents, indices>::types;
   /// Where the targets of samples begin.
   template <class T>
-  using target_pack = decltype(pack_of<T>(indices{}));
+  using target_pack = typename joint_targets<joint_loss, T, Extents, indices>::pack;
   /// A pack moves by samples.
   [[nodiscard]] static constexpr std::int64_t target_size(const dims&) { return 1; }
 
