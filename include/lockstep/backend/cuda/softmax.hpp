@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <type_traits>
 
 #include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/backend/cuda/context.hpp>
@@ -68,27 +67,21 @@ __global__ void __launch_bounds__(Threads)
   }
 }
 
-namespace detail {
-
-/// Calls f(threads of a team): a warp for a row, or a whole block where rows are long.
-template <class F>
-void for_softmax_teams(std::int64_t channels, const F& f) {
-  if (channels > 1024)
-    f(std::integral_constant<int, block_threads>{});
-  else
-    f(std::integral_constant<int, 32>{});
-}
-
-}  // namespace detail
+/// Rows of more elements than this are a block's work each; shorter ones, a warp's.
+inline constexpr std::int64_t longest_row_of_a_warp = 1024;
 
 /// The softmax of the channels of each pixel, or its logarithm. y may be x.
 template <class A>
 void softmax_rows(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm, const A* x, A* y) {
   const std::int64_t rows = samples * layout.pixels;
-  detail::for_softmax_teams(layout.channels, [&](auto team) {
-    launch(c, "a softmax", softmax_kernel<A, block_threads, team.value>, blocks_for(rows, block_threads / team.value),
-           block_threads, rows, layout, logarithm, x, y);
-  });
+  const auto run = [&](auto* kernel, int team) {
+    launch(c, "a softmax", kernel, blocks_for(rows, block_threads / team), block_threads, rows, layout, logarithm, x,
+           y);
+  };
+  if (layout.channels > longest_row_of_a_warp)
+    run(softmax_kernel<A, block_threads, block_threads>, block_threads);
+  else
+    run(softmax_kernel<A, block_threads, 32>, 32);
 }
 
 /// Its gradient from the output. dx may be dy.
@@ -96,10 +89,14 @@ template <class A>
 void softmax_rows_backward(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm, const A* y,
                            const A* dy, A* dx) {
   const std::int64_t rows = samples * layout.pixels;
-  detail::for_softmax_teams(layout.channels, [&](auto team) {
-    launch(c, "a softmax's gradient", softmax_backward_kernel<A, block_threads, team.value>,
-           blocks_for(rows, block_threads / team.value), block_threads, rows, layout, logarithm, y, dy, dx);
-  });
+  const auto run = [&](auto* kernel, int team) {
+    launch(c, "a softmax's gradient", kernel, blocks_for(rows, block_threads / team), block_threads, rows, layout,
+           logarithm, y, dy, dx);
+  };
+  if (layout.channels > longest_row_of_a_warp)
+    run(softmax_backward_kernel<A, block_threads, block_threads>, block_threads);
+  else
+    run(softmax_backward_kernel<A, block_threads, 32>, 32);
 }
 
 }  // namespace lockstep::cuda_backend
