@@ -57,8 +57,9 @@ struct softplus_source {
     // Where beta x meets the threshold, outputs leap back by e^-threshold / beta. For a float that is nothing above 16,
     // so that an output tells on which side its input was.
     constexpr bool from_output = Threshold.value() >= 16;
-    return softplus_function<T, from_output>{.beta = static_cast<T>(Beta.value()),
-                                             .inverse = static_cast<T>(1 / Beta.value()),
+    constexpr double beta = Beta.value() == 0 ? 1 : Beta.value();  // zero is refused by the layer's sentence alone
+    return softplus_function<T, from_output>{.beta = static_cast<T>(beta),
+                                             .inverse = static_cast<T>(1 / beta),
                                              .threshold = static_cast<T>(Threshold.value())};
   }
 };
