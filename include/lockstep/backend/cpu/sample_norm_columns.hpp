@@ -21,37 +21,45 @@ namespace lockstep::cpu_backend::column_norm {
 
 using row_norm::statistics;
 
-/// By channel: the sums of g and of g (x - centre), where g is dy, or x - centre where dy is null.
+/// By channel: the sums of g and of g (x - centre), where g is dy if it is `Given`, else x - centre. Piece by piece of
+/// the rows, whose elements follow each other; every fourth row of a piece goes to sums of its own, so that additions
+/// do not wait for each other.
+template <bool Given>
 struct moments_kernel {
+  static constexpr std::int64_t piece = 4 * normalise_rows;
+
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, const float* dy,
                                          const float* centre, double* sums, double* products) {
-    for (std::int64_t c = 0; c < channels; c += lanes<V>) {
-      V from;
-      load(from, centre + c);
-      double sum_of[lanes<V>] = {};
-      double product_of[lanes<V>] = {};
-      for (std::int64_t first = 0; first < rows; first += normalise_rows) {
-        const std::int64_t last = (std::min)(rows, first + normalise_rows);
-        V sum{};
-        V product{};
-        for (std::int64_t r = first; r < last; ++r) {
-          V distance, g;
-          load(distance, x + r * channels + c);
-          distance -= from;
-          g = distance;
-          if (dy != nullptr) load(g, dy + r * channels + c);
-          sum += g;
-          product += g * distance;
-        }
-        add_lanes(sum_of, sum);
-        add_lanes(product_of, product);
-      }
-      for (std::int64_t j = 0; j < lanes<V>; ++j) {
-        sums[c + j] = sum_of[j];
-        products[c + j] = product_of[j];
+    std::fill_n(sums, channels, 0.0);
+    std::fill_n(products, channels, 0.0);
+    for (std::int64_t first = 0; first < rows; first += piece) {
+      const std::int64_t last = (std::min)(rows, first + piece);
+      for (std::int64_t c = 0; c < channels; c += lanes<V>) {
+        V from;
+        load(from, centre + c);
+        V sum[4] = {};
+        V product[4] = {};
+        std::int64_t r = first;
+        for (; r + 4 <= last; r += 4)
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) add(x, dy, (r + k) * channels + c, from, sum[k], product[k]);
+        for (; r < last; ++r) add(x, dy, r * channels + c, from, sum[0], product[0]);
+        add_lanes(sums + c, (sum[0] + sum[2]) + (sum[1] + sum[3]));
+        add_lanes(products + c, (product[0] + product[2]) + (product[1] + product[3]));
       }
     }
+  }
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void add(const float* x, const float* dy, std::int64_t i, const V& centre, V& sum,
+                                         V& product) {
+    V distance;
+    load(distance, x + i);
+    distance -= centre;
+    V g = distance;
+    if constexpr (Given) load(g, dy + i);
+    sum += g;
+    product += g * distance;
   }
 };
 
@@ -80,7 +88,7 @@ class pictures {
   void backward(const float* x, const float* dy, const float* w, const statistics* all, float* dx, double* sums,
                 double* products) {
     each_channel(all, [&](std::int64_t c, const statistics& s) { centre()[c] = s.centre; });
-    measure_with(x, dy);
+    measure_with<true>(x, dy);
     double* const own_sums = doubles_.data();
     double* const own_products = doubles_.data() + channels;
     each_channel(all, [&](std::int64_t c, const statistics& s) {
@@ -124,8 +132,9 @@ class pictures {
     else
       run_for<float_x8, Kernel>(pixels, channels, arguments...);
   }
+  template <bool Given>
   void measure_with(const float* x, const float* dy) {
-    by_channels<moments_kernel>(x, dy, centre(), doubles_.data(), doubles_.data() + channels);
+    by_channels<moments_kernel<Given>>(x, dy, centre(), doubles_.data(), doubles_.data() + channels);
   }
   template <class F>
   static void each_channel(const statistics* all, const F& f) {
@@ -145,7 +154,7 @@ class pictures {
     };
     if constexpr (G.centred) {
       set_centres([&](std::int64_t group) { return x[group * G.channels()]; });
-      measure_with(x, nullptr);
+      measure_with<false>(x, nullptr);
       for (std::int64_t group = 0; group < G.groups; ++group)
         all[group].centre =
             static_cast<float>(double{x[group * G.channels()]} + sum_of(group, doubles_.data()) * share);
@@ -153,7 +162,7 @@ class pictures {
       for (std::int64_t group = 0; group < G.groups; ++group) all[group].centre = 0;
     }
     set_centres([&](std::int64_t group) { return all[group].centre; });
-    measure_with(x, nullptr);
+    measure_with<false>(x, nullptr);
     bool exact = true;
     for (std::int64_t group = 0; group < G.groups; ++group) {
       const double rest = G.centred ? sum_of(group, doubles_.data()) * share : 0.0;
