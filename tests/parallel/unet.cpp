@@ -16,7 +16,7 @@ using namespace lockstep_test;
 
 namespace {
 
-using segmenter = ls::model<models::unet_small<2, 4>, ls::input<1, 8, 8>, ls::mean_squared_error>;
+using segmenter = ls::model<models::unet_small<2, 4>, ls::input<1, 8, 8>, ls::binary_cross_entropy_with_logits>;
 
 /// Cuts every shard into micro-shards of four samples.
 struct small_passes : ls::cpu {
