@@ -56,7 +56,7 @@ TEST_CASE("cross_entropy: the denominator is the weight of the targets that coun
   const cross_entropy other{.class_weights = {0.5F, 2.F, 7.F, 1.25F}, .label_smoothing = 0.F, .ignore_index = 3};
   const std::vector<std::int64_t> valid{0, 3, 3, 1};
   CHECK(other.denominator(valid.data(), 4, four) == 2.5);
-  CHECK(cross_entropy{}.counted(4, targets.data()) == 3);
+  CHECK(cross_entropy{}.counted(4, four, targets.data()) == 3);
 }
 
 TEST_CASE("cross_entropy: a target that is no class is named") {
@@ -74,13 +74,13 @@ TEST_CASE("cross_entropy: hits are rows whose largest logit is the target's") {
   CHECK(cross_entropy{}.correct(3, ls::dims{3}, logits.data(), targets.data()) == 2);
   const std::vector<std::int64_t> ignored{2, 0, -100};
   CHECK(cross_entropy{}.correct(3, ls::dims{3}, logits.data(), ignored.data()) == 2);
-  CHECK(cross_entropy{}.counted(3, ignored.data()) == 2);
+  CHECK(cross_entropy{}.counted(3, ls::dims{3}, ignored.data()) == 2);
   // What is ignored may be a class: the largest logit of rows 0 and 2.
   const std::vector<double> rows{0, 1, 2, 5, 1, 2, 0, 0, 1};
   const std::vector<std::int64_t> class_ignored{2, 0, 2};
   const cross_entropy without{.ignore_index = 2};
   CHECK(without.correct(3, ls::dims{3}, rows.data(), class_ignored.data()) == 1);
-  CHECK(without.counted(3, class_ignored.data()) == 1);
+  CHECK(without.counted(3, ls::dims{3}, class_ignored.data()) == 1);
 }
 
 TEST_CASE("cross_entropy: options out of their domain are refused") {

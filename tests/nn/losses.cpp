@@ -141,6 +141,9 @@ TEST_CASE("negative_log_likelihood: gradients with every option", "[loss]") {
            .ignore_index = ignored},
           {.samples = 6});
     }
+  // Three rows a sample.
+  using rows = ls::model<ls::sequential<linear<4>>, input<3, 5>, negative_log_likelihood>;
+  check_gradients<rows>({.class_weights = {0.5F, 2.F, 0.F, 1.25F}, .ignore_index = 1}, {.samples = 2});
 }
 
 TEST_CASE("element_loss: a user's own functions", "[loss]") {
@@ -220,7 +223,9 @@ TEST_CASE("losses: what divides the sum", "[loss]") {
   const std::vector<std::int64_t> classes{0, 3, -100, 1};
   CHECK(negative_log_likelihood{}.denominator(classes.data(), 4, four) == 3);
   CHECK(negative_log_likelihood{.class_weights = {0.5F, 2.F, 7.F, 1.25F}}.denominator(classes.data(), 4, four) == 3.75);
-  CHECK(negative_log_likelihood{.ignore_index = 1}.counted(4, classes.data()) == 3);
+  CHECK(negative_log_likelihood{.ignore_index = 1}.counted(4, four, classes.data()) == 3);
+  CHECK(negative_log_likelihood{.ignore_index = 1}.counted(2, ls::dims{2, 4}, classes.data()) == 3);
+  CHECK(negative_log_likelihood::target_size(ls::dims{2, 4}) == 2);
 }
 
 TEST_CASE("losses: hits", "[loss]") {
@@ -228,7 +233,6 @@ TEST_CASE("losses: hits", "[loss]") {
   const std::vector<float> y{1, -1, 2, 0.5F, -3, -0.5F, 0, 4};
   const std::vector<float> t{1, 0, 1, 0, 0, 0.25F, 0, 1};
   CHECK(binary_cross_entropy_with_logits::correct(4, ls::dims{2}, y.data(), t.data()) == 3);
-  CHECK(binary_cross_entropy_with_logits::counted(4, t.data()) == 4);
   const std::vector<std::int64_t> classes{0, 0, -100, 1};
   CHECK(negative_log_likelihood{}.correct(4, ls::dims{2}, y.data(), classes.data()) == 3);
 }

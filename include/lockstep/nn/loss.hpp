@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -58,24 +57,19 @@ struct cross_entropy {
                   "them; end the network with linear<classes>");
   }
 
-  [[nodiscard]] static constexpr std::int64_t classes(const dims& output) {
-    return output.rank == 2 ? output[1] : output.size();
-  }
   /// The rows of logits of a sample.
-  [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) {
-    return output.rank == 2 ? output[0] : 1;
-  }
+  [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) { return detail::rows_of(output); }
 
   /// Throws value_error when an option is out of its domain.
   void check_options(const dims& output) const {
-    detail::check_class_weights(kind, class_weights, classes(output));
+    detail::check_class_weights(kind, class_weights, detail::classes_of(output));
     if (!(label_smoothing >= 0.F && label_smoothing <= 1.F))
       throw value_error("cross_entropy", "a label smoothing in [0, 1]", std::to_string(label_smoothing));
   }
 
   /// Sum of the weights of `count` targets. Throws value_error for a target that is neither a class nor ignored.
   [[nodiscard]] double denominator(const std::int64_t* targets, std::int64_t count, const dims& output) const {
-    return detail::weight_of_classes(kind, targets, count, classes(output), class_weights, ignore_index);
+    return detail::weight_of_classes(kind, targets, count, detail::classes_of(output), class_weights, ignore_index);
   }
 
   /// The loss on one replica of a backend, with its own copy of the options.
@@ -96,7 +90,7 @@ struct cross_entropy {
     /// null.
     void forward_backward(context& c, std::int64_t samples, const dims& output, const activation* y,
                           const std::int64_t* targets, activation* dy, const step_values* now, double* sum) const {
-      const cross_entropy_arguments arguments{.classes = classes(output),
+      const cross_entropy_arguments arguments{.classes = detail::classes_of(output),
                                               .class_weights = weights_.data(),
                                               .label_smoothing = smoothing_,
                                               .ignore_index = ignored_};
@@ -113,12 +107,12 @@ struct cross_entropy {
   template <class T>
   [[nodiscard]] std::int64_t correct(std::int64_t samples, const dims& output, const T* y,
                                      const std::int64_t* targets) const {
-    return detail::hit_classes(samples * target_size(output), classes(output), y, targets, ignore_index);
+    return detail::hit_classes(samples * target_size(output), detail::classes_of(output), y, targets, ignore_index);
   }
 
   /// Number of targets that are not ignored.
-  [[nodiscard]] std::int64_t counted(std::int64_t count, const std::int64_t* targets) const {
-    return count - std::count(targets, targets + count, ignore_index);
+  [[nodiscard]] std::int64_t counted(std::int64_t samples, const dims& output, const std::int64_t* targets) const {
+    return detail::counted_classes(samples * target_size(output), targets, ignore_index);
   }
 };
 

@@ -150,10 +150,6 @@ struct binary_cross_entropy_with_logits {
     }
     return hits;
   }
-  template <class T>
-  [[nodiscard]] static std::int64_t counted(std::int64_t samples, const T*) {
-    return samples;
-  }
 };
 
 }  // namespace lockstep

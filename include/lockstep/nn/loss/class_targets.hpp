@@ -9,11 +9,19 @@
 
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/shape.hpp>
 
 /// \file
 /// What the losses have in common whose targets are class indices, one for each row.
 
 namespace lockstep::detail {
+
+/// The classes of an output: (C), or (T, C).
+[[nodiscard]] constexpr std::int64_t classes_of(const dims& output) {
+  return output.rank == 2 ? output[1] : output.size();
+}
+/// The rows of an output, each with a target of its own.
+[[nodiscard]] constexpr std::int64_t rows_of(const dims& output) { return output.rank == 2 ? output[0] : 1; }
 
 /// Throws value_error unless there are no weights, or one for each class, zero or more.
 inline void check_class_weights(std::string_view who, const std::vector<float>& weights, std::int64_t classes) {
@@ -49,6 +57,12 @@ template <class T>
   for (std::int64_t r = 0; r < rows; ++r, y += classes)
     if (targets[r] != ignore_index && std::max_element(y, y + classes) - y == targets[r]) ++hits;
   return hits;
+}
+
+/// Number of targets that are not ignored.
+[[nodiscard]] inline std::int64_t counted_classes(std::int64_t rows, const std::int64_t* targets,
+                                                  std::int64_t ignore_index) {
+  return rows - std::count(targets, targets + rows, ignore_index);
 }
 
 }  // namespace lockstep::detail

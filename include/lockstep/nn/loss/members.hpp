@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include <lockstep/core/config.hpp>
 #include <lockstep/core/shape.hpp>
@@ -22,7 +21,8 @@
 /// A loss may also have
 /// - `check<dims>()`, consteval: says in a static_assert which outputs it does not take;
 /// - `check_options(output)`: throws value_error for an option out of its domain;
-/// - `correct(samples, output, y, targets)` and `counted(samples, targets)`, in the host's memory: the hits of a
+/// - `correct(samples, output, y, targets)` and `counted(samples, output, targets)`, in the host's memory: the hits of
+/// a
 ///   classification, and out of how many. Without them there are no hits, out of all samples;
 /// - `runs_on<B>`: false for a backend that lacks primitives which the loss needs.
 
@@ -51,12 +51,10 @@ template <class Loss, class T, class Target>
 template <class Loss, class Target>
 [[nodiscard]] std::int64_t counted_by(const Loss& loss, std::int64_t samples, const dims& output,
                                       const Target* targets) {
-  // Class indices count one by one; an output of values counts as one.
-  const std::int64_t count = std::is_integral_v<Target> ? samples * Loss::target_size(output) : samples;
-  if constexpr (requires { loss.counted(count, targets); })
-    return loss.counted(count, targets);
+  if constexpr (requires { loss.counted(samples, output, targets); })
+    return loss.counted(samples, output, targets);
   else
-    return count;
+    return samples;
 }
 
 }  // namespace lockstep::detail

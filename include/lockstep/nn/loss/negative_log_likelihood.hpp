@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -17,6 +16,8 @@ namespace lockstep {
 /// Mean over the batch of -y[t], y the log-probabilities of the classes and t a class index, as torch.nn.NLLLoss: the
 /// sum of -weight[t] y[t] divided by the sum of weight[t]. A target that equals `ignore_index` enters neither. A batch
 /// whose targets are all ignored has loss NaN, as in PyTorch, and zero gradients.
+///
+/// An output (T, C) is T rows of log-probabilities of C classes, each with a target of its own, as in `cross_entropy`.
 struct negative_log_likelihood {
   static constexpr std::string_view kind = "negative_log_likelihood";
 
@@ -31,19 +32,22 @@ struct negative_log_likelihood {
 
   template <dims Arriving>
   static consteval void check() {
-    static_assert(Arriving.rank == 1,
+    static_assert(Arriving.rank == 1 || Arriving.rank == 2,
                   "lockstep: negative_log_likelihood: the output that arrives (Arriving) is not one row of "
-                  "log-probabilities");
+                  "log-probabilities, or rows of them");
   }
 
-  [[nodiscard]] static constexpr std::int64_t target_size(const dims&) { return 1; }
+  /// The rows of log-probabilities of a sample.
+  [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) { return detail::rows_of(output); }
 
   /// Throws value_error when an option is out of its domain.
-  void check_options(const dims& output) const { detail::check_class_weights(kind, class_weights, output.size()); }
+  void check_options(const dims& output) const {
+    detail::check_class_weights(kind, class_weights, detail::classes_of(output));
+  }
 
   /// Sum of the weights of `count` targets. Throws value_error for a target that is neither a class nor ignored.
   [[nodiscard]] double denominator(const std::int64_t* targets, std::int64_t count, const dims& output) const {
-    return detail::weight_of_classes(kind, targets, count, output.size(), class_weights, ignore_index);
+    return detail::weight_of_classes(kind, targets, count, detail::classes_of(output), class_weights, ignore_index);
   }
 
   /// The loss on one replica of a backend, with its own copy of the options.
@@ -59,12 +63,14 @@ struct negative_log_likelihood {
       B::copy_in(c, weights_.size(), loss.class_weights.data(), weights_.data());
     }
 
-    /// Adds the losses of `samples` rows to *sum and writes their gradient, times now->scale, to dy unless dy is null.
+    /// Adds the losses of `samples` samples to *sum and writes their gradient, times now->scale, to dy unless dy is
+    /// null.
     void forward_backward(context& c, std::int64_t samples, const dims& output, const activation* y,
                           const std::int64_t* targets, activation* dy, const step_values* now, double* sum) const {
       const cross_entropy_arguments arguments{
-          .classes = output.size(), .class_weights = weights_.data(), .ignore_index = ignored_};
-      if constexpr (measures_classes<B>) B::negative_log_likelihood(c, samples, arguments, y, targets, dy, now, sum);
+          .classes = detail::classes_of(output), .class_weights = weights_.data(), .ignore_index = ignored_};
+      if constexpr (measures_classes<B>)
+        B::negative_log_likelihood(c, samples * target_size(output), arguments, y, targets, dy, now, sum);
     }
 
    private:
@@ -76,12 +82,12 @@ struct negative_log_likelihood {
   template <class T>
   [[nodiscard]] std::int64_t correct(std::int64_t samples, const dims& output, const T* y,
                                      const std::int64_t* targets) const {
-    return detail::hit_classes(samples, output.size(), y, targets, ignore_index);
+    return detail::hit_classes(samples * target_size(output), detail::classes_of(output), y, targets, ignore_index);
   }
 
   /// Number of targets that are not ignored.
-  [[nodiscard]] std::int64_t counted(std::int64_t samples, const std::int64_t* targets) const {
-    return samples - std::count(targets, targets + samples, ignore_index);
+  [[nodiscard]] std::int64_t counted(std::int64_t samples, const dims& output, const std::int64_t* targets) const {
+    return detail::counted_classes(samples * target_size(output), targets, ignore_index);
   }
 };
 
