@@ -16,8 +16,9 @@ struct probability {
   consteval probability(double p) : parts(p >= 0 && p <= 1 ? static_cast<std::uint64_t>(p * 0x1p32 + 0.5) : invalid) {}
   // NOLINTNEXTLINE(google-explicit-constructor): as above, for `dropout<0>`.
   consteval probability(int p) : probability(static_cast<double>(p)) {}
-  /// Takes `parts` itself: nvcc spells template arguments in this form.
-  consteval explicit probability(std::uint64_t all) : parts(all) {}
+  /// Takes `parts` itself: nvcc spells template arguments in this form, and in braces alone where they are nested.
+  // NOLINTNEXTLINE(google-explicit-constructor): as above.
+  consteval probability(std::uint64_t all) : parts(all) {}
 
   [[nodiscard]] constexpr bool valid() const { return parts != invalid; }
   [[nodiscard]] constexpr float value() const { return static_cast<float>(static_cast<double>(parts) * 0x1p-32); }
