@@ -89,6 +89,28 @@ TEST_CASE("augmentation does not depend on batches, prefetching or a resume", "[
   CHECK(epoch_of(other_seed, 0) != first);
 }
 
+TEST_CASE("augmentation goes on in the middle of an epoch as if the walk had never ended", "[data][augment]") {
+  const targets set = data::one_hot<4>(draw_pictures());
+  const loader_options options{.batch = 8, .shuffle = true, .seed = {9}};
+  loader whole{set, options, pipeline()};
+  auto expected = epoch_of(whole, 2);
+  loader resumed{set, options, pipeline()};
+  resumed.resume_at({.epoch = 2, .batch = 3});
+  std::map<std::int64_t, sample> rest;
+  collect(resumed, rest);
+  expected.erase(expected.begin(), expected.find(24));
+  CHECK(rest == expected);
+
+  // What a checkpoint asks for before it lets a walk go on.
+  const auto known = whole.identity(2);
+  CHECK(resumed.identity(2) == known);
+  loader other_seed{set, {.batch = 8, .seed = {10}}, augment<data::flip<>>{}};
+  loader same_order{set, {.batch = 8, .seed = {9}}, augment<data::flip<>>{}};
+  loader more{set, {.batch = 8, .seed = {9}}, augment<data::flip<>, data::flip<>>{}};
+  CHECK(other_seed.identity(0) != same_order.identity(0));
+  CHECK(more.identity(0) != same_order.identity(0));
+}
+
 TEST_CASE("augmentation does not depend on the number of ranks", "[data][augment]") {
   const targets set = data::one_hot<4>(draw_pictures());
   const data::random_sampler order(samples, {.seed = {4}});

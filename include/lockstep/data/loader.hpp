@@ -180,7 +180,9 @@ class loader {
                         {"order", sampled_           ? "of a sampler"
                                   : options_.shuffle ? "shuffled"
                                                      : "in sequence"}};
-    if (options_.shuffle) all.emplace_back("seed", std::to_string(options_.seed.value));
+    const auto& changes = walk_.fill().changes;
+    if (changes != nullptr) all.emplace_back("transforms", std::to_string(changes->transforms()));
+    if (options_.shuffle || changes != nullptr) all.emplace_back("seed", std::to_string(options_.seed.value));
     if (sampled_) {
       if (draws_.empty() || draws_epoch_ != epoch) draws_ = sampled_->checksum(epoch);
       draws_epoch_ = epoch;

@@ -76,6 +76,9 @@ class sample_changes {
 
   /// Writes the samples of `part` to a batch, changed.
   virtual void fill(const epoch_samples<Fields...>& from, const batch_part& part, const pointers& to) = 0;
+
+  /// Number of changes, one after the other.
+  [[nodiscard]] virtual std::int64_t transforms() const noexcept = 0;
 };
 
 template <class Augment, class... Fields>

@@ -131,6 +131,8 @@ class augmented_samples<augment<Transforms...>, Fields...> final : public sample
       make<sizeof...(Transforms)>(from, part.first + i, part.first_index + i, sample::at(to, i));
   }
 
+  [[nodiscard]] std::int64_t transforms() const noexcept override { return std::int64_t{sizeof...(Transforms)}; }
+
  private:
   template <bool ForSecondSample>
   void add_room() {
