@@ -34,6 +34,8 @@ notes flags_of(const options& o) {
               {"--max-norm", fmt::format("{}", o.max_norm)},
               {"--seed", fmt::format("{}", o.seed)},
               {"--no-shuffle", o.shuffle ? "off" : "on"},
+              {"--augment", o.augment ? "on" : "off"},
+              {"--normalise", o.normalise ? "on" : "off"},
               {"--reduce", o.reproducible ? "reproducible" : "automatic"},
               {"--precision", std::string(arithmetic_names[static_cast<std::size_t>(o.precision)])}};
   // A schedule's course depends on how long the training is.
