@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include <lockstep/backend/element_math.hpp>
@@ -87,6 +88,21 @@ struct muon_for {
   adamw rest{};  ///< for all other parameters
 
   static constexpr std::size_t max_states = adamw::max_states;
+  static constexpr const char* kind = "muon";
+
+  /// Calls f(name, value) for each option; those of `rest` have its name in front.
+  template <class F>
+  void each_option(const F& f) const {
+    f("learning_rate", learning_rate);
+    f("weight_decay", weight_decay);
+    f("momentum", momentum);
+    f("nesterov", nesterov);
+    f("coefficients", coefficients);
+    f("eps", eps);
+    f("iterations", iterations);
+    f("adjust", static_cast<int>(adjust));
+    rest.each_option([&](std::string_view name, const auto& value) { f(std::string("rest.").append(name), value); });
+  }
 
   [[nodiscard]] static constexpr bool takes_matrix(std::string_view name, const dims& shape) {
     return shape.rank >= 2 && Which::takes(name, shape);
