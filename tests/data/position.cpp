@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <lockstep/data/augment.hpp>
 #include <lockstep/data/loader.hpp>
 #include <lockstep/data/sampler.hpp>
 #include <lockstep/data/stream.hpp>
@@ -221,4 +222,29 @@ TEST_CASE("loader: a walk over a stream goes on at any batch", "[data]") {
       CHECK(lacking(error_of<ls::value_error>([&] { static_cast<void>(batches.begin()); }),
                     {"a stream that reaches the batch to go on at", "the source of the run"}) == "");
     }
+}
+
+TEST_CASE("loader: samples that are changed at random are changed alike where a walk goes on", "[data]") {
+  using picture = ls::shape<1, 1, 2>;
+  std::vector<std::uint8_t> pixels;
+  for (int i = 0; i < 24; ++i) pixels.push_back(static_cast<std::uint8_t>(i));
+  const ls::data::dataset<picture> set(std::move(pixels), std::vector<std::int64_t>(12, 0), 1);
+  const ls::data::loader_options how{.batch = 2, .shuffle = true, .seed = {8}};
+  const ls::data::augment by{ls::data::flip<>{}};
+  const auto walk = [&](loader<picture>& batches) {
+    std::vector<float> all;
+    for (const auto& [images, labels] : batches)
+      all.insert(all.end(), images.data_handle(), images.data_handle() + 2 * images.extent(0));
+    return all;
+  };
+  loader<picture> straight{set, how, by};
+  static_cast<void>(walk(straight));
+  const std::vector<float> whole = walk(straight);
+  CHECK(whole != walk(straight));
+  for (std::int64_t batch = 0; batch <= 6; ++batch) {
+    loader<picture> resumed{set, how, by};
+    resumed.resume_at({1, batch});
+    CHECK(walk(resumed) == std::vector<float>(whole.begin() + 4 * batch, whole.end()));
+  }
+  CHECK(straight.identity(0) != loader<picture>(set, how).identity(0));
 }

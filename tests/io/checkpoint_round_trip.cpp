@@ -65,6 +65,7 @@ TEST_CASE("a run of every optimizer goes on with the bits of an undisturbed one"
   check_goes_on(ls::nadam{.learning_rate = 0.02});
   check_goes_on(ls::rmsprop{.learning_rate = 0.01, .momentum = 0.5, .centered = true});
   check_goes_on(ls::lion{.learning_rate = 0.01});
+  check_goes_on<ls::muon, 2>(ls::muon{.learning_rate = 0.02});
 }
 
 TEST_CASE("a run with a schedule and averages goes on, on another number of replicas too", "[checkpoint]") {
