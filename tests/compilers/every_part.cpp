@@ -112,6 +112,7 @@ void train_with_all() {
   train_with(ls::adam{.amsgrad = true});
   train_with(ls::nadam{});
   train_with(ls::lion{});
+  train_with(ls::muon{});
   train_with(ls::rmsprop{.momentum = 0.5, .centered = true});
   namespace schedule = ls::schedule;
   train_with(ls::scheduled{ls::adamw{}, schedule::warm_up{3, schedule::cosine{.steps = 9}}});

@@ -138,6 +138,35 @@ bool passes(const rectangle& box, std::pair<double, double> a, std::pair<double,
          (std::max)(a.second, b.second) > box.y + inside && (std::min)(a.second, b.second) < box.bottom() - inside;
 }
 
+/// How often lines of different values lie on each other over some length, so that nobody could tell them apart.
+int lines_on_lines(const shown_plan& shown) {
+  struct piece {
+    int from;
+    double x, y, right, bottom;
+  };
+  std::vector<piece> pieces;
+  for (const shown_edge& edge : shown.edges)
+    for (std::size_t p = 1; p < edge.points.size(); ++p) {
+      const auto [ax, ay] = edge.points[p - 1];
+      const auto [bx, by] = edge.points[p];
+      if (ax == bx || ay == by)  // not a part of a rounded corner
+        pieces.push_back({edge.from, (std::min)(ax, bx), (std::min)(ay, by), (std::max)(ax, bx), (std::max)(ay, by)});
+    }
+  int found = 0;
+  constexpr double apart = 0.5;
+  for (const piece& a : pieces)
+    for (const piece& b : pieces) {
+      if (a.from >= b.from) continue;
+      const double width = (std::min)(a.right, b.right) - (std::max)(a.x, b.x);
+      const double height = (std::min)(a.bottom, b.bottom) - (std::max)(a.y, b.y);
+      // Lines that cross share a point alone.
+      const bool along = a.x == a.right && b.x == b.right && width > -apart && height > apart;
+      const bool across = a.y == a.bottom && b.y == b.bottom && height > -apart && width > apart;
+      found += along || across ? 1 : 0;
+    }
+  return found;
+}
+
 const rectangle& box_of(const shown_plan& shown, int node) {
   const auto found =
       std::find_if(shown.boxes.begin(), shown.boxes.end(), [&](const auto& b) { return b.node == node; });
@@ -145,8 +174,8 @@ const rectangle& box_of(const shown_plan& shown, int node) {
   return found->place;
 }
 
-/// Checks all that must hold for the drawing of any plan: nothing is missing, nothing lies on another, each line leads
-/// from the box that it says to the other and through none.
+/// Checks all that must hold for the drawing of any plan: nothing is missing, no box or line lies on another, each line
+/// leads from the box that it says to the other and through none.
 void check_drawing(const std::string& svg, const std::vector<ls::plan_row>& plan, double width) {
   CHECK(fault_of("<!DOCTYPE html>" + svg).empty());
   const shown_plan shown = read(svg);
@@ -194,6 +223,7 @@ void check_drawing(const std::string& svg, const std::vector<ls::plan_row>& plan
       for (const shown_box& box : shown.boxes) through += passes(box.place, edge.points[p - 1], edge.points[p]) ? 1 : 0;
     }
   }
+  CHECK(lines_on_lines(shown) == 0);
   CHECK(overlaps == 0);
   CHECK(outside == 0);
   CHECK(overflows == 0);
@@ -224,9 +254,10 @@ using normalised = ls::sequential<ls::named<"conv1", conv<4>>, ls::named<"bn1", 
                                   ls::named<"conv2", conv<4>>, ls::named<"bn2", ls::batch_norm2d<>>>;
 using shortcut = ls::named<"downsample", ls::sequential<ls::conv2d<4, 1>, ls::batch_norm2d<>>>;
 using residuals =
-    ls::model<ls::sequential<ls::named<"layer1", ls::repeat<4, ls::sequential<ls::named<"", ls::residual<normalised>>, ls::relu>>>,
-                             ls::named<"layer2", ls::repeat<2, ls::residual<normalised, shortcut>>>, ls::flatten,
-                             ls::named<"fc", ls::linear<5>>>,
+    ls::model<ls::sequential<
+                  ls::named<"layer1", ls::repeat<4, ls::sequential<ls::named<"", ls::residual<normalised>>, ls::relu>>>,
+                  ls::named<"layer2", ls::repeat<2, ls::residual<normalised, shortcut>>>, ls::flatten,
+                  ls::named<"fc", ls::linear<5>>>,
               ls::input<4, 6, 6>, ls::cross_entropy>;
 
 using branches = ls::model<ls::sequential<ls::concat<conv<2>, ls::sequential<conv<2>, ls::relu, conv<3>>, ls::identity,

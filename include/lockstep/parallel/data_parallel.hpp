@@ -21,6 +21,7 @@
 #include <lockstep/parallel/ranks/agreement.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer/averages.hpp>
+#include <lockstep/parallel/trainer/check_matrices.hpp>
 #include <lockstep/parallel/trainer/engine.hpp>
 #include <lockstep/parallel/trainer/inference.hpp>
 #include <lockstep/parallel/trainer/train_step.hpp>

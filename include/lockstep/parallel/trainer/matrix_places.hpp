@@ -8,7 +8,6 @@
 #include <string_view>
 #include <utility>
 
-#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/model/pipeline.hpp>
 #include <lockstep/model/plan.hpp>
 #include <lockstep/optim/matrix_rule.hpp>
@@ -84,21 +83,5 @@ template <class Model, class B, class Optimizer>
 inline constexpr auto matrix_places = []<std::size_t... P>(std::index_sequence<P...>) {
   return std::array<matrix_place<typename B::value_type>, sizeof...(P)>{place_of_matrix<Model, B, Optimizer, P>()...};
 }(std::make_index_sequence<static_cast<std::size_t>(Model::template plan<B>.parameter_tensors)>{});
-
-/// Checks that an optimizer of matrices finds some, and a backend that multiplies them.
-template <class Model, class B, class Optimizer>
-consteval bool check_matrices() {
-  if constexpr (updates_matrices<Optimizer>) {
-    static_assert(
-        multiplies_matrices<B> && B::host_memory,
-        "lockstep: muon: this backend (B) cannot multiply matrices of parameters; use one that can, such as cpu");
-    constexpr const auto& taken = matrix_parameters<Model, B, Optimizer>;
-    static_assert(
-        std::find(taken.begin(), taken.end(), true) != taken.end(),
-        "lockstep: muon: it takes none of the model's parameters that learn as a matrix; use adamw, or look for a slip "
-        "in what it leaves out");
-  }
-  return true;
-}
 
 }  // namespace lockstep::detail
