@@ -11,13 +11,19 @@
 
 namespace lockstep::detail {
 
-/// Where the samples of several arrays begin; array k has `Sizes[k]` elements a sample. It moves by samples as a
-/// pointer moves by elements, so that what walks over one array walks over several.
-template <std::array Sizes, class... Ts>
+/// Numbers of elements as a type. Not every compiler deduces an array among template arguments.
+template <std::int64_t... Each>
+using element_counts = std::integer_sequence<std::int64_t, Each...>;
+
+/// Where the samples of several arrays begin; array k has `sizes[k]` elements a sample, and `Sizes` are element_counts.
+/// It moves by samples as a pointer moves by elements, so that what walks over one array walks over several.
+template <class Sizes, class... Ts>
 struct sample_pack {
-  static_assert(Sizes.size() == sizeof...(Ts));
+  static_assert(Sizes::size() == sizeof...(Ts));
   static constexpr std::size_t count = sizeof...(Ts);
-  static constexpr auto sizes = Sizes;
+  static constexpr std::array<std::int64_t, count> sizes = []<std::int64_t... Each>(element_counts<Each...>) {
+    return std::array<std::int64_t, count>{Each...};
+  }(Sizes{});
 
   std::tuple<Ts*...> first{};
 
@@ -30,7 +36,7 @@ struct sample_pack {
   /// The place `samples` samples further.
   [[nodiscard]] friend sample_pack operator+(const sample_pack& from, std::int64_t samples) noexcept {
     return [&]<std::size_t... K>(std::index_sequence<K...>) {
-      return sample_pack{{from.template get<K>() + samples * Sizes[K]...}};
+      return sample_pack{{from.template get<K>() + samples * sizes[K]...}};
     }(std::index_sequence_for<Ts...>{});
   }
 };

@@ -80,32 +80,27 @@ consteval auto match_losses(const network_data<Size>& network) {
   return found;
 }
 
+/// The extents of the outputs of a network.
+template <const auto& Graph>
+consteval auto output_extents() {
+  std::array<dims, static_cast<std::size_t>(Graph.output_count)> all{};
+  for (std::size_t k = 0; k < all.size(); ++k) all[k] = Graph.outputs[k].extents;
+  return all;
+}
+
 /// The loss of a model whose network is the data `Graph`; no_loss where what the user names does not match the outputs.
 template <class Loss, const auto& Graph>
 struct bound_loss {
-  using type = Loss;
-};
-template <class Loss, const auto& Graph>
-  requires(are_losses<Loss> || Graph.outputs.size() > 1)
-struct bound_loss<Loss, Graph> {
-  static constexpr auto count = static_cast<std::size_t>(Graph.output_count);
-  static constexpr matched_losses matched = match_losses<Loss>(Graph);
-  static constexpr std::array<dims, count> extents = [] {
-    std::array<dims, count> all{};
-    for (std::size_t k = 0; k < count; ++k) all[k] = Graph.outputs[k].extents;
-    return all;
-  }();
-  static constexpr std::array<std::size_t, count> order = [] {
-    std::array<std::size_t, count> all{};
-    for (std::size_t k = 0; k < count; ++k) all[k] = matched.order[k];
-    return all;
-  }();
-
   static auto pick() {
-    if constexpr (are_losses<Loss> && matched.fault == loss_fault::none && Graph.fault.what == network_fault::none)
-      return std::type_identity<joint_loss<Loss, extents, order>>{};
-    else
-      return std::type_identity<no_loss>{};
+    if constexpr (!are_losses<Loss> && Graph.outputs.size() == 1) {
+      return std::type_identity<Loss>{};
+    } else {
+      constexpr auto matched = match_losses<Loss>(Graph);
+      if constexpr (are_losses<Loss> && matched.fault == loss_fault::none && Graph.fault.what == network_fault::none)
+        return std::type_identity<joint_loss<Loss, output_extents<Graph>(), matched.order>>{};
+      else
+        return std::type_identity<no_loss>{};
+    }
   }
   using type = typename decltype(pick())::type;
 };
@@ -152,7 +147,7 @@ consteval bool require_match() {
 /// Reports how losses and outputs do not match.
 template <class Loss, const auto& Graph>
 consteval bool check_losses() {
-  constexpr matched_losses matched = match_losses<Loss>(Graph);
+  constexpr auto matched = match_losses<Loss>(Graph);
   constexpr loss_fault fault = matched.fault;
   if constexpr (fault == loss_fault::without_output || fault == loss_fault::repeated_loss) {
     constexpr std::string_view name = Loss::names[matched.which];

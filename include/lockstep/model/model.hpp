@@ -60,11 +60,7 @@ struct model {
   /// More than one for a network that ends with `outputs`.
   static constexpr std::size_t output_count = static_cast<std::size_t>(graph.output_count);
   /// The extents of each output.
-  static constexpr std::array<dims, output_count> output_extents = [] {
-    std::array<dims, output_count> all{};
-    for (std::size_t k = 0; k < output_count; ++k) all[k] = graph.outputs[k].extents;
-    return all;
-  }();
+  static constexpr std::array<dims, output_count> output_extents = detail::output_extents<graph>();
   /// The extents of the only output; of rank 0 where there are several.
   static constexpr dims output_dims = output_count == 1 ? output_extents[0] : dims{};
 

@@ -32,7 +32,7 @@ template <class Model, class T, std::size_t... K>
 struct output_pack_of<Model, T, std::index_sequence<K...>> {
   template <std::size_t>
   using element = T;
-  using type = sample_pack<std::array<std::int64_t, sizeof...(K)>{Model::output_extents[K].size()...}, element<K>...>;
+  using type = sample_pack<element_counts<Model::output_extents[K].size()...>, element<K>...>;
 
   template <class F>
   static type make(const F& f) {
@@ -55,7 +55,7 @@ template <std::size_t K, class T>
   static_assert(K == 0);
   return only;
 }
-template <std::size_t K, std::array Sizes, class... Ts>
+template <std::size_t K, class Sizes, class... Ts>
 [[nodiscard]] auto* output_of(const sample_pack<Sizes, Ts...>& pack) noexcept {
   return pack.template get<K>();
 }

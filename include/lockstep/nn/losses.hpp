@@ -149,12 +149,12 @@ struct loss_slot {
 };
 
 /// The targets of the losses of a joint_loss.
-template <class Joint, class T, std::array Extents, class Indices>
+template <class Joint, class T, class Indices>
 struct joint_targets;
-template <class Joint, class T, std::array Extents, std::size_t... K>
-struct joint_targets<Joint, T, Extents, std::index_sequence<K...>> {
+template <class Joint, class T, std::size_t... K>
+struct joint_targets<Joint, T, std::index_sequence<K...>> {
   using types = std::tuple<typename Joint::template part<K>::template target_type<T>...>;
-  using pack = sample_pack<std::array<std::int64_t, sizeof...(K)>{Joint::template part<K>::target_size(Extents[K])...},
+  using pack = sample_pack<element_counts<Joint::template part<K>::target_size(Joint::extents[K])...>,
                            const typename Joint::template part<K>::template target_type<T>...>;
 };
 
@@ -166,6 +166,9 @@ class joint_loss : public Losses {
 
  public:
   static constexpr std::size_t count = Extents.size();
+  /// Tells these losses from one.
+  static constexpr std::size_t joint_count = count;
+  static constexpr auto extents = Extents;
 
   /// The loss of output K.
   template <std::size_t K>
@@ -207,10 +210,10 @@ class joint_loss : public Losses {
 
   /// The types of the targets of each loss.
   template <class T>
-  using target_type = typename joint_targets<joint_loss, T, Extents, indices>::types;
+  using target_type = typename joint_targets<joint_loss, T, indices>::types;
   /// Where the targets of samples begin.
   template <class T>
-  using target_pack = typename joint_targets<joint_loss, T, Extents, indices>::pack;
+  using target_pack = typename joint_targets<joint_loss, T, indices>::pack;
   /// A pack moves by samples.
   [[nodiscard]] static constexpr std::int64_t target_size(const dims&) { return 1; }
 
@@ -267,11 +270,15 @@ class joint_loss : public Losses {
   };
 };
 
+/// True for a joint_loss.
+template <class Loss>
+concept joins_losses = requires { Loss::joint_count; };
+
 /// Number of losses whose sums and denominators a model keeps apart.
 template <class Loss>
 inline constexpr std::size_t loss_count = 1;
-template <class Losses, std::array Extents, std::array Order>
-inline constexpr std::size_t loss_count<joint_loss<Losses, Extents, Order>> = Extents.size();
+template <joins_losses Loss>
+inline constexpr std::size_t loss_count<Loss> = Loss::joint_count;
 
 /// What the gradient of each loss is multiplied by: its weight / its denominator; nothing when the denominator is zero.
 template <class Loss>

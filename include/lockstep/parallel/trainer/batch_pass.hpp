@@ -18,15 +18,15 @@ struct target_of {
   using pointer = const Value*;
 };
 template <class Loss, class Value>
-  requires requires { typename Loss::template target_type<Value>; }
+  requires(!joins_losses<Loss> && requires { typename Loss::template target_type<Value>; })
 struct target_of<Loss, Value> {
   using type = typename Loss::template target_type<Value>;
   using pointer = const type*;
 };
-template <class Losses, std::array Extents, std::array Order, class Value>
-struct target_of<joint_loss<Losses, Extents, Order>, Value> {
-  using type = typename joint_loss<Losses, Extents, Order>::template target_type<Value>;
-  using pointer = typename joint_loss<Losses, Extents, Order>::template target_pack<Value>;
+template <joins_losses Loss, class Value>
+struct target_of<Loss, Value> {
+  using type = typename Loss::template target_type<Value>;
+  using pointer = typename Loss::template target_pack<Value>;
 };
 
 /// A batch and the values of the step, once for each loss, as all replicas read them. Targets lie in the host's memory.

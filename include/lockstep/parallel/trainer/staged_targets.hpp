@@ -3,7 +3,6 @@
 
 #include <lockstep/core/config.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
@@ -58,9 +57,10 @@ class staged_targets<B, const T*> {
   staged_elements<B, T> large_;
 };
 
-template <class B, std::array Sizes, class... Ts>
+template <class B, class Sizes, class... Ts>
 class staged_targets<B, sample_pack<Sizes, const Ts...>> {
   using targets = sample_pack<Sizes, const Ts...>;
+  static constexpr auto sizes = targets::sizes;
   template <class F>
   static constexpr auto each(const F& f) {
     return f(std::index_sequence_for<Ts...>{});
@@ -70,17 +70,17 @@ class staged_targets<B, sample_pack<Sizes, const Ts...>> {
 
  public:
   [[nodiscard]] static constexpr std::int64_t bytes(std::int64_t n) {
-    return each([&]<std::size_t... K>(std::index_sequence<K...>) { return (one<Ts>::bytes(n * Sizes[K]) + ...); });
+    return each([&]<std::size_t... K>(std::index_sequence<K...>) { return (one<Ts>::bytes(n * sizes[K]) + ...); });
   }
   template <class Pack>
   [[nodiscard]] static targets pack(const targets& from, std::int64_t n, const Pack& pack) {
     return each([&]<std::size_t... K>(std::index_sequence<K...>) {
-      return targets{{one<Ts>::pack(from.template get<K>(), n * Sizes[K], pack)...}};
+      return targets{{one<Ts>::pack(from.template get<K>(), n * sizes[K], pack)...}};
     });
   }
   targets bring(typename B::context& c, const targets& from, std::int64_t n) {
     return each([&]<std::size_t... K>(std::index_sequence<K...>) {
-      return targets{{std::get<K>(all_).bring(c, from.template get<K>(), n * Sizes[K])...}};
+      return targets{{std::get<K>(all_).bring(c, from.template get<K>(), n * sizes[K])...}};
     });
   }
 

@@ -3,7 +3,6 @@
 
 #include <lockstep/core/config.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -61,29 +60,28 @@ class user_targets {
 };
 
 /// The targets of several losses: a tuple, a pair, an array or a plain struct of them.
-template <class Losses, std::array Extents, std::array Order, class Value>
-class user_targets<joint_loss<Losses, Extents, Order>, Value> {
-  using joint = joint_loss<Losses, Extents, Order>;
+template <joins_losses Joint, class Value>
+class user_targets<Joint, Value> {
   template <class Indices>
   struct parts;
   template <std::size_t... K>
   struct parts<std::index_sequence<K...>> {
-    using takers = std::tuple<user_targets<typename joint::template part<K>, Value>...>;
-    using plain = std::tuple<typename user_targets<typename joint::template part<K>, Value>::plain...>;
+    using takers = std::tuple<user_targets<typename Joint::template part<K>, Value>...>;
+    using plain = std::tuple<typename user_targets<typename Joint::template part<K>, Value>::plain...>;
   };
-  using indices = std::make_index_sequence<joint::count>;
+  using indices = std::make_index_sequence<Joint::count>;
 
  public:
   using spans =
-      typename spans_of<typename joint::template target_type<Value>, typename joint::template target_pack<Value>>::type;
+      typename spans_of<typename Joint::template target_type<Value>, typename Joint::template target_pack<Value>>::type;
   using plain = typename parts<indices>::plain;
 
   template <class Targets>
   [[nodiscard]] spans take(std::string_view who, const Targets& targets, std::int64_t samples, const dims&) {
-    if constexpr (require_targets<targets_in<Targets>, joint::count>()) {
+    if constexpr (require_targets<targets_in<Targets>, Joint::count>()) {
       const auto members = tie_members(targets);
       return [&]<std::size_t... K>(std::index_sequence<K...>) {
-        return spans{{std::get<K>(takers_).take(who, std::get<K>(members), samples, Extents[K])...}};
+        return spans{{std::get<K>(takers_).take(who, std::get<K>(members), samples, Joint::extents[K])...}};
       }(indices{});
     } else {
       return {};
