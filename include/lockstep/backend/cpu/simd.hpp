@@ -92,8 +92,7 @@ LOCKSTEP_ALWAYS_INLINE void broadcast(V& v, const float& x) {
 template <class V>
 LOCKSTEP_ALWAYS_INLINE void load_first(V& v, const float* from, std::int64_t count, const float& rest = 0) {
   if (count >= lanes<V>) return load(v, from);
-  V part;  // not v, which would then be kept in memory
-  broadcast(part, rest);
+  V part = rest - V{};  // not v, which would then be kept in memory; not `broadcast`, which wants AVX
   __builtin_memcpy(&part, from, static_cast<std::size_t>(count) * sizeof(float));
   v = part;
 }
