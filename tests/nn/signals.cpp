@@ -6,6 +6,7 @@
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
+#include <lockstep/nn/group_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/residual.hpp>
 
@@ -102,4 +103,10 @@ TEST_CASE("signals in branches, and before layers of PyTorch's order") {
   check_gradients<behind<input<2, 5>, 3, by_position, conv1d<2, 2>>>();
   check_gradients<behind<input<2, 5>, 3, by_position, ls::flatten, ls::linear<2>>>();
   check_gradients<regression<input<3, 5>, ls::residual<body, by_position>>>();
+}
+
+TEST_CASE("signals before and after layers that take their samples as rows") {
+  check_gradients<behind<input<2, 5>, 3, ls::linear<4>, conv1d<2, 2>>>();
+  check_gradients<behind<input<2, 6>, 4, ls::group_norm<2>, ls::relu, conv1d<2, 2>>>();
+  check_gradients<regression<input<3, 5>, ls::linear<6>, ls::relu, max_pool1d<2>, ls::flatten, ls::linear<2>>>();
 }
