@@ -79,6 +79,14 @@ using normalised = ls::model<ls::sequential<ls::conv2d<16, 3, ls::padding<1>>, l
                                             ls::relu, ls::max_pool2d<2>, ls::flatten, ls::layer_norm<>, ls::linear<10>>,
                              ls::input<3, 12, 12>, ls::cross_entropy>;
 
+// Layers that give pictures and signals other extents.
+using resized = ls::model<
+    ls::sequential<ls::conv2d<8, 3, ls::stride<2>>, ls::relu, ls::conv_transpose2d<6, 2, ls::stride<2>>, ls::relu,
+                   ls::upsample<2, ls::bilinear>, ls::adaptive_avg_pool2d<3>, ls::flatten, ls::linear<10>>,
+    ls::input<3, 12, 12>, ls::cross_entropy>;
+using signals = ls::model<ls::sequential<ls::conv1d<8, 3>, ls::relu, ls::max_pool1d<2>, ls::flatten, ls::linear<10>>,
+                          ls::input<3, 20>, ls::cross_entropy>;
+
 template <class Model, int N, class Optimizer = ls::sgd, class Targets>
 void check_steady_steps(const Targets& targets, const Optimizer& optimizer = {},
                         const ls::trainer_options& options = {}) {
@@ -191,6 +199,10 @@ TEST_CASE("a steady step allocates nothing", "[allocations]") {
   SECTION("batch normalisation") {
     check_steady_steps<normalised, 1>(classes);
     check_steady_steps<normalised, 3>(classes, {.momentum = 0.9F}, {.max_norm = 1});
+  }
+  SECTION("pictures and signals of other extents") {
+    check_steady_steps<resized, 2>(classes);
+    check_steady_steps<signals, 1>(classes);
   }
   SECTION("a schedule, and gradients clipped by value") {
     const ls::scheduled optimizer{ls::nadam{}, ls::schedule::warm_up{9, ls::schedule::one_cycle{.steps = 90}}};
