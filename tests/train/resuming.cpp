@@ -135,6 +135,7 @@ TEST_CASE("a run that stops goes on from its checkpoint with the bits of an undi
   check_goes_on("--model linear --optimizer adamw --no-shuffle --batch 300", "", {3, 9}, 13);
   check_goes_on("--model linear --optimizer adam --reduce reproducible", " --replicas 4", {12}, 25);
   check_goes_on("--model mlp --batch 640 --reduce reproducible --momentum 0.5", " --replicas 8", {4}, 6);
+  check_goes_on("--model mlp --batch 640 --augment --normalise --optimizer adam", "", {4, 13}, 16);
 }
 
 TEST_CASE("a run goes on in the midst of its schedule") {
