@@ -311,9 +311,10 @@ TEST_CASE("a run that is killed again and again ends with the bits of an undistu
       last = std::max(last, lockstep::inspect_checkpoint(place.path("run/" + name).string()).steps);
     REQUIRE(last >= newest);
     newest = last;
-    CHECK(checkpoints_in(place.path("run")).size() <= 4);  // three, and one whose predecessor was not yet removed
   }
   CHECK(newest == 1000);
+  // A kill between a write and the removal of an older file leaves one more, until a later write removes both.
+  CHECK(checkpoints_in(place.path("run")).size() == 3);
   CHECK((place.read("cut") == place.read("whole")));
   CHECK(lines_of(place.read("cut.jsonl")) == lines_of(place.read("whole.jsonl")));
   WARN(killed << " kills in " << lives << " lives, " << mid_write << " of them in a write; seed " << seed);
