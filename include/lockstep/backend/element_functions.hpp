@@ -102,14 +102,14 @@ LOCKSTEP_ALWAYS_INLINE void take_exponential_rest(V& x) {
   x = x * r + 5.0000001201e-1F;
 }
 
-/// x = e^(x + small) for x in [-106, 0] and a `small` that is small.
+/// x = e^(x + rest) for x in [-106, 0] and a rest near 0.
 template <class V>
-LOCKSTEP_ALWAYS_INLINE void take_exponential_of_sum(V& x, const V& small) {
+LOCKSTEP_ALWAYS_INLINE void take_exponential_of_sum(V& x, const V& rest) {
   constexpr float steps = 32;  // so many powers of two come last: until then subnormal results are normal numbers
   V power = x;
   V r;
   divide_by_log2(power, r);
-  r += small;
+  r += rest;
   x = r;
   take_exponential_rest(x);
   x = x * r * r + r + 1.F;

@@ -23,14 +23,14 @@ struct softplus_function {
   LOCKSTEP_ALWAYS_INLINE constexpr void operator()(V& v) const {
     const V x = v;
     const V scaled = beta * x;
-    V small = scaled;
-    take_minus_magnitude(small);
-    take_exponential(small);
-    take_log_one_plus(small);
+    V bent = scaled;
+    take_minus_magnitude(bent);
+    take_exponential(bent);
+    take_log_one_plus(bent);
     V large;
     fill(large, 0.F);
     take_where_positive(large, scaled, scaled);
-    v = (large + small) * inverse;
+    v = (large + bent) * inverse;
     take_where_positive(v, scaled - threshold, x);
   }
   template <class V>
