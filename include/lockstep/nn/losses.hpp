@@ -15,6 +15,7 @@
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/sample_pack.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/nn/loss/members.hpp>
 #include <lockstep/nn/real.hpp>
 
 namespace lockstep {
