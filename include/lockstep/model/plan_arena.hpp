@@ -243,6 +243,9 @@ constexpr network_plan<Size> place_plan(const unplaced_plan<Size>& all, const Pl
     }
     if (node.kind != node_kind::alias && node.kind != node_kind::measure)
       plan.unshared_size = checked_add(plan.unshared_size, (node.runs_backward ? 2 : 1) * arena_round(node.out.size()));
+    // An output that is also another has a gradient of its own.
+    if (node.kind == node_kind::alias && node.leaf < 0 && node.runs_backward)
+      plan.unshared_size = checked_add(plan.unshared_size, arena_round(node.out.size()));
   }
   plan.arena_size = passing.size;
   plan.kept_size = kept.size;
