@@ -20,8 +20,8 @@ using decoder = ls::sequential<ls::conv_transpose2d<32, 7>, ls::relu, doubled<16
 
 }  // namespace autoencoder_parts
 
-/// A convolutional autoencoder for pictures of 1 x 28 x 28, whose pixels lie between 0 and 1: `Code` numbers stand for a
-/// picture. Train it against its input with mean_squared_error.
+/// A convolutional autoencoder for pictures of 1 x 28 x 28, whose pixels lie between 0 and 1: `Code` numbers stand for
+/// a picture. Train it against its input with mean_squared_error.
 template <int Code = 64>
 using autoencoder = lockstep::sequential<lockstep::named<"encoder", autoencoder_parts::encoder<Code>>,
                                          lockstep::named<"decoder", autoencoder_parts::decoder>>;

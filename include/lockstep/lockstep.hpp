@@ -67,9 +67,9 @@
 #include <lockstep/nn/layer_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/loss.hpp>
-#include <lockstep/nn/pool1d.hpp>
 #include <lockstep/nn/losses.hpp>
 #include <lockstep/nn/outputs.hpp>
+#include <lockstep/nn/pool1d.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/repeat.hpp>
 #include <lockstep/nn/residual.hpp>

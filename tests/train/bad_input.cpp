@@ -57,8 +57,8 @@ TEST_CASE("what this version does not have is refused like any other unknown val
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   // The last word of each is what the message must name.
-  for (const std::string flag : {"--model gpt", "--model lstm", "--optimizer lion",
-                                 "--schedule plateau", "--precision bf16", "--reduce fastest"})
+  for (const std::string flag : {"--model gpt", "--model lstm", "--optimizer lion", "--schedule plateau",
+                                 "--precision bf16", "--reduce fastest"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
   for (const std::string word : {"gpt", "lstm", "lion"}) {
