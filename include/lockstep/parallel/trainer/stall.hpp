@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/parallel/ranks/rank_parts.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer/replica.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
