@@ -10,8 +10,8 @@ set(sources "")
 set(all_includes "")
 foreach(header IN LISTS headers)
   string(MAKE_C_IDENTIFIER "${header}" name)
-  # <complex.h> defines I, windows.h defines small.
-  file(CONFIGURE OUTPUT "${folder}/${name}.cpp" CONTENT "#define I 1.0if\n#define small char\n\
+  # <complex.h> defines I, windows.h defines small, near and far.
+  file(CONFIGURE OUTPUT "${folder}/${name}.cpp" CONTENT "#define I 1.0if\n#define small char\n#define near\n#define far\n\
 #include <@header@>\n#include <@header@>  // NOLINT(readability-duplicate-include): the guard is what is tested\n" @ONLY)
   list(APPEND sources "${folder}/${name}.cpp")
   string(APPEND all_includes "#include <${header}>\n")

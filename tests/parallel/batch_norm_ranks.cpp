@@ -2,6 +2,7 @@
 #include <lockstep/nn/batch_norm.hpp>
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -132,6 +133,33 @@ TEST_CASE("ranks accumulate normalised batches, and a rank without more joins", 
       CHECK(largest_difference(each[p], expected[p]) <= 1e-6 * (1 + largest_magnitude(expected[p])));
     }
   }
+}
+
+TEST_CASE("what ranks had accumulated before a step that failed leaves no statistics", "[batch_norm][ranks]") {
+  using model =
+      ls::model<ls::sequential<ls::linear<6>, ls::batch_norm1d<>, ls::linear<2>>, ls::input<3>, ls::mean_squared_error>;
+  const auto x = draws<float>(1, 16 * 3);
+  const auto targets = draws<float>(2, 16 * 2);
+  std::array<std::vector<std::vector<double>>, 2> buffers;
+  check_no_failure(run_ranks(2, [&](thread_rank& rank) {
+    const int r = rank.rank();
+    ls::data_parallel<model, 2, failing, thread_rank> trainer({}, std::move(rank), {},
+                                                              {.pin = false, .devices = {1 + r}});
+    static_cast<void>(trainer.accumulate(batch<model>(x), targets));
+    if (r == 1) failing::traps[2].set(3);
+    bool thrown = false;
+    try {
+      static_cast<void>(trainer.step(batch<model>(x), targets));
+    } catch (const ls::error&) {
+      thrown = true;
+    }
+    failing::traps[1 + r].disarm();
+    expect(thrown);
+    static_cast<void>(trainer.step(batch<model>(x), targets));
+    expect(trainer.buffers().at("1.num_batches_tracked").values() == std::vector<float>{1}, "one batch counts");
+    buffers[static_cast<std::size_t>(r)] = as_doubles(trainer.buffers());
+  }));
+  CHECK(buffers[0] == buffers[1]);
 }
 
 TEST_CASE("local statistics on ranks: the running ones are those of the first replica of all", "[batch_norm][ranks]") {

@@ -67,6 +67,20 @@ void each_measured(const F& f) {
   });
 }
 
+/// Number of channels that are measured over the whole batch, and not by each replica for itself.
+template <class Model, class B>
+[[nodiscard]] std::int64_t exchanged_channels() {
+  static constexpr const auto& plan = Model::template plan<B>;
+  std::int64_t all = 0;
+  [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
+    (each_measured<Model, B, Segment>([&]<class Layer>(std::int64_t, std::int64_t channels) {
+       if (!Layer::options.local) all += channels;
+     }),
+     ...);
+  }(std::make_integer_sequence<int, plan.segments>{});
+  return all;
+}
+
 /// After the forward pass of a segment: combines what `All` leaves have measured in it, or, in a layer of local
 /// statistics, the `Own` leaves of the replica. `leaf(k)` is leaf k, `own(k)` leaf k of the replica.
 template <class Model, class B, int Segment, std::size_t All, std::size_t Own, class Batch, class Leaf, class OwnLeaf>

@@ -34,8 +34,10 @@ inline void check_class_weights(std::string_view who, const std::vector<float>& 
 
 /// Sum of the weights of `count` targets. Throws value_error for a target that is neither a class nor ignored.
 [[nodiscard]] inline double weight_of_classes(std::string_view who, const std::int64_t* targets, std::int64_t count,
-                                              std::int64_t classes, const std::vector<float>& weights,
+                                              const dims& output, const std::vector<float>& weights,
                                               std::int64_t ignore_index) {
+  const std::int64_t classes = classes_of(output);
+  const std::int64_t rows = rows_of(output);
   double total = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t t = targets[i];
@@ -43,7 +45,8 @@ inline void check_class_weights(std::string_view who, const std::vector<float>& 
     if (t < 0 || t >= classes)
       throw value_error(
           who, "a target in 0.." + std::to_string(classes - 1) + " or " + std::to_string(ignore_index) + " (ignored)",
-          std::to_string(t) + " for sample " + std::to_string(i));
+          std::to_string(t) + " for " + (rows > 1 ? "row " + std::to_string(i % rows) + " of " : "") + "sample " +
+              std::to_string(i / rows));
     total += weights.empty() ? 1.0 : double{weights[static_cast<std::size_t>(t)]};
   }
   return total;

@@ -26,9 +26,9 @@ struct huber_rule {
     gradient = y - t;
     V distance = gradient;
     detail::take_magnitude(distance);
-    V near = distance;
-    detail::take_at_most(near, delta);
-    value = near * (distance - near * T{0.5F});
+    V inner = distance;
+    detail::take_at_most(inner, delta);
+    value = inner * (distance - inner * T{0.5F});
     detail::clip(gradient, delta);
   }
 };

@@ -29,7 +29,7 @@ struct kullback_leibler_rule {
     if (log_target) {
       detail::take_exponential(probability);
     } else {
-      // A probability of zero adds nothing, since what it is multiplied with is finite.
+      // A probability of zero adds nothing, where y is finite.
       detail::take_at_least(logarithm, (std::numeric_limits<T>::min)());
       detail::take_logarithm(logarithm);
     }

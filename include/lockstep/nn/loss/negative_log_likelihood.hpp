@@ -47,7 +47,7 @@ struct negative_log_likelihood {
 
   /// Sum of the weights of `count` targets. Throws value_error for a target that is neither a class nor ignored.
   [[nodiscard]] double denominator(const std::int64_t* targets, std::int64_t count, const dims& output) const {
-    return detail::weight_of_classes(kind, targets, count, detail::classes_of(output), class_weights, ignore_index);
+    return detail::weight_of_classes(kind, targets, count, output, class_weights, ignore_index);
   }
 
   /// The loss on one replica of a backend, with its own copy of the options.

@@ -30,11 +30,11 @@ struct smooth_l1_rule {
     detail::clip(gradient, T{1});
     V distance = difference;
     detail::take_magnitude(distance);
-    V near = distance;
-    detail::take_at_most(near, beta);
+    V inner = distance;
+    detail::take_at_most(inner, beta);
     value = gradient;
     detail::take_magnitude(value);
-    value *= distance - near * T{0.5F};
+    value *= distance - inner * T{0.5F};
   }
 };
 

@@ -19,6 +19,7 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/model/element_range.hpp>
 #include <lockstep/model/parameter_matrix.hpp>
+#include <lockstep/model/segments.hpp>
 #include <lockstep/parallel/ranks/batch_terms.hpp>
 #include <lockstep/parallel/ranks/bucket.hpp>
 #include <lockstep/parallel/ranks/bucket_schedule.hpp>
@@ -206,21 +207,23 @@ class rank_link {
     ready.fill(std::numeric_limits<double>::infinity());
     std::vector<float> scratch;
     std::exception_ptr failure;
-    try {
-      scratch.resize(large);
-      for (int i = 0; i < 3; ++i) {
+    std::array<double, 1> failed{};
+    for (int i = 0; i < 3 && failed[0] == 0; ++i) {
+      try {
+        scratch.resize(large);
         for (auto& each : ready_) each.store(0, std::memory_order_relaxed);
         clock_start_ = timeline::now();
         run_pass();
         for (std::size_t b = 0; b < bucket_count; ++b)
           ready[b] = (std::min)(ready[b], 1e-9 * static_cast<double>(ready_[b].load(std::memory_order_relaxed)));
+      } catch (...) {
+        failure = std::current_exception();
       }
-    } catch (...) {
-      failure = std::current_exception();
+      clock_start_ = 0;
+      // A pass may exchange statistics: all ranks make the next one, or none does.
+      failed[0] = failure ? 1.0 : 0.0;
+      communicator_.all_reduce(std::span<double>(failed));
     }
-    clock_start_ = 0;
-    std::array<double, 1> failed{failure ? 1.0 : 0.0};
-    communicator_.all_reduce(std::span<double>(failed));
     if (failure) std::rethrow_exception(failure);
     if (failed[0] > 0)
       throw communicator_error("data_parallel::calibrate_buckets", "every rank to finish its passes",
@@ -357,13 +360,16 @@ class rank_link {
   }
 
   void check_models() {
-    std::array<double, 6> own{static_cast<double>(plan.parameter_count),
+    std::array<double, 9> own{static_cast<double>(plan.parameter_count),
                               static_cast<double>(plan.trainable_count),
                               static_cast<double>(plan.parameter_tensors),
                               static_cast<double>(plan.training_flops % (std::int64_t{1} << 40U)),
                               static_cast<double>(bucket_count),
-                              static_cast<double>(losses_count)};
-    std::array<double, 6> sums = own;
+                              static_cast<double>(losses_count),
+                              static_cast<double>(plan.segments),
+                              static_cast<double>(plan.measured_channels),
+                              static_cast<double>(exchanged_channels<Model, B>())};
+    std::array<double, 9> sums = own;
     communicator_.all_reduce(std::span<double>(sums));
     // Small integers: their sums are exact.
     const bool same = std::equal(own.begin(), own.end(), sums.begin(),

@@ -28,7 +28,8 @@ template <class Value>
 /// replicas read it after the exchange. `Leaves` is the number of leaves of a rank, `Own` that of a replica.
 ///
 /// All ranks hold the same bits. Moments are combined by the tree of the leaves, continued over the ranks, so that W
-/// ranks of V / W leaves get the bits of one rank of V. Cost of an exchange: an all_reduce of 3 W numbers for each
+/// ranks of V / W leaves get the bits of one rank of V; so are the sums of backward where all_reduce adds by that tree,
+/// as between threads. Cost of an exchange: an all_reduce of 3 W numbers for each
 /// channel forward, and of 2 backward.
 template <class Model, class B, std::size_t Leaves, std::size_t Own>
 class rank_statistics {

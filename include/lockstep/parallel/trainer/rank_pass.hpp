@@ -99,7 +99,8 @@ double rank_pass(Engine& engine, const Pass& pass, const typename Engine::losses
   } else {
     engine.ranks.settle_hook();
     const bool sent = engine.ranks.succeeded();
-    if (!sent) engine.drop_pending();  // the pass has overwritten the sums of the pending gradients
+    // The pass has overwritten the sums of the pending gradients.
+    if (!sent) engine.drop_pending(), engine.statistics.drop();
     if (all.failed()) {
       engine.half_updated = engine.half_updated || sent;  // the other ranks have updated
       engine.template fail<true>(all, true);
