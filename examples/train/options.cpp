@@ -226,7 +226,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_option("--report", o.report, "Write a page about the run to this HTML file")->check(check_name);
   auto* checkpoint =
       app.add_option("--checkpoint", o.checkpoint,
-                     "Write checkpoints of the run to this folder; the newest three stay, and one of the run's end")
+                     "Write checkpoints of the run to this folder; the newest three stay, the run's end among them")
           ->check(check_name);
   app.add_option("--checkpoint-every", o.checkpoint_every, "Steps from one checkpoint to the next")
       ->check(check_count)

@@ -11,9 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include <lockstep/data/augment.hpp>
 #include <lockstep/data/sampler.hpp>
 
 #include "io/checkpoint_support.hpp"
+#include "support/message_of.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -219,4 +221,22 @@ TEST_CASE("a checkpoint that cannot be written is an error, and the old one stay
   CHECK_THROWS_WITH(ls::save_checkpoint(trainer, batches, at.folder / "no/run"), Catch::Contains("make its folder"));
   CHECK_THROWS_WITH(ls::save_checkpoint(trainer, batches, at.folder.path().string()),
                     Catch::Contains("expected a file, got a directory"));
+}
+
+TEST_CASE("a checkpoint of a run whose pictures change is refused by one whose do not", "[checkpoint]") {
+  const refusal at;
+  using model = ls::model<ls::sequential<ls::flatten, ls::linear<3>>, ls::input<1, 1, 2>, ls::cross_entropy>;
+  const ls::data::dataset<ls::shape<1, 1, 2>> pictures(std::vector<std::uint8_t>(24), std::vector<std::int64_t>(12, 0),
+                                                       3);
+  ls::data_parallel<model, 1> trainer;
+  ls::data::loader changing{pictures, how, ls::data::augment{ls::data::flip<>{}}};
+  ls::data::loader plain{pictures, how};
+  ls::save_checkpoint(trainer, changing, at.path);
+  CHECK(message_of<ls::io_error>([&] {
+          static_cast<void>(ls::load_checkpoint(trainer, plain, at.path));
+        }).find("expected a run whose loader has no transforms, got one with transforms") != std::string::npos);
+  ls::save_checkpoint(trainer, plain, at.path);
+  CHECK(message_of<ls::io_error>([&] {
+          static_cast<void>(ls::load_checkpoint(trainer, changing, at.path));
+        }).find("got one with transforms none") != std::string::npos);
 }

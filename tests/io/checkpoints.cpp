@@ -3,6 +3,7 @@
 // A folder of checkpoints, and runs that go on from it.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -184,7 +185,8 @@ TEST_CASE("what the writing thread throws arrives at the next call", "[checkpoin
   CHECK_THROWS_WITH(keep.save(run.trainer, run.batches), Catch::Contains("make its folder first"));
   keep.save(run.trainer, run.batches);
   const auto train_on = [&] {
-    for (int i = 0; i < 100000; ++i) {
+    for (const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+         std::chrono::steady_clock::now() < end;) {
       keep.after_step(run.trainer, run.batches);
       std::this_thread::yield();
     }

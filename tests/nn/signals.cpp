@@ -3,12 +3,16 @@
 #include <lockstep/nn/pool1d.hpp>
 
 #include <lockstep/nn/activation.hpp>
+#include <lockstep/nn/activation/softmax.hpp>
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
 #include <lockstep/nn/group_norm.hpp>
+#include <lockstep/nn/layer_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/residual.hpp>
+#include <lockstep/nn/rms_norm.hpp>
+#include <lockstep/nn/skippable.hpp>
 
 #include "nn/support.hpp"
 #include "support/user_layer.hpp"
@@ -107,6 +111,11 @@ TEST_CASE("signals in branches, and before layers of PyTorch's order") {
 
 TEST_CASE("signals before and after layers that take their samples as rows") {
   check_gradients<behind<input<2, 5>, 3, ls::linear<4>, conv1d<2, 2>>>();
+  check_gradients<behind<input<2, 5>, 3, ls::layer_norm<>, conv1d<2, 2>>>();
+  check_gradients<behind<input<2, 5>, 3, ls::rms_norm<>, ls::flatten, ls::linear<2>>>();
+  check_gradients<behind<input<2, 5>, 3, ls::softmax, conv1d<2, 2>>>();
+  check_gradients<behind<input<2, 5>, 3, ls::log_softmax>>();
+  check_gradients<behind<input<2, 5>, 3, ls::skippable<ls::layer_norm<>>, conv1d<2, 2>>>();
   check_gradients<behind<input<2, 6>, 4, ls::group_norm<2>, ls::relu, conv1d<2, 2>>>();
   check_gradients<regression<input<3, 5>, ls::linear<6>, ls::relu, max_pool1d<2>, ls::flatten, ls::linear<2>>>();
 }

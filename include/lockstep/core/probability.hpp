@@ -18,7 +18,7 @@ struct probability {
   consteval probability(int p) : probability(static_cast<double>(p)) {}
   /// Takes `parts` itself: nvcc spells template arguments in this form, and in braces alone where they are nested.
   // NOLINTNEXTLINE(google-explicit-constructor): as above.
-  consteval probability(std::uint64_t all) : parts(all) {}
+  consteval probability(std::uint64_t all) : parts(all <= (std::uint64_t{1} << 32U) ? all : invalid) {}
 
   [[nodiscard]] constexpr bool valid() const { return parts != invalid; }
   [[nodiscard]] constexpr float value() const { return static_cast<float>(static_cast<double>(parts) * 0x1p-32); }

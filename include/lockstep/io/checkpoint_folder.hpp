@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -90,8 +91,8 @@ inline void remove_file(const std::string& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw_write_error(path, "remove", errno);
 }
 
-/// The right to write into a folder of checkpoints, which one process has at a time, for as long as it lives: the
-/// system takes it back however the process ends.
+/// The right to write into a folder of checkpoints, which one process has at a time, for as long as it and its
+/// forked children live: the system takes it back however they end.
 class folder_lock {
  public:
   folder_lock() = default;
@@ -99,9 +100,10 @@ class folder_lock {
   /// Makes the folder if it is missing. Throws io_error when that fails, and when another owner has the lock.
   [[gnu::cold]] explicit folder_lock(const std::string& folder) {
     std::error_code failure;
-    std::filesystem::create_directories(folder, failure);
+    const bool is_new = std::filesystem::create_directories(folder, failure);
     if (failure && !std::filesystem::is_directory(folder))
       throw_write_error(folder, "make the folder", failure.value());
+    if (is_new) flush_parent(folder);
     const std::string path = folder + "/.lock";
     file_ = file_descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     if (!file_.is_open()) throw_write_error(path, "open for writing", errno);
@@ -120,6 +122,13 @@ class folder_lock {
   [[nodiscard]] bool is_held() const noexcept { return is_held_; }
 
  private:
+  /// Puts the folder's name on the disk, as far as the system lets it.
+  static void flush_parent(const std::string& folder) {
+    const std::string parent = std::filesystem::absolute(folder + "/").parent_path().parent_path().string();
+    const file_descriptor handle(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (handle.is_open()) static_cast<void>(::fsync(handle.get()));
+  }
+
   file_descriptor file_;
   bool is_held_ = false;
 };

@@ -145,12 +145,16 @@ template <class Optimizer>
   std::vector<std::string> changed;
   for (const auto& [name, value, is_choice] : options) {
     const std::string* const saved = find_metadata(metadata, message({option_keys, name}));
-    if (saved == nullptr || *saved == value) continue;
-    if (is_choice)
+    if (saved != nullptr && *saved == value) continue;
+    const std::string_view had = saved == nullptr ? std::string_view("none") : clipped(*saved);
+    if (is_choice && saved != nullptr)
       throw_io_error(path, {"expected a run of ", own_kind, " with ", name, " ", value, ", got one with ", name, " ",
-                            clipped(*saved), advice});
-    changed.push_back(message({name, " ", value, " in place of ", clipped(*saved)}));
+                            had, advice});
+    changed.push_back(message({name, " ", value, " in place of ", had}));
   }
+  for (const auto& [name, text] : entries_under(metadata, option_keys))
+    if (std::none_of(options.begin(), options.end(), [&own_name = name](const auto& o) { return o.name == own_name; }))
+      changed.push_back(message({name, " none in place of ", clipped(text)}));
   return changed;
 }
 
@@ -168,6 +172,10 @@ template <class Optimizer>
     throw_io_error(info.path, {"expected a run whose loader has ", name, " ", text, ", got one with ", name, " ", had,
                                "; give it the options of the run that was saved"});
   }
+  for (const auto& [name, text] : entries_under(metadata, loader_keys))
+    if (std::none_of(own.begin(), own.end(), [&saved = name](const auto& each) { return each.first == saved; }))
+      throw_io_error(info.path, {"expected a run whose loader has no ", clipped(name), ", got one with ", clipped(name),
+                                 " ", clipped(text), "; give it the options of the run that was saved"});
 }
 
 /// Gives a trainer and a loader the state in a file that is whole. Throws as load_checkpoint does.

@@ -6,12 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <unistd.h>
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/fork_guard.hpp>
@@ -66,6 +69,8 @@ template <class = void>
       newest.file = std::move(file);
       return newest;
     } catch (const io_error& error) {
+      if (!std::filesystem::exists(name.path)) continue;  // its run has removed it meanwhile
+      if (::access(name.path.c_str(), R_OK) != 0) throw;  // nobody knows whether it is damaged
       newest.search.damaged.push_back({name.path, reason_of(error)});
     }
   }
@@ -168,7 +173,8 @@ class checkpoints {
   void save(Trainer& trainer, Loader& loader, const safetensors_metadata& notes = {}) {
     if (!options_.writes) return;
     wait();
-    if (!std::exchange(began_, true)) require_own_folder(trainer.steps());
+    if (!began_) require_own_folder(trainer.steps());
+    began_ = true;
     detail::take_image(trainer, loader, notes, image_);
     begin_write(trainer.steps());
   }
@@ -224,7 +230,6 @@ class checkpoints {
   void require_own_folder(std::int64_t steps) {
     for (const auto& file : detail::list_checkpoints(folder_)) {
       if (file.steps <= steps || is_damaged(file.path)) continue;
-      began_ = false;
       detail::throw_io_error(
           folder_, {"expected the folder of this run, which is at step ", steps, ", got one with a checkpoint of step ",
                     file.steps, "; restore() goes on from it, or name another folder"});

@@ -163,7 +163,8 @@ class node_builder {
     if (traits.needs_picture_order) in = in_picture_order(in);
     // A layer may keep its parameters in the order of what it reads; one set of them has one order.
     // One that mixes all elements of a sample finds their order out where the sample is flat.
-    const bool takes = (traits.takes_any_order && !(traits.writes_plain_order && leaf.in.rank > 1)) ||
+    const bool takes = (traits.takes_any_order && !(traits.writes_plain_order && leaf.in.rank > 1) &&
+                        !(traits.takes_rows && leaf.in.rank == 2)) ||
                        (traits.takes_any_picture_order && leaf.in.rank == 3);
     const bool takes_this_order = takes && !(leaf.tied && leaf.parameters.count > 0);
     if (!traits.needs_picture_order && !takes_this_order && !traits.is_flatten) in = in_plain_order(in);

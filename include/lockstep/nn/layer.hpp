@@ -59,6 +59,7 @@ struct layer_traits {
   /// Computes the same in any order, or reads from node_traits::picture which order it gets. A layer that sets neither
   /// this nor needs_picture_order reads and writes the plain order of PyTorch.
   bool takes_any_order = false;
+  bool takes_rows = false;  ///< with takes_any_order: a sample (T, C) is T rows, and comes in plain order
   /// The same for pictures; what is flat comes in plain order.
   bool takes_any_picture_order = false;
   bool writes_plain_order = false;  ///< whatever the order it reads: a layer that mixes all elements of a sample

@@ -17,6 +17,7 @@ struct layer_norm {
   static constexpr std::string_view kind = "layer_norm";
   static constexpr layer_traits traits = [] {
     layer_traits t = detail::sample_norm_traits;
+    t.takes_rows = true;
     t.takes_any_order = true;
     return t;
   }();

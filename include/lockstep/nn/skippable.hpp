@@ -18,6 +18,7 @@ struct skippable {
   static constexpr layer_traits traits{.needs_picture_order = Layer::traits.needs_picture_order,
                                        .takes_signals = Layer::traits.takes_signals,
                                        .takes_any_order = Layer::traits.takes_any_order,
+                                       .takes_rows = Layer::traits.takes_rows,
                                        .takes_any_picture_order = Layer::traits.takes_any_picture_order,
                                        .writes_plain_order = Layer::traits.writes_plain_order,
                                        .is_skippable = true,

@@ -62,7 +62,7 @@ namespace detail {
   std::string_view end = path;
   while (cells_of(end) > cells - 2) {  // an ellipsis is outside ASCII
     do end.remove_prefix(1);
-    while (continues_character(end.front()));
+    while (!end.empty() && continues_character(end.front()));
   }
   const std::size_t dot = end.find('.');
   if (dot != std::string_view::npos && 2 * cells_of(end.substr(dot)) >= cells) end.remove_prefix(dot);

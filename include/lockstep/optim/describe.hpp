@@ -77,9 +77,14 @@ void append_options(std::vector<described_option>& to, const Optimizer& o, std::
     append_option_value(to.back().value, o.decay);
   }
   if constexpr (requires { o.optimizer; }) append_options(to, o.optimizer, step);
-  if constexpr (requires {
-                  { o.schedule } -> learning_rate_schedule;
-                }) {
+  // The factor of one with a state comes from what the checkpoint holds of it.
+  if constexpr (
+      requires {
+        { o.schedule } -> learning_rate_schedule;
+      } &&
+      !requires {
+        { o.schedule } -> stateful_schedule;
+      }) {
     to.push_back({.name = "schedule_factor", .value = {}});
     try {
       // C libraries differ in the last digits of a cosine.

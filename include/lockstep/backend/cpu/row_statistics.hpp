@@ -105,9 +105,9 @@ struct square_term {
   E centre[Rows];
 };
 
-/// In float. The mean is centre + rest, `variance` that around the centre.
-[[nodiscard]] inline statistics finished(float centre, double rest, double variance, double epsilon) {
-  const double inverse = 1 / std::sqrt((std::max)(0.0, variance - rest * rest) + epsilon);
+/// In float. The mean is centre + rest, `variance` that around the centre. The same bits wherever it is inlined.
+[[nodiscard]] LOCKSTEP_ALWAYS_INLINE statistics finished(float centre, double rest, double variance, double epsilon) {
+  const double inverse = 1 / std::sqrt((std::max)(0.0, std::fma(-rest, rest, variance)) + epsilon);
   return {centre, static_cast<float>(rest), static_cast<float>(inverse)};
 }
 [[nodiscard]] inline statistics rounded(const host::group_statistics& s) {

@@ -36,7 +36,7 @@ namespace detail {
 [[nodiscard]] inline double draw_beta(double a, random_draws& draws) {
   const auto log_gamma = [&] {
     const double whole = std::log(draw_gamma(a + 1, draws));
-    return whole + std::log(1 - draws.uniform()) / a;
+    return whole + (std::max)(std::log(1 - draws.uniform()) / a, -1e300);  // no infinity, whose difference is NaN
   };
   const double first = log_gamma();
   return 1 / (1 + std::exp(log_gamma() - first));
