@@ -5,8 +5,13 @@
 
 #include <lockstep/lockstep.hpp>
 
+#include "../examples/models/lenet.hpp"
+#include "../examples/models/resnet20.hpp"
+#include "../examples/models/vgg8.hpp"
+
 /// \file
-/// The three models that every benchmark measures, and batches of random data for them.
+/// The three models that every benchmark measures, three networks from examples/models that are measured beside
+/// PyTorch, and batches of random data for all of them.
 
 namespace lockstep_bench {
 
@@ -21,6 +26,12 @@ using mlp = lockstep::model<lockstep::sequential<lockstep::linear<784, 512>, loc
 
 using linear =
     lockstep::model<lockstep::sequential<lockstep::linear<10, 10>>, lockstep::input<10>, lockstep::mean_squared_error>;
+
+using lenet = lockstep::model<models::lenet, lockstep::input<1, 28, 28>, lockstep::cross_entropy>;
+
+using vgg8 = lockstep::model<models::vgg8<10>, lockstep::input<3, 32, 32>, lockstep::cross_entropy>;
+
+using resnet20 = lockstep::model<models::resnet20<10>, lockstep::input<3, 32, 32>, lockstep::cross_entropy>;
 
 /// A random batch with targets that fit the model.
 template <class Model>

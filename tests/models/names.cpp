@@ -13,6 +13,7 @@
 #include "models/resnet20.hpp"
 #include "models/unet_small.hpp"
 #include "models/vgg16.hpp"
+#include "models/vgg8.hpp"
 #include "support/catch.hpp"
 
 namespace ls = lockstep;
@@ -53,6 +54,13 @@ TEST_CASE("models have the tensors of torchvision's", "[models]") {
 TEST_CASE("models have the tensors of modules in PyTorch", "[models]") {
   CHECK(tensors<ls::model<models::unet_small<>, ls::input<3, 64, 64>>>() == pytorch("unet_small"));
   CHECK(tensors<ls::model<models::autoencoder<>, ls::input<1, 28, 28>>>() == pytorch("autoencoder"));
+}
+
+// `torch_reference.py --count lenet,vgg8,resnet20` in bench/ counts those of the modules in PyTorch.
+TEST_CASE("models have as many parameters as modules in PyTorch", "[models]") {
+  STATIC_REQUIRE(ls::model<models::lenet, ls::input<1, 28, 28>>::parameter_count == 44'426);
+  STATIC_REQUIRE(ls::model<models::vgg8<10>, ls::input<3, 32, 32>>::parameter_count == 2'196'810);
+  STATIC_REQUIRE(ls::model<models::resnet20<10>, ls::input<3, 32, 32>>::parameter_count == 272'474);
 }
 
 TEST_CASE("models write pictures of the extents that they read", "[models]") {
