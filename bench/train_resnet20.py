@@ -64,14 +64,16 @@ def resnet20():
             )
 
         def forward(self, x):
-            y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
-            return (y + self.downsample(x)).relu()
+            y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu_()))
+            y += self.downsample(x)
+            return y.relu_()
 
     def stage(inputs, outputs, stride):
         return nn.Sequential(Block(inputs, outputs, stride), Block(outputs, outputs, 1), Block(outputs, outputs, 1))
 
     return nn.Sequential(
-        conv3x3(3, 16, 1), nn.BatchNorm2d(16), nn.ReLU(), stage(16, 16, 1), stage(16, 32, 2), stage(32, 64, 2),
+        conv3x3(3, 16, 1), nn.BatchNorm2d(16), nn.ReLU(inplace=True),
+        stage(16, 16, 1), stage(16, 32, 2), stage(32, 64, 2),
         nn.AvgPool2d(8), nn.Flatten(), nn.Linear(64, 10),
     )  # fmt: skip
 
