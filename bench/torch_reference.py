@@ -2,11 +2,17 @@
 """The PyTorch side of compare.py: one process that holds one case at one thread count and measures on request.
 
     python torch_reference.py --case cnn --batch 64 --threads 2
+    python torch_reference.py --count cnn,linear
 
-Each line on stdin is a request {"mode": "eager" | "compile", "phase": "train" | "infer", "seconds": S}, each line on
-stdout its answer {"median_s", "steps"} or {"error"}. The first line on stdout greets with {"version"}. Models, loss
-and optimizer are PyTorch with its default options and contiguous tensors; a training step is zero_grad, forward, loss,
-backward and an SGD update.
+Each line on stdin is a request {"mode": [MODE, LAYOUT], "phase": "train" | "infer", "seconds": S} with MODE eager,
+compile or freeze and LAYOUT contiguous or channels_last; each line on stdout its answer {"median_s", "steps"} or
+{"error"}. The first line on stdout greets with {"version"}, or says {"error"}. --count prints the numbers of parameters
+instead: {"parameters": {case: number}} or {"error"}.
+
+A training step is zero_grad, forward, loss, backward and the SGD update, in the implementation of torch.optim.SGD that
+is the fastest for these parameters. Inference is forward alone, in inference mode. `compile` is torch.compile of the
+forward pass, and of the loss in training; `freeze`, for inference only, is torch.compile that takes the weights as
+constants, folds them and packs them. Batches lie in the layout already.
 """
 
 import argparse
@@ -18,41 +24,127 @@ import time
 
 LEARNING_RATE = 0.01
 WARM_UP_STEPS = 3
+MODES = ("eager", "compile", "freeze")
+LAYOUTS = ("contiguous", "channels_last")
+SGD_VARIANTS = ({"foreach": False}, {"foreach": True}, {"fused": True})
+SGD_TRIALS = 9
+
+
+def lenet(nn):
+    """examples/models/lenet.hpp."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(256, 120), nn.ReLU(inplace=True),
+        nn.Linear(120, 84), nn.ReLU(inplace=True),
+        nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def vgg8(nn):
+    """examples/models/vgg8.hpp."""
+    layers = []
+    for inputs, outputs in ((3, 64), (64, 128), (128, 256)):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+    return nn.Sequential(
+        *layers, nn.Flatten(), nn.Linear(256 * 4 * 4, 256), nn.ReLU(inplace=True), nn.Linear(256, 10)
+    )
+
+
+def resnet20(nn):
+    """examples/models/resnet20.hpp; the module that train_resnet20.py trains."""
+    import train_resnet20
+
+    return train_resnet20.resnet20()
+
+
+def cnn(nn):
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64 * 32 * 32, 10)
+    )
+
+
+def mlp(nn):
+    return nn.Sequential(
+        nn.Linear(784, 512), nn.ReLU(inplace=True), nn.Linear(512, 256), nn.ReLU(inplace=True), nn.Linear(256, 10)
+    )
+
+
+def linear(nn):
+    return nn.Linear(10, 10)
+
+
+# The module and the extents of a sample.
+CASES = {
+    "cnn": (cnn, (3, 32, 32)),
+    "linear": (linear, (10,)),
+    "mlp": (mlp, (784,)),
+    "lenet": (lenet, (1, 28, 28)),
+    "vgg8": (vgg8, (3, 32, 32)),
+    "resnet20": (resnet20, (3, 32, 32)),
+}
 
 
 def build(torch, case, batch):
     """Returns (model, loss, inputs, targets)."""
-    nn = torch.nn
+    if case not in CASES:
+        raise ValueError(f"expected one of the cases {', '.join(CASES)}, got {case}")
+    module, extents = CASES[case]
     torch.manual_seed(0)
-    labels = torch.randint(0, 10, (batch,))
+    x = torch.rand(batch, *extents)
     if case == "linear":
-        return nn.Linear(10, 10), nn.MSELoss(), torch.rand(batch, 10), torch.rand(batch, 10)
-    if case == "cnn":
-        model = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 32 * 32, 10))
-        return model, nn.CrossEntropyLoss(), torch.rand(batch, 3, 32, 32), labels
-    if case == "mlp":
-        model = nn.Sequential(
-            nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
-        )
-        return model, nn.CrossEntropyLoss(), torch.rand(batch, 784), labels
-    raise ValueError(f"expected the case linear, cnn or mlp, got {case}")
+        return module(torch.nn), torch.nn.MSELoss(), x, torch.rand(batch, 10)
+    return module(torch.nn), torch.nn.CrossEntropyLoss(), x, torch.randint(0, 10, (batch,))
 
 
-def make_step(torch, case, batch, mode, phase):
-    """Returns a callable that does one step with a model of its own; a compiled one is compiled at its first call."""
+def fastest_sgd(torch, model):
+    """PyTorch's SGD in the implementation that is the fastest for the model's parameters, which have gradients."""
+    trials = []
+    for variant in SGD_VARIANTS:
+        # Without a learning rate, so that the parameters keep their values.
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0, **variant)
+        optimizer.step()
+        trials.append((variant, optimizer, []))
+    for _ in range(SGD_TRIALS):
+        for _, optimizer, times in trials:
+            start = time.perf_counter()
+            optimizer.step()
+            times.append(time.perf_counter() - start)
+    variant = min(trials, key=lambda trial: statistics.median(trial[2]))[0]
+    return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, **variant)
+
+
+def make_step(torch, case, batch, mode, layout, phase):
+    """Returns a callable that does one step with a model of its own; a compiled one is compiled here or in its first
+    call."""
+    if mode not in MODES or layout not in LAYOUTS:
+        raise ValueError(f"expected one of {MODES} and of {LAYOUTS}, got {mode} and {layout}")
+    if mode == "freeze" and phase != "infer":
+        raise ValueError("the mode freeze is for the phase infer")
     model, criterion, x, y = build(torch, case, batch)
-    wrap = torch.compile if mode == "compile" else lambda function: function
+    if layout == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+    options = {"freezing": True, "max_autotune": True} if mode == "freeze" else None
+
+    def wrap(function):
+        return function if mode == "eager" else torch.compile(function, options=options)
+
     if phase == "infer":
         predict = wrap(model.eval())
 
         def infer():
-            with torch.no_grad():
+            with torch.inference_mode():
                 predict(x)
 
         return infer
 
-    optimizer = torch.optim.SGD(model.train().parameters(), lr=LEARNING_RATE)
+    model.train()
     objective = wrap(lambda x, y: criterion(model(x), y))
+    objective(x, y).backward()
+    optimizer = fastest_sgd(torch, model)
 
     def train():
         optimizer.zero_grad()
@@ -77,13 +169,17 @@ def measure(step, seconds):
     return {"median_s": statistics.median(times), "steps": len(times)}
 
 
+def count(torch, cases):
+    return {case: sum(p.numel() for p in build(torch, case, 1)[0].parameters()) for case in cases}
+
+
 def serve(torch, arguments, answer):
     torch.set_num_threads(arguments.threads)
     steps = {}
     answer({"version": torch.__version__.split("+")[0]})
     for line in sys.stdin:
         request = json.loads(line)
-        key = request["mode"], request["phase"]
+        key = *request["mode"], request["phase"]
         try:
             if key not in steps:
                 steps[key] = make_step(torch, arguments.case, arguments.batch, *key)
@@ -95,10 +191,13 @@ def serve(torch, arguments, answer):
 
 def main():
     parser = argparse.ArgumentParser(description="Measure PyTorch on request; started by compare.py.")
-    parser.add_argument("--case", required=True)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--case", choices=CASES)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--count", type=lambda text: text.split(","), help="cases whose parameters to count")
     arguments = parser.parse_args()
+    if not arguments.count and None in (arguments.case, arguments.batch, arguments.threads):
+        parser.error("expected --case, --batch and --threads, or --count")
     # Answers keep the real stdout; whatever a compiler or PyTorch prints goes to stderr.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -112,7 +211,10 @@ def main():
     except ImportError as error:
         answer({"error": f"PyTorch cannot be imported ({error}); install torch and numpy for {sys.executable}"})
         return
-    serve(torch, arguments, answer)
+    if arguments.count:
+        answer({"parameters": count(torch, arguments.count)})
+    else:
+        serve(torch, arguments, answer)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def load_cpu_compare():
 
 cpu_compare = load_cpu_compare()
 CompareError = cpu_compare.CompareError
+choice_list = cpu_compare.choice_list
 
 
 class TorchWorker(cpu_compare.TorchWorker):
@@ -167,17 +168,6 @@ def compare_case(case, batch, log, options):
         ours, peers = run_rounds(workers, variants, case, batch, options)
     print(f"{case}, batch {batch}: measured", file=sys.stderr)
     return rows_of(ours, peers, case, batch, versions[0])
-
-
-def choice_list(known):
-    def parse(text):
-        chosen = list(dict.fromkeys(text.split(",")))
-        unknown = [word for word in chosen if word not in known]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"expected some of {', '.join(known)}, got {', '.join(unknown)}")
-        return chosen
-
-    return parse
 
 
 def case_list(text):
