@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include <lockstep/backend/cpu/simd.hpp>
@@ -27,23 +28,23 @@ struct statistics {
 };
 
 /// totals[r][k] += the sum over row r of what Term adds.
-template <template <class, int> class Term, class V, int Rows, int Sums, class... Arguments>
+template <template <class, std::size_t> class Term, class V, std::size_t Rows, std::size_t Sums, class... Arguments>
 LOCKSTEP_ALWAYS_INLINE void sum_rows(std::int64_t n, std::int64_t stride, double (&totals)[Rows][Sums],
                                      const Arguments&... arguments) {
-  constexpr int chains = 4 / Sums;
+  constexpr int chains = 4 / static_cast<int>(Sums);
   constexpr std::int64_t step = chains * lanes<V>;
   const Term<V, Rows> term(stride, arguments...);
   std::int64_t i = 0;
   while (i + step <= n) {
     const std::int64_t last = (std::min)(n, i + piece * lanes<V>);
-    V sums[chains][Rows][Sums] = {};
+    V sums[std::size_t{chains}][Rows][Sums] = {};
     for (; i + step <= last; i += step)
 #pragma GCC unroll 4
       for (int k = 0; k < chains; ++k) term.add(i + k * lanes<V>, sums[k]);
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r)
+    for (int r = 0; r < static_cast<int>(Rows); ++r)
 #pragma GCC unroll 2
-      for (int j = 0; j < Sums; ++j) {
+      for (int j = 0; j < static_cast<int>(Sums); ++j) {
         V sum = sums[0][r][j];
 #pragma GCC unroll 4
         for (int k = 1; k < chains; ++k) sum += sums[k][r][j];
@@ -57,21 +58,22 @@ LOCKSTEP_ALWAYS_INLINE void sum_rows(std::int64_t n, std::int64_t stride, double
   float others[Rows][Sums] = {};
   for (; i < n; ++i) single.add(i, others);
 #pragma GCC unroll 2
-  for (int r = 0; r < Rows; ++r)
+  for (int r = 0; r < static_cast<int>(Rows); ++r)
 #pragma GCC unroll 2
-    for (int j = 0; j < Sums; ++j) totals[r][j] += double{sum_lanes(sums[r][j])} + double{others[r][j]};
+    for (int j = 0; j < static_cast<int>(Sums); ++j)
+      totals[r][j] += double{sum_lanes(sums[r][j])} + double{others[r][j]};
 }
 
 /// Distances from a row's first element.
-template <class E, int Rows>
+template <class E, std::size_t Rows>
 struct distance_term {
   LOCKSTEP_ALWAYS_INLINE distance_term(std::int64_t apart, const float* of) : x(of), stride(apart) {
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) broadcast(origin[r], of[r * stride]);
+    for (int r = 0; r < static_cast<int>(Rows); ++r) broadcast(origin[r], of[r * stride]);
   }
   LOCKSTEP_ALWAYS_INLINE void add(std::int64_t i, E (&sums)[Rows][1]) const {
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) {
+    for (int r = 0; r < static_cast<int>(Rows); ++r) {
       E v;
       load(v, x + r * stride + i);
       sums[r][0] += v - origin[r];
@@ -83,16 +85,16 @@ struct distance_term {
 };
 
 /// Distances from a centre, and their squares.
-template <class E, int Rows>
+template <class E, std::size_t Rows>
 struct square_term {
   LOCKSTEP_ALWAYS_INLINE square_term(std::int64_t apart, const float* of, const statistics (&from)[Rows])
       : x(of), stride(apart) {
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) broadcast(centre[r], from[r].centre);
+    for (int r = 0; r < static_cast<int>(Rows); ++r) broadcast(centre[r], from[r].centre);
   }
   LOCKSTEP_ALWAYS_INLINE void add(std::int64_t i, E (&sums)[Rows][2]) const {
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) {
+    for (int r = 0; r < static_cast<int>(Rows); ++r) {
       E v;
       load(v, x + r * stride + i);
       v -= centre[r];
@@ -117,7 +119,7 @@ struct square_term {
 
 /// Measures rows from their first elements on: the mean of equal elements is that element. A second pass finds what the
 /// first one has left of the mean.
-template <class V, int Rows>
+template <class V, std::size_t Rows>
 LOCKSTEP_ALWAYS_INLINE void measure(std::int64_t n, std::int64_t stride, const float* x, bool centred, double epsilon,
                                     statistics (&rows)[Rows]) {
   const double share = 1 / static_cast<double>(n);
@@ -125,12 +127,13 @@ LOCKSTEP_ALWAYS_INLINE void measure(std::int64_t n, std::int64_t stride, const f
     double sums[Rows][1] = {};
     sum_rows<distance_term, V>(n, stride, sums, x);
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) rows[r].centre = static_cast<float>(double{x[r * stride]} + sums[r][0] * share);
+    for (int r = 0; r < static_cast<int>(Rows); ++r)
+      rows[r].centre = static_cast<float>(double{x[r * stride]} + sums[r][0] * share);
   }
   double sums[Rows][2] = {};
   sum_rows<square_term, V>(n, stride, sums, x, rows);
 #pragma GCC unroll 2
-  for (int r = 0; r < Rows; ++r) {
+  for (int r = 0; r < static_cast<int>(Rows); ++r) {
     rows[r] = finished(rows[r].centre, centred ? sums[r][0] * share : 0.0, sums[r][1] * share, epsilon);
     // Squares that float cannot hold, or elements that are no numbers.
     if (!std::isfinite(sums[r][1]) || !std::isfinite(rows[r].inverse))

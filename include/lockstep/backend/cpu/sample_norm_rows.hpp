@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -15,7 +16,7 @@
 namespace lockstep::cpu_backend::row_norm {
 
 /// Runs Body<V> on the whole vectors of rows, and then Body<float> on the elements after them.
-template <template <class, int> class Body, class V, int Rows, class... Arguments>
+template <template <class, std::size_t> class Body, class V, std::size_t Rows, class... Arguments>
 LOCKSTEP_ALWAYS_INLINE void each_of_rows(std::int64_t n, std::int64_t stride, const Arguments&... arguments) {
   const Body<V, Rows> body(stride, arguments...);
   std::int64_t i = 0;
@@ -32,12 +33,12 @@ struct means {
 };
 
 /// The elements of rows, normalised.
-template <class E, int Rows, bool Centred>
+template <class E, std::size_t Rows, bool Centred>
 struct normalised_rows {
   LOCKSTEP_ALWAYS_INLINE normalised_rows(std::int64_t apart, const float* of, const statistics (&s)[Rows])
       : x(of), stride(apart) {
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) {
+    for (int r = 0; r < static_cast<int>(Rows); ++r) {
       broadcast(centre[r], s[r].centre);
       broadcast(rest[r], s[r].rest);
       broadcast(inverse[r], s[r].inverse);
@@ -80,7 +81,7 @@ struct kernels {
   };
 
   /// y = h w + b, or max(0, that).
-  template <class E, int Rows>
+  template <class E, std::size_t Rows>
   struct forward_body {
     LOCKSTEP_ALWAYS_INLINE forward_body(std::int64_t stride, const float* x, const statistics (&s)[Rows],
                                         const float* weight, const float* bias, float* to)
@@ -90,7 +91,7 @@ struct kernels {
       if constexpr (G.weight) w.get(i, factor);
       if constexpr (G.bias) b.get(i, term);
 #pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
+      for (int r = 0; r < static_cast<int>(Rows); ++r) {
         E v;
         rows.get(r, i, v);
         if constexpr (G.weight) v *= factor;
@@ -113,7 +114,7 @@ struct kernels {
 
   /// Sums of w dy and w dy h over rows, or, of a run, of dy and dy h. Of rows that are none, adds dy h to `products`
   /// and dy to `gradients`.
-  template <class E, int Rows>
+  template <class E, std::size_t Rows>
   struct gradient_term {
     static constexpr bool adds_products = !Run && G.weight && G.parameter_gradient;
     static constexpr bool adds_gradients = !Run && G.bias && G.parameter_gradient;
@@ -127,7 +128,7 @@ struct kernels {
       if constexpr (adds_products) load(product, products + i);
       if constexpr (adds_gradients) load(gradient, gradients + i);
 #pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
+      for (int r = 0; r < static_cast<int>(Rows); ++r) {
         E h, g;
         rows.get(r, i, h);
         load(g, dy + r * rows.stride + i);
@@ -149,13 +150,13 @@ struct kernels {
   };
 
   /// dx = inverse (w dy - mean of w dy - h mean of (w dy h)).
-  template <class E, int Rows>
+  template <class E, std::size_t Rows>
   struct backward_body {
     LOCKSTEP_ALWAYS_INLINE backward_body(std::int64_t stride, const float* x, const statistics (&s)[Rows],
                                          const float* gradient, const float* weight, const means (&of)[Rows], float* to)
         : rows(stride, x, s), dy(gradient), w(weight), dx(to) {
 #pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
+      for (int r = 0; r < static_cast<int>(Rows); ++r) {
         broadcast(mean[r], of[r].gradient);
         broadcast(product[r], of[r].product);
       }
@@ -164,7 +165,7 @@ struct kernels {
       E factor;
       if constexpr (G.weight) w.get(i, factor);
 #pragma GCC unroll 2
-      for (int r = 0; r < Rows; ++r) {
+      for (int r = 0; r < static_cast<int>(Rows); ++r) {
         E h, g;
         rows.get(r, i, h);
         load(g, dy + r * rows.stride + i);
@@ -192,14 +193,14 @@ struct forward_kernel {
     for (; r + 2 <= rows; r += 2) some<V, 2>(n, stride, epsilon, x + r * stride, w, b, all + r, y + r * stride);
     if (r < rows) some<V, 1>(n, stride, epsilon, x + r * stride, w, b, all + r, y + r * stride);
   }
-  template <class V, int Rows>
+  template <class V, std::size_t Rows>
   static LOCKSTEP_ALWAYS_INLINE void some(std::int64_t n, std::int64_t stride, double epsilon, const float* x,
                                           const float* w, const float* b, statistics* all, float* y) {
     statistics s[Rows];
     measure<V>(n, stride, x, G.centred, epsilon, s);
     each_of_rows<kernels<G, false>::template forward_body, V, Rows>(n, stride, x, s, w, b, y);
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) all[r] = s[r];
+    for (int r = 0; r < static_cast<int>(Rows); ++r) all[r] = s[r];
   }
 };
 
@@ -218,20 +219,20 @@ struct backward_kernel {
       some<V, 1>(n, stride, x + r * stride, dy + r * stride, w, all + r, offset<G.input_gradient>(dx, r * stride),
                  products, gradients);
   }
-  template <class V, int Rows>
+  template <class V, std::size_t Rows>
   static LOCKSTEP_ALWAYS_INLINE void some(std::int64_t n, std::int64_t stride, const float* x, const float* dy,
                                           const float* w, const statistics* all, float* dx, float* products,
                                           float* gradients) {
     statistics s[Rows];
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r) s[r] = all[r];
+    for (int r = 0; r < static_cast<int>(Rows); ++r) s[r] = all[r];
     double sums[Rows][2] = {};
     sum_rows<kernels<G, false>::template gradient_term, V>(n, stride, sums, x, s, dy, w, products, gradients);
     if constexpr (!G.input_gradient) return;
     const double share = 1 / static_cast<double>(n);
     means of[Rows];
 #pragma GCC unroll 2
-    for (int r = 0; r < Rows; ++r)
+    for (int r = 0; r < static_cast<int>(Rows); ++r)
       of[r] = {static_cast<float>(sums[r][0] * share), static_cast<float>(sums[r][1] * share)};
     each_of_rows<kernels<G, false>::template backward_body, V, Rows>(n, stride, x, s, dy, w, of, dx);
   }
