@@ -9,6 +9,7 @@
 
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/model/lowering.hpp>
 #include <lockstep/model/network.hpp>
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/losses.hpp>

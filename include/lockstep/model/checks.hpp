@@ -221,7 +221,10 @@ consteval bool check_backend() {
 template <class Part, class B>
 inline constexpr bool runs_on = true;
 template <class Part, class B>
-  requires requires { Part::template runs_on<B>; }
+  requires requires {
+    typename B::context;  // no backend: a compiler goes on after an error
+    Part::template runs_on<B>;
+  }
 inline constexpr bool runs_on<Part, B> = Part::template runs_on<B>;
 
 /// The sentence for a layer or a loss that a backend cannot run; the compiler's note names both.

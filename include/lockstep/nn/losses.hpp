@@ -218,11 +218,10 @@ class joint_loss : public Losses {
   /// A pack moves by samples.
   [[nodiscard]] static constexpr std::int64_t target_size(const dims&) { return 1; }
 
-  template <dims>
+  template <dims, std::size_t K = 0>
   static consteval void check() {
-    each([]<std::size_t... K>(std::index_sequence<K...>) {
-      (static_cast<void>(check_output_of<part<K>, Extents[K]>()), ...);
-    });
+    if constexpr (requires { part<K>::template check<Extents[K]>(); }) part<K>::template check<Extents[K]>();
+    if constexpr (K + 1 < count) check<Extents[K], K + 1>();
   }
 
   /// Throws value_error when an option of a loss is out of its domain, or a weight is not finite.
