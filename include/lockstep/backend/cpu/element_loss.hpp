@@ -30,7 +30,7 @@ struct difference_rule {
   template <class V>
   LOCKSTEP_ALWAYS_INLINE constexpr void operator()(const V& y, const V& t, V& value, V& gradient) const {
     value = y - t;
-    gradient = value + value;
+    gradient = value;  // twice as much is in the scale: a difference may be more than half of the largest float
   }
 };
 
@@ -200,7 +200,10 @@ void element_loss(context&, std::int64_t samples, std::int64_t size, const Rule&
 /// See host::squared_error.
 inline void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy, const step_values* now,
                           double* sum) {
-  element_loss(c, 1, n, difference_rule{}, nullptr, y, t, dy, now, sum);
+  step_values twice;
+  if (now != nullptr) twice = *now;
+  twice.scale *= 2;
+  element_loss(c, 1, n, difference_rule{}, nullptr, y, t, dy, &twice, sum);
 }
 
 }  // namespace lockstep::cpu_backend
