@@ -35,7 +35,7 @@ using sixteen_integers = std::int32_t __attribute__((vector_size(64)));
 /// Vectors of floats (V) by what their bits are as integers (Bits).
 template <class V, class Bits>
 struct vector_functions {
-  /// A float of this size has no digits behind the point: adding it rounds, and leaves an integer in the last bits.
+  /// Floats of this size are whole numbers: adding it rounds x, and leaves the integer in the last bits.
   static constexpr float rounder = 0x1.8p23F;
   static constexpr std::int32_t rounder_bits = 0x4B400000;
 

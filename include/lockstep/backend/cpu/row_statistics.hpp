@@ -135,7 +135,7 @@ LOCKSTEP_ALWAYS_INLINE void measure(std::int64_t n, std::int64_t stride, const f
 #pragma GCC unroll 2
   for (int r = 0; r < static_cast<int>(Rows); ++r) {
     rows[r] = finished(rows[r].centre, centred ? sums[r][0] * share : 0.0, sums[r][1] * share, epsilon);
-    // Squares that float cannot hold, or elements that are no numbers.
+    // A square was too large for float, or an element is NaN.
     if (!std::isfinite(sums[r][1]) || !std::isfinite(rows[r].inverse))
       rows[r] =
           rounded(host::measure_group({.layout = {.channels = n}, .centred = centred}, epsilon, 0, x + r * stride));

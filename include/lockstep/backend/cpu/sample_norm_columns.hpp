@@ -21,9 +21,9 @@ namespace lockstep::cpu_backend::column_norm {
 
 using row_norm::statistics;
 
-/// By channel: the sums of g and of g (x - centre), where g is dy if it is `Given`, else x - centre. Piece by piece of
-/// the rows, whose elements follow each other; every fourth row of a piece goes to sums of its own, so that additions
-/// do not wait for each other.
+/// By channel: the sums of g and of g (x - centre), where g is dy if it is `Given`, else x - centre. The kernel
+/// reads rows piece by piece, in the order of memory. It adds the rows of a piece to four sums in turn, so that an
+/// addition need not wait for the one before it.
 template <bool Given>
 struct moments_kernel {
   static constexpr std::int64_t piece = 4 * normalise_rows;

@@ -112,8 +112,8 @@ struct kernels {
     float* y;
   };
 
-  /// Sums of w dy and w dy h over rows, or, of a run, of dy and dy h. Of rows that are none, adds dy h to `products`
-  /// and dy to `gradients`.
+  /// A run has one weight: sums dy and dy h over it. A row has a weight for each element: sums w dy and w dy h over it,
+  /// and adds dy h to `products` and dy to `gradients`, element by element.
   template <class E, std::size_t Rows>
   struct gradient_term {
     static constexpr bool adds_products = !Run && G.weight && G.parameter_gradient;
@@ -238,7 +238,7 @@ struct backward_kernel {
   }
 };
 
-/// One group of `channels` runs of `pixels` elements, each run with a weight of its own.
+/// One group of `channels` runs of `pixels` elements; a run has one weight.
 template <sample_norm_geometry G>
 struct forward_runs_kernel {
   template <class V>
