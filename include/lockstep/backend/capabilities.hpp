@@ -147,4 +147,18 @@ concept drops_channels =
       { B::dropout_channels(c, n, layout, 0.5F, key, p, q) } -> std::same_as<void>;
     };
 
+namespace detail {
+
+/// Whether a layer or a loss runs on a backend. One that needs a group of primitives says so in `runs_on<B>`.
+template <class Part, class B>
+inline constexpr bool runs_on = true;
+template <class Part, class B>
+  requires requires {
+    typename B::context;  // no backend: a compiler goes on after an error
+    Part::template runs_on<B>;
+  }
+inline constexpr bool runs_on<Part, B> = Part::template runs_on<B>;
+
+}  // namespace detail
+
 }  // namespace lockstep

@@ -33,17 +33,14 @@ LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void take_where_positive(T& x, const
 
 // Not templates: nvcc fails on selections between vectors in templates, and on vectors that are constants there.
 
-using eight_ints = int __attribute__((vector_size(32)));
-using sixteen_ints = int __attribute__((vector_size(64)));
-
 inline constexpr int sign_bit = static_cast<int>(0x80000000U);
 
 LOCKSTEP_ALWAYS_INLINE void fill(eight_floats& x, const float& c) { x = c - eight_floats{}; }
 LOCKSTEP_ALWAYS_INLINE void fill(sixteen_floats& x, const float& c) { x = c - sixteen_floats{}; }
 
-LOCKSTEP_ALWAYS_INLINE void take_minus_magnitude(eight_floats& x) { x = (eight_floats)((eight_ints)x | sign_bit); }
+LOCKSTEP_ALWAYS_INLINE void take_minus_magnitude(eight_floats& x) { x = (eight_floats)((eight_integers)x | sign_bit); }
 LOCKSTEP_ALWAYS_INLINE void take_minus_magnitude(sixteen_floats& x) {
-  x = (sixteen_floats)((sixteen_ints)x | sign_bit);
+  x = (sixteen_floats)((sixteen_integers)x | sign_bit);
 }
 
 LOCKSTEP_ALWAYS_INLINE void take_where_positive(eight_floats& x, const eight_floats& by, const eight_floats& then) {
@@ -56,19 +53,19 @@ LOCKSTEP_ALWAYS_INLINE void take_where_positive(sixteen_floats& x, const sixteen
 
 /// x = x with the sign of `of`.
 LOCKSTEP_ALWAYS_INLINE void take_sign_of(eight_floats& x, const eight_floats& of) {
-  x = (eight_floats)(((eight_ints)x & ~sign_bit) | ((eight_ints)of & sign_bit));
+  x = (eight_floats)(((eight_integers)x & ~sign_bit) | ((eight_integers)of & sign_bit));
 }
 LOCKSTEP_ALWAYS_INLINE void take_sign_of(sixteen_floats& x, const sixteen_floats& of) {
-  x = (sixteen_floats)(((sixteen_ints)x & ~sign_bit) | ((sixteen_ints)of & sign_bit));
+  x = (sixteen_floats)(((sixteen_integers)x & ~sign_bit) | ((sixteen_integers)of & sign_bit));
 }
 
 /// Keeps 12 bits of a float, so that its square is exact.
-LOCKSTEP_ALWAYS_INLINE void keep_upper_bits(eight_floats& x) { x = (eight_floats)((eight_ints)x & ~0xFFF); }
-LOCKSTEP_ALWAYS_INLINE void keep_upper_bits(sixteen_floats& x) { x = (sixteen_floats)((sixteen_ints)x & ~0xFFF); }
+LOCKSTEP_ALWAYS_INLINE void keep_upper_bits(eight_floats& x) { x = (eight_floats)((eight_integers)x & ~0xFFF); }
+LOCKSTEP_ALWAYS_INLINE void keep_upper_bits(sixteen_floats& x) { x = (sixteen_floats)((sixteen_integers)x & ~0xFFF); }
 
 /// x = 2^(k - 127), where x is k + 1.5 * 2^23 and k lies in 1 .. 254.
-LOCKSTEP_ALWAYS_INLINE void take_power(eight_floats& x) { x = (eight_floats)((eight_ints)x << 23); }
-LOCKSTEP_ALWAYS_INLINE void take_power(sixteen_floats& x) { x = (sixteen_floats)((sixteen_ints)x << 23); }
+LOCKSTEP_ALWAYS_INLINE void take_power(eight_floats& x) { x = (eight_floats)((eight_integers)x << 23); }
+LOCKSTEP_ALWAYS_INLINE void take_power(sixteen_floats& x) { x = (sixteen_floats)((sixteen_integers)x << 23); }
 
 /// x = `least` where x is below it.
 template <class V>

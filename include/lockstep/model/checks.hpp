@@ -217,16 +217,6 @@ consteval bool check_backend() {
   return true;
 }
 
-/// Whether a layer or a loss runs on a backend. One that needs a group of primitives says so in `runs_on<B>`.
-template <class Part, class B>
-inline constexpr bool runs_on = true;
-template <class Part, class B>
-  requires requires {
-    typename B::context;  // no backend: a compiler goes on after an error
-    Part::template runs_on<B>;
-  }
-inline constexpr bool runs_on<Part, B> = Part::template runs_on<B>;
-
 /// The sentence for a layer or a loss that a backend cannot run; the compiler's note names both.
 template <class Part, class B>
 consteval bool require_primitives() {

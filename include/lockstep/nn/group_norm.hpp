@@ -29,7 +29,7 @@ struct group_norm {
   template <dims Arriving>
   static consteval void check() {
     static_assert(options.known, "lockstep: group_norm: takes epsilon<>, no_affine and no_bias");
-    static_assert(options.epsilon_value >= 0, "lockstep: group_norm: epsilon is not negative");
+    static_assert(options.epsilon_value.value() >= 0, "lockstep: group_norm: epsilon is not negative");
     static_assert(
         Groups > 0 && Arriving[0] % groups == 0,
         "lockstep: group_norm: the groups must divide the channels that arrive (the first extent of Arriving)");
@@ -49,7 +49,7 @@ struct group_norm {
   }
 
   template <class B, node_traits T>
-  using op = detail::sample_norm_op<B, T, geometry(T), 1, real(options.epsilon_value)>;
+  using op = detail::sample_norm_op<B, T, geometry(T), 1, options.epsilon_value>;
 };
 
 }  // namespace lockstep

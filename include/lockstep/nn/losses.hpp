@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/fixed_string.hpp>
@@ -192,13 +193,6 @@ class joint_loss : public Losses {
   static constexpr auto each(const F& f) {
     return f(indices{});
   }
-  template <class Part, class B>
-  static consteval bool part_runs_on() {
-    if constexpr (requires { Part::template runs_on<B>; })
-      return Part::template runs_on<B>;
-    else
-      return true;
-  }
 
  public:
   joint_loss() = default;
@@ -207,7 +201,7 @@ class joint_loss : public Losses {
 
   template <class B>
   static constexpr bool runs_on =
-      each([]<std::size_t... K>(std::index_sequence<K...>) { return (part_runs_on<part<K>, B>() && ...); });
+      each([]<std::size_t... K>(std::index_sequence<K...>) { return (detail::runs_on<part<K>, B> && ...); });
 
   /// The types of the targets of each loss.
   template <class T>

@@ -18,7 +18,7 @@ namespace lockstep::detail {
 
 /// The options of a normalisation by a sample's own statistics.
 struct sample_norm_options {
-  double epsilon_value = 1e-5;
+  real epsilon_value = 1e-5;
   bool affine = true;
   bool bias = true;
   bool known = true;
@@ -26,7 +26,7 @@ struct sample_norm_options {
 
   template <real E>
   constexpr void take(epsilon<E>) {
-    epsilon_value = E.value();
+    epsilon_value = E;
   }
   constexpr void take(no_affine) { affine = bias = false; }
   constexpr void take(no_bias) {
@@ -140,6 +140,35 @@ class sample_norm_op {
 
   std::int64_t samples_;
   primitive primitive_;
+};
+
+/// What layer_norm and rms_norm have in common: they normalise rows, or all of a picture. Centred: around the mean.
+template <sample_norm_options Options, bool Centred>
+struct row_norm {
+  static constexpr sample_norm_options options = Options;
+  static constexpr layer_traits traits = [] {
+    layer_traits t = sample_norm_traits;
+    t.takes_rows = true;
+    t.takes_any_order = true;
+    return t;
+  }();
+  template <class B>
+  static constexpr bool runs_on = normalises_samples<B>;
+
+  [[nodiscard]] static constexpr dims output(const dims& in) { return in; }
+  [[nodiscard]] static constexpr parameter_list parameters(const dims& in) {
+    return sample_norm_parameters(Options, in.rank == 2 ? dims{in[1]} : in);
+  }
+  [[nodiscard]] static constexpr std::int64_t flops(const dims& in) { return sample_norm_flops(in); }
+
+  [[nodiscard]] static constexpr sample_norm_geometry geometry(const node_traits& t) {
+    sample_norm_geometry g = sample_norm_of(Options, t, row_layout(t.in));
+    g.centred = Centred;
+    return g;
+  }
+
+  template <class B, node_traits T>
+  using op = sample_norm_op<B, T, geometry(T), T.in.rank == 2 ? T.in.extent[0] : 1, Options.epsilon_value>;
 };
 
 }  // namespace lockstep::detail

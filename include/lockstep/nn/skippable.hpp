@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/nn/layer.hpp>
 
 namespace lockstep {
@@ -30,12 +31,7 @@ struct skippable {
 
   /// The layer's own.
   template <class B>
-  static constexpr bool runs_on = [] {
-    if constexpr (requires { Layer::template runs_on<B>; })
-      return Layer::template runs_on<B>;
-    else
-      return true;
-  }();
+  static constexpr bool runs_on = detail::runs_on<Layer, B>;
 
   template <dims Arriving>
   static consteval void check() {

@@ -6,6 +6,7 @@
 
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/reference/context.hpp>
+#include <lockstep/backend/reference/tap_gradients.hpp>
 #include <lockstep/core/tensor.hpp>
 
 namespace lockstep::reference_backend {
@@ -27,35 +28,18 @@ class transposed_convolution {
 
   void forward(context&, const A* x, const A* w, const A* b, A* y) {
     T* sums = y_.data();
-    for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) sums[i] = G.bias ? T{b[channel_of(i)]} : T{0};
+    for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) sums[i] = G.bias ? T{b[out_channel<G>(i)]} : T{0};
     each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) { sums[yi] += T{x[xi]} * T{w[wi]}; });
     for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i)
       y[i] = static_cast<A>(G.relu ? (std::max)(sums[i], T{0}) : sums[i]);
   }
 
   void backward(context&, const A* x, const A* dy, const A* w, A* dx, T* dw, T* db, bool accumulate) {
-    T* fresh = sums_.data();
-    T* fresh_bias = fresh + G.weight_size();
-    std::fill_n(fresh, sums_.size(), T{0});
-    if constexpr (G.input_gradient) std::fill_n(dx, samples_ * G.in_size(), A{0});
-    each_tap([&](std::int64_t xi, std::int64_t wi, std::int64_t yi) {
-      if constexpr (G.parameter_gradient) fresh[wi] += T{x[xi]} * T{dy[yi]};
-      if constexpr (G.input_gradient) dx[xi] += w[wi] * dy[yi];
-    });
-    if constexpr (G.parameter_gradient) {
-      for (std::int64_t i = 0; i < G.weight_size(); ++i) dw[i] = accumulate ? dw[i] + fresh[i] : fresh[i];
-      if constexpr (G.bias) {
-        for (std::int64_t i = 0; i < samples_ * G.out_size(); ++i) fresh_bias[channel_of(i)] += dy[i];
-        for (std::int64_t i = 0; i < G.out_channels; ++i) db[i] = accumulate ? db[i] + fresh_bias[i] : fresh_bias[i];
-      }
-    }
+    tap_gradients<G>(
+        samples_, [&](const auto& f) { each_tap(f); }, x, dy, w, dx, dw, db, accumulate, sums_);
   }
 
  private:
-  static constexpr std::int64_t out_pixels = G.out().height * G.out().width;
-
-  static std::int64_t channel_of(std::int64_t i) { return i / out_pixels % G.out_channels; }
-
   /// Calls f(input index, weight index, output index) for every product.
   template <class F>
   void each_tap(const F& f) const {
