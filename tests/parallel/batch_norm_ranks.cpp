@@ -99,9 +99,7 @@ TEST_CASE("ranks accumulate normalised batches, and a rank without more joins", 
   };
   ls::data_parallel<model, 1, ls::reference<double>> one(optimizer);
   const auto wide = [](const std::vector<float>& values) { return std::vector<double>(values.begin(), values.end()); };
-  ls::data_parallel<model, 1, ls::reference<float>> start;
-  start.initialize(ls::seed{3});
-  for (const auto& each : start.state()) one.state().at(each.name()).assign(wide(each.values()));
+  start_alike(one);
   static_cast<void>(one.accumulate(batch<model>(wide(x_of(0, 0, 13))), targets_of(0, 0, 13)));
   static_cast<void>(one.step(batch<model>(wide(x_of(1, 0, 6))), targets_of(1, 0, 6)));
   static_cast<void>(one.step(batch<model>(wide(x_of(2, 0, 9))), targets_of(2, 0, 9)));

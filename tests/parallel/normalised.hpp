@@ -46,19 +46,6 @@ struct trained {
   std::vector<std::vector<double>> gradients, parameters, buffers;
 };
 
-/// Gives a trainer parameters that float and double hold alike.
-template <class Trainer>
-void start_alike(Trainer& trainer) {
-  using value = typename Trainer::value_type;
-  ls::data_parallel<classifier, 1, ls::reference<float>> start;
-  start.initialize(ls::seed{3});
-  trainer.initialize(ls::seed{3});
-  for (const auto& parameter : start.parameters()) {
-    const auto values = parameter.values();
-    trainer.parameters().at(parameter.name()).assign(std::vector<value>(values.begin(), values.end()));
-  }
-}
-
 /// Steps on the batches of the given sizes: own(samples) is what this trainer takes of a batch, from its first sample
 /// to one past its last.
 template <class Trainer, class Sizes, class Own>

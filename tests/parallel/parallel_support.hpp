@@ -71,4 +71,17 @@ std::vector<std::vector<double>> as_doubles(const Range& range) {
   return all;
 }
 
+/// Gives a trainer parameters that float and double hold alike.
+template <class Trainer>
+void start_alike(Trainer& trainer) {
+  using value = typename Trainer::value_type;
+  lockstep::data_parallel<typename Trainer::model_type, 1, lockstep::reference<float>> start;
+  start.initialize(lockstep::seed{3});
+  trainer.initialize(lockstep::seed{3});
+  for (const auto& parameter : start.parameters()) {
+    const auto values = parameter.values();
+    trainer.parameters().at(parameter.name()).assign(std::vector<value>(values.begin(), values.end()));
+  }
+}
+
 }  // namespace lockstep_test

@@ -48,13 +48,7 @@ struct trained {
 template <class Model, class Trainer>
 trained train(Trainer& trainer) {
   using value = typename Trainer::value_type;
-  ls::data_parallel<Model, 1, ls::reference<float>> start;
-  start.initialize(ls::seed{3});
-  trainer.initialize(ls::seed{3});
-  for (const auto& parameter : start.parameters()) {
-    const auto values = parameter.values();
-    trainer.parameters().at(parameter.name()).assign(std::vector<value>(values.begin(), values.end()));
-  }
+  start_alike(trainer);
   trained result;
   std::uint64_t stream = 10;
   for (int step = 0; step < 3; ++step) {

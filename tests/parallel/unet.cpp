@@ -46,13 +46,7 @@ std::vector<T> masks(const std::vector<T>& x) {
 template <class Trainer>
 trained train(Trainer& trainer) {
   using value = typename Trainer::value_type;
-  ls::data_parallel<segmenter, 1, ls::reference<float>> start;
-  start.initialize(ls::seed{3});
-  trainer.initialize(ls::seed{3});
-  for (const auto& parameter : start.parameters()) {
-    const auto values = parameter.values();
-    trainer.parameters().at(parameter.name()).assign(std::vector<value>(values.begin(), values.end()));
-  }
+  start_alike(trainer);
   trained result;
   std::uint64_t stream = 10;
   for (const std::int64_t samples : batches) {
