@@ -53,20 +53,21 @@ class sample_norm {
                           y + s * G.layout.size());
     } else if constexpr (has_kernels) {
       with_widest([&]<class V>(std::type_identity<V>) {
-        if constexpr (by_rows)
+        if constexpr (by_rows) {
           for (std::int64_t g = 0; g < G.groups; ++g) {
             const std::int64_t first = g * G.size();
             run_for<V, row_norm::forward_kernel<forward_kind>>(samples_, G.size(), channels, epsilon_, x + first,
                                                                at(w, first), at(b, first),
                                                                statistics_.data() + g * samples_, y + first);
           }
-        else
+        } else {
           for (std::int64_t g = 0; g < samples_ * G.groups; ++g) {
             const std::int64_t first = g % G.groups * G.channels();
             run_for<V, row_norm::forward_runs_kernel<forward_kind>>(G.channels(), G.layout.pixels, epsilon_,
                                                                     x + g * G.size(), at(w, first), at(b, first),
                                                                     statistics_.data() + g, y + g * G.size());
           }
+        }
       });
     }
   }
