@@ -16,7 +16,7 @@
 #include <lockstep/data/table.hpp>
 
 #include "data/augment_support.hpp"
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 
 namespace {

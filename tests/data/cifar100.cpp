@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -10,7 +10,7 @@
 
 #include <lockstep/data/idx.hpp>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 
 #if LOCKSTEP_TEST_HAS_ZLIB

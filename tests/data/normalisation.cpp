@@ -17,7 +17,7 @@
 #include <lockstep/data/random_split.hpp>
 #include <lockstep/io/safetensors.hpp>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -14,7 +14,7 @@
 #include <lockstep/data/stream.hpp>
 #include <lockstep/data/table.hpp>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -18,7 +18,7 @@
 #include <lockstep/data/loader.hpp>
 #include <lockstep/data/sampler_basic.hpp>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 
 namespace {

@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "support/catch.hpp"
 #include "support/sanitized.hpp"
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "parallel/rank_support.hpp"
 
 namespace ls = lockstep;

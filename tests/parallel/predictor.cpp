@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "data/temporary_folder.hpp"
+#include "data/data_support.hpp"
 #include "parallel/predictor_support.hpp"
 #include "support/queued_backend.hpp"
 
