@@ -40,6 +40,7 @@
 #include <lockstep/model/checks.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/initialize.hpp>
+#include <lockstep/model/inputs.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/plan.hpp>
 #include <lockstep/model/plan_table.hpp>
@@ -60,6 +61,7 @@
 #include <lockstep/nn/conv_transpose2d.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
+#include <lockstep/nn/from.hpp>
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/group_norm.hpp>
 #include <lockstep/nn/identity.hpp>

@@ -21,4 +21,16 @@ struct fixed_string {
   [[nodiscard]] constexpr std::string_view view() const { return {text, N - 1}; }
 };
 
+namespace detail {
+
+/// A text that the compiler knows as a template argument.
+template <std::size_t Size>
+consteval fixed_string<Size + 1> text_of(std::string_view name) {
+  char text[Size + 1]{};
+  for (std::size_t i = 0; i < Size; ++i) text[i] = name[i];
+  return fixed_string<Size + 1>(text);
+}
+
+}  // namespace detail
+
 }  // namespace lockstep

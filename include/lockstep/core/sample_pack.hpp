@@ -41,4 +41,42 @@ struct sample_pack {
   }
 };
 
+/// Where the samples of arrays of elements T begin, `Size` elements a sample: a pointer for one array, a sample_pack
+/// for several. `make(f)` makes it of the pointers f<K>().
+template <class T, class Sizes>
+struct array_pack;
+template <class T, std::int64_t Size>
+struct array_pack<T, element_counts<Size>> {
+  using type = T*;
+
+  template <class F>
+  static type make(const F& f) {
+    return f.template operator()<0>();
+  }
+};
+template <class T, std::int64_t... Size>
+struct array_pack<T, element_counts<Size...>> {
+  template <std::int64_t>
+  using element = T;
+  using type = sample_pack<element_counts<Size...>, element<Size>...>;
+
+  template <class F>
+  static type make(const F& f) {
+    return [&]<std::size_t... K>(std::index_sequence<K...>) {
+      return type{{f.template operator()<K>()...}};
+    }(std::make_index_sequence<sizeof...(Size)>{});
+  }
+};
+
+/// Array K of a pack.
+template <std::size_t K, class T>
+[[nodiscard]] T* array_of(T* only) noexcept {
+  static_assert(K == 0);
+  return only;
+}
+template <std::size_t K, class Sizes, class... Ts>
+[[nodiscard]] auto* array_of(const sample_pack<Sizes, Ts...>& pack) noexcept {
+  return pack.template get<K>();
+}
+
 }  // namespace lockstep::detail

@@ -106,14 +106,6 @@ struct bound_loss {
   using type = typename decltype(pick())::type;
 };
 
-/// A name as a template argument.
-template <std::size_t Size>
-consteval fixed_string<Size + 1> text_of(std::string_view name) {
-  char text[Size + 1]{};
-  for (std::size_t i = 0; i < Size; ++i) text[i] = name[i];
-  return fixed_string<Size + 1>(text);
-}
-
 /// Fails to compile; the compiler's note shows Name, of a loss or of an output.
 template <loss_fault What, fixed_string Name>
 consteval bool require_names() {

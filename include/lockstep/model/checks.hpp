@@ -13,6 +13,7 @@
 #include <lockstep/core/fixed_string.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/static_for.hpp>
+#include <lockstep/model/inputs.hpp>
 #include <lockstep/model/lowering.hpp>
 #include <lockstep/model/network.hpp>
 #include <lockstep/model/path.hpp>
@@ -35,22 +36,6 @@ struct not_a_layer {
   [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
   [[nodiscard]] static constexpr std::int64_t flops(const dims&) { return 0; }
 };
-
-/// The Input of a model that is given none.
-struct no_input {};
-
-template <class T>
-struct is_shape : std::false_type {};
-template <std::int64_t... Extents>
-struct is_shape<shape<Extents...>> : std::true_type {};
-
-/// The extents of one sample, or rank 0 when Input does not give them. One dimension is left for the batch.
-template <class Input>
-consteval dims sample_extents() {
-  if constexpr (is_shape<Input>::value)
-    if (!Input::is_dynamic && Input::rank < dims::max_rank) return Input::extents;
-  return {};
-}
 
 template <class Loss>
 inline constexpr bool is_loss =
@@ -122,20 +107,37 @@ inline constexpr bool are_layers<type_list<Leaves...>> = [] {
 /// The arguments of a model. When one is wrong, harmless ones replace them all.
 template <class Network, class Input, class Loss, class... Surplus>
 struct model_arguments {
-  static constexpr bool is_valid = sizeof...(Surplus) == 0 && sample_extents<Input>().rank > 0 && is_loss<Loss>;
+  using given = input_list<Input>;
+  static constexpr bool has_inputs = given::fault == input_fault::none && given::all[0].extents.rank > 0;
+  static constexpr bool is_valid = sizeof...(Surplus) == 0 && has_inputs && is_loss<Loss>;
   static constexpr bool names_loss = !std::is_same_v<Loss, no_loss>;
   static constexpr bool has_network = is_valid && are_layers<typename lowering<Network>::leaves>;
-  /// False where something reads several outputs.
-  static constexpr bool has_outputs = [] {
-    if constexpr (has_network && lowering<Network>::size.outputs > 0)
-      return lower<Network>(sample_extents<Input>()).fault.what != network_fault::outputs_not_last;
-    else
-      return has_network;
+  /// Whether everything reads one value, and every input and value has a reader; if not, what is wrong, and the name
+  /// of an input that it has to do with.
+  struct found_wiring {
+    network_fault fault = network_fault::none;
+    std::string_view name;
+  };
+  static constexpr found_wiring wiring = []() -> found_wiring {
+    if constexpr (has_network) {
+      constexpr network_size size = lowering<Network>::size;
+      if constexpr (given::are_several || size.outputs > 0 || size.selections > 0) {
+        const auto lowered = lower<Network>(given::all);
+        if (misleads(lowered.fault.what)) return {lowered.fault.what, lowered.fault_name};
+      }
+    }
+    return {};
   }();
+  static constexpr bool is_wired = has_network && wiring.fault == network_fault::none;
 
-  using network = std::conditional_t<has_outputs, Network, not_a_layer>;
-  using loss = std::conditional_t<has_outputs || (is_valid && !are_losses<Loss>), Loss, no_loss>;
-  static constexpr dims input_dims = is_valid ? sample_extents<Input>() : dims{1};
+  using network = std::conditional_t<is_wired, Network, not_a_layer>;
+  using loss = std::conditional_t<is_wired || (is_valid && !are_losses<Loss>), Loss, no_loss>;
+  static constexpr auto inputs = [] {
+    if constexpr (is_valid)
+      return given::all;
+    else
+      return std::array{network_input{.name = {}, .extents = dims{1}}};
+  }();
 
   static consteval bool check() {
     if constexpr (sizeof...(Surplus) > 0 || layer<Input>)
@@ -145,11 +147,13 @@ struct model_arguments {
     else if constexpr (std::is_same_v<Input, no_input>)
       static_assert(!std::is_same_v<Input, no_input>,
                     "lockstep: model: the extents of a sample are missing: model<net, input<3, 32, 32>, loss>");
-    else if constexpr (!is_shape<Input>::value)
+    else if constexpr (given::are_several && !has_inputs)
+      return require_inputs<given::fault, Input>();
+    else if constexpr (!given::are_several && !is_shape<Input>::value)
       static_assert(is_shape<Input>::value,
                     "lockstep: model: what follows the network is not the extents of a sample: model<net, "
                     "input<3, 32, 32>, loss>");
-    else if constexpr (sample_extents<Input>().rank == 0)
+    else if constexpr (!has_inputs)
       static_assert(sample_extents<Input>().rank > 0,
                     "lockstep: model: input<...> takes the one to four extents of one sample; a batch may have any "
                     "number of samples, so leave lockstep::dynamic out");
@@ -162,8 +166,10 @@ struct model_arguments {
                     "lockstep: model: what follows input<...> is not a loss, such as lockstep::cross_entropy; layers "
                     "go inside lockstep::sequential");
     if constexpr (is_valid && !has_network) return require_layers(typename lowering<Network>::leaves{});
+    if constexpr (misleads(wiring.fault) && wiring.fault != network_fault::outputs_not_last)
+      return require_reads<wiring.fault, text_of<wiring.name.size()>(wiring.name)>();
     static_assert(
-        has_outputs || !has_network,
+        wiring.fault != network_fault::outputs_not_last,
         "lockstep: outputs: it ends a network, but something reads its outputs as if they were one value; put "
         "what comes after them inside its branches");
     return true;
@@ -286,9 +292,6 @@ consteval fixed_string<Path.length + 1> text_of() {
   for (std::size_t i = 0; i < Path.length; ++i) text[i] = Path.text[i];
   return fixed_string<Path.length + 1>(text);
 }
-
-template <fixed_string>
-inline constexpr bool is_free = false;
 
 /// Fails to compile; the compiler's note shows Name.
 template <fixed_string Name>

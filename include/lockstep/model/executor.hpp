@@ -13,6 +13,7 @@
 #include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
+#include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/output_pack.hpp>
 #include <lockstep/model/pipeline.hpp>
 #include <lockstep/model/segments.hpp>
@@ -45,6 +46,8 @@ class executor {
   using activation = typename B::activation_type;
   using context_type = typename B::context;
   using loss_type = typename Model::loss_type;
+  /// Where samples lie: a pointer, or the pack of several inputs.
+  using samples_type = detail::input_pack<Model, const value>;
   using loss_op = typename loss_type::template op<B>;
 
   explicit executor(const replica_place& place = {}, const loss_type& loss = {})
@@ -73,7 +76,7 @@ class executor {
   /// `Targets` is a pointer, or the target_pack of several losses.
   template <class Targets>
   struct leaf_samples {
-    const value* x;
+    samples_type x;
     Targets targets;
     std::int64_t samples;
     std::int64_t first_sample;
@@ -91,8 +94,9 @@ class executor {
   /// `accumulate`), times now->scale: 1 / the global denominator. With no samples it clears the gradients unless
   /// `accumulate`. `parameters` must come from `load`. Of several losses, each has its own element of `now` and `sum`.
   template <class Targets, pass_observer Observer>
-  void train(const activation* parameters, value* gradients, const value* x, Targets targets, std::int64_t samples,
-             const step_values* now, std::int64_t first_sample, double* sum, bool accumulate, Observer&& observer)
+  void train(const activation* parameters, value* gradients, const samples_type& x, Targets targets,
+             std::int64_t samples, const step_values* now, std::int64_t first_sample, double* sum, bool accumulate,
+             Observer&& observer)
     requires(segments == 1)
   {
     backward<0>(parameters, gradients, leaf_samples<Targets>{x, targets, samples, first_sample, 0, 0}, now, sum,
@@ -113,10 +117,11 @@ class executor {
   void forward(const activation* parameters, const leaf_samples<Targets>& leaf, const step_values* now,
                leaf_statistics* measured, const batch_statistics* batch, Observer&& observer) {
     [[maybe_unused]] const auto entered = context_.enter();
-    each_part(leaf, now, measured, batch, [&](const pass& through, pipeline& p, const value* in, const memory& own) {
-      observer.micro_shard(false);
-      p.template forward<Segment>(context_, through, parameters, in, own, observer);
-    });
+    each_part(leaf, now, measured, batch,
+              [&](const pass& through, pipeline& p, const samples_type& in, const memory& own) {
+                observer.micro_shard(false);
+                p.template forward<Segment>(context_, through, parameters, in, own, observer);
+              });
   }
 
   /// Runs the backward pass of a segment; in the last one also, first, forward and loss. Arguments as above.
@@ -130,23 +135,24 @@ class executor {
       return;
     }
     [[maybe_unused]] const auto entered = context_.enter();
-    each_part(leaf, now, measured, batch, [&](const pass& through, pipeline& p, const value* in, const memory& own) {
-      const std::int64_t first = through.key.first_sample - leaf.first_sample;
-      observer.micro_shard(first + p.samples() == leaf.samples);
-      if constexpr (Segment + 1 == segments) {
-        p.template forward<Segment>(context_, through, parameters, in, own, observer);
-        observer.begin(pass_part::loss, -1);
-        run_loss(p, in, own, leaf.targets + first * loss_type::target_size(plan.output), now, sum);
-        observer.end(pass_part::loss, -1);
-      }
-      p.template backward<Segment>(context_, through, parameters, in, own, gradients, accumulate || first > 0,
-                                   observer);
-    });
+    each_part(leaf, now, measured, batch,
+              [&](const pass& through, pipeline& p, const samples_type& in, const memory& own) {
+                const std::int64_t first = through.key.first_sample - leaf.first_sample;
+                observer.micro_shard(first + p.samples() == leaf.samples);
+                if constexpr (Segment + 1 == segments) {
+                  p.template forward<Segment>(context_, through, parameters, in, own, observer);
+                  observer.begin(pass_part::loss, -1);
+                  run_loss(p, in, own, leaf.targets + first * loss_type::target_size(plan.output), now, sum);
+                  observer.end(pass_part::loss, -1);
+                }
+                p.template backward<Segment>(context_, through, parameters, in, own, gradients, accumulate || first > 0,
+                                             observer);
+              });
   }
 
   /// The same for all samples of a batch, without an observer; returns the sum of their losses.
   template <class Targets>
-  double train(const value* parameters, value* gradients, const value* x, Targets targets, std::int64_t samples,
+  double train(const value* parameters, value* gradients, const samples_type& x, Targets targets, std::int64_t samples,
                const step_values& now, bool accumulate = false)
     requires(B::host_memory && Model::loss_count == 1)
   {
@@ -156,7 +162,7 @@ class executor {
   }
   /// The same with several losses; returns the sums of each.
   template <class Targets>
-  std::array<double, Model::loss_count> train(const value* parameters, value* gradients, const value* x,
+  std::array<double, Model::loss_count> train(const value* parameters, value* gradients, const samples_type& x,
                                               Targets targets, std::int64_t samples,
                                               const std::array<step_values, Model::loss_count>& now,
                                               bool accumulate = false)
@@ -173,12 +179,12 @@ class executor {
   }
 
   /// Writes the outputs of `samples` samples, in order, to `y`. `parameters` must come from `load`.
-  void forward(const activation* parameters, const value* x, std::int64_t samples,
+  void forward(const activation* parameters, const samples_type& x, std::int64_t samples,
                detail::output_pack<Model, value> y) {
     infer(parameters, x, samples, [&](std::int64_t first, std::int64_t count, const auto& outputs) {
       detail::each_output<Model>([&]<std::size_t K>(std::int64_t size) {
-        const activation* const from = detail::output_of<K>(outputs);
-        value* const to = detail::output_of<K>(y) + first * size;
+        const activation* const from = detail::array_of<K>(outputs);
+        value* const to = detail::array_of<K>(y) + first * size;
         if constexpr (converts_values<B>)
           B::convert(context_, count * size, from, to);
         else
@@ -190,13 +196,13 @@ class executor {
   /// Runs a forward pass and calls f(first sample, count, outputs) after each micro-shard, in order; copies nothing.
   /// `outputs` is a pointer, or the output_pack of several outputs. `parameters` must come from `load`.
   template <class F>
-  void infer(const activation* parameters, const value* x, std::int64_t samples, const F& f) {
+  void infer(const activation* parameters, const samples_type& x, std::int64_t samples, const F& f) {
     [[maybe_unused]] const auto entered = context_.enter();
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
       const pass through{.training = false, .key = {}, .skipped = skipped_};
       no_observer observer;
       const memory own{.arena = reserve(p.samples() * plan.inference_arena_size)};
-      const value* in = x + first * plan.input.size();
+      const samples_type in = x + first * plan.input.size();
       p.template forward<pipeline::all_segments>(context_, through, parameters, in, own, observer);
       f(first, p.samples(), detail::pack_outputs<Model, const activation>([&]<std::size_t K>() {
           return p.template output<K>(false, in, own);
@@ -234,8 +240,8 @@ class executor {
   static constexpr std::size_t max_pipelines = 8;
 
   template <class Targets>
-  void train_all(const value* parameters, value* gradients, const value* x, Targets targets, std::int64_t samples,
-                 const step_values* now, double* sum, bool accumulate) {
+  void train_all(const value* parameters, value* gradients, const samples_type& x, Targets targets,
+                 std::int64_t samples, const step_values* now, double* sum, bool accumulate) {
     const activation* loaded = load(parameters);
     if constexpr (segments == 1) {
       train(loaded, gradients, x, targets, samples, now, 0, sum, accumulate, no_observer{});
@@ -260,7 +266,7 @@ class executor {
 
   /// Runs each loss on its output.
   template <class Targets>
-  void run_loss(pipeline& p, const value* in, const memory& own, const Targets& targets, const step_values* now,
+  void run_loss(pipeline& p, const samples_type& in, const memory& own, const Targets& targets, const step_values* now,
                 double* sum) {
     if constexpr (Model::loss_count == 1)
       loss_.forward_backward(context_, p.samples(), plan.output, p.output(true, in, own), targets,

@@ -12,6 +12,7 @@
 #include <lockstep/model/path.hpp>
 #include <lockstep/model/type_list.hpp>
 #include <lockstep/nn/concat.hpp>
+#include <lockstep/nn/from.hpp>
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/identity.hpp>
 #include <lockstep/nn/layer.hpp>
@@ -31,17 +32,20 @@
 namespace lockstep::detail {
 
 /// How many layers a network has, how many operations (layers and junctions), how many values these read, how many of
-/// the layers measure the whole batch, and how many outputs `outputs` names.
+/// the layers measure the whole batch, how many outputs `outputs` names, how many inputs `inputs` names (0: the model
+/// has one input), and how often `from` reads one.
 struct network_size {
   std::size_t leaves = 0;
   std::size_t operations = 0;
   std::size_t operands = 0;
   std::size_t measures = 0;
   std::size_t outputs = 0;
+  std::size_t inputs = 0;
+  std::size_t selections = 0;
 
   friend constexpr network_size operator+(const network_size& a, const network_size& b) {
-    return {a.leaves + b.leaves, a.operations + b.operations, a.operands + b.operands, a.measures + b.measures,
-            a.outputs + b.outputs};
+    return {a.leaves + b.leaves,   a.operations + b.operations, a.operands + b.operands,    a.measures + b.measures,
+            a.outputs + b.outputs, a.inputs + b.inputs,         a.selections + b.selections};
   }
   friend constexpr bool operator==(const network_size&, const network_size&) = default;
 };
@@ -80,6 +84,12 @@ concept tied_layer = requires {
   L::own_name;
 };
 
+template <class L>
+concept input_reader = requires {
+  typename L::from_body;
+  L::input_name;
+};
+
 /// 1 for a layer that measures the whole batch.
 template <class L>
 inline constexpr std::size_t measures_batch = 0;
@@ -89,8 +99,9 @@ inline constexpr std::size_t measures_batch<L> = L::traits.measures_batch ? 1 : 
 
 /// Lowers a network L. Has `leaves`, the list of its layers in the order of execution; `size`; and
 /// `run(builder, in, scope)`, which tells the builder what L does with the value `in`, and returns L's output value.
-/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add;
-/// `outputs(values, names)` returns what stands for several values, which nobody may read.
+/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add; `input(name)`
+/// returns an input of the model; `outputs(values, names)` returns what stands for several values, which nobody may
+/// read.
 template <class L>
 struct lowering {
   using leaves = type_list<L>;
@@ -102,13 +113,15 @@ struct lowering {
   }
 };
 
-/// True for a layer that has a name, inside or outside of `frozen` and `skippable`.
+/// True for a layer that has a name, inside or outside of `frozen`, `skippable` and `from`.
 template <class L>
 inline constexpr bool has_name = named_layer<L> || tied_layer<L>;
 template <class L>
 inline constexpr bool has_name<frozen<L>> = has_name<L>;
 template <class L>
 inline constexpr bool has_name<skippable<L>> = has_name<L>;
+template <input_reader L>
+inline constexpr bool has_name<L> = has_name<typename L::from_body>;
 
 /// Lowers L. If L has no name of its own, `name` is its name: a text, or its position.
 template <class L, class Builder, class Path, class Name>
@@ -151,6 +164,18 @@ struct lowering<frozen<L>> : lowering<L> {
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
     return lowering<L>::run(b, in, s.freeze());
+  }
+};
+
+template <input_reader L>
+struct lowering<L> {
+  using body = lowering<typename L::from_body>;
+  using leaves = typename body::leaves;
+  static constexpr network_size size = body::size + network_size{.selections = 1};
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return body::run(b, b.input(in, L::input_name), s);
   }
 };
 
@@ -234,7 +259,8 @@ struct lowering<repeat<N, L>> {
                                      .operations = N * lowering<L>::size.operations,
                                      .operands = N * lowering<L>::size.operands,
                                      .measures = N * lowering<L>::size.measures,
-                                     .outputs = N * lowering<L>::size.outputs};
+                                     .outputs = N * lowering<L>::size.outputs,
+                                     .selections = N * lowering<L>::size.selections};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -309,6 +335,8 @@ template <class L>
 inline constexpr std::string_view output_name<frozen<L>> = output_name<L>;
 template <class L>
 inline constexpr std::string_view output_name<skippable<L>> = output_name<L>;
+template <input_reader L>
+inline constexpr std::string_view output_name<L> = output_name<typename L::from_body>;
 
 template <class... Ls>
 struct lowering<outputs<Ls...>> {

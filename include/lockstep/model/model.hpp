@@ -14,6 +14,7 @@
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/bound_loss.hpp>
 #include <lockstep/model/checks.hpp>
+#include <lockstep/model/inputs.hpp>
 #include <lockstep/model/lowering.hpp>
 #include <lockstep/model/network.hpp>
 #include <lockstep/model/plan.hpp>
@@ -21,10 +22,6 @@
 #include <lockstep/nn/loss/members.hpp>
 
 namespace lockstep {
-
-/// The extents of one sample that enters a model: `input<3, 32, 32>`, `input<784>`.
-template <std::int64_t... Extents>
-using input = shape<Extents...>;
 
 namespace detail {
 
@@ -42,7 +39,8 @@ consteval std::int64_t parameter_total(const network_data<Size>& network, bool l
 
 }  // namespace detail
 
-/// A network with the shape of its input and its loss: a type without state whose every quantity is a constant.
+/// A network with the shape of its input, or of its `inputs`, and its loss: a type without state whose every quantity
+/// is a constant.
 ///
 /// Completing the type checks the shapes; the compiler reports each mismatch in one sentence.
 template <class Network, class Input = detail::no_input, class Loss = no_loss, class... Surplus>
@@ -54,9 +52,14 @@ struct model {
   using leaf_list = typename detail::lowering<network>::leaves;
 
   static constexpr std::size_t leaf_count = leaf_list::size;
-  static constexpr dims input_dims = arguments::input_dims;
   /// The layers and junctions of the network, and which values they read.
-  static constexpr auto graph = detail::lower<network>(input_dims);
+  static constexpr auto graph = detail::lower<network>(arguments::inputs);
+  /// More than one for a model with `inputs`.
+  static constexpr std::size_t input_count = arguments::inputs.size();
+  /// The extents of a sample of each input.
+  static constexpr std::array<dims, input_count> input_extents = detail::extents_of_inputs(arguments::inputs);
+  /// The extents of a sample of the only input; of rank 0 where there are several.
+  static constexpr dims input_dims = input_count == 1 ? input_extents[0] : dims{};
   /// More than one for a network that ends with `outputs`.
   static constexpr std::size_t output_count = static_cast<std::size_t>(graph.output_count);
   /// The extents of each output.
@@ -76,6 +79,10 @@ struct model {
   /// The position of the output that has this name.
   template <fixed_string Name>
   static constexpr std::size_t output = detail::position_of_output<Name, graph>();
+
+  /// The position of the input that has this name.
+  template <fixed_string Name>
+  static constexpr std::size_t input = detail::position_of_input<Name, graph>();
 
   template <std::size_t Index>
   using leaf = typename detail::at<Index, leaf_list>::type;

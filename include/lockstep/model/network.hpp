@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include <lockstep/core/shape.hpp>
@@ -18,10 +19,14 @@
 
 namespace lockstep::detail {
 
-/// The value that the user gives. All other values go by the operation that computes them.
+/// The value that the user gives, or the first of them. All other values go by the operation that computes them.
 inline constexpr int user_input = -1;
-/// Stands for the values of several outputs, which no operation reads.
-inline constexpr int several_outputs = -2;
+/// Input k of a model as a value, and the input that a value is.
+[[nodiscard]] constexpr int input_value(std::size_t k) { return user_input - static_cast<int>(k); }
+[[nodiscard]] constexpr std::size_t input_of(int value) { return static_cast<std::size_t>(user_input - value); }
+/// Stand for the values of several outputs, which no operation reads, and for all inputs before `from` has chosen one.
+inline constexpr int several_outputs = std::numeric_limits<int>::min();
+inline constexpr int several_inputs = several_outputs + 1;
 
 /// A layer at its place in a network.
 struct placed_leaf {
@@ -55,8 +60,15 @@ enum class network_fault : std::uint8_t {
   tied_unlike,
   tied_skippable,
   tied_measuring,
-  outputs_not_last
+  outputs_not_last,
+  inputs_as_one,
+  unknown_input,
+  unread_input,
+  unread_value
 };
+
+/// True for a fault in which value goes where. It makes the extents after it meaningless.
+[[nodiscard]] constexpr bool misleads(network_fault what) { return what >= network_fault::outputs_not_last; }
 
 /// The first fault of a network.
 struct found_fault {
@@ -64,6 +76,13 @@ struct found_fault {
   std::size_t leaves_before = 0;
   dims one;
   dims other;
+};
+
+/// A value that the user gives.
+struct network_input {
+  std::string_view name;  ///< empty for the only input
+  dims extents;
+  int readers = 0;
 };
 
 /// A value that the network hands to the user and to a loss.
@@ -77,21 +96,37 @@ struct network_output {
 template <network_size Size>
 struct network_data {
   static constexpr std::size_t max_outputs = (std::max)(Size.outputs, std::size_t{1});
+  static constexpr std::size_t input_count = (std::max)(Size.inputs, std::size_t{1});
 
+  std::array<network_input, input_count> inputs{};
   std::array<placed_leaf, Size.leaves> leaves{};
   std::array<operation, Size.operations> operations{};
   std::array<int, Size.operands> operands{};  ///< values
   std::array<network_output, max_outputs> outputs{};
   int output_count = 0;
-  int input_readers = 0;
   found_fault fault;
+  std::string_view fault_name;  ///< of an input, where the fault has to do with one
 };
 
 /// Receives the walk of `lowering`, computes extents, and keeps everything as data.
 template <network_size Size>
 class network_builder {
  public:
-  constexpr explicit network_builder(const dims& input) : input_(input) {}
+  using inputs = std::array<network_input, network_data<Size>::input_count>;
+
+  constexpr explicit network_builder(const inputs& all) { data_.inputs = all; }
+
+  /// The input of this name, which takes the place of the value `in`.
+  constexpr int input(int in, std::string_view name) {
+    if constexpr (Size.selections > 0) {
+      if (in == several_outputs) one_value(in);
+      replaced_[selections_++] = {in, name};
+      for (std::size_t k = 0; k < data_.inputs.size(); ++k)
+        if (!name.empty() && data_.inputs[k].name == name) return input_value(k);
+      fault(network_fault::unknown_input, name);
+    }
+    return user_input;
+  }
 
   template <class L>
   constexpr int leaf(int in, const scope<path_hash>& s) {
@@ -139,18 +174,35 @@ class network_builder {
   }
 
   [[nodiscard]] constexpr network_data<Size> finish(int output) {
-    if (output == several_outputs) return data_;
-    data_.output_count = 0;
-    add_output(output, {});
+    if (output != several_outputs) {
+      data_.output_count = 0;
+      add_output(output, {});
+    }
+    if constexpr (Size.selections > 0) find_unread();
     return data_;
   }
 
  private:
-  /// `value`, which is to be read. Where it stands for several outputs, that is a fault, and another replaces it.
+  /// A value, and the input that takes its place.
+  struct replaced_value {
+    int value = user_input;
+    std::string_view by;
+  };
+
+  /// `value`, which is to be read. Where it stands for several values, that is a fault, and another replaces it.
   constexpr int one_value(int value) {
-    if (value != several_outputs) return value;
-    fault(network_fault::outputs_not_last, input_, input_);
+    if (value > several_inputs) return value;
+    fault(value == several_inputs ? network_fault::inputs_as_one : network_fault::outputs_not_last,
+          data_.inputs[0].name);
     return user_input;
+  }
+  /// `from` can leave inputs and layers unread.
+  constexpr void find_unread() {
+    for (const network_input& each : data_.inputs)
+      if (each.readers == 0) fault(network_fault::unread_input, each.name);
+    for (const replaced_value& each : replaced_)
+      if (each.value >= 0 && data_.operations[static_cast<std::size_t>(each.value)].readers == 0)
+        fault(network_fault::unread_value, each.by);
   }
   constexpr void add_output(int value, std::string_view name) {
     value = one_value(value);
@@ -158,11 +210,11 @@ class network_builder {
     data_.outputs[static_cast<std::size_t>(data_.output_count++)] = {value, extents_of(value), name};
   }
   [[nodiscard]] constexpr dims extents_of(int value) const {
-    return value == user_input ? input_ : data_.operations[static_cast<std::size_t>(value)].out;
+    return value < 0 ? data_.inputs[input_of(value)].extents : data_.operations[static_cast<std::size_t>(value)].out;
   }
   constexpr void count_reader(int value) {
-    if (value == user_input)
-      ++data_.input_readers;
+    if (value < 0)
+      ++data_.inputs[input_of(value)].readers;
     else
       ++data_.operations[static_cast<std::size_t>(value)].readers;
   }
@@ -213,18 +265,30 @@ class network_builder {
       data_.fault = {.what = what, .leaves_before = leaves_, .one = one, .other = other};
   }
 
+  constexpr void fault(network_fault what, std::string_view name) {
+    if (data_.fault.what == network_fault::none) data_.fault_name = name;
+    fault(what, data_.inputs[0].extents, data_.inputs[0].extents);
+  }
+
   network_data<Size> data_;
-  dims input_;
+  std::array<replaced_value, Size.selections> replaced_{};
   std::size_t leaves_ = 0;
   std::size_t operations_ = 0;
   std::size_t operands_ = 0;
+  std::size_t selections_ = 0;
 };
 
-/// `Network` as data, for samples of extents `input`.
-template <class Network>
-consteval auto lower(const dims& input) {
-  network_builder<lowering<Network>::size> builder(input);
-  const int output = lowering<Network>::run(builder, user_input, scope<path_hash>{});
+/// The size of a network that reads so many inputs.
+[[nodiscard]] consteval network_size size_of(network_size network, std::size_t inputs) {
+  network.inputs = inputs > 1 ? inputs : 0;
+  return network;
+}
+
+/// `Network` as data, for these inputs.
+template <class Network, std::size_t Inputs>
+consteval auto lower(const std::array<network_input, Inputs>& inputs) {
+  network_builder<size_of(lowering<Network>::size, Inputs)> builder(inputs);
+  const int output = lowering<Network>::run(builder, Inputs > 1 ? several_inputs : user_input, scope<path_hash>{});
   return builder.finish(output);
 }
 
@@ -239,6 +303,7 @@ struct path_builder {
     paths[count++] = s.path;
     return 0;
   }
+  constexpr int input(int, std::string_view) { return 0; }
   template <std::size_t Count>
   constexpr int join(junction, const int (&)[Count]) {
     return 0;

@@ -41,7 +41,7 @@ struct arena_transfer {
 
 /// A value that a node reads, and what becomes of its gradient in the node's backward.
 struct plan_operand {
-  int from = detail::user_input;        ///< the node that computes the value
+  int from = detail::user_input;        ///< the node that computes the value; below zero for an input
   bool gradient = false;                ///< somebody needs the value's gradient
   std::int64_t written_to = no_buffer;  ///< arena offset of what the node's backward writes for this operand
   arena_transfer copy;                  ///< then this copy is made
@@ -127,6 +127,7 @@ struct plan_output {
 /// The static plan of a network for one backend's order of pictures.
 template <detail::network_size Size>
 struct network_plan {
+  static constexpr std::size_t input_count = detail::network_data<Size>::input_count;
   static constexpr std::size_t max_outputs = (std::max)(Size.outputs, std::size_t{1});
   // A change of order can come before every operand and every output. A layer that measures the batch has a node for
   // that. An output that is also another one has a node.
@@ -134,7 +135,8 @@ struct network_plan {
   static constexpr std::size_t max_operands = 2 * Size.operands + Size.measures + max_outputs + Size.outputs;
   static constexpr std::size_t max_parameters = Size.leaves * parameter_list::max_count;
 
-  dims input;
+  std::array<dims, input_count> inputs{};
+  dims input;   ///< of a network with one input; of rank 0 where it has several
   dims output;  ///< of a network with one output; of rank 0 where it has several
   int node_count = 0;
   int operand_count = 0;
@@ -165,6 +167,15 @@ struct network_plan {
   }
   [[nodiscard]] constexpr const plan_operand& operand(const plan_node& of, int k) const {
     return operands[static_cast<std::size_t>(of.first_operand + k)];
+  }
+  /// The extents of what a node computes, or of an input.
+  [[nodiscard]] constexpr const dims& extents_of(int value) const {
+    return value < 0 ? inputs[detail::input_of(value)] : node(value).out;
+  }
+  /// The value that has the elements of `value`, past new names for them.
+  [[nodiscard]] constexpr int origin_of(int value) const {
+    while (value >= 0 && node(value).kind == node_kind::alias) value = operand(node(value), 0).from;
+    return value;
   }
 };
 

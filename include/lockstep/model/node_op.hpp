@@ -117,8 +117,7 @@ struct node_op {
     std::array<std::int64_t, Count> all{};
     const bool pixels = node.order_out == element_order::channels_last;
     for (std::size_t k = 0; k < Count; ++k) {
-      const int from = plan.operand(node, static_cast<int>(k)).from;
-      const dims extents = from < 0 ? plan.input : plan.node(from).out;
+      const dims extents = plan.extents_of(plan.operand(node, static_cast<int>(k)).from);
       all[k] = pixels ? extents[0] : extents.size();
     }
     return all;

@@ -3,7 +3,6 @@
 
 #include <lockstep/core/config.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -17,29 +16,15 @@
 
 namespace lockstep::detail {
 
-template <class Model, class T, class Indices = std::make_index_sequence<Model::output_count>>
-struct output_pack_of;
+template <class Model, class Indices = std::make_index_sequence<Model::output_count>>
+struct output_sizes;
+template <class Model, std::size_t... K>
+struct output_sizes<Model, std::index_sequence<K...>> {
+  using type = element_counts<Model::output_extents[K].size()...>;
+};
+
 template <class Model, class T>
-struct output_pack_of<Model, T, std::index_sequence<0>> {
-  using type = T*;
-
-  template <class F>
-  static type make(const F& f) {
-    return f.template operator()<0>();
-  }
-};
-template <class Model, class T, std::size_t... K>
-struct output_pack_of<Model, T, std::index_sequence<K...>> {
-  template <std::size_t>
-  using element = T;
-  using type = sample_pack<element_counts<Model::output_extents[K].size()...>, element<K>...>;
-
-  template <class F>
-  static type make(const F& f) {
-    return {{f.template operator()<K>()...}};
-  }
-};
-
+using output_pack_of = array_pack<T, typename output_sizes<Model>::type>;
 template <class Model, class T>
 using output_pack = typename output_pack_of<Model, T>::type;
 
@@ -47,17 +32,6 @@ using output_pack = typename output_pack_of<Model, T>::type;
 template <class Model, class T, class F>
 [[nodiscard]] output_pack<Model, T> pack_outputs(const F& f) {
   return output_pack_of<Model, T>::make(f);
-}
-
-/// Output K of a pack.
-template <std::size_t K, class T>
-[[nodiscard]] T* output_of(T* only) noexcept {
-  static_assert(K == 0);
-  return only;
-}
-template <std::size_t K, class Sizes, class... Ts>
-[[nodiscard]] auto* output_of(const sample_pack<Sizes, Ts...>& pack) noexcept {
-  return pack.template get<K>();
 }
 
 /// Calls f<K>(elements of one sample) for each output.

@@ -13,6 +13,7 @@
 #include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
+#include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/node_op.hpp>
 #include <lockstep/model/observer.hpp>
@@ -63,6 +64,8 @@ class pipeline {
   using value = typename B::value_type;
   using activation = typename B::activation_type;
   using context = typename B::context;
+  /// Where the user's samples lie.
+  using samples_type = input_pack<Model, const value>;
 
   /// True when `set_samples` can be called.
   static constexpr bool takes_fewer = []<std::size_t... Index>(std::index_sequence<Index...>) {
@@ -91,7 +94,7 @@ class pipeline {
 
   /// Runs the nodes of one segment, or, in inference, all nodes.
   template <int Segment, pass_observer Observer>
-  void forward(context& c, pass p, const activation* parameters, const value* x, const pass_memory<B>& memory,
+  void forward(context& c, pass p, const activation* parameters, const samples_type& x, const pass_memory<B>& memory,
                Observer& observer) {
     each_node<Segment>([&]<std::size_t Index>() { forward_node<Index>(c, p, parameters, x, memory, observer); });
   }
@@ -99,14 +102,14 @@ class pipeline {
 
   /// Output K: in memory, or the input itself when the network changes no element.
   template <std::size_t K = 0>
-  [[nodiscard]] const activation* output(bool training, const value* x, const pass_memory<B>& memory) const {
+  [[nodiscard]] const activation* output(bool training, const samples_type& x, const pass_memory<B>& memory) const {
     return value_of<plan.outputs[K].node>(training, unconverted(x), memory);
   }
 
   /// Runs the backward of every node of a segment, from the last node to the first. In the last segment, the gradient
   /// of each output must lie at its `output_gradient(memory)`.
   template <int Segment, pass_observer Observer>
-  void backward(context& c, pass p, const activation* parameters, const value* x, const pass_memory<B>& memory,
+  void backward(context& c, pass p, const activation* parameters, const samples_type& x, const pass_memory<B>& memory,
                 value* gradients, bool accumulate, Observer& observer) {
     each_node<Segment, true>([&]<std::size_t Index>() {
       backward_node<Index>(c, p, parameters, x, memory, gradients, accumulate, observer);
@@ -141,10 +144,13 @@ class pipeline {
     return static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op;
   }
 
-  /// `x` where a pass computes in the user's type; else null, since one node converts `x` and no other node reads it.
-  static const activation* unconverted([[maybe_unused]] const value* x) {
+  using activations = input_pack<Model, const activation>;
+
+  /// `x` where a pass computes in the user's type; else null, since one node converts an input and no other node reads
+  /// it.
+  static activations unconverted([[maybe_unused]] const samples_type& x) {
     if constexpr (converts_values<B>)
-      return nullptr;
+      return {};
     else
       return x;
   }
@@ -174,24 +180,24 @@ class pipeline {
 
   /// The value that a node has computed, or the user's input.
   template <int Node>
-  const activation* value_of(bool training, const activation* x, const pass_memory<B>& memory) const {
-    if constexpr (Node < 0) {
-      return x;
+  const activation* value_of(bool training, const activations& x, const pass_memory<B>& memory) const {
+    constexpr int origin = plan.origin_of(Node);
+    if constexpr (origin < 0) {
+      return array_of<input_of(origin)>(x);
     } else {
       constexpr const plan_node& node = plan.nodes[static_cast<std::size_t>(Node)];
-      const activation* found = at(memory, training ? node.output_buffer : node.inference_buffer, node.out.size());
-      return found == nullptr ? x : found;
+      return at(memory, training ? node.output_buffer : node.inference_buffer, node.out.size());
     }
   }
   /// Value K that node Index reads.
   template <std::size_t Index, int K>
-  const activation* operand_of(bool training, const activation* x, const pass_memory<B>& memory) const {
+  const activation* operand_of(bool training, const activations& x, const pass_memory<B>& memory) const {
     return value_of<plan.operand(plan.nodes[Index], K).from>(training, x, memory);
   }
 
   template <std::size_t Index, class Observer>
-  void forward_node(context& c, pass& p, const activation* parameters, const value* x, const pass_memory<B>& memory,
-                    Observer& observer) {
+  void forward_node(context& c, pass& p, const activation* parameters, const samples_type& x,
+                    const pass_memory<B>& memory, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (node.kind == node_kind::measure) {
       if (!p.training) return;
@@ -205,10 +211,10 @@ class pipeline {
   }
 
   template <std::size_t Index>
-  void run_forward(context& c, const pass& p, const activation* parameters, const value* x,
+  void run_forward(context& c, const pass& p, const activation* parameters, const samples_type& x,
                    const pass_memory<B>& memory) {
     constexpr plan_node node = plan.nodes[Index];
-    const activation* user = unconverted(x);
+    const activations user = unconverted(x);
     if constexpr (node.kind == node_kind::measure) {
       measure<Index>(c, operand_of<Index, 0>(true, user, memory), memory);
     } else {
@@ -218,7 +224,7 @@ class pipeline {
           op<Index>().forward(c, {operand_of<Index, K>(p.training, user, memory)...}, y);
         }(std::make_integer_sequence<int, node.operands>{});
       } else if constexpr (node.converts) {
-        op<Index>().forward(c, p, x, parameters, y);
+        op<Index>().forward(c, p, array_of<input_of(plan.origin_of(plan.operand(node, 0).from))>(x), parameters, y);
       } else {
         const activation* in = operand_of<Index, 0>(p.training, user, memory);
         const activation* own = parameters + node.parameter_offset;
@@ -267,8 +273,8 @@ class pipeline {
   }
 
   template <std::size_t Index, class Observer>
-  void backward_node(context& c, pass& p, const activation* parameters, const value* x, const pass_memory<B>& memory,
-                     value* gradients, bool accumulate, Observer& observer) {
+  void backward_node(context& c, pass& p, const activation* parameters, const samples_type& x,
+                     const pass_memory<B>& memory, value* gradients, bool accumulate, Observer& observer) {
     constexpr plan_node node = plan.nodes[Index];
     if constexpr (works_backward<Index>()) {
       p.key.layer = static_cast<std::uint32_t>(node.leaf);
@@ -281,10 +287,10 @@ class pipeline {
   }
 
   template <std::size_t Index>
-  void run_backward(context& c, const pass& p, const activation* parameters, const value* x,
+  void run_backward(context& c, const pass& p, const activation* parameters, const samples_type& x,
                     const pass_memory<B>& memory, value* gradients, bool accumulate) {
     constexpr plan_node node = plan.nodes[Index];
-    const activation* user = unconverted(x);
+    const activations user = unconverted(x);
     activation* dy = at(memory, node.gradient_buffer, node.out.size());
     if constexpr (node.gradient_copy != no_buffer) {
       activation* own = at(memory, node.gradient_copy, node.out.size());

@@ -21,7 +21,7 @@ namespace lockstep::detail {
 /// since compilers limit the steps of one.
 template <class Network, element_order PictureOrder, bool Converts>
 class planner {
-  static constexpr auto with_nodes = build_nodes(Network::graph, Network::input_dims, PictureOrder, Converts);
+  static constexpr auto with_nodes = build_nodes(Network::graph, PictureOrder, Converts);
   static constexpr auto with_backward = build_backward(with_nodes, Network::graph);
   static constexpr auto unplaced = arena_builder(with_backward).build();
 

@@ -49,7 +49,7 @@ class node_builder {
     int plain = no_node;
     int activation = no_node;
   };
-  static constexpr int no_node = -2;
+  static constexpr int no_node = several_outputs;
 
   [[nodiscard]] constexpr const placed_leaf& leaf_of(const operation& o) const {
     return network_.leaves[static_cast<std::size_t>(o.leaf)];
@@ -57,7 +57,7 @@ class node_builder {
   /// The node that computes a value. A layer that has measured the batch gets its node when somebody reads its value,
   /// so that layers which do not depend on each other measure in one segment.
   [[nodiscard]] constexpr int node_of(int value) {
-    if (value == user_input) return user_input;
+    if (value < 0) return value;
     const auto i = static_cast<std::size_t>(value);
     if (node_of_[i] == no_node) node_of_[i] = add_normalising(network_.operations[i], measure_of_[i]);
     return node_of_[i];
@@ -65,17 +65,15 @@ class node_builder {
   [[nodiscard]] constexpr int operand_of(const operation& o, int k) {
     return node_of(network_.operands[static_cast<std::size_t>(o.first_operand + k)]);
   }
-  [[nodiscard]] constexpr form& form_of(int node) { return forms_[static_cast<std::size_t>(node + 1)]; }
+  [[nodiscard]] constexpr form& form_of(int node) {
+    return forms_[static_cast<std::size_t>(node + static_cast<int>(plan_.inputs.size()))];
+  }
   [[nodiscard]] constexpr element_order order_of(int node) const {
-    return node == user_input ? element_order::plain : plan_.node(node).order_out;
+    return node < 0 ? element_order::plain : plan_.node(node).order_out;
   }
-  [[nodiscard]] constexpr dims extents_of(int node) const {
-    return node == user_input ? plan_.input : plan_.node(node).out;
-  }
-  [[nodiscard]] constexpr dims flattened_of(int node) const {
-    return node == user_input ? dims{} : plan_.node(node).picture_out;
-  }
-  [[nodiscard]] constexpr bool is_raw(int node) { return node == user_input ? converts_ : form_of(node).raw; }
+  [[nodiscard]] constexpr dims extents_of(int node) const { return plan_.extents_of(node); }
+  [[nodiscard]] constexpr dims flattened_of(int node) const { return node < 0 ? dims{} : plan_.node(node).picture_out; }
+  [[nodiscard]] constexpr bool is_raw(int node) { return node < 0 ? converts_ : form_of(node).raw; }
 
   /// Appends a node that reads `operands`.
   template <std::size_t Count>
@@ -125,7 +123,7 @@ class node_builder {
     int last = in_plain_order(as_activation(node_of(output.value)));
     // Each output has a gradient of its own, and so a node of its own.
     for (int k = 0; k < plan_.output_count; ++k) {
-      if (last == user_input || plan_.outputs[static_cast<std::size_t>(k)].node != last) continue;
+      if (last < 0 || plan_.outputs[static_cast<std::size_t>(k)].node != last) continue;
       plan_node node;
       node.kind = node_kind::alias;
       node.in = node.out = output.extents;
@@ -138,7 +136,7 @@ class node_builder {
   constexpr bool fuse(const operation& o, int& node_of_relu) {
     const placed_leaf& leaf = leaf_of(o);
     const int value = network_.operands[static_cast<std::size_t>(o.first_operand)];
-    if (!leaf.traits.is_relu || value == user_input) return false;
+    if (!leaf.traits.is_relu || value < 0) return false;
     const operation& read = network_.operations[static_cast<std::size_t>(value)];
     plan_node& before = plan_.node(node_of(value));
     const bool fuses =
@@ -328,7 +326,7 @@ class node_builder {
   element_order picture_order_;
   bool converts_;
   std::array<int, Size.operations> node_of_{};
-  std::array<form, network_plan<Size>::max_nodes + 1> forms_{};
+  std::array<form, network_plan<Size>::max_nodes + network_plan<Size>::input_count> forms_{};
   std::array<int, Size.operations> measure_of_{};  ///< by operation: the node that measures for it
   int segment_ = 0;
   std::int64_t frozen_count_ = 0;
@@ -336,10 +334,11 @@ class node_builder {
 };
 
 template <network_size Size>
-constexpr network_plan<Size> build_nodes(const network_data<Size>& network, const dims& input,
-                                         element_order picture_order, bool converts) {
+constexpr network_plan<Size> build_nodes(const network_data<Size>& network, element_order picture_order,
+                                         bool converts) {
   network_plan<Size> plan;
-  plan.input = input;
+  for (std::size_t k = 0; k < plan.inputs.size(); ++k) plan.inputs[k] = network.inputs[k].extents;
+  if (plan.inputs.size() == 1) plan.input = plan.inputs[0];
   node_builder<Size>(plan, network, picture_order, converts).build();
   return plan;
 }

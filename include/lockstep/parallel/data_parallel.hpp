@@ -26,6 +26,7 @@
 #include <lockstep/parallel/trainer/inference.hpp>
 #include <lockstep/parallel/trainer/train_step.hpp>
 #include <lockstep/parallel/trainer/user_arrays.hpp>
+#include <lockstep/parallel/trainer/user_inputs.hpp>
 #include <lockstep/parallel/trainer/user_targets.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
@@ -70,7 +71,8 @@ class data_parallel {
   using communicator_type = typename engine::communicator_type;
   using hook_type = typename engine::hook_type;
   using output_shape = batch_shape<Model::output_dims>;
-  using input_view = tensor_view<const value_type, input_shape>;
+  /// The samples of a batch: a view, or a std::tuple of views for a model with several inputs.
+  using input_view = typename detail::user_inputs<Model, value_type>::view;
   /// The outputs of a batch: a tensor, or a std::tuple of tensors from a model with several outputs.
   using output_tensor = typename detail::output_tensors<Model, value_type>::owner;
   using output_view = typename detail::output_tensors<Model, value_type>::view;
@@ -87,6 +89,7 @@ class data_parallel {
   static constexpr const auto& plan = Model::template plan<backend_type>;
 
  private:
+  using inputs_type = detail::user_inputs<Model, value_type>;
   using targets_type = detail::user_targets<loss_type, value_type>;
   using target_span = typename targets_type::plain;
 
@@ -128,14 +131,15 @@ class data_parallel {
   /// One training step on a batch of one sample or more. Returns the loss of the whole batch before the update.
   ///
   /// images: (B, input...), a tensor or a view, or a vector, array or span of all their values, one sample after the
-  /// other. targets: class indices (B) or values (B, output...), as the loss takes them, in the same kinds of
-  /// containers; class indices that are not std::int64_t are copied into memory that the trainer keeps. A model with
-  /// several losses takes a std::tuple, or a struct, of the targets of each, in the order of the outputs.
-  /// The sum of the samples' losses is divided by `denominator`; its default is the batch's own: the number of samples,
-  /// or the weights of kept targets; several losses have one each. With ranks it is that of all their batches together:
-  /// all name the same, or none does. The step includes the gradients of earlier `accumulate` calls.
-  /// Throws shape_error or value_error for a batch that does not fit, value_error for optimizer options out of their
-  /// domain, replica_error for an exception on a replica, non_finite_error when the options ask for it.
+  /// other; from a model with several inputs, a std::tuple or a struct of these, in the order of the inputs. targets:
+  /// class indices (B) or values (B, output...), as the loss takes them, in the same kinds of containers; class indices
+  /// that are not std::int64_t are copied into memory that the trainer keeps. A model with several losses takes a
+  /// std::tuple, or a struct, of the targets of each, in the order of the outputs. The sum of the samples' losses is
+  /// divided by `denominator`; its default is the batch's own: the number of samples, or the weights of kept targets;
+  /// several losses have one each. With ranks it is that of all their batches together: all name the same, or none
+  /// does. The step includes the gradients of earlier `accumulate` calls. Throws shape_error or value_error for a batch
+  /// that does not fit, value_error for optimizer options out of their domain, replica_error for an exception on a
+  /// replica, non_finite_error when the options ask for it.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
   double step(const Images& images, const Targets& targets, std::optional<denominator_type> denominator = {}) {
@@ -189,7 +193,7 @@ class data_parallel {
   {
     const auto entered = engine_.enter();
     for (;;) {
-      const batch none{nullptr, {}, 0};
+      const batch none{};
       const auto terms = detail::agree(engine_, detail::rank_call::join, none, {});
       if (terms.all_joined) return;
       if (terms.steps)
@@ -222,9 +226,8 @@ class data_parallel {
   /// when there are several outputs. Layers behave as in evaluation (no dropout).
   template <class Images = input_view>
   [[nodiscard]] output_tensor forward(const Images& images) {
-    const input_view x = as_images(images);
-    output_tensor out = detail::output_tensors<Model, value_type>::make(x.extent(0));
-    forward(x, detail::output_tensors<Model, value_type>::view_of(out));
+    output_tensor out = detail::output_tensors<Model, value_type>::make(as_images(images).count);
+    forward(images, detail::output_tensors<Model, value_type>::view_of(out));
     return out;
   }
 
@@ -232,9 +235,9 @@ class data_parallel {
   template <class Images = input_view>
   void forward(const Images& images, output_view out) {
     const auto entered = engine_.enter();
-    const input_view x = as_images(images);
-    const auto to = detail::output_tensors<Model, value_type>::pack("data_parallel::forward", out, x.extent(0));
-    detail::forward_all(engine_, x.data_handle(), x.extent(0), to);
+    const auto x = as_images(images);
+    const auto to = detail::output_tensors<Model, value_type>::pack("data_parallel::forward", out, x.count);
+    detail::forward_all(engine_, x.first, x.count, to);
   }
 
   /// Returns loss and correct answers of a batch without training; those of each output where there are several.
@@ -375,7 +378,7 @@ class data_parallel {
   /// False when there are parameters and all are frozen.
   static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
 
-  using batch = detail::user_batch<value_type, typename targets_type::spans>;
+  using batch = detail::user_batch<detail::input_pack<Model, const value_type>, typename targets_type::spans>;
 
   template <tensors Chosen>
   [[nodiscard]] auto values_of() {
@@ -396,14 +399,14 @@ class data_parallel {
   }
 
   template <class Images>
-  [[nodiscard]] static input_view as_images(const Images& images) {
-    return detail::take_images<value_type, Model::input_dims>("data_parallel", images);
+  [[nodiscard]] static auto as_images(const Images& images) {
+    return inputs_type::take("data_parallel", images);
   }
 
   template <class Images, class Targets>
   [[nodiscard]] batch as_batch(const Images& images, const Targets& targets) {
-    const input_view x = detail::take_images<value_type, Model::input_dims>("data_parallel", images);
-    return {x.data_handle(), targets_.take("data_parallel", targets, x.extent(0), plan.output), x.extent(0)};
+    const auto x = as_images(images);
+    return {x.first, targets_.take("data_parallel", targets, x.count, plan.output), x.count};
   }
 
   /// A batch, or why the arguments do not make one.
@@ -420,7 +423,7 @@ class data_parallel {
     try {
       return {as_batch(images, targets), nullptr};
     } catch (...) {
-      return {batch{nullptr, {}, 0}, std::current_exception()};
+      return {batch{}, std::current_exception()};
     }
   }
 

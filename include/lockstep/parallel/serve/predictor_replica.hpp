@@ -100,7 +100,7 @@ class predictor_replica {
       } else {
         executor_.infer(executor_.load(parameters), x, rows, [&](std::int64_t, std::int64_t count, const auto& y) {
           f(pack_outputs<Model, const value>([&]<std::size_t K>() {
-            return executor_.as_values(count * Model::output_extents[K].size(), output_of<K>(y));
+            return executor_.as_values(count * Model::output_extents[K].size(), array_of<K>(y));
           }));
         });
       }
@@ -164,7 +164,7 @@ class predictor_replica {
     std::int64_t first = 0;
     out.advance(samples, [&](const request& to, std::int64_t sample, std::int64_t count) {
       each_output<Model>([&]<std::size_t K>(std::int64_t size) {
-        std::copy_n(output_of<K>(y) + first * size, count * size, output_of<K>(to.y) + sample * size);
+        std::copy_n(array_of<K>(y) + first * size, count * size, array_of<K>(to.y) + sample * size);
       });
       first += count;
     });

@@ -30,9 +30,10 @@ struct target_of<Loss, Value> {
 };
 
 /// A batch and the values of the step, once for each loss, as all replicas read them. Targets lie in the host's memory.
-template <class Value, class Targets, std::size_t Losses>
+/// `Images` is a pointer, or the input_pack of several inputs.
+template <class Images, class Targets, std::size_t Losses>
 struct batch_pass {
-  const Value* images;
+  Images images;
   Targets targets;
   std::int64_t samples;
   std::array<step_values, Losses> now;

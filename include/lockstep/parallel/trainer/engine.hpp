@@ -247,10 +247,10 @@ struct trainer_engine {
   /// are reduced over the ranks and homes when this pass makes them `Complete`. With `to_sums`, `finish` reads the
   /// sums. `variant` differs between passes that enqueue different work for the same number of samples. Returns the
   /// loss.
-  template <bool Complete, class Targets, class Finish>
-  double train(const user_batch<value_type, Targets>& own, const terms_type& terms, const Finish& finish,
+  template <bool Complete, class Images, class Targets, class Finish>
+  double train(const user_batch<Images, Targets>& own, const terms_type& terms, const Finish& finish,
                [[maybe_unused]] bool to_sums, [[maybe_unused]] std::uint64_t variant) {
-    batch_pass<value_type, decltype(own.targets.data()), Model::loss_count> pass{
+    batch_pass<Images, decltype(own.targets.data()), Model::loss_count> pass{
         .images = own.images, .targets = own.targets.data(), .samples = own.samples, .now = {}};
     const losses_type scales = loss_scales(loss, terms.denominators);
     for (std::size_t k = 0; k < scales.size(); ++k)

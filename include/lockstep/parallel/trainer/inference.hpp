@@ -8,6 +8,7 @@
 
 #include <lockstep/backend/tree_sum.hpp>
 #include <lockstep/core/shard.hpp>
+#include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/output_pack.hpp>
 #include <lockstep/parallel/evaluation.hpp>
 
@@ -30,7 +31,9 @@ void each_leaf(Engine& engine, std::int64_t samples, const F& f) {
 
 /// Writes the outputs of a batch to `out`, in the order of the samples.
 template <class Engine>
-void forward_all(Engine& engine, const typename Engine::value_type* images, std::int64_t samples,
+void forward_all(Engine& engine,
+                 const input_pack<typename Engine::model_type, const typename Engine::value_type>& images,
+                 std::int64_t samples,
                  const output_pack<typename Engine::model_type, typename Engine::value_type>& out) {
   each_leaf(engine, samples, [&](std::size_t r, std::size_t, const shard_range& part) {
     engine.replicas[r]->forward(engine.homes.of(r).parameters.data(), images, part, out);

@@ -17,6 +17,7 @@
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/executor.hpp>
+#include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/observer.hpp>
 #include <lockstep/model/output_pack.hpp>
 #include <lockstep/model/segments.hpp>
@@ -128,6 +129,7 @@ class replica {
   using context_type = typename B::context;
   using fence = typename B::fence;
   using loss_type = typename Model::loss_type;
+  using images_type = input_pack<Model, const value>;
 
   replica(const replica_place& place, const loss_type& loss)
       : executor(place, loss),
@@ -168,16 +170,16 @@ class replica {
   }
 
   /// Writes the outputs for the samples `own` of a batch to their place in `out`. Both lie in the host's memory.
-  void forward(const value* parameters, const value* images, const shard_range& own,
+  void forward(const value* parameters, const images_type& images, const shard_range& own,
                const output_pack<Model, value>& out) {
     [[maybe_unused]] const auto device = device_of<B>(context());
-    const value* x =
+    const images_type x =
         stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
     executor.infer(executor.load(parameters), x, own.count,
                    [&](std::int64_t first, std::int64_t count, const auto& outputs) {
                      each_output<Model>([&]<std::size_t K>(std::int64_t size) {
-                       B::copy_out(context(), count * size, executor.as_values(count * size, output_of<K>(outputs)),
-                                   output_of<K>(out) + (own.first + first) * size);
+                       B::copy_out(context(), count * size, executor.as_values(count * size, array_of<K>(outputs)),
+                                   array_of<K>(out) + (own.first + first) * size);
                      });
                    });
     B::finish(context());
@@ -185,14 +187,14 @@ class replica {
 
   /// Loss and hits of the samples `own` of a batch in the host's memory. The caller adds the denominator.
   template <class Targets>
-  [[nodiscard]] evaluation_of<Model> evaluate(const value* parameters, const loss_type& loss, const value* images,
+  [[nodiscard]] evaluation_of<Model> evaluate(const value* parameters, const loss_type& loss, const images_type& images,
                                               const Targets& targets, const shard_range& own) {
     [[maybe_unused]] const auto device = device_of<B>(context());
     evaluation_of<Model> result;
     double* sums = losses_.get()->data();
     B::clear(context(), losses_of_leaf, sums);
     const std::int64_t target_size = loss_type::target_size(plan.output);
-    const value* x =
+    const images_type x =
         stage_.bring_images(context(), part(images, own, plan.input.size()), own.count * plan.input.size());
     const Targets own_targets =
         stage_.bring_targets(context(), part(targets, own, target_size), own.count * target_size);
@@ -208,9 +210,9 @@ class replica {
       } else {
         static_for<losses_of_leaf>([&]<std::size_t K>() {
           constexpr const dims& extents = Model::output_extents[K];
-          executor.loss().template forward_backward<K>(context(), count, output_of<K>(outputs), there, nullptr, nullptr,
+          executor.loss().template forward_backward<K>(context(), count, array_of<K>(outputs), there, nullptr, nullptr,
                                                        sums);
-          const value* y = host_values(count * extents.size(), output_of<K>(outputs));
+          const value* y = host_values(count * extents.size(), array_of<K>(outputs));
           result.parts[K].correct += hits_of(loss.template of<K>(), count, extents, y, here.template get<K>());
           result.parts[K].counted += counted_by(loss.template of<K>(), count, extents, here.template get<K>());
         });
@@ -367,7 +369,7 @@ class replica {
 
   gradient_tree<B, Leaves> tree_;
   typename B::template mirrored<loss_sums> losses_;
-  shard_stage<B, value, targets_type, losses_of_leaf, sum_count> stage_;
+  shard_stage<B, images_type, targets_type, losses_of_leaf, sum_count> stage_;
   loss_sums* sums_ = nullptr;  ///< where a pass adds up losses
   std::vector<leaf_statistics> leaves_;
   std::vector<batch_statistics<value>> batch_;  ///< one, in a model that measures batches

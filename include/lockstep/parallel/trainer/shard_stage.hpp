@@ -8,7 +8,7 @@
 #include <utility>
 
 #include <lockstep/backend/step_values.hpp>
-#include <lockstep/parallel/trainer/staged_targets.hpp>
+#include <lockstep/parallel/trainer/staged_samples.hpp>
 
 namespace lockstep::detail {
 
@@ -34,12 +34,12 @@ struct packed_parts {
 };
 
 /// The data of a batch that a replica's work reads: its shard, the values of the step for each of `Losses` losses, and
-/// `Sums` sums that begin with zero. `Targets` is a pointer, or the target_pack of several losses.
+/// `Sums` sums that begin with zero. `Images` and `Targets` are pointers, or the packs of several inputs and losses.
 ///
 /// For a backend with its own memory, `prepare` puts small parts together in one packet, which the work then sends: a
 /// step that is replayed makes no call for them. Larger parts, and images that lie in a device's memory, are copied
 /// separately, from where they lie.
-template <class B, class Value, class Targets, std::size_t Losses, std::size_t Sums>
+template <class B, class Images, class Targets, std::size_t Losses, std::size_t Sums>
 class shard_stage {
   using context = typename B::context;
 
@@ -50,16 +50,18 @@ class shard_stage {
   // wait for it, and that call may not return before they have gone on.
   explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
 
-  /// For a backend with its own memory: which parts of a shard of at most so many elements, with images at that
-  /// address, the packet carries.
-  [[nodiscard]] static packed_parts places(const Value* images, std::int64_t image_values, std::int64_t target_values) {
-    return {.images = image_values * std::int64_t{sizeof(Value)} <= most_packed && B::host_reads(images),
-            .targets = staged_targets<B, Targets>::bytes(target_values) <= most_packed};
+  /// For a backend with its own memory: which parts of a shard of at most so many elements (samples, in a pack), with
+  /// images at that address, the packet carries.
+  [[nodiscard]] static packed_parts places(const Images& images, std::int64_t image_values,
+                                           std::int64_t target_values) {
+    return {.images = staged_samples<B, Images>::bytes(image_values) <= most_packed &&
+                      staged_samples<B, Images>::host_reads(images),
+            .targets = staged_samples<B, Targets>::bytes(target_values) <= most_packed};
   }
 
   /// Before the work: takes over the values of the step, and `images` and `targets` of those lengths. Targets lie in
   /// the host's memory, images there or in a device's. Returns a number that depends on where the work will read them.
-  std::uint64_t prepare(context& c, const values& now, [[maybe_unused]] packed_parts which, const Value* images,
+  std::uint64_t prepare(context& c, const values& now, [[maybe_unused]] packed_parts which, const Images& images,
                         std::int64_t image_values, const Targets& targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {
       now_ = now;
@@ -68,7 +70,6 @@ class shard_stage {
       return 0;
     } else {
       if (std::exchange(in_use_, true)) B::finish(c);  // work of a failed step may still read the packet
-      const std::int64_t image_bytes = image_values * std::int64_t{sizeof(Value)};
       std::byte* const host = packet_.host();
       const auto pack = [&](std::int64_t at, const void* from, std::int64_t bytes) {
         if (bytes > 0) std::memcpy(host + at, from, static_cast<std::size_t>(bytes));
@@ -79,9 +80,9 @@ class shard_stage {
       const auto append = [&](const void* from, std::int64_t bytes) {
         return pack(std::exchange(used_, used_ + packet_bytes(bytes)), from, bytes);
       };
-      images_ = which.images ? reinterpret_cast<const Value*>(append(images, image_bytes))
+      images_ = which.images ? staged_samples<B, Images>::pack(images, image_values, append)
                              : bring_images(c, images, image_values);
-      targets_ = which.targets ? staged_targets<B, Targets>::pack(targets, target_values, append)
+      targets_ = which.targets ? staged_samples<B, Targets>::pack(targets, target_values, append)
                                : bring_targets(c, targets, target_values);
       return static_cast<std::uint64_t>(which.images) << 1U | static_cast<std::uint64_t>(which.targets);
     }
@@ -106,12 +107,12 @@ class shard_stage {
   [[nodiscard]] std::array<double, Sums>* sums() {
     return reinterpret_cast<std::array<double, Sums>*>(packet_.get() + sums_at);
   }
-  [[nodiscard]] const Value* images() const { return images_; }
+  [[nodiscard]] const Images& images() const { return images_; }
   [[nodiscard]] const Targets& targets() const { return targets_; }
 
   /// For work that is not replayed: returns where the backend reads n elements that lie at `from`, after copying them
   /// there if need be.
-  const Value* bring_images(context& c, const Value* from, std::int64_t n) { return large_images_.bring(c, from, n); }
+  Images bring_images(context& c, const Images& from, std::int64_t n) { return large_images_.bring(c, from, n); }
   Targets bring_targets(context& c, const Targets& from, std::int64_t n) { return large_targets_.bring(c, from, n); }
 
  private:
@@ -121,13 +122,13 @@ class shard_stage {
   static constexpr std::int64_t most_packed = std::int64_t{64} << 10U;
 
   values now_{};
-  const Value* images_ = nullptr;
+  Images images_{};
   Targets targets_{};
   std::int64_t used_ = values_end;
   bool in_use_ = false;
   [[no_unique_address]] typename packet_of<B>::type packet_;
-  staged_elements<B, Value> large_images_;
-  staged_targets<B, Targets> large_targets_;
+  staged_samples<B, Images> large_images_;
+  staged_samples<B, Targets> large_targets_;
 };
 
 }  // namespace lockstep::detail

@@ -36,12 +36,13 @@ struct spans_of<std::tuple<Targets...>, Pack> {
   using type = target_spans<Pack, Targets...>;
 };
 
-/// An unchecked batch of this process. Targets lie in the host's memory.
-template <class Value, class Targets>
+/// An unchecked batch of this process. Targets lie in the host's memory. `Images` is a pointer, or the input_pack of
+/// several inputs.
+template <class Images, class Targets>
 struct user_batch {
-  const Value* images;
-  Targets targets;
-  std::int64_t samples;
+  Images images{};
+  Targets targets{};
+  std::int64_t samples = 0;
 };
 
 /// Throws shape_error unless there are `wanted` targets; `whose` names them where there are several kinds.
@@ -55,9 +56,9 @@ inline void check_target_count(std::size_t given, std::int64_t wanted, std::int6
 
 /// Checks that a batch has samples, unless it may be empty, and as many targets as they need. Returns the denominator
 /// of each loss. Throws shape_error, value_error.
-template <class Loss, class Value, class Targets>
+template <class Loss, class Images, class Targets>
 [[nodiscard]] std::array<double, loss_count<Loss>> check_batch(const Loss& loss, const dims& output,
-                                                               const user_batch<Value, Targets>& batch,
+                                                               const user_batch<Images, Targets>& batch,
                                                                bool may_be_empty) {
   if (batch.samples < 1 && !may_be_empty)
     throw shape_error("data_parallel", "a batch of one sample or more", std::to_string(batch.samples));
