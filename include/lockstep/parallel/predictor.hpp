@@ -24,6 +24,7 @@
 #include <lockstep/core/fork_guard.hpp>
 #include <lockstep/core/start_thread.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/model/input_pack.hpp>
 #include <lockstep/parallel/output_tensors.hpp>
 #include <lockstep/parallel/parameters.hpp>
 #include <lockstep/parallel/precision.hpp>
@@ -33,6 +34,7 @@
 #include <lockstep/parallel/serve/predictor_replica.hpp>
 #include <lockstep/parallel/trainer/rethrow_first.hpp>
 #include <lockstep/parallel/trainer/thread_team.hpp>
+#include <lockstep/parallel/trainer/user_inputs.hpp>
 
 #if LOCKSTEP_HAS_ONEDNN()
 #include <lockstep/backend/cpu/cpu.hpp>
@@ -107,7 +109,8 @@ class predictor {
   using value_type = typename Backend::value_type;
   using input_shape = batch_shape<Model::input_dims>;
   using output_shape = batch_shape<Model::output_dims>;
-  using input_view = tensor_view<const value_type, input_shape>;
+  /// The samples of a batch: a view, or a std::tuple of views for a model with several inputs.
+  using input_view = typename detail::user_inputs<Model, value_type>::view;
   /// The outputs of a batch: a tensor, or a std::tuple of tensors from a model with several outputs; and views of them.
   using output_view = typename detail::output_tensors<Model, value_type>::view;
   using output_tensor = typename detail::output_tensors<Model, value_type>::owner;
@@ -141,31 +144,29 @@ class predictor {
   /// arrives meanwhile gets a value_error.
   ~predictor() { stop(); }
 
-  /// Returns the outputs for a batch of any size: (B, output...). Blocks until they are computed. Callable from any
-  /// thread. Throws value_error when too many samples wait, replica_error for an exception on a replica.
-  [[nodiscard]] output_tensor predict(input_view images) const {
-    output_tensor out = tensors_of::make(images.extent(0));
-    predict(images, tensors_of::view_of(out));
+  /// Returns the outputs for a batch of any size: (B, output...). `images` are what data_parallel::forward takes.
+  /// Blocks until the outputs are computed. Callable from any thread. Throws shape_error for samples that do not fit,
+  /// value_error when too many samples wait, replica_error for an exception on a replica.
+  template <class Images = input_view>
+  [[nodiscard]] output_tensor predict(const Images& images) const {
+    const taken x = inputs_of::take("predictor", images);
+    output_tensor out = tensors_of::make(x.count);
+    predict_taken(x, tensors_of::view_of(out));
     return out;
   }
 
   /// The same into the caller's memory, whose contents are unspecified after an exception. Also throws shape_error when
   /// the lengths differ.
-  void predict(input_view images, output_view out) const {
-    const auto to = tensors_of::pack("predictor::predict", out, images.extent(0));
-    if (images.extent(0) == 0) return;
-    detail::tensor_prediction<Model, value_type> request;
-    request.samples = images.extent(0);
-    request.x = images.data_handle();
-    request.y = to;
-    queue().push_and_wait(request);
-    if (request.error) std::rethrow_exception(request.error);
+  template <class Images = input_view>
+  void predict(const Images& images, output_view out) const {
+    predict_taken(inputs_of::take("predictor", images), out);
   }
 
   /// Submits a copy of a batch and returns at once. The future gives the outputs, or throws replica_error as `predict`
   /// does. Callable from any thread. Throws value_error when too many samples wait.
-  [[nodiscard]] std::future<output_tensor> submit(input_view images) const {
-    auto request = std::make_unique<submission>(images);
+  template <class Images = input_view>
+  [[nodiscard]] std::future<output_tensor> submit(const Images& images) const {
+    auto request = std::make_unique<submission>(inputs_of::take("predictor", images));
     auto outputs = request->promise.get_future();
     if (request->samples == 0) {
       request->promise.set_value(std::move(request->outputs));
@@ -229,16 +230,32 @@ class predictor {
   [[nodiscard]] predictor_statistics statistics() const { return queue().statistics(); }
 
  private:
+  using inputs_of = detail::user_inputs<Model, value_type>;
+  using taken = typename inputs_of::taken;
   using tensors_of = detail::output_tensors<Model, value_type>;
+
+  void predict_taken(const taken& x, const output_view& out) const {
+    const auto to = tensors_of::pack("predictor::predict", out, x.count);
+    if (x.count == 0) return;
+    detail::tensor_prediction<Model, value_type> request;
+    request.samples = x.count;
+    request.x = x.first;
+    request.y = to;
+    queue().push_and_wait(request);
+    if (request.error) std::rethrow_exception(request.error);
+  }
 
   /// A request of `submit`, which owns its tensors.
   struct submission : detail::tensor_prediction<Model, value_type> {
-    explicit submission(const input_view& images)
-        : inputs(images.extent(0)), outputs(tensors_of::make(images.extent(0))) {
-      std::copy_n(images.data_handle(), inputs.size(), inputs.data());
-      this->samples = images.extent(0);
-      this->x = inputs.data();
-      this->y = tensors_of::pack("predictor::submit", tensors_of::view_of(outputs), images.extent(0));
+    explicit submission(const taken& from)
+        : inputs(inputs_of::make(from.count)), outputs(tensors_of::make(from.count)) {
+      const auto own = inputs_of::pack(inputs);
+      detail::each_input<Model>([&]<std::size_t K>(std::int64_t size) {
+        std::copy_n(detail::array_of<K>(from.first), from.count * size, detail::array_of<K>(own));
+      });
+      this->samples = from.count;
+      this->x = detail::pack_inputs<Model, const value_type>([&]<std::size_t K>() { return detail::array_of<K>(own); });
+      this->y = tensors_of::pack("predictor::submit", tensors_of::view_of(outputs), from.count);
       this->on_answer = [](detail::prediction& request) noexcept {
         const std::unique_ptr<submission> self(static_cast<submission*>(&request));
         if (self->error)
@@ -248,7 +265,7 @@ class predictor {
       };
     }
 
-    tensor<value_type, input_shape> inputs;
+    typename inputs_of::owner inputs;
     output_tensor outputs;
     std::promise<output_tensor> promise;
   };

@@ -10,16 +10,17 @@
 
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/model/executor.hpp>
+#include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/output_pack.hpp>
 #include <lockstep/parallel/serve/predictor_queue.hpp>
 #include <lockstep/parallel/trainer/replica.hpp>
 
 namespace lockstep::detail {
 
-/// A request with the memory of its samples, and of each output.
+/// A request with the memory of its samples, for each input, and of each output.
 template <class Model, class Value>
 struct tensor_prediction : prediction {
-  const Value* x = nullptr;
+  input_pack<Model, const Value> x{};
   output_pack<Model, Value> y{};
 };
 
@@ -42,13 +43,13 @@ class predictor_replica {
   using value = typename B::value_type;
 
   predictor_replica(const replica_place& where, std::int64_t max_batch)
-      : executor_(where),
-        largest_(prediction_rows(max_batch, (std::min)(micro_shard<Model, B>, most_rows))),
-        joined_(largest_ * plan.input.size()) {
+      : executor_(where), largest_(prediction_rows(max_batch, (std::min)(micro_shard<Model, B>, most_rows))) {
+    each_input<Model>([&]<std::size_t K>(std::int64_t size) { joined_[K] = aligned_buffer<value>(largest_ * size); });
     if constexpr (!B::host_memory) {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
-      samples_ = B::template allocate<value>(c, largest_ * plan.input.size());
+      each_input<Model>(
+          [&]<std::size_t K>(std::int64_t size) { samples_[K] = B::template allocate<value>(c, largest_ * size); });
       each_output<Model>(
           [&]<std::size_t K>(std::int64_t size) { results_[K] = B::template allocate<value>(c, largest_ * size); });
     }
@@ -61,7 +62,7 @@ class predictor_replica {
   void warm_up(const value* parameters) {
     constexpr int runs = B::host_memory ? 1 : 2;  // the second is recorded
     for (std::int64_t rows = largest_; rows > 0; rows /= 2)
-      for (int i = 0; i < runs; ++i) infer(parameters, joined_.data(), rows, [](const auto&) {});
+      for (int i = 0; i < runs; ++i) infer(parameters, joined(), rows, [](const auto&) {});
   }
 
   /// Runs a batch and writes the outputs into the memory of its requests.
@@ -80,6 +81,7 @@ class predictor_replica {
 
  private:
   using request = tensor_prediction<Model, value>;
+  using inputs = input_pack<Model, const value>;
   using outputs = output_pack<Model, const value>;
 
   /// Whether outputs are copied before requests get them: from another memory, or since the executor keeps the
@@ -91,7 +93,7 @@ class predictor_replica {
 
   /// Calls f(outputs) for `rows` samples, a batch size that has ops. Samples and outputs are in the host's memory.
   template <class F>
-  void infer(const value* parameters, const value* x, std::int64_t rows, const F& f) {
+  void infer(const value* parameters, const inputs& x, std::int64_t rows, const F& f) {
     if constexpr (B::host_memory) {
       if constexpr (keeps_outputs) {
         executor_.forward(executor_.load(parameters), x, rows,
@@ -107,10 +109,13 @@ class predictor_replica {
     } else {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
-      B::template copy_in<value>(c, rows * plan.input.size(), x, samples_.data());
+      each_input<Model>([&]<std::size_t K>(std::int64_t size) {
+        B::template copy_in<value>(c, rows * size, array_of<K>(x), samples_[K].data());
+      });
       // The parameters are loaded each time, since their owner may have written to them.
       B::replay(c, static_cast<std::uint64_t>(rows), [&] {
-        executor_.forward(executor_.load(parameters), samples_.data(), rows,
+        executor_.forward(executor_.load(parameters),
+                          pack_inputs<Model, const value>([&]<std::size_t K>() { return samples_[K].data(); }), rows,
                           pack_outputs<Model, value>([&]<std::size_t K>() { return results_[K].data(); }));
       });
       each_output<Model>([&]<std::size_t K>(std::int64_t size) {
@@ -144,20 +149,28 @@ class predictor_replica {
 
   /// Returns the next samples in contiguous memory, padded with zeros to `rows`. Copies only when they are not
   /// contiguous already, or need padding.
-  const value* gather(place& in, std::int64_t rows, std::int64_t samples) {
-    constexpr std::int64_t size = plan.input.size();
-    const value* found = nullptr;
+  inputs gather(place& in, std::int64_t rows, std::int64_t samples) {
+    inputs found{};
     if (rows == samples && in.parts.front().count - in.done >= rows) {
-      in.advance(samples,
-                 [&](const request& from, std::int64_t sample, std::int64_t) { found = from.x + sample * size; });
+      in.advance(samples, [&](const request& from, std::int64_t sample, std::int64_t) {
+        found = from.x + sample * plan.input.size();
+      });
       return found;
     }
-    value* to = joined_.data();
+    std::int64_t first = 0;
     in.advance(samples, [&](const request& from, std::int64_t sample, std::int64_t count) {
-      to = std::copy_n(from.x + sample * size, count * size, to);
+      each_input<Model>([&]<std::size_t K>(std::int64_t size) {
+        std::copy_n(array_of<K>(from.x) + sample * size, count * size, joined_[K].data() + first * size);
+      });
+      first += count;
     });
-    std::fill_n(to, (rows - samples) * size, value{0});
-    return joined_.data();
+    each_input<Model>([&]<std::size_t K>(std::int64_t size) {
+      std::fill_n(joined_[K].data() + samples * size, (rows - samples) * size, value{0});
+    });
+    return joined();
+  }
+  [[nodiscard]] inputs joined() const {
+    return pack_inputs<Model, const value>([&]<std::size_t K>() { return std::as_const(joined_[K]).data(); });
   }
 
   static void scatter(place& out, std::int64_t samples, const outputs& y) {
@@ -176,8 +189,8 @@ class predictor_replica {
 
   executor<Model, B> executor_;
   std::int64_t largest_;
-  aligned_buffer<value> joined_;
-  typename B::template buffer<value> samples_;                                   ///< in the backend's memory
+  std::array<aligned_buffer<value>, Model::input_count> joined_;
+  std::array<typename B::template buffer<value>, Model::input_count> samples_;   ///< in the backend's memory
   std::array<typename B::template buffer<value>, Model::output_count> results_;  ///< there too
   std::array<aligned_buffer<value>, Model::output_count> outputs_;               ///< in the host's
 };

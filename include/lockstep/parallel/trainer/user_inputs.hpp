@@ -61,8 +61,9 @@ struct user_inputs<Model, Value, std::index_sequence<0>> {
     const view x = take_images<Value, Model::input_dims>(who, images);
     return {x.data_handle(), x.extent(0)};
   }
+  /// Room for samples, and where they lie in it.
   [[nodiscard]] static owner make(std::int64_t samples) { return owner(samples); }
-  [[nodiscard]] static view view_of(const owner& all) { return all.view(); }
+  [[nodiscard]] static Value* pack(owner& all) { return all.data(); }
 };
 
 /// The samples of a model with several inputs: a tuple, a pair, an array or a plain struct of those of each.
@@ -86,7 +87,7 @@ struct user_inputs<Model, Value, std::index_sequence<K...>> {
   [[nodiscard]] static owner make(std::int64_t samples) {
     return owner(tensor<Value, batch_shape<Model::input_extents[K]>>(samples)...);
   }
-  [[nodiscard]] static view view_of(const owner& all) { return view(std::get<K>(all).view()...); }
+  [[nodiscard]] static input_pack<Model, Value> pack(owner& all) { return {{std::get<K>(all).data()...}}; }
 
  private:
   static constexpr std::string_view name_of(std::size_t k) { return Model::graph.inputs[k].name; }
