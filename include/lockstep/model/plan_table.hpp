@@ -72,13 +72,17 @@ class table_writer {
   return text;
 }
 
-/// The nodes that a node reads, `3` or `3, 7`; a dash stands for the user's input.
-template <class Plan>
+/// The nodes that a node reads, `3` or `3, 7`; a dash stands for the user's input, or its name where there are several.
+template <class Model, class Plan>
 [[nodiscard]] std::string operands_text(const Plan& plan, const plan_node& node) {
   std::string text;
   for (int k = 0; k < node.operands; ++k) {
     const int from = plan.operand(node, k).from;
-    text.append(k == 0 ? "" : ", ").append(from < 0 ? "-" : std::to_string(from));
+    text.append(k == 0 ? "" : ", ");
+    if (from >= 0)
+      text.append(std::to_string(from));
+    else
+      text.append(Model::input_count == 1 ? "-" : Model::graph.inputs[input_of(from)].name);
   }
   return text;
 }
@@ -106,11 +110,11 @@ template <class Model>
 
 }  // namespace detail
 
-/// The static plan as text: one line for each node of the network (its layer, what it does, the nodes that it reads,
-/// extents of a sample, parameters, forward flops of a sample, where its output and its output's gradient lie in the
-/// arena), one line for each parameter under PyTorch's name, then what a training step of `batch` samples on `replicas`
-/// replicas needs. Arena offsets count elements of one sample, parameter offsets elements. Frozen layers and parameters
-/// are marked. Throws value_error when `replicas` or `batch` is below one.
+/// The static plan as text: of several inputs one line for each, one line for each node of the network (its layer, what
+/// it does, the nodes that it reads, extents of a sample, parameters, forward flops of a sample, where its output and
+/// its output's gradient lie in the arena), one line for each parameter under PyTorch's name, then what a training step
+/// of `batch` samples on `replicas` replicas needs. Arena offsets count elements of one sample, parameter offsets
+/// elements. Frozen layers and parameters are marked. Throws value_error when `replicas` or `batch` is below one.
 template <class Model, class Backend>
 [[nodiscard]] std::string plan_table(int replicas, std::int64_t batch) {
   if (replicas < 1) throw value_error("plan_table", "one replica or more", std::to_string(replicas));
@@ -125,7 +129,7 @@ template <class Model, class Backend>
   for (int i = 0; i < plan.node_count; ++i) {
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
     auto [layer, kind] = detail::node_title<Model>(node);
-    nodes.add({std::to_string(i), std::move(layer), std::move(kind), detail::operands_text(plan, node),
+    nodes.add({std::to_string(i), std::move(layer), std::move(kind), detail::operands_text<Model>(plan, node),
                to_string(node.in) + " -> " + to_string(node.out), grouped(node.parameter_size), grouped(node.flops),
                detail::offset_text(node.output_buffer), detail::offset_text(node.gradient_buffer)});
   }
@@ -178,6 +182,13 @@ template <class Model, class Backend>
       .append(", ")
       .append(std::to_string(replicas))
       .append(replicas == 1 ? " replica\n\n" : " replicas\n\n");
+  if constexpr (Model::input_count > 1) {
+    detail::table_writer inputs(2, {"input", "sample", "readers"});
+    for (const auto& each : Model::graph.inputs)
+      inputs.add({std::string(each.name), to_string(each.extents), std::to_string(each.readers)});
+    inputs.append_to(text);
+    text += '\n';
+  }
   nodes.append_to(text);
   text += '\n';
   parameters.append_to(text);

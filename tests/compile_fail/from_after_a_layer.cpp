@@ -1,0 +1,16 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// expect: lockstep: from: it takes an input (Name) in place of what arrives, so that nothing reads the layers before it
+#include <lockstep/lockstep.hpp>
+
+namespace ls = lockstep;
+
+using two = ls::inputs<ls::named<"image", ls::input<2, 4, 4>>, ls::named<"words", ls::input<5>>>;
+using image = ls::sequential<ls::from<"image">, ls::flatten, ls::linear<6>>;
+#ifdef LOCKSTEP_TEST_FIXED
+using net = ls::concat<image, ls::from<"words", ls::linear<3>>>;
+#else
+using net = ls::sequential<image, ls::from<"words">, ls::linear<3>>;
+#endif
+using m = ls::model<net, two, ls::mean_squared_error>;
+
+int main() { ls::data_parallel<m, 1> trainer; }
