@@ -25,9 +25,12 @@ using two_inputs::model;
 
 namespace {
 
-template <class B, int N, class T = typename B::value_type>
+/// A backend whose passes compute in other elements than the user's.
+using narrow = ls::reference<double, float>;
+
+template <class Model, class B, int N, class T = typename B::value_type>
 step_result<T> on_replicas(const batch_of_both<T>& b) {
-  ls::data_parallel<model, N, B> trainer({.learning_rate = step_size});
+  ls::data_parallel<Model, N, B> trainer({.learning_rate = step_size});
   trainer.initialize(step_seed);
   step_result<T> result;
   result.loss = trainer.step(b.images(), b.targets);
@@ -36,16 +39,16 @@ step_result<T> on_replicas(const batch_of_both<T>& b) {
   return result;
 }
 
-template <class B, int... Counts>
+template <class Model, class B, int... Counts>
 void check_steps() {
   std::uint64_t stream = 700;
   for (const std::int64_t samples : {5, 2, 37}) {
     const batch_of_both<typename B::value_type> b(stream += 10, samples);
     using one = std::conditional_t<B::host_memory, B, ls::cpu>;
-    const auto expected = two_inputs::on_one_device<one>(b);
+    const auto expected = two_inputs::on_one_device<Model, one>(b);
     const auto check = [&]<int N> {
       INFO(B::name << ", " << samples << " samples, " << N << " replicas");
-      check_same_step(on_replicas<B, N>(b), expected);
+      check_same_step(on_replicas<Model, B, N>(b), expected);
     };
     (check.template operator()<Counts>(), ...);
   }
@@ -81,12 +84,18 @@ struct reading {
 }  // namespace
 
 TEST_CASE("inputs: a step of N replicas is the step of one device", "[inputs]") {
-  check_steps<ls::cpu, 1, 2, 3, 4>();
-  check_steps<ls::reference<double>, 2, 4>();
+  check_steps<model, ls::cpu, 1, 2, 3, 4>();
+  check_steps<model, ls::reference<double>, 2, 4>();
+  check_steps<model, narrow, 3>();
 }
 
 TEST_CASE("inputs: a step of N replicas is the step of one device, on a backend that works later", "[inputs]") {
-  check_steps<queued, 2, 3>();
+  check_steps<model, queued, 2, 3>();
+}
+
+TEST_CASE("inputs: statistics are those of the whole batch", "[inputs]") {
+  check_steps<two_inputs::normalised, ls::cpu, 1, 3>();
+  check_steps<two_inputs::normalised, ls::reference<double>, 4>();
 }
 
 TEST_CASE("inputs: ranks train as one process", "[inputs][ranks]") {
@@ -151,7 +160,7 @@ TEST_CASE("inputs: outputs and evaluations are those of the samples one by one",
 
 TEST_CASE("inputs: accumulated batches are one batch", "[inputs]") {
   const batch_of_both<float> b(110, 12);
-  const auto expected = two_inputs::on_one_device<ls::cpu>(b);
+  const auto expected = two_inputs::on_one_device<model, ls::cpu>(b);
   ls::data_parallel<model, 2> trainer({.learning_rate = step_size});
   trainer.initialize(step_seed);
   const batch_of_both<float> first = b.cut(0, 5);
@@ -190,5 +199,6 @@ TEST_CASE("inputs: samples that do not fit are refused by the name of their inpu
   const std::vector<float> broken(20);
   CHECK(message_of<ls::shape_error>([&] { trainer.step(std::tie(b.image, three), b.targets); }) ==
         "lockstep: data_parallel: expected 4 samples of input words, as many as of input image, got 3");
-  CHECK(message_of<ls::shape_error>([&] { trainer.step(std::tie(b.image, broken), b.targets); }) == "");
+  CHECK(message_of<ls::shape_error>([&] { trainer.step(std::tie(b.image, broken), b.targets); }) ==
+        "lockstep: input words: expected 7 values a sample (7), got 20 values: 2 samples and 6 over");
 }

@@ -23,6 +23,11 @@ using net = ls::sequential<ls::concat<ls::named<"picture", picture_branch>, ls::
                            ls::linear<5>, ls::relu, ls::concat<ls::identity, ls::from<"words">>, ls::linear<3>>;
 using both = ls::inputs<ls::named<"image", ls::input<2, 4, 3>>, ls::named<"words", ls::input<7>>>;
 using model = ls::model<net, both, ls::cross_entropy>;
+/// The same with a pass of several segments.
+using normalised =
+    ls::model<ls::sequential<ls::concat<picture_branch, ls::sequential<word_branch, ls::batch_norm1d<>>>, ls::linear<5>,
+                             ls::batch_norm1d<>, ls::relu, ls::concat<ls::identity, ls::from<"words">>, ls::linear<3>>,
+              both, ls::cross_entropy>;
 
 inline constexpr std::int64_t image_size = 24;
 inline constexpr std::int64_t words_size = 7;
@@ -55,18 +60,18 @@ struct batch_of_both {
 };
 
 /// A step on one executor, which takes the whole batch.
-template <class B, class T = typename B::value_type>
+template <class Model, class B, class T = typename B::value_type>
 step_result<T> on_one_device(const batch_of_both<T>& b) {
-  constexpr std::int64_t count = model::parameter_count;
-  ls::aligned_buffer<T> parameters(count);
+  constexpr std::int64_t count = Model::parameter_count;
+  ls::aligned_buffer<T> parameters(Model::template plan<B>.value_count);
   ls::aligned_buffer<T> gradients(count);
-  ls::initialize_parameters<model, B>(parameters.data(), step_seed);
-  ls::executor<model, B> device;
+  ls::initialize_parameters<Model, B>(parameters.data(), step_seed);
+  ls::executor<Model, B> device;
   const auto denominator = static_cast<double>(b.samples);
   const double sum =
       device.train(parameters.data(), gradients.data(), {{b.image.data(), b.words.data()}}, b.targets.data(), b.samples,
                    ls::step_values{.scale = 1 / denominator, .seed = step_seed.value});
-  using range = ls::named_values_range<model, B, 1, false>;
+  using range = ls::named_values_range<Model, B, 1, false>;
   step_result<T> result{.loss = sum / denominator, .gradients = {}, .parameters = {}};
   result.gradients = all_values(range({gradients.data()}));
   for (std::int64_t i = 0; i < count; ++i) parameters.data()[i] -= static_cast<T>(step_size) * gradients.data()[i];
