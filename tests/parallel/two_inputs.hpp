@@ -25,8 +25,9 @@ using both = ls::inputs<ls::named<"image", ls::input<2, 4, 3>>, ls::named<"words
 using model = ls::model<net, both, ls::cross_entropy>;
 /// The same with a pass of several segments.
 using normalised =
-    ls::model<ls::sequential<ls::concat<picture_branch, ls::sequential<word_branch, ls::batch_norm1d<>>>, ls::linear<5>,
-                             ls::batch_norm1d<>, ls::relu, ls::concat<ls::identity, ls::from<"words">>, ls::linear<3>>,
+    ls::model<ls::sequential<ls::concat<picture_branch, ls::sequential<word_branch, ls::batch_norm1d<>, ls::relu>>,
+                             ls::linear_without_bias<5>, ls::batch_norm1d<>, ls::relu,
+                             ls::concat<ls::identity, ls::from<"words">>, ls::linear<3>>,
               both, ls::cross_entropy>;
 
 inline constexpr std::int64_t image_size = 24;
