@@ -26,6 +26,7 @@ class node_builder {
 
   constexpr void build() {
     node_of_.fill(no_node);
+    forms_.fill(form{});  // by hand: optimising, g++ 12 takes the elements' initial values from the builder before this
     for (std::size_t i = 0; i < Size.operations; ++i) {
       const operation& o = network_.operations[i];
       if (o.leaf >= 0 && leaf_of(o).traits.measures_batch)
