@@ -64,7 +64,7 @@ TEST_CASE("a pass is cut where the batch is measured, once for branches that do 
 TEST_CASE("learning parameters of the segments are ranges one after the other", "[segments]") {
   std::int64_t next = 0;
   for (int s = 0; s < plan.segments; ++s) {
-    const auto [first, last] = ls::detail::learning_range<model, B>(s);
+    const auto [first, last] = ls::detail::learning_ranges<model, B>[static_cast<std::size_t>(s)];
     CHECK(first == next);
     next = last;
   }

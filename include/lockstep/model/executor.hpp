@@ -99,8 +99,8 @@ class executor {
              Observer&& observer)
     requires(segments == 1)
   {
-    backward<0>(parameters, gradients, leaf_samples<Targets>{x, targets, samples, first_sample, 0, 0}, now, sum,
-                accumulate, nullptr, nullptr, observer);
+    backward_segment(0, parameters, gradients, leaf_samples<Targets>{x, targets, samples, first_sample, 0, 0}, now, sum,
+                     accumulate, nullptr, nullptr, observer);
   }
 
   /// Before a pass of several segments: makes room for what is kept of `shard` samples.
@@ -113,41 +113,41 @@ class executor {
   }
 
   /// Runs the forward pass of a segment, but the last. `measured` takes the leaf's statistics.
-  template <int Segment, class Targets, pass_observer Observer>
-  void forward(const activation* parameters, const leaf_samples<Targets>& leaf, const step_values* now,
-               leaf_statistics* measured, const batch_statistics* batch, Observer&& observer) {
+  template <class Targets, pass_observer Observer>
+  void forward_segment(int segment, const activation* parameters, const leaf_samples<Targets>& leaf,
+                       const step_values* now, leaf_statistics* measured, const batch_statistics* batch,
+                       Observer&& observer) {
     [[maybe_unused]] const auto entered = context_.enter();
     each_part(leaf, now, measured, batch,
               [&](const pass& through, pipeline& p, const samples_type& in, const memory& own) {
                 observer.micro_shard(false);
-                p.template forward<Segment>(context_, through, parameters, in, own, observer);
+                p.forward(segment, context_, through, parameters, in, own, observer);
               });
   }
 
   /// Runs the backward pass of a segment; in the last one also, first, forward and loss. Arguments as above.
-  template <int Segment, class Targets, pass_observer Observer>
-  void backward(const activation* parameters, value* gradients, const leaf_samples<Targets>& leaf,
-                const step_values* now, double* sum, bool accumulate, leaf_statistics* measured,
-                const batch_statistics* batch, Observer&& observer) {
+  template <class Targets, pass_observer Observer>
+  void backward_segment(int segment, const activation* parameters, value* gradients, const leaf_samples<Targets>& leaf,
+                        const step_values* now, double* sum, bool accumulate, leaf_statistics* measured,
+                        const batch_statistics* batch, Observer&& observer) {
     if (leaf.samples == 0) {
-      const auto [first, last] = detail::learning_range<Model, B>(Segment);
+      const auto [first, last] = detail::learning_ranges<Model, B>[static_cast<std::size_t>(segment)];
       if (!accumulate) B::clear(context_, last - first, gradients + first);
       return;
     }
     [[maybe_unused]] const auto entered = context_.enter();
-    each_part(leaf, now, measured, batch,
-              [&](const pass& through, pipeline& p, const samples_type& in, const memory& own) {
-                const std::int64_t first = through.key.first_sample - leaf.first_sample;
-                observer.micro_shard(first + p.samples() == leaf.samples);
-                if constexpr (Segment + 1 == segments) {
-                  p.template forward<Segment>(context_, through, parameters, in, own, observer);
-                  observer.begin(pass_part::loss, -1);
-                  run_loss(p, in, own, leaf.targets + first * loss_type::target_size(plan.output), now, sum);
-                  observer.end(pass_part::loss, -1);
-                }
-                p.template backward<Segment>(context_, through, parameters, in, own, gradients, accumulate || first > 0,
-                                             observer);
-              });
+    each_part(
+        leaf, now, measured, batch, [&](const pass& through, pipeline& p, const samples_type& in, const memory& own) {
+          const std::int64_t first = through.key.first_sample - leaf.first_sample;
+          observer.micro_shard(first + p.samples() == leaf.samples);
+          if (segment + 1 == segments) {
+            p.forward(segment, context_, through, parameters, in, own, observer);
+            observer.begin(pass_part::loss, -1);
+            run_loss(p, in, own, leaf.targets + first * loss_type::target_size(plan.output), now, sum);
+            observer.end(pass_part::loss, -1);
+          }
+          p.backward(segment, context_, through, parameters, in, own, gradients, accumulate || first > 0, observer);
+        });
   }
 
   /// The same for all samples of a batch, without an observer; returns the sum of their losses.
@@ -203,7 +203,7 @@ class executor {
       no_observer observer;
       const memory own{.arena = reserve(p.samples() * plan.inference_arena_size)};
       const samples_type in = x + first * plan.input.size();
-      p.template forward<pipeline::all_segments>(context_, through, parameters, in, own, observer);
+      p.forward(pipeline::all_segments, context_, through, parameters, in, own, observer);
       f(first, p.samples(), detail::pack_outputs<Model, const activation>([&]<std::size_t K>() {
           return p.template output<K>(false, in, own);
         }));
@@ -251,16 +251,14 @@ class executor {
       const leaf_samples<Targets> all{x, targets, samples, 0, 0, samples};
       const auto leaf = [&](std::size_t) -> const leaf_statistics& { return measured; };
       keep(samples);
-      [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
-        ((forward<Segment>(loaded, all, now, &measured, &batch, no_observer{}),
-          detail::combine_moments<Model, B, Segment, 1, 1>(batch, leaf, leaf)),
-         ...);
-        ((backward<segments - 1 - Segment>(loaded, gradients, all, now, sum, accumulate, &measured, &batch,
-                                           no_observer{}),
-          detail::combine_sums<Model, B, segments - 2 - Segment, 1, 1>(batch, leaf, leaf)),
-         ...);
-      }(std::make_integer_sequence<int, segments - 1>{});
-      backward<0>(loaded, gradients, all, now, sum, accumulate, &measured, &batch, no_observer{});
+      for (int i = 0; i < segments - 1; ++i) {
+        forward_segment(i, loaded, all, now, &measured, &batch, no_observer{});
+        detail::combine_moments<Model, B, 1, 1>(i, batch, leaf, leaf);
+      }
+      for (int i = segments - 1; i >= 0; --i) {
+        backward_segment(i, loaded, gradients, all, now, sum, accumulate, &measured, &batch, no_observer{});
+        if (i > 0) detail::combine_sums<Model, B, 1, 1>(i - 1, batch, leaf, leaf);
+      }
     }
   }
 

@@ -11,30 +11,14 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/channel_layout.hpp>
-#include <lockstep/core/static_for.hpp>
 #include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/node_op.hpp>
 #include <lockstep/model/observer.hpp>
+#include <lockstep/model/op_slots.hpp>
 
 namespace lockstep::detail {
-
-template <std::size_t Index, class Op>
-struct op_slot {
-  Op op;
-
-  template <class Context>
-  op_slot(Context& c, std::int64_t samples) : op(c, samples) {}
-};
-
-template <class Model, class B, class Indices>
-struct op_slots;
-template <class Model, class B, std::size_t... Index>
-struct op_slots<Model, B, std::index_sequence<Index...>> : op_slot<Index, typename node_op<Model, B, Index>::type>... {
-  template <class Context>
-  op_slots(Context& c, std::int64_t samples) : op_slot<Index, typename node_op<Model, B, Index>::type>(c, samples)... {}
-};
 
 /// The memory of a pass over one micro-shard.
 template <class B>
@@ -76,7 +60,11 @@ class pipeline {
   }(indices{});
 
   pipeline(context& c, std::int64_t samples)
-      : most_(samples), samples_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {}
+      : most_(samples), samples_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {
+    find_ops(indices{});
+  }
+  pipeline(const pipeline&) = delete;
+  pipeline& operator=(const pipeline&) = delete;
 
   /// The number of samples of the next passes.
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
@@ -89,31 +77,62 @@ class pipeline {
   {
     if (samples == samples_) return;
     samples_ = samples;
-    static_for<count>([&]<std::size_t Index>() { op<Index>().set_samples(samples); });
+    static constexpr auto setters = []<std::size_t... Index>(std::index_sequence<Index...>) {
+      return std::array<void (*)(void*, std::int64_t) noexcept, count>{
+          &set_samples_of<typename node_op<Model, B, Index>::type>...};
+    }(indices{});
+    for (std::size_t i = 0; i < count; ++i) setters[i](op_at_[i], samples);
   }
 
   /// Runs the nodes of one segment, or, in inference, all nodes.
-  template <int Segment, pass_observer Observer>
-  void forward(context& c, pass p, const activation* parameters, const samples_type& x, const pass_memory<B>& memory,
-               Observer& observer) {
-    each_node<Segment>([&]<std::size_t Index>() { forward_node<Index>(c, p, parameters, x, memory, observer); });
+  template <pass_observer Observer>
+  void forward(int segment, context& c, const pass& p, const activation* parameters, const samples_type& x,
+               const pass_memory<B>& memory, Observer& observer) {
+    static constexpr auto runs = []<std::size_t... Index>(std::index_sequence<Index...>) {
+      return std::array<node_function, count>{run_of<Index>()...};
+    }(indices{});
+    turn t{.c = c, .p = p, .parameters = parameters, .x = x, .memory = memory};
+    for (std::size_t i = first_of(segment); i < end_of(segment); ++i) {
+      if (runs[i] == nullptr || (plan.nodes[i].kind == node_kind::measure && !p.training)) continue;
+      t.p.key.layer = static_cast<std::uint32_t>(plan.nodes[i].leaf);
+      observer.begin(pass_part::forward, static_cast<int>(i));
+      runs[i](*this, i, t);
+      observer.end(pass_part::forward, static_cast<int>(i));
+    }
   }
   static constexpr int all_segments = -1;
 
   /// Output K: in memory, or the input itself when the network changes no element.
   template <std::size_t K = 0>
   [[nodiscard]] const activation* output(bool training, const samples_type& x, const pass_memory<B>& memory) const {
-    return value_of<plan.outputs[K].node>(training, unconverted(x), memory);
+    return value_of(plan.outputs[K].node, training, unconverted(x), memory);
   }
 
   /// Runs the backward of every node of a segment, from the last node to the first. In the last segment, the gradient
   /// of each output must lie at its `output_gradient(memory)`.
-  template <int Segment, pass_observer Observer>
-  void backward(context& c, pass p, const activation* parameters, const samples_type& x, const pass_memory<B>& memory,
-                value* gradients, bool accumulate, Observer& observer) {
-    each_node<Segment, true>([&]<std::size_t Index>() {
-      backward_node<Index>(c, p, parameters, x, memory, gradients, accumulate, observer);
-    });
+  template <pass_observer Observer>
+  void backward(int segment, context& c, const pass& p, const activation* parameters, const samples_type& x,
+                const pass_memory<B>& memory, value* gradients, bool accumulate, Observer& observer) {
+    static constexpr auto runs = []<std::size_t... Index>(std::index_sequence<Index...>) {
+      return std::array<node_function, count>{run_backward_of<Index>()...};
+    }(indices{});
+    turn t{.c = c,
+           .p = p,
+           .parameters = parameters,
+           .x = x,
+           .memory = memory,
+           .gradients = gradients,
+           .accumulate = accumulate};
+    const std::size_t first = first_of(segment);
+    for (std::size_t i = end_of(segment); i-- > first;) {
+      if (runs[i] == nullptr) continue;
+      const plan_node& node = plan.nodes[i];
+      t.p.key.layer = static_cast<std::uint32_t>(node.leaf);
+      observer.begin(pass_part::backward, static_cast<int>(i));
+      runs[i](*this, i, t);
+      for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), memory);
+      observer.end(pass_part::backward, static_cast<int>(i));
+    }
   }
 
   /// Where the loss of output K writes its gradient; null when nothing before that output learns.
@@ -139,9 +158,13 @@ class pipeline {
     return size;
   }();
 
-  template <std::size_t Index>
-  auto& op() {
-    return static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op;
+  template <std::size_t... Index>
+  void find_ops(std::index_sequence<Index...>) {
+    op_at_ = {&static_cast<op_slot<Index, typename node_op<Model, B, Index>::type>&>(ops_).op...};
+  }
+  template <class Op>
+  static void set_samples_of(void* op, std::int64_t samples) noexcept {
+    static_cast<Op*>(op)->set_samples(samples);
   }
 
   using activations = input_pack<Model, const activation>;
@@ -155,19 +178,18 @@ class pipeline {
       return x;
   }
 
-  /// The nodes of a segment are neighbours: the first of them, and one past the last.
-  static constexpr std::size_t first_of(int segment) {
-    std::size_t i = 0;
-    while (i < count && plan.nodes[i].segment < segment) ++i;
-    return i;
+  /// The nodes of a segment are neighbours: the first of each, and one past the last of all.
+  static constexpr auto segment_begins = [] {
+    std::array<std::size_t, static_cast<std::size_t>(plan.segments) + 1> begins{};
+    for (std::size_t i = 0; i < count; ++i) ++begins[static_cast<std::size_t>(plan.nodes[i].segment) + 1];
+    for (std::size_t s = 1; s < begins.size(); ++s) begins[s] += begins[s - 1];
+    return begins;
+  }();
+  static std::size_t first_of(int segment) {
+    return segment == all_segments ? 0 : segment_begins[static_cast<std::size_t>(segment)];
   }
-  /// Calls f<Index>() for the nodes of a segment, or for all.
-  template <int Segment, bool Backwards = false, class F>
-  static void each_node(const F& f) {
-    constexpr std::size_t first = Segment == all_segments ? 0 : first_of(Segment);
-    constexpr std::size_t last = Segment == all_segments ? count : first_of(Segment + 1);
-    static_for<last - first>(
-        [&]<std::size_t Index>() { f.template operator()<(Backwards ? last - 1 - Index : first + Index)>(); });
+  static std::size_t end_of(int segment) {
+    return segment == all_segments ? count : segment_begins[static_cast<std::size_t>(segment) + 1];
   }
 
   /// Where a range of memory begins, of `size` elements a sample; null for no_buffer.
@@ -178,76 +200,105 @@ class pipeline {
     return memory.arena + offset * samples_;
   }
 
+  /// Where the input lies that a value is, itself or by another name.
+  template <class Pack>
+  static auto* input_at(const Pack& x, int from) {
+    return array_at(x, Model::input_count == 1 ? 0 : input_of(plan.origin_of(from)));
+  }
   /// The value that a node has computed, or the user's input.
-  template <int Node>
-  const activation* value_of(bool training, const activations& x, const pass_memory<B>& memory) const {
-    constexpr int origin = plan.origin_of(Node);
-    if constexpr (origin < 0) {
-      return array_of<input_of(origin)>(x);
-    } else {
-      constexpr const plan_node& node = plan.nodes[static_cast<std::size_t>(Node)];
-      return at(memory, training ? node.output_buffer : node.inference_buffer, node.out.size());
-    }
+  const activation* value_of(int from, bool training, const activations& x, const pass_memory<B>& memory) const {
+    if (from < 0) return input_at(x, from);
+    const plan_node& node = plan.node(from);
+    const activation* found = at(memory, training ? node.output_buffer : node.inference_buffer, node.out.size());
+    return found == nullptr ? input_at(x, from) : found;
   }
-  /// Value K that node Index reads.
-  template <std::size_t Index, int K>
-  const activation* operand_of(bool training, const activations& x, const pass_memory<B>& memory) const {
-    return value_of<plan.operand(plan.nodes[Index], K).from>(training, x, memory);
+  /// Value k that a node reads.
+  const activation* operand_of(const plan_node& node, int k, bool training, const activations& x,
+                               const pass_memory<B>& memory) const {
+    return value_of(plan.operand(node, k).from, training, x, memory);
   }
 
-  template <std::size_t Index, class Observer>
-  void forward_node(context& c, pass& p, const activation* parameters, const samples_type& x,
-                    const pass_memory<B>& memory, Observer& observer) {
-    constexpr plan_node node = plan.nodes[Index];
-    if constexpr (node.kind == node_kind::measure) {
-      if (!p.training) return;
-    }
-    if constexpr (node.kind != node_kind::alias) {
-      p.key.layer = static_cast<std::uint32_t>(node.leaf);
-      observer.begin(pass_part::forward, static_cast<int>(Index));
-      run_forward<Index>(c, p, parameters, x, memory);
-      observer.end(pass_part::forward, static_cast<int>(Index));
-    }
-  }
+  /// What the functions of nodes are given.
+  struct turn {
+    context& c;
+    pass p;
+    const activation* parameters;
+    const samples_type& x;
+    const pass_memory<B>& memory;
+    value* gradients = nullptr;
+    bool accumulate = false;
+  };
+  using node_function = void (*)(pipeline&, std::size_t, const turn&);
 
+  /// What of a node decides which code runs it; all else is read from the plan, so that equal layers share the code.
+  struct node_form {
+    node_kind kind = node_kind::layer;
+    int operands = 0;
+    bool converts = false;
+    bool measured = false;  ///< a node measures for this layer
+  };
   template <std::size_t Index>
-  void run_forward(context& c, const pass& p, const activation* parameters, const samples_type& x,
-                   const pass_memory<B>& memory) {
-    constexpr plan_node node = plan.nodes[Index];
-    const activations user = unconverted(x);
-    if constexpr (node.kind == node_kind::measure) {
-      measure<Index>(c, operand_of<Index, 0>(true, user, memory), memory);
+  static constexpr node_form form{
+      .kind = plan.nodes[Index].kind,
+      .operands = plan.nodes[Index].operands,
+      .converts = plan.nodes[Index].converts,
+      .measured = plan.nodes[Index].kind == node_kind::layer && plan.nodes[Index].partner >= 0};
+  /// The node whose op a node runs: of one that measures, the layer's that it measures for.
+  template <std::size_t Index>
+  static constexpr std::size_t actor =
+      plan.nodes[Index].kind == node_kind::measure ? static_cast<std::size_t>(plan.nodes[Index].partner) : Index;
+  template <std::size_t Index>
+  using actor_op = typename node_op<Model, B, actor<Index>>::type;
+
+  /// The function that runs a node forward; null for a new name, which needs none.
+  template <std::size_t Index>
+  static constexpr node_function run_of() {
+    if constexpr (form<Index>.kind == node_kind::alias)
+      return nullptr;
+    else
+      return &run_forward<actor_op<Index>, form<Index>>;
+  }
+
+  /// The op of node i, or of the layer that it measures for.
+  template <class Op, node_form Form>
+  Op& op_of(std::size_t i) {
+    if constexpr (Form.kind == node_kind::measure) i = static_cast<std::size_t>(plan.nodes[i].partner);
+    return *static_cast<Op*>(op_at_[i]);
+  }
+
+  template <class Op, node_form Form>
+  static void run_forward(pipeline& self, std::size_t i, const turn& t) {
+    const plan_node& node = plan.nodes[i];
+    const pass& p = t.p;
+    const activations user = unconverted(t.x);
+    Op& op = self.template op_of<Op, Form>(i);
+    if constexpr (Form.kind == node_kind::measure) {
+      self.measure(t.c, op, node, self.operand_of(node, 0, true, user, t.memory), t.memory);
     } else {
-      activation* y = at(memory, p.training ? node.output_buffer : node.inference_buffer, node.out.size());
-      if constexpr (node.kind == node_kind::sum || node.kind == node_kind::concat) {
-        [&]<int... K>(std::integer_sequence<int, K...>) {
-          op<Index>().forward(c, {operand_of<Index, K>(p.training, user, memory)...}, y);
-        }(std::make_integer_sequence<int, node.operands>{});
-      } else if constexpr (node.converts) {
-        op<Index>().forward(c, p, array_of<input_of(plan.origin_of(plan.operand(node, 0).from))>(x), parameters, y);
+      activation* y = self.at(t.memory, p.training ? node.output_buffer : node.inference_buffer, node.out.size());
+      if constexpr (Form.kind == node_kind::sum || Form.kind == node_kind::concat) {
+        std::array<const activation*, static_cast<std::size_t>(Form.operands)> values{};
+        for (int k = 0; k < Form.operands; ++k)
+          values[static_cast<std::size_t>(k)] = self.operand_of(node, k, p.training, user, t.memory);
+        op.forward(t.c, values, y);
+      } else if constexpr (Form.converts) {
+        op.forward(t.c, p, input_at(t.x, plan.operand(node, 0).from), t.parameters, y);
       } else {
-        const activation* in = operand_of<Index, 0>(p.training, user, memory);
-        const activation* own = parameters + node.parameter_offset;
-        if constexpr (node.partner < 0)
-          op<Index>().forward(c, p, in, own, y);
+        const activation* in = self.operand_of(node, 0, p.training, user, t.memory);
+        const activation* own = t.parameters + node.parameter_offset;
+        if constexpr (!Form.measured)
+          op.forward(t.c, p, in, own, y);
         else if (p.training)
-          op<Index>().forward(c, in, own, memory.batch->of(node.statistics), y);
+          op.forward(t.c, in, own, t.memory.batch->of(node.statistics), y);
         else
-          op<Index>().infer(c, in, own, parameters + node.buffer_offset, y);
+          op.infer(t.c, in, own, t.parameters + node.buffer_offset, y);
       }
     }
   }
 
-  /// The op of the layer that a node measures for.
-  template <std::size_t Index>
-  auto& partner_of() {
-    return op<static_cast<std::size_t>(plan.nodes[Index].partner)>();
-  }
-
-  template <std::size_t Index>
-  void measure(context& c, const activation* x, const pass_memory<B>& memory) {
-    constexpr const plan_node& node = plan.nodes[Index];
-    constexpr channel_layout layout = std::remove_cvref_t<decltype(partner_of<Index>())>::layout;
+  template <class Op>
+  void measure(context& c, const Op&, const plan_node& node, const activation* x, const pass_memory<B>& memory) {
+    constexpr channel_layout layout = Op::layout;
     leaf_statistics& leaf = *memory.leaf;
     if constexpr (normalises_batches<B>)  // the executor does not compile without
       B::measure_channels(c, samples_, layout, x, leaf.first.data() + node.statistics,
@@ -255,86 +306,75 @@ class pipeline {
     leaf.add_moments(node.statistics, layout.channels, static_cast<double>(samples_ * layout.pixels));
   }
 
-  /// True when the backward of node Index adds to gradients that others have written.
-  template <std::size_t Index>
-  static constexpr bool settles() {
-    const plan_node& node = plan.nodes[Index];
-    for (int k = 0; k < node.operands; ++k)
-      if (plan.operand(node, k).add.needed()) return true;
-    return false;
-  }
-  /// True when node Index has anything to do in a backward pass.
+  /// True when node Index has anything to do in a backward pass: an op, or gradients to add to those of others.
   template <std::size_t Index>
   static constexpr bool works_backward() {
     const plan_node& node = plan.nodes[Index];
+    bool settles = false;
+    for (int k = 0; k < node.operands; ++k) settles = settles || plan.operand(node, k).add.needed();
     const bool masks = node.fused_leaf >= 0 && !node.output_gradient_masked;
     const bool has_op = node.kind != node_kind::alias && (node.kind != node_kind::sum || masks);
-    return node.runs_backward && (has_op || settles<Index>());
+    return node.runs_backward && (has_op || settles);
   }
-
-  template <std::size_t Index, class Observer>
-  void backward_node(context& c, pass& p, const activation* parameters, const samples_type& x,
-                     const pass_memory<B>& memory, value* gradients, bool accumulate, Observer& observer) {
-    constexpr plan_node node = plan.nodes[Index];
-    if constexpr (works_backward<Index>()) {
-      p.key.layer = static_cast<std::uint32_t>(node.leaf);
-      observer.begin(pass_part::backward, static_cast<int>(Index));
-      run_backward<Index>(c, p, parameters, x, memory, gradients, accumulate);
-      if constexpr (settles<Index>())
-        for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), memory);
-      observer.end(pass_part::backward, static_cast<int>(Index));
-    }
-  }
-
   template <std::size_t Index>
-  void run_backward(context& c, const pass& p, const activation* parameters, const samples_type& x,
-                    const pass_memory<B>& memory, value* gradients, bool accumulate) {
-    constexpr plan_node node = plan.nodes[Index];
-    const activations user = unconverted(x);
-    activation* dy = at(memory, node.gradient_buffer, node.out.size());
-    if constexpr (node.gradient_copy != no_buffer) {
-      activation* own = at(memory, node.gradient_copy, node.out.size());
-      B::copy(c, samples_ * node.out.size(), static_cast<const activation*>(dy), own);
+  static constexpr node_function run_backward_of() {
+    if constexpr (works_backward<Index>())
+      return &run_backward<actor_op<Index>, form<Index>>;
+    else
+      return nullptr;
+  }
+
+  template <class Op, node_form Form>
+  static void run_backward(pipeline& self, std::size_t i, const turn& t) {
+    const plan_node& node = plan.nodes[i];
+    const pass_memory<B>& memory = t.memory;
+    [[maybe_unused]] const activations user = unconverted(t.x);
+    [[maybe_unused]] Op& op = self.template op_of<Op, Form>(i);
+    activation* dy = self.at(memory, node.gradient_buffer, node.out.size());
+    if (node.gradient_copy != no_buffer) {
+      activation* own = self.at(memory, node.gradient_copy, node.out.size());
+      B::copy(t.c, self.samples_ * node.out.size(), static_cast<const activation*>(dy), own);
       dy = own;
     }
-    if constexpr (node.kind == node_kind::sum) {
-      op<Index>().backward(c, value_of<static_cast<int>(Index)>(true, user, memory), dy);
-    } else if constexpr (node.kind == node_kind::concat) {
+    if constexpr (Form.kind == node_kind::sum) {
+      op.backward(t.c, self.value_of(static_cast<int>(i), true, user, memory), dy);
+    } else if constexpr (Form.kind == node_kind::concat) {
       for (int k = 0; k < node.operands; ++k)
         if (const plan_operand& operand = plan.operand(node, k); operand.gradient)
-          op<Index>().backward(c, static_cast<std::size_t>(k), dy, written_to(memory, operand));
-    } else if constexpr (node.kind == node_kind::measure) {
-      backward_measured<Index>(c, parameters, operand_of<Index, 0>(true, user, memory), dy, memory);
-    } else if constexpr (node.kind != node_kind::alias) {
-      if constexpr (node.repeats_forward) run_forward<Index>(c, p, parameters, x, memory);
-      const backward_arguments<B> arguments{.x = operand_of<Index, 0>(true, user, memory),
-                                            .y = value_of<static_cast<int>(Index)>(true, user, memory),
-                                            .dy = dy,
-                                            .parameters = parameters + node.parameter_offset,
-                                            .dx = written_to(memory, plan.operand(node, 0)),
-                                            .gradients = gradients_of<Index>(gradients),
-                                            .accumulate = (accumulate || node.adds_gradients) && !node.frozen};
-      if constexpr (node.partner < 0) {
-        op<Index>().backward(c, p, arguments);
+          op.backward(t.c, static_cast<std::size_t>(k), dy, self.written_to(memory, operand));
+    } else if constexpr (Form.kind == node_kind::measure) {
+      self.backward_measured(t, op, node, dy);
+    } else if constexpr (Form.kind != node_kind::alias) {
+      if (node.repeats_forward) run_forward<Op, Form>(self, i, t);
+      const backward_arguments<B> arguments{
+          .x = self.operand_of(node, 0, true, user, memory),
+          .y = self.value_of(static_cast<int>(i), true, user, memory),
+          .dy = dy,
+          .parameters = t.parameters + node.parameter_offset,
+          .dx = self.written_to(memory, plan.operand(node, 0)),
+          .gradients = node.frozen ? self.unread_.data() : t.gradients + node.parameter_offset,
+          .accumulate = (t.accumulate || node.adds_gradients) && !node.frozen};
+      if constexpr (!Form.measured) {
+        op.backward(t.c, t.p, arguments);
       } else {
         leaf_statistics& leaf = *memory.leaf;
-        op<Index>().gradients(c, arguments, memory.batch->of(node.statistics), leaf.first.data() + node.statistics,
-                              leaf.second.data() + node.statistics);
+        op.gradients(t.c, arguments, memory.batch->of(node.statistics), leaf.first.data() + node.statistics,
+                     leaf.second.data() + node.statistics);
         leaf.add_sums(node.statistics, node.in[0]);
       }
     }
   }
 
   /// The gradient of what a layer has measured, once the sums over the batch are there.
-  template <std::size_t Index>
-  void backward_measured(context& c, const activation* parameters, const activation* x, const activation* dy,
-                         const pass_memory<B>& memory) {
-    constexpr const plan_node& node = plan.nodes[Index];
+  template <class Op>
+  void backward_measured(const turn& t, Op& op, const plan_node& node, const activation* dy) {
+    const pass_memory<B>& memory = t.memory;
     const auto& batch = *memory.batch;
-    partner_of<Index>().backward_input(
-        c, x, dy, parameters + plan.nodes[static_cast<std::size_t>(node.partner)].parameter_offset,
-        batch.of(node.statistics), batch.sums.data() + node.statistics, batch.products.data() + node.statistics,
-        batch.forward[static_cast<std::size_t>(node.statistics)].count, written_to(memory, plan.operand(node, 0)));
+    op.backward_input(t.c, operand_of(node, 0, true, unconverted(t.x), memory), dy,
+                      t.parameters + plan.node(node.partner).parameter_offset, batch.of(node.statistics),
+                      batch.sums.data() + node.statistics, batch.products.data() + node.statistics,
+                      batch.forward[static_cast<std::size_t>(node.statistics)].count,
+                      written_to(memory, plan.operand(node, 0)));
   }
 
   /// Where backward writes the gradient of an operand.
@@ -354,18 +394,10 @@ class pipeline {
     if constexpr (joins_values<B>) B::sum(c, samples_ * size, at(memory, operand.add.from, size), to, false, to);
   }
 
-  template <std::size_t Index>
-  value* gradients_of(value* gradients) {
-    constexpr const plan_node& node = plan.nodes[Index];
-    if constexpr (node.frozen)
-      return unread_.data();
-    else
-      return gradients + node.parameter_offset;
-  }
-
   std::int64_t most_;
   std::int64_t samples_;
   op_slots<Model, B, indices> ops_;
+  std::array<void*, count> op_at_{};
   typename B::template buffer<value> unread_;
 };
 

@@ -44,17 +44,17 @@ class rank_statistics {
   /// Combines the moments of a segment over all ranks. `leaf(k)` is leaf k of this rank, which contributes nothing
   /// when it has `failed`. Of a layer of local statistics, the first replica of rank 0 counts, whose moments go into
   /// the running statistics of every rank. `all_reduce(span)` sums over the ranks.
-  template <int Segment, class Leaf, class AllReduce>
-  void exchange_moments(int rank, int world, bool failed, const Leaf& leaf, const AllReduce& all_reduce) {
+  template <class Leaf, class AllReduce>
+  void exchange_moments(int segment, int rank, int world, bool failed, const Leaf& leaf, const AllReduce& all_reduce) {
     constexpr std::size_t parts = 3;
-    const std::size_t width = parts * channels_of<Segment>();
+    const std::size_t width = parts * channels_of(segment);
     const std::span<double> sent = std::span(slots_).first(width * static_cast<std::size_t>(world));
     std::fill(sent.begin(), sent.end(), 0.0);
     double* to = sent.data() + static_cast<std::size_t>(rank) * width;
-    each_channel<Segment>([&]<class Layer>(std::size_t c) {
-      constexpr std::size_t count = Layer::options.local ? Own : Leaves;
-      if (!failed && (!Layer::options.local || rank == 0)) {
-        const moments own = tree_sum<0, count>([&](std::size_t k) { return leaf(k).forward[c]; });
+    each_channel(segment, [&](const measured_layer& layer, std::size_t c) {
+      if (!failed && (!layer.local || rank == 0)) {
+        const auto moments_of = [&](std::size_t k) { return leaf(k).forward[c]; };
+        const moments own = layer.local ? tree_sum<0, Own>(moments_of) : tree_sum<0, Leaves>(moments_of);
         to[0] = own.count;
         to[1] = own.mean;
         to[2] = own.squares;
@@ -63,7 +63,7 @@ class rank_statistics {
     });
     all_reduce(sent);
     const double* from = sent.data();
-    each_channel<Segment>([&]<class Layer>(std::size_t c) {
+    each_channel(segment, [&](const measured_layer&, std::size_t c) {
       all_.forward[c] = tree_sum_of(0, static_cast<std::size_t>(world), [&](std::size_t r) {
         const double* const of = from + r * width;
         return moments{of[0], of[1], of[2]};
@@ -73,11 +73,11 @@ class rank_statistics {
   }
 
   /// The same for the sums that the backward pass of a segment needs.
-  template <int Segment, class Leaf, class AllReduce>
-  void exchange_sums(bool failed, const Leaf& leaf, const AllReduce& all_reduce) {
+  template <class Leaf, class AllReduce>
+  void exchange_sums(int segment, bool failed, const Leaf& leaf, const AllReduce& all_reduce) {
     double* to = slots_.data();
-    each_channel<Segment>([&]<class Layer>(std::size_t c) {
-      if constexpr (!Layer::options.local) {
+    each_channel(segment, [&](const measured_layer& layer, std::size_t c) {
+      if (!layer.local) {
         *to++ = failed ? 0.0 : tree_sum<0, Leaves>([&](std::size_t k) { return leaf(k).sums[c]; });
         *to++ = failed ? 0.0 : tree_sum<0, Leaves>([&](std::size_t k) { return leaf(k).products[c]; });
       }
@@ -85,8 +85,8 @@ class rank_statistics {
     if (to == slots_.data()) return;
     all_reduce(std::span(slots_.data(), to));
     const double* from = slots_.data();
-    each_channel<Segment>([&]<class Layer>(std::size_t c) {
-      if constexpr (!Layer::options.local) {
+    each_channel(segment, [&](const measured_layer& layer, std::size_t c) {
+      if (!layer.local) {
         all_.sums[c] = *from++;
         all_.products[c] = *from++;
       }
@@ -94,18 +94,17 @@ class rank_statistics {
   }
 
  private:
-  /// Calls f<Layer>(channel) for all channels that are measured in a segment.
-  template <int Segment, class F>
-  static void each_channel(const F& f) {
-    each_measured<Model, B, Segment>([&]<class Layer>(std::int64_t first, std::int64_t channels) {
-      for (std::int64_t c = first; c < first + channels; ++c) f.template operator()<Layer>(static_cast<std::size_t>(c));
+  /// Calls f(layer, channel) for all channels that are measured in a segment.
+  template <class F>
+  static void each_channel(int segment, const F& f) {
+    each_measured<Model, B>(segment, [&](const measured_layer& layer) {
+      for (std::int64_t c = layer.first; c < layer.first + layer.channels; ++c) f(layer, static_cast<std::size_t>(c));
     });
   }
-  template <int Segment>
-  static std::size_t channels_of() {
+  static std::size_t channels_of(int segment) {
     std::size_t all = 0;
-    each_measured<Model, B, Segment>(
-        [&]<class Layer>(std::int64_t, std::int64_t channels) { all += static_cast<std::size_t>(channels); });
+    each_measured<Model, B>(segment,
+                            [&](const measured_layer& layer) { all += static_cast<std::size_t>(layer.channels); });
     return all;
   }
 

@@ -51,29 +51,23 @@ class measurement {
     auto& communicator = engine_.ranks.communicator();
     const auto leaf = [&](std::size_t k) -> const auto& { return leaf_of(k); };
     const auto all_reduce = [&](std::span<double> numbers) { engine_.ranks.all_reduce(numbers); };
-    const auto moments_of = [&]<int Segment>() {
-      over_ranks_.template exchange_moments<Segment>(communicator.rank(), communicator.size(), failed, leaf,
-                                                     all_reduce);
-    };
-    const auto sums_of = [&]<int Segment>() { over_ranks_.template exchange_sums<Segment>(failed, leaf, all_reduce); };
-    [&]<int... Meeting>(std::integer_sequence<int, Meeting...>) {
-      ((index == Meeting ? moments_of.template operator()<Meeting>() : void()), ...);
-      ((index == meetings + Meeting ? sums_of.template operator()<meetings - 1 - Meeting>() : void()), ...);
-    }(std::make_integer_sequence<int, meetings>{});
+    const auto meeting = static_cast<int>(index);
+    if (meeting < meetings)
+      over_ranks_.exchange_moments(meeting, communicator.rank(), communicator.size(), failed, leaf, all_reduce);
+    else
+      over_ranks_.exchange_sums(2 * meetings - 1 - meeting, failed, leaf, all_reduce);
   }
 
   /// For replica r, after the forward pass of a segment: combines what all leaves have measured in it.
-  template <int Segment>
-  void combine_moments(std::size_t r) {
-    detail::combine_moments<model, backend, Segment, parts, own_leaves>(
-        engine_.replicas[r]->batch(), [&](std::size_t k) -> const auto& { return part(k); },
+  void combine_moments(int segment, std::size_t r) {
+    detail::combine_moments<model, backend, parts, own_leaves>(
+        segment, engine_.replicas[r]->batch(), [&](std::size_t k) -> const auto& { return part(k); },
         [&](std::size_t k) -> const auto& { return engine_.replicas[r]->measured(k); });
   }
   /// Before the backward pass of a segment: the sums that it needs.
-  template <int Segment>
-  void combine_sums(std::size_t r) {
-    detail::combine_sums<model, backend, Segment, parts, own_leaves>(
-        engine_.replicas[r]->batch(), [&](std::size_t k) -> const auto& { return part(k); },
+  void combine_sums(int segment, std::size_t r) {
+    detail::combine_sums<model, backend, parts, own_leaves>(
+        segment, engine_.replicas[r]->batch(), [&](std::size_t k) -> const auto& { return part(k); },
         [&](std::size_t k) -> const auto& { return engine_.replicas[r]->measured(k); });
   }
 

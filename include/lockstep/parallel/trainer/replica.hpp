@@ -260,19 +260,18 @@ class replica {
   }
 
   /// Runs the forward pass of a segment, but the last.
-  template <int Segment>
-  void forward_segment(const training_pass& pass, const track& spans) {
+  void forward_segment(int segment, const training_pass& pass, const track& spans) {
     const auto ignored = [](int) {};
     for (int i = 0; i < Leaves; ++i)
-      executor.template forward<Segment>(
-          pass.loaded, leaf_of(pass, i), stage_.now(), statistics_of(i), &batch_.front(),
+      executor.forward_segment(
+          segment, pass.loaded, leaf_of(pass, i), stage_.now(), statistics_of(i), &batch_.front(),
           replica_observer<Model, B, decltype(ignored)>(context(), position, spans, false, ignored));
   }
 
   /// Runs the backward pass of a segment, in the last one after forward and loss. Leaves the sum of the leaves'
   /// gradients of the segment in `gradients`. Calls `on_complete` as `train` does.
-  template <int Segment, class OnComplete>
-  void backward_segment(const training_pass& pass, const track& spans, const OnComplete& on_complete) {
+  template <class OnComplete>
+  void backward_segment(int segment, const training_pass& pass, const track& spans, const OnComplete& on_complete) {
     const auto add = [&](std::int64_t count, const value* from, value* to) {
       position.set(activity::fold);
       const std::int64_t begin = spans.now();
@@ -282,12 +281,12 @@ class replica {
     const auto completed = [&](int node) {
       on_complete(node, [&](std::int64_t from) { tree_.complete_from(from, add); });
     };
-    constexpr auto learning = learning_range<Model, B>(Segment);
+    const auto learning = learning_ranges<Model, B>[static_cast<std::size_t>(segment)];
     tree_.sum(
         context(), learning.first, learning.second, gradients.data(),
         [&](int i, value* to, bool accumulate) {
-          executor.template backward<Segment>(
-              pass.loaded, to, leaf_of(pass, i), stage_.now(),
+          executor.backward_segment(
+              segment, pass.loaded, to, leaf_of(pass, i), stage_.now(),
               pass.losses + static_cast<std::size_t>(i) * losses_of_leaf, accumulate, statistics_of(i),
               segments > 1 ? &batch_.front() : nullptr,
               replica_observer<Model, B, decltype(completed)>(context(), position, spans, i == Leaves - 1, completed));
@@ -309,7 +308,7 @@ class replica {
              const OnComplete& on_complete)
     requires(segments == 1)
   {
-    backward_segment<0>(begin(parameters, samples, first, all, spans), spans, on_complete);
+    backward_segment(0, begin(parameters, samples, first, all, spans), spans, on_complete);
     end();
   }
 

@@ -126,16 +126,13 @@ class replica_part {
       going = await([&] { return measured(exchange++); });
       if (going) meeting_.attempt(r, combine);
     };
-    [&]<int... Segment>(std::integer_sequence<int, Segment...>) {
-      // Forward to the last segment, which has the loss and its own backward; then back.
-      (after_all([&] { self.template forward_segment<Segment>(own, spans); },
-                 [&] { engine_.statistics.template combine_moments<Segment>(r); }),
-       ...);
-      (after_all([&] { self.template backward_segment<last - Segment>(own, spans, on_complete); },
-                 [&] { engine_.statistics.template combine_sums<last - 1 - Segment>(r); }),
-       ...);
-    }(std::make_integer_sequence<int, last>{});
-    if (going) meeting_.attempt(r, [&] { self.template backward_segment<0>(own, spans, on_complete), self.end(); });
+    // Forward to the last segment, which has the loss and its own backward; then back.
+    for (int i = 0; i < last; ++i)
+      after_all([&] { self.forward_segment(i, own, spans); }, [&] { engine_.statistics.combine_moments(i, r); });
+    for (int i = last; i > 0; --i)
+      after_all([&] { self.backward_segment(i, own, spans, on_complete); },
+                [&] { engine_.statistics.combine_sums(i - 1, r); });
+    if (going) meeting_.attempt(r, [&] { self.backward_segment(0, own, spans, on_complete), self.end(); });
   }
 
   const std::size_t r;
