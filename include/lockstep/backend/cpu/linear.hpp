@@ -17,6 +17,16 @@
 
 namespace lockstep::cpu_backend {
 
+// Outside of `linear`, so that layers of all geometries share them.
+
+/// dx = product where x is positive, else 0; dx may be x.
+inline void mask_product(std::int64_t count, const float* x, const float* product, float* dx) {
+  loop(count, [=](std::int64_t i) { dx[i] = x[i] <= 0.F ? 0.F : product[i]; });
+}
+inline void add_product(std::int64_t count, const float* product, float* sum) {
+  loop(count, [=](std::int64_t i) { sum[i] += product[i]; });
+}
+
 /// Fully connected products. Weights lie in the order of `weight_offset`.
 template <linear_geometry G>
 class linear {
@@ -81,8 +91,7 @@ class linear {
         // dx may be x, which the mask needs after the product.
         float* product = G.mask_input ? c.workspace(samples_ * G.in) : dx;
         onednn::sgemm('N', 'N', samples_, G.in, G.out, dy, G.out, in_plain_order(w), G.in, 0.F, product);
-        if constexpr (G.mask_input)
-          loop(samples_ * G.in, [=](std::int64_t i) { dx[i] = x[i] <= 0.F ? 0.F : product[i]; });
+        if constexpr (G.mask_input) mask_product(samples_ * G.in, x, product, dx);
       }
     }
   }
@@ -112,7 +121,7 @@ class linear {
     if constexpr (is_wide) {
       wide::pack(G, fresh, dw, accumulate);
     } else if (accumulate) {
-      loop(G.in * G.out, [=](std::int64_t i) { dw[i] += fresh[i]; });
+      add_product(G.in * G.out, fresh, dw);
     }
   }
 
