@@ -10,6 +10,7 @@ set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/c
 set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
+    "^lockstep/io/checkpoint(s|_folder)\\.hpp$"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"
     "^lockstep/data/(augment|cifar100|normalisation|one_hot|random_split|stream)\\.hpp$" "^lockstep/data/augment/"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"

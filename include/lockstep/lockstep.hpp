@@ -3,7 +3,7 @@
 
 /// \file
 /// What most programs on the CPU need, in one include. Include further headers, such as lockstep/data/sampler.hpp and
-/// lockstep/data/stream.hpp, by name.
+/// lockstep/io/checkpoints.hpp, by name.
 
 #include <lockstep/core/config.hpp>  // first: it refuses compilers that are too old
 
@@ -33,7 +33,6 @@
 #include <lockstep/data/sampler_basic.hpp>
 #include <lockstep/data/synthetic.hpp>
 #include <lockstep/io/checkpoint.hpp>
-#include <lockstep/io/checkpoints.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/io/safetensors_file.hpp>
 #include <lockstep/model/bound_loss.hpp>
