@@ -142,7 +142,7 @@ class pipeline {
     if constexpr (output.node < 0)
       return nullptr;
     else
-      return at(memory, plan.node(output.node).gradient_buffer, output.extents.size());
+      return at(memory, plan.node(output.node).gradient_buffer, output.extents);
   }
 
  private:
@@ -192,11 +192,11 @@ class pipeline {
     return segment == all_segments ? count : segment_begins[static_cast<std::size_t>(segment) + 1];
   }
 
-  /// Where a range of memory begins, of `size` elements a sample; null for no_buffer.
-  activation* at(const pass_memory<B>& memory, std::int64_t offset, [[maybe_unused]] std::int64_t size) const {
+  /// Where a range of memory begins, of a value of these extents; null for no_buffer.
+  activation* at(const pass_memory<B>& memory, std::int64_t offset, [[maybe_unused]] const dims& extents) const {
     if (offset == no_buffer) return nullptr;
     if constexpr (plan.segments > 1)
-      if (offset >= kept_base) return memory.kept + (offset - kept_base) * memory.shard + memory.first * size;
+      if (offset >= kept_base) return memory.kept + (offset - kept_base) * memory.shard + memory.first * extents.size();
     return memory.arena + offset * samples_;
   }
 
@@ -209,7 +209,7 @@ class pipeline {
   const activation* value_of(int from, bool training, const activations& x, const pass_memory<B>& memory) const {
     if (from < 0) return input_at(x, from);
     const plan_node& node = plan.node(from);
-    const activation* found = at(memory, training ? node.output_buffer : node.inference_buffer, node.out.size());
+    const activation* found = at(memory, training ? node.output_buffer : node.inference_buffer, node.out);
     return found == nullptr ? input_at(x, from) : found;
   }
   /// Value k that a node reads.
@@ -275,7 +275,7 @@ class pipeline {
     if constexpr (Form.kind == node_kind::measure) {
       self.measure(t.c, op, node, self.operand_of(node, 0, true, user, t.memory), t.memory);
     } else {
-      activation* y = self.at(t.memory, p.training ? node.output_buffer : node.inference_buffer, node.out.size());
+      activation* y = self.at(t.memory, p.training ? node.output_buffer : node.inference_buffer, node.out);
       if constexpr (Form.kind == node_kind::sum || Form.kind == node_kind::concat) {
         std::array<const activation*, static_cast<std::size_t>(Form.operands)> values{};
         for (int k = 0; k < Form.operands; ++k)
@@ -330,9 +330,9 @@ class pipeline {
     const pass_memory<B>& memory = t.memory;
     [[maybe_unused]] const activations user = unconverted(t.x);
     [[maybe_unused]] Op& op = self.template op_of<Op, Form>(i);
-    activation* dy = self.at(memory, node.gradient_buffer, node.out.size());
+    activation* dy = self.at(memory, node.gradient_buffer, node.out);
     if (node.gradient_copy != no_buffer) {
-      activation* own = self.at(memory, node.gradient_copy, node.out.size());
+      activation* own = self.at(memory, node.gradient_copy, node.out);
       B::copy(t.c, self.samples_ * node.out.size(), static_cast<const activation*>(dy), own);
       dy = own;
     }
@@ -379,19 +379,19 @@ class pipeline {
 
   /// Where backward writes the gradient of an operand.
   activation* written_to(const pass_memory<B>& memory, const plan_operand& operand) const {
-    return operand.written_to == no_buffer ? nullptr
-                                           : at(memory, operand.written_to, plan.node(operand.from).out.size());
+    return operand.written_to == no_buffer ? nullptr : at(memory, operand.written_to, plan.node(operand.from).out);
   }
 
   /// Adds what a node has written for an operand to what other readers have.
   void settle(context& c, const plan_operand& operand, const pass_memory<B>& memory) {
     if (!operand.add.needed()) return;
-    const std::int64_t size = plan.node(operand.from).out.size();
+    const dims& extents = plan.node(operand.from).out;
+    const std::int64_t size = extents.size();
     if (operand.copy.needed())
-      B::copy(c, samples_ * size, static_cast<const activation*>(at(memory, operand.copy.from, size)),
-              at(memory, operand.copy.to, size));
-    activation* const to = at(memory, operand.add.to, size);
-    if constexpr (joins_values<B>) B::sum(c, samples_ * size, at(memory, operand.add.from, size), to, false, to);
+      B::copy(c, samples_ * size, static_cast<const activation*>(at(memory, operand.copy.from, extents)),
+              at(memory, operand.copy.to, extents));
+    activation* const to = at(memory, operand.add.to, extents);
+    if constexpr (joins_values<B>) B::sum(c, samples_ * size, at(memory, operand.add.from, extents), to, false, to);
   }
 
   std::int64_t most_;
