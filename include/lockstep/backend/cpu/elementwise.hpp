@@ -19,7 +19,10 @@ inline void relu_forward(context&, std::int64_t n, const float* x, float* y) {
 
 /// dx = 0 where y <= 0, else dy (also where y is NaN, as in PyTorch). dy and dx may be the same range.
 inline void relu_backward(context&, std::int64_t n, const float* y, const float* dy, float* dx) {
-  loop(n, [=](std::int64_t i) { dx[i] = y[i] <= 0.F ? 0.F : dy[i]; });
+  loop(n, [=](std::int64_t i) {
+    const float gradient = dy[i];  // read in any case, or compilers branch for every element
+    dx[i] = y[i] <= 0.F ? 0.F : gradient;
+  });
 }
 
 /// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Serves
