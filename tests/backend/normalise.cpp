@@ -207,10 +207,52 @@ TEST_CASE("normalised values, with and without a relu", "[normalise]") {
       ls::cpu::normalise(context, samples, layout, x.data(), mean.data(), scale.data(), shift.data(), relu, y.data());
       check(y);
       floats narrow(x.size(), 77.F);
-      if (vectors_of_eight::run<ls::cpu_backend::normalise_kernel>(samples, layout, static_cast<const float*>(x.data()),
-                                                                   mean.data(), scale.data(), shift.data(), relu,
-                                                                   narrow.data()))
+      if (vectors_of_eight::run<ls::cpu_backend::normalise_kernel>(
+              samples, layout, static_cast<const float*>(x.data()), mean.data(), scale.data(), shift.data(),
+              static_cast<const float*>(nullptr), relu, narrow.data()))
         check(narrow);
+    }
+  });
+}
+
+TEST_CASE("adding to normalised values in one pass has the bits of an addition after it", "[normalise]") {
+  ls::cpu::context context{ls::replica_place{}};
+  each_layout([&](const ls::channel_layout& layout, std::int64_t samples) {
+    INFO(layout.channels << " channels of " << layout.pixels << (layout.channels_last ? " last" : ""));
+    const std::int64_t n = samples * layout.size();
+    const floats x = drawn(n, inputs[0], 5);
+    floats addend = drawn(n, inputs[0], 6);
+    addend[0] = std::numeric_limits<float>::quiet_NaN();
+    addend[1] = std::numeric_limits<float>::infinity();
+    const floats mean = as_floats(uniform(layout.channels, 7));
+    const floats scale = as_floats(uniform(layout.channels, 8));
+    const floats shift = as_floats(uniform(layout.channels, 9));
+    for (const bool relu : {false, true}) {
+      const auto check = [&](const auto& normalise, const floats& y) {
+        floats want(x.size(), 77.F);
+        normalise(want.data());
+        ls::cpu::sum(context, n, want.data(), addend.data(), relu, want.data());
+        CHECK(std::isnan(y[0]));
+        CHECK(std::equal(y.begin() + 1, y.end(), want.begin() + 1));
+      };
+      const auto by_cpu = [&](float* y) {
+        ls::cpu::normalise(context, samples, layout, x.data(), mean.data(), scale.data(), shift.data(), false, y);
+      };
+      floats y(x.size(), 77.F);
+      ls::cpu::normalise_and_add(context, samples, layout, x.data(), mean.data(), scale.data(), shift.data(),
+                                 addend.data(), relu, y.data());
+      check(by_cpu, y);
+      floats in_place = addend;
+      ls::cpu::normalise_and_add(context, samples, layout, x.data(), mean.data(), scale.data(), shift.data(),
+                                 in_place.data(), relu, in_place.data());
+      check(by_cpu, in_place);
+      ls::host::normalise_and_add(samples, layout, x.data(), mean.data(), scale.data(), shift.data(), addend.data(),
+                                  relu, y.data());
+      check(
+          [&](float* to) {
+            ls::host::normalise(samples, layout, x.data(), mean.data(), scale.data(), shift.data(), false, to);
+          },
+          y);
     }
   });
 }

@@ -57,6 +57,7 @@ std::vector<std::string> nodes() {
         text = "to_activation";
         break;
     }
+    if (node.adds_value()) text += "+sum";
     if (node.fused_leaf >= 0) text.append("+").append(kind_of(node.fused_leaf));
     all.push_back(text);
   }

@@ -44,6 +44,17 @@ concept normalises_batches =
       { B::normalise_backward(c, n, layout, p, p, v, v, v, v, q) } -> std::same_as<void>;
     };
 
+/// Adds a value in the same pass over memory that normalises, and then applies the relu: `normalise_and_add` takes the
+/// arguments of `normalise`, and before `relu` the addend, which may be y; host_normalise.hpp defines it. Plans for
+/// such a backend make the sum behind a batch normalisation part of it.
+template <class B>
+concept adds_to_normalised =
+    normalises_batches<B> &&
+    requires(typename B::context& c, std::int64_t n, const channel_layout& layout, const typename B::activation_type* p,
+             typename B::activation_type* q, const typename B::value_type* v) {
+      { B::normalise_and_add(c, n, layout, p, v, v, v, p, true, q) } -> std::same_as<void>;
+    };
+
 /// Applies a function to each element, for the activations: `map`, whose y may be x, and `map_backward`, whose dx may
 /// be dy. host_map.hpp defines them, and what a function is.
 template <class B>

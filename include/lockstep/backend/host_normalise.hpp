@@ -46,6 +46,18 @@ void normalise(std::int64_t samples, const channel_layout& layout, const A* x, c
     });
 }
 
+/// y = (x - mean) scale + shift + addend by channel, or max(0, that) with NaN kept; y may be the addend. The bits are
+/// those of `normalise` and an addition after it, where A is V.
+template <class A, class V>
+void normalise_and_add(std::int64_t samples, const channel_layout& layout, const A* x, const V* mean, const V* scale,
+                       const V* shift, const A* addend, bool relu, A* y) {
+  for (std::int64_t c = 0; c < layout.channels; ++c)
+    each_of_channel(samples, layout, c, [&](std::int64_t i) {
+      const V value = (static_cast<V>(x[i]) - mean[c]) * scale[c] + shift[c] + static_cast<V>(addend[i]);
+      y[i] = static_cast<A>(relu && value < V{0} ? V{0} : value);
+    });
+}
+
 /// First dy = 0 where y <= 0, unless y is null. Then, for each channel: the sums of dy and of dy (x - mean) inverse.
 template <class A, class V>
 void normalise_gradients(std::int64_t samples, const channel_layout& layout, const A* x, const A* y, A* dy,

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <lockstep/backend/backend.hpp>
+#include <lockstep/backend/capabilities.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/bound_loss.hpp>
@@ -17,6 +18,7 @@
 #include <lockstep/model/inputs.hpp>
 #include <lockstep/model/lowering.hpp>
 #include <lockstep/model/network.hpp>
+#include <lockstep/model/network_plan.hpp>
 #include <lockstep/model/plan.hpp>
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/loss/members.hpp>
@@ -87,12 +89,14 @@ struct model {
   template <std::size_t Index>
   using leaf = typename detail::at<Index, leaf_list>::type;
 
-  /// The plan for a backend. Depends only on its order of pictures and on whether its passes compute in another type.
+  /// The plan for a backend. Depends on nothing but a plan_target.
   template <class Backend>
   static constexpr auto plan = [] {
     static_assert(
         detail::check_backend<Backend, (graph.operations.size() > graph.leaves.size() || output_count > 1)>());
-    return detail::planner<model, Backend::picture_order, converts_values<Backend>>::plan;
+    return detail::planner<model, plan_target{.picture_order = Backend::picture_order,
+                                              .converts = converts_values<Backend>,
+                                              .adds_to_normalised = adds_to_normalised<Backend>}>::plan;
   }();
 
   /// Number of elements in all parameters, frozen or not.

@@ -48,7 +48,8 @@ struct plan_operand {
   arena_transfer add;                   ///< and then this range is added to that one
 };
 
-/// One node of the network, in order of execution, and the value that it computes. Offsets and sizes of activations
+/// One node of the network, in order of execution, and the value that it computes. A layer that reads a second operand
+/// adds it to its output (`layer_traits::fuses_addition`). Offsets and sizes of activations
 /// count elements of one sample.
 struct plan_node {
   node_kind kind = node_kind::layer;
@@ -88,6 +89,8 @@ struct plan_node {
   std::int64_t gradient_copy = no_buffer;     ///< arena offset to copy it to before backward, which changes it
   std::int64_t inference_buffer = no_buffer;  ///< arena offset of the output in inference
 
+  /// True when the node is a layer that adds another value to what it computes.
+  [[nodiscard]] constexpr bool adds_value() const { return kind == node_kind::layer && operands > 1; }
   /// True when the node has parameters that learn.
   [[nodiscard]] constexpr bool learns() const { return parameter_size > 0 && !frozen; }
   /// True when a range of the learning parameters is this node's.
@@ -124,7 +127,14 @@ struct plan_output {
   dims extents;
 };
 
-/// The static plan of a network for one backend's order of pictures.
+/// What a plan depends on of a backend.
+struct plan_target {
+  element_order picture_order = element_order::plain;
+  bool converts = false;            ///< passes compute in another type than the user's elements
+  bool adds_to_normalised = false;  ///< a batch normalisation can add a value to what it writes
+};
+
+/// The static plan of a network for one backend.
 template <detail::network_size Size>
 struct network_plan {
   static constexpr std::size_t input_count = detail::network_data<Size>::input_count;

@@ -286,12 +286,15 @@ class pipeline {
       } else {
         const activation* in = self.operand_of(node, 0, p.training, user, t.memory);
         const activation* own = t.parameters + node.parameter_offset;
-        if constexpr (!Form.measured)
+        if constexpr (!Form.measured) {
           op.forward(t.c, p, in, own, y);
-        else if (p.training)
-          op.forward(t.c, in, own, t.memory.batch->of(node.statistics), y);
-        else
-          op.infer(t.c, in, own, t.parameters + node.buffer_offset, y);
+        } else {
+          const activation* addend = node.adds_value() ? self.operand_of(node, 1, p.training, user, t.memory) : nullptr;
+          if (p.training)
+            op.forward(t.c, in, own, t.memory.batch->of(node.statistics), addend, y);
+          else
+            op.infer(t.c, in, own, t.parameters + node.buffer_offset, addend, y);
+        }
       }
     }
   }

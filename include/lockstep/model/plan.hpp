@@ -16,12 +16,11 @@
 
 namespace lockstep::detail {
 
-/// The plan of a network for a backend that keeps pictures in `PictureOrder`; `Network::graph` is the network as data.
-/// `Converts` says that passes compute in another type than the user's elements. Each stage is a constant of its own,
-/// since compilers limit the steps of one.
-template <class Network, element_order PictureOrder, bool Converts>
+/// The plan of a network for a kind of backend; `Network::graph` is the network as data. Each stage is a constant of
+/// its own, since compilers limit the steps of one.
+template <class Network, plan_target Target>
 class planner {
-  static constexpr auto with_nodes = build_nodes(Network::graph, PictureOrder, Converts);
+  static constexpr auto with_nodes = build_nodes(Network::graph, Target);
   static constexpr auto with_backward = build_backward(with_nodes, Network::graph);
   static constexpr auto unplaced = arena_builder(with_backward).build();
 

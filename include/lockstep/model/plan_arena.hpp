@@ -73,12 +73,13 @@ class arena_builder {
         use(from, i);
         if (node.kind == node_kind::alias) use(from, last_use_[static_cast<std::size_t>(i)]);
         // A weight gradient, or the mask of the relu before the node, reads the elements of the input.
-        if (training && node.runs_backward && node.backward_reads_input) use(from, backward_time(i));
+        if (training && node.runs_backward && node.backward_reads_input && k == 0) use(from, backward_time(i));
       }
     }
   }
 
-  /// Gives every output a range. A sum takes the range of a value that nobody reads later.
+  /// Gives every output a range. A sum takes the range of a value that nobody reads later, and so does a layer that
+  /// adds a value: the range of that.
   constexpr void place_outputs(bool training) {
     find_last_uses(training);
     for (int i = 0; i < n_; ++i) {
@@ -90,8 +91,8 @@ class arena_builder {
         output_of(i) = from < 0 ? none : output_of(from);
         continue;
       }
-      if (node.kind == node_kind::sum)
-        for (int k = 0; k < node.operands && output_of(i) == none; ++k) {
+      if (node.kind == node_kind::sum || node.adds_value())
+        for (int k = node.adds_value() ? 1 : 0; k < node.operands && output_of(i) == none; ++k) {
           const int from = plan_.operand(node, k).from;
           if (from >= 0 && output_of(from) != none && range(output_of(from)).end == i) output_of(i) = output_of(from);
         }
@@ -127,12 +128,13 @@ class arena_builder {
         ++holders(gradient);
         node.gradient_copy = gradient;
       }
+      const bool waits = node.partner >= 0 && node.kind == node_kind::layer && plan_.node(node.partner).runs_backward;
       int last_operand = node.operands - 1;
       while (last_operand >= 0 && !plan_.operand(node, last_operand).gradient) --last_operand;
       for (int k = 0; k <= last_operand; ++k)
         if (plan_.operand(node, k).gradient)
-          place_operand(node, plan_.operand(node, k), gradient, time, k == last_operand);
-      if (node.partner >= 0 && node.kind == node_kind::layer && plan_.node(node.partner).runs_backward)
+          place_operand(node, plan_.operand(node, k), gradient, time, k == last_operand && !waits);
+      if (waits)
         waiting_[static_cast<std::size_t>(node.partner)] = gradient;  // which goes on holding it
       else
         --holders(gradient);
@@ -144,12 +146,12 @@ class arena_builder {
     return node.fused_leaf >= 0 && !node.output_gradient_masked;
   }
 
-  /// Decides where the gradient of an operand comes to lie, at the time of the node's backward. `last`: the node has no
-  /// further operand, and so will not read its own gradient again.
+  /// Decides where the gradient of an operand comes to lie, at the time of the node's backward. `last`: nobody reads
+  /// the node's own gradient again, neither for a further operand nor where the node measured.
   constexpr void place_operand(const plan_node& node, plan_operand& operand, int gradient, int time, bool last) {
     const int from = operand.from;
-    int contribution = gradient;  // a new name and a sum hand their gradient on
-    if (node.kind != node_kind::alias && node.kind != node_kind::sum) {
+    int contribution = gradient;  // a new name, a sum, and a layer that adds a value hand their gradient on
+    if (node.kind != node_kind::alias && node.kind != node_kind::sum && !node.adds_value()) {
       const int output = output_of(from);
       if (node.backward_in_place && holders(gradient) == 1)
         contribution = gradient;

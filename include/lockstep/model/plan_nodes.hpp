@@ -15,14 +15,17 @@ constexpr bool order_matters(const dims& sample) {
   return picture.rank == 3 && picture[0] > 1 && picture[1] * picture[2] > 1;
 }
 
-/// Builds the nodes of a plan: inserts changes of order and of type, fuses relu into the node before it, and places
-/// parameters. Those that learn come first, so that gradients and all that works on them are one range.
+/// Builds the nodes of a plan: inserts changes of order and of type, fuses relu and sums into the nodes before them,
+/// and places parameters. Those that learn come first, so that gradients and all that works on them are one range.
 template <network_size Size>
 class node_builder {
  public:
-  constexpr node_builder(network_plan<Size>& plan, const network_data<Size>& network, element_order picture_order,
-                         bool converts)
-      : plan_(plan), network_(network), picture_order_(picture_order), converts_(converts) {}
+  constexpr node_builder(network_plan<Size>& plan, const network_data<Size>& network, const plan_target& target)
+      : plan_(plan),
+        network_(network),
+        picture_order_(target.picture_order),
+        converts_(target.converts),
+        adds_to_normalised_(target.adds_to_normalised) {}
 
   constexpr void build() {
     node_of_.fill(no_node);
@@ -188,10 +191,11 @@ class node_builder {
     return push(node, in);
   }
 
-  /// The layer itself. Its segment comes after that of its measurements.
-  constexpr int add_normalising(const operation& o, int measure) {
+  /// The layer itself. Its segment comes after that of its measurements. The node `addend`, if any, is added.
+  constexpr int add_normalising(const operation& o, int measure, int addend = no_node) {
     if (plan_.node(measure).segment == segment_) ++segment_;
-    const int added = add_layer(o, leaf_of(o), plan_.operand(plan_.node(measure), 0).from);
+    const int in = plan_.operand(plan_.node(measure), 0).from;
+    const int added = add_layer(o, leaf_of(o), {in, addend}, addend == no_node ? 1 : 2);
     plan_.node(added).partner = measure;
     plan_.node(added).statistics = plan_.node(measure).statistics;
     plan_.node(measure).partner = added;
@@ -199,6 +203,10 @@ class node_builder {
   }
 
   constexpr int add_layer(const operation& o, const placed_leaf& leaf, int in) {
+    return add_layer(o, leaf, {in, no_node}, 1);
+  }
+  constexpr int add_layer(const operation& o, const placed_leaf& leaf, const std::array<int, 2>& operands, int count) {
+    const int in = operands[0];
     const layer_traits& traits = leaf.traits;
     plan_node node;
     node.kind = traits.is_flatten ? node_kind::alias : node_kind::layer;
@@ -225,12 +233,32 @@ class node_builder {
       node.picture_out = dims{};
     }
     const bool raw = traits.is_flatten && is_raw(in);
-    const int added = push(node, in);
+    const int added = push(node, operands, count);
     form_of(added).raw = raw;
     return added;
   }
 
+  /// Which operand of a sum has a layer that can add the other one, and that has no node yet; -1 when none has.
+  [[nodiscard]] constexpr int adding_operand(const operation& o) const {
+    for (int k = adds_to_normalised_ ? 1 : -1; k >= 0; --k) {
+      const int value = network_.operands[static_cast<std::size_t>(o.first_operand + k)];
+      if (value == user_input || node_of_[static_cast<std::size_t>(value)] != no_node) continue;
+      const operation& read = network_.operations[static_cast<std::size_t>(value)];
+      if (read.leaf >= 0 && leaf_of(read).traits.fuses_addition && read.readers == 1) return k;
+    }
+    return -1;
+  }
+
   constexpr int add_sum(const operation& o) {
+    if (const int adds = adding_operand(o); adds >= 0) {
+      int addend = operand_of(o, 1 - adds);
+      addend = as_activation(o.out.rank > 1 ? in_picture_order(addend) : in_plain_order(addend));
+      const auto value = static_cast<std::size_t>(network_.operands[static_cast<std::size_t>(o.first_operand + adds)]);
+      const int added = add_normalising(network_.operations[value], measure_of_[value], addend);
+      plan_node& node = plan_.node(added);
+      node.flops = checked_add(node.flops, o.out.size());
+      return node_of_[value] = added;
+    }
     std::array<int, 2> in{operand_of(o, 0), operand_of(o, 1)};
     if (o.out.rank > 1 && (order_of(in[0]) != element_order::plain || order_of(in[1]) != element_order::plain)) {
       for (int& value : in) value = in_picture_order(value);
@@ -326,6 +354,7 @@ class node_builder {
   const network_data<Size>& network_;
   element_order picture_order_;
   bool converts_;
+  bool adds_to_normalised_;
   std::array<int, Size.operations> node_of_{};
   std::array<form, network_plan<Size>::max_nodes + network_plan<Size>::input_count> forms_{};
   std::array<int, Size.operations> measure_of_{};  ///< by operation: the node that measures for it
@@ -335,12 +364,11 @@ class node_builder {
 };
 
 template <network_size Size>
-constexpr network_plan<Size> build_nodes(const network_data<Size>& network, element_order picture_order,
-                                         bool converts) {
+constexpr network_plan<Size> build_nodes(const network_data<Size>& network, const plan_target& target) {
   network_plan<Size> plan;
   for (std::size_t k = 0; k < plan.inputs.size(); ++k) plan.inputs[k] = network.inputs[k].extents;
   if (plan.inputs.size() == 1) plan.input = plan.inputs[0];
-  node_builder<Size>(plan, network, picture_order, converts).build();
+  node_builder<Size>(plan, network, target).build();
   return plan;
 }
 

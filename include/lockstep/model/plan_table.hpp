@@ -98,6 +98,7 @@ template <class Model>
                    : node.kind == node_kind::concat ? "concat"
                    : node.leaf < 0                  ? "same value"
                                                     : kind_of(node.leaf));
+  if (node.adds_value()) kind += "+sum";
   if (node.fused_leaf >= 0) kind.append("+").append(kind_of(node.fused_leaf));
   if (node.leaf < 0) return {"", std::move(kind)};
   const auto leaf = static_cast<std::size_t>(node.leaf);

@@ -71,6 +71,7 @@ struct batch_norm {
                                        .takes_any_order = false,
                                        .measures_batch = true,
                                        .fuses_relu = true,
+                                       .fuses_addition = true,
                                        .backward_keeps_gradient = true};
   static constexpr batch_norm_options options = batch_norm_options::of<Options...>();
   template <class B>
@@ -125,34 +126,32 @@ struct batch_norm {
           constant_(B::template allocate<value>(c, channels)) {}
     void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
-    /// Normalises by the running statistics, which lie in `buffers`.
+    /// Normalises by the running statistics, which lie in `buffers`. `addend`, unless null, is added, before the relu.
     void infer(context& c, const activation* x, const activation* parameters, const activation* buffers,
-               activation* y) {
+               const activation* addend, activation* y) {
       for (std::int64_t k = 0; k < channels; ++k) {
         mean_.data()[k] = static_cast<value>(buffers[k]);
         scale_.data()[k] =
             static_cast<value>(1 / std::sqrt(static_cast<double>(buffers[channels + k]) + options.epsilon_value));
       }
       set_affine(parameters);
-      if constexpr (normalises_batches<B>)  // the executor does not compile without
-        B::normalise(c, samples_, layout, x, mean_.data(), scale_.data(), shift_.data(), T.relu, y);
+      write(c, x, mean_.data(), addend, y);
     }
 
-    /// Normalises by the statistics of the batch: the mean, and 1 / the standard deviation.
+    /// Normalises by the statistics of the batch: the mean, and 1 / the standard deviation. `addend` as above.
     template <class Statistics>
     void forward(context& c, const activation* x, const activation* parameters, const Statistics& batch,
-                 activation* y) {
+                 const activation* addend, activation* y) {
       for (std::int64_t k = 0; k < channels; ++k) scale_.data()[k] = batch.inverse[k];
       set_affine(parameters);
       for (std::int64_t k = 0; k < channels; ++k)
         shift_.data()[k] = static_cast<value>(static_cast<double>(shift_.data()[k]) -
                                               static_cast<double>(scale_.data()[k]) * batch.rest[k]);
-      if constexpr (normalises_batches<B>)  // the executor does not compile without
-        B::normalise(c, samples_, layout, x, batch.mean, scale_.data(), shift_.data(), T.relu, y);
+      write(c, x, batch.mean, addend, y);
     }
 
-    /// Applies the mask of the relu to dy, writes the sums of dy and of dy times the normalised input, by channel, and
-    /// from them the gradients of weight and bias.
+    /// Applies the mask of the relu to dy, which then also is the gradient of what forward added, writes the sums of dy
+    /// and of dy times the normalised input, by channel, and from them the gradients of weight and bias.
     template <class Statistics>
     void gradients(context& c, const backward_arguments<B>& a, const Statistics& batch, double* sums,
                    double* products) {
@@ -190,6 +189,15 @@ struct batch_norm {
     }
 
    private:
+    void write(context& c, const activation* x, const value* mean, [[maybe_unused]] const activation* addend,
+               activation* y) {
+      if constexpr (adds_to_normalised<B>)
+        if (addend != nullptr)
+          return B::normalise_and_add(c, samples_, layout, x, mean, scale_.data(), shift_.data(), addend, T.relu, y);
+      if constexpr (normalises_batches<B>)  // the executor does not compile without
+        B::normalise(c, samples_, layout, x, mean, scale_.data(), shift_.data(), T.relu, y);
+    }
+
     void set_affine(const activation* parameters) {
       for (std::int64_t k = 0; k < channels; ++k) {
         if constexpr (options.affine) scale_.data()[k] *= static_cast<value>(parameters[k]);
@@ -211,7 +219,8 @@ struct batch_norm {
 /// of the whole batch over all replicas, so that the number of replicas changes nothing (torch.nn.SyncBatchNorm),
 /// unless `local_statistics` is given. Inference uses the running statistics. Parameters `weight`, `bias` (C) unless
 /// no_affine; buffers `running_mean`, `running_var` (C), `num_batches_tracked`. Options: epsilon<>, momentum<>,
-/// cumulative, no_affine, local_statistics. A relu after it becomes part of it.
+/// cumulative, no_affine, local_statistics. A relu after it becomes part of it, and so does the sum of a `residual` or
+/// a `sum` that reads its output, on backends that can (`adds_to_normalised`).
 template <class... Options>
 struct batch_norm2d : detail::batch_norm<3, Options...> {};
 

@@ -69,6 +69,7 @@ struct layer_traits {
   bool measures_batch = false;      ///< while training it needs statistics of the whole batch: see batch_norm.hpp
   bool remembers_forward = false;   ///< its op keeps what backward needs of the last forward
   bool fuses_relu = false;          ///< its primitive can apply a relu to what it writes
+  bool fuses_addition = false;      ///< with measures_batch: it can add a value to what it writes, before the relu
   bool masks_input = false;         ///< its backward can apply the mask of a relu before it
   bool backward_reads_input = true;
   bool backward_reads_output = false;

@@ -106,6 +106,11 @@ struct cpu : host::synchronous<cpu_backend::context> {
                         const float* mean, const float* scale, const float* shift, bool relu, float* y) {
     cpu_backend::normalise(c, samples, layout, x, mean, scale, shift, relu, y);
   }
+  static void normalise_and_add(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
+                                const float* mean, const float* scale, const float* shift, const float* addend,
+                                bool relu, float* y) {
+    cpu_backend::normalise_and_add(c, samples, layout, x, mean, scale, shift, addend, relu, y);
+  }
   static void normalise_gradients(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
                                   const float* y, float* dy, const float* mean, const float* inverse, double* sums,
                                   double* products) {
@@ -151,6 +156,7 @@ struct cpu : host::synchronous<cpu_backend::context> {
 static_assert(backend<cpu>);
 static_assert(joins_values<cpu>);
 static_assert(normalises_batches<cpu>);
+static_assert(adds_to_normalised<cpu>);
 static_assert(maps_elements<cpu>);
 static_assert(normalises_samples<cpu>);
 static_assert(transposes_convolutions<cpu>);

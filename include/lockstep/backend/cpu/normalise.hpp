@@ -13,8 +13,16 @@
 
 namespace lockstep::cpu_backend {
 
-/// Rows whose sums are taken in float before they are added up in double.
+/// Rows that a kernel takes at a time, all channels of them, so that memory is read in its order and what is read twice
+/// is still in the first-level cache. Sums over these rows are taken in float, all others in double.
 inline constexpr std::int64_t normalise_rows = 32;
+/// Channels that a kernel takes at a time.
+inline constexpr std::int64_t normalise_channels = 128;
+
+/// The end of the block of rows that begins at `first`.
+[[nodiscard]] constexpr std::int64_t block_end(std::int64_t first, std::int64_t rows) {
+  return (std::min)(rows, first + normalise_rows);
+}
 
 /// to[lane] += v[lane].
 template <class V>
@@ -27,23 +35,34 @@ struct measure_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, double* mean,
                                          double* squares) {
+    for (std::int64_t c = 0; c < channels; c += normalise_channels)
+      measure<V>(rows, channels, (std::min)(normalise_channels, channels - c), x + c, mean + c, squares + c);
+  }
+
+ private:
+  /// The first `width` of x's channels.
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void measure(std::int64_t rows, std::int64_t channels, std::int64_t width,
+                                             const float* x, double* mean, double* squares) {
     const auto count = static_cast<double>(rows);
-    for (std::int64_t c = 0; c < channels; c += lanes<V>) {
-      double sums[lanes<V>] = {};
-      for (std::int64_t first = 0; first < rows; first += normalise_rows) {
-        const std::int64_t last = (std::min)(rows, first + normalise_rows);
+    double sums[normalise_channels] = {};
+    for (std::int64_t first = 0; first < rows; first += normalise_rows) {
+      const std::int64_t last = block_end(first, rows);
+      for (std::int64_t c = 0; c < width; c += lanes<V>) {
         V sum{};
         for (std::int64_t r = first; r < last; ++r) add_from(sum, x + r * channels + c);
-        add_lanes(sums, sum);
+        add_lanes(sums + c, sum);
       }
-      float centres[lanes<V>];
-      for (std::int64_t j = 0; j < lanes<V>; ++j) centres[j] = static_cast<float>(sums[j] / count);
-      V centre;
-      load(centre, centres);
-      double distances[lanes<V>] = {};
-      double totals[lanes<V>] = {};
-      for (std::int64_t first = 0; first < rows; first += normalise_rows) {
-        const std::int64_t last = (std::min)(rows, first + normalise_rows);
+    }
+    float centres[normalise_channels];
+    for (std::int64_t c = 0; c < width; ++c) centres[c] = static_cast<float>(sums[c] / count);
+    double distances[normalise_channels] = {};
+    double totals[normalise_channels] = {};
+    for (std::int64_t first = 0; first < rows; first += normalise_rows) {
+      const std::int64_t last = block_end(first, rows);
+      for (std::int64_t c = 0; c < width; c += lanes<V>) {
+        V centre;
+        load(centre, centres + c);
         V sum{};
         V total{};
         for (std::int64_t r = first; r < last; ++r) {
@@ -53,34 +72,40 @@ struct measure_kernel {
           sum += v;
           total += v * v;
         }
-        add_lanes(distances, sum);
-        add_lanes(totals, total);
+        add_lanes(distances + c, sum);
+        add_lanes(totals + c, total);
       }
-      // The centre is rounded: what is left of the distances corrects mean and squares.
-      for (std::int64_t j = 0; j < lanes<V>; ++j) {
-        mean[c + j] = double{centres[j]} + distances[j] / count;
-        squares[c + j] = totals[j] - distances[j] * distances[j] / count;
-      }
+    }
+    // The centre is rounded: what is left of the distances corrects mean and squares.
+    for (std::int64_t c = 0; c < width; ++c) {
+      mean[c] = double{centres[c]} + distances[c] / count;
+      squares[c] = totals[c] - distances[c] * distances[c] / count;
     }
   }
 };
 
-/// See host::normalise.
+/// See host::normalise, and, with an addend that is not null, host::normalise_and_add.
 struct normalise_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, const float* mean,
-                                         const float* scale, const float* shift, bool with_relu, float* y) {
-    for (std::int64_t c = 0; c < channels; c += lanes<V>) {
-      V m, s, t;
-      load(m, mean + c);
-      load(s, scale + c);
-      load(t, shift + c);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        V v;
-        load(v, x + r * channels + c);
-        v = (v - m) * s + t;
-        if (with_relu) relu(v);
-        store(y + r * channels + c, v);
+                                         const float* scale, const float* shift, const float* addend, bool with_relu,
+                                         float* y) {
+    for (std::int64_t first = 0; first < rows; first += normalise_rows) {
+      const std::int64_t last = block_end(first, rows);
+      for (std::int64_t c = 0; c < channels; c += lanes<V>) {
+        V m, s, t;
+        load(m, mean + c);
+        load(s, scale + c);
+        load(t, shift + c);
+        for (std::int64_t r = first; r < last; ++r) {
+          const std::int64_t at = r * channels + c;
+          V v;
+          load(v, x + at);
+          v = (v - m) * s + t;
+          if (addend != nullptr) add_from(v, addend + at);
+          if (with_relu) relu(v);
+          store(y + at, v);
+        }
       }
     }
   }
@@ -92,13 +117,13 @@ struct normalise_gradients_kernel {
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, const float* y,
                                          float* dy, const float* mean, const float* inverse, double* sums,
                                          double* products) {
-    for (std::int64_t c = 0; c < channels; c += lanes<V>) {
-      V m;
-      load(m, mean + c);
-      double sum_of[lanes<V>] = {};
-      double product_of[lanes<V>] = {};
-      for (std::int64_t first = 0; first < rows; first += normalise_rows) {
-        const std::int64_t last = (std::min)(rows, first + normalise_rows);
+    std::fill_n(sums, channels, 0.0);
+    std::fill_n(products, channels, 0.0);
+    for (std::int64_t first = 0; first < rows; first += normalise_rows) {
+      const std::int64_t last = block_end(first, rows);
+      for (std::int64_t c = 0; c < channels; c += lanes<V>) {
+        V m;
+        load(m, mean + c);
         V sum{};
         V product{};
         for (std::int64_t r = first; r < last; ++r) {
@@ -115,14 +140,11 @@ struct normalise_gradients_kernel {
           sum += g;
           product += g * (v - m);
         }
-        add_lanes(sum_of, sum);
-        add_lanes(product_of, product);
-      }
-      for (std::int64_t j = 0; j < lanes<V>; ++j) {
-        sums[c + j] = sum_of[j];
-        products[c + j] = product_of[j] * double{inverse[c + j]};
+        add_lanes(sums + c, sum);
+        add_lanes(products + c, product);
       }
     }
+    for (std::int64_t c = 0; c < channels; ++c) products[c] *= double{inverse[c]};
   }
 };
 
@@ -131,19 +153,22 @@ struct normalise_backward_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, const float* dy,
                                          const float* mean, const float* a, const float* b, const float* d, float* dx) {
-    for (std::int64_t c = 0; c < channels; c += lanes<V>) {
-      V m, of_dy, of_x, constant;
-      load(m, mean + c);
-      load(of_dy, a + c);
-      load(of_x, b + c);
-      load(constant, d + c);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t at = r * channels + c;
-        V g, v;
-        load(g, dy + at);
-        load(v, x + at);
-        g = of_dy * g + of_x * (v - m) + constant;
-        store(dx + at, g);
+    for (std::int64_t first = 0; first < rows; first += normalise_rows) {
+      const std::int64_t last = block_end(first, rows);
+      for (std::int64_t c = 0; c < channels; c += lanes<V>) {
+        V m, of_dy, of_x, constant;
+        load(m, mean + c);
+        load(of_dy, a + c);
+        load(of_x, b + c);
+        load(constant, d + c);
+        for (std::int64_t r = first; r < last; ++r) {
+          const std::int64_t at = r * channels + c;
+          V g, v;
+          load(g, dy + at);
+          load(v, x + at);
+          g = of_dy * g + of_x * (v - m) + constant;
+          store(dx + at, g);
+        }
       }
     }
   }
@@ -171,8 +196,16 @@ inline void measure_channels(context&, std::int64_t samples, const channel_layou
 
 inline void normalise(context&, std::int64_t samples, const channel_layout& layout, const float* x, const float* mean,
                       const float* scale, const float* shift, bool relu, float* y) {
-  if (!run_by_channels<normalise_kernel>(samples, layout, x, mean, scale, shift, relu, y))
+  const float* const addend = nullptr;
+  if (!run_by_channels<normalise_kernel>(samples, layout, x, mean, scale, shift, addend, relu, y))
     host::normalise(samples, layout, x, mean, scale, shift, relu, y);
+}
+
+inline void normalise_and_add(context&, std::int64_t samples, const channel_layout& layout, const float* x,
+                              const float* mean, const float* scale, const float* shift, const float* addend, bool relu,
+                              float* y) {
+  if (!run_by_channels<normalise_kernel>(samples, layout, x, mean, scale, shift, addend, relu, y))
+    host::normalise_and_add(samples, layout, x, mean, scale, shift, addend, relu, y);
 }
 
 inline void normalise_gradients(context&, std::int64_t samples, const channel_layout& layout, const float* x,

@@ -81,7 +81,8 @@ class pictures {
       scale()[c] = static_cast<float>(factor);
       shift()[c] = static_cast<float>((G.bias ? double{b[c]} : 0.0) - double{s.rest} * factor);
     });
-    by_channels<normalise_kernel>(x, centre(), scale(), shift(), G.relu, y);
+    const float* const addend = nullptr;
+    by_channels<normalise_kernel>(x, centre(), scale(), shift(), addend, G.relu, y);
   }
 
   /// Adds each channel's sums of dy and dy h to `sums` and `products`; writes dx.

@@ -124,6 +124,10 @@ struct reference : host::synchronous<reference_backend::context> {
                         const T* scale, const T* shift, bool relu, A* y) {
     host::normalise(samples, layout, x, mean, scale, shift, relu, y);
   }
+  static void normalise_and_add(context&, std::int64_t samples, const channel_layout& layout, const A* x, const T* mean,
+                                const T* scale, const T* shift, const A* addend, bool relu, A* y) {
+    host::normalise_and_add(samples, layout, x, mean, scale, shift, addend, relu, y);
+  }
   static void normalise_gradients(context&, std::int64_t samples, const channel_layout& layout, const A* x, const A* y,
                                   A* dy, const T* mean, const T* inverse, double* sums, double* products) {
     host::normalise_gradients(samples, layout, x, y, dy, mean, inverse, sums, products);
@@ -187,6 +191,7 @@ static_assert(backend<reference<double>>);
 static_assert(backend<reference<double, float>>);
 static_assert(joins_values<reference<double, float>>);
 static_assert(normalises_batches<reference<double, float>>);
+static_assert(adds_to_normalised<reference<double, float>>);
 static_assert(maps_elements<reference<double, float>>);
 static_assert(normalises_samples<reference<double, float>>);
 static_assert(transposes_convolutions<reference<double, float>>);
