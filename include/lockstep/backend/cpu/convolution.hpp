@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <type_traits>
@@ -14,7 +15,6 @@
 #include <lockstep/backend/cpu/winograd.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/config.hpp>
-#include <lockstep/core/tensor.hpp>
 
 namespace lockstep::cpu_backend {
 
@@ -41,8 +41,9 @@ class convolution_runner {
         else
           narrow_forward_->run<V>(samples_, x, w, bias, y);
       });
+    float* const workspace = c.workspace(piece_workspace_);
     onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
-      piece.forward(c.stream(), x + first * g_.in_size(), w, b, y + first * g_.out_size());
+      piece.forward(c.stream(), workspace, x + first * g_.in_size(), w, b, y + first * g_.out_size());
     });
     // oneDNN's relu would turn a NaN into 0.
     if (g_.relu) relu_forward(c, samples_ * g_.out_size(), y, y);
@@ -58,8 +59,9 @@ class convolution_runner {
 
   /// dx = its gradient. The geometry asks for it.
   void backward_input(context& c, const float* dy, const float* w, float* dx) {
+    float* const workspace = c.workspace(piece_workspace_);
     onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
-      piece.backward_input(c.stream(), dy + first * g_.out_size(), w, dx + first * g_.in_size());
+      piece.backward_input(c.stream(), workspace, dy + first * g_.out_size(), w, dx + first * g_.in_size());
     });
   }
 
@@ -73,25 +75,32 @@ class convolution_runner {
         else
           narrow_gradient_->run<V>(samples_, x, dy, dw, bias, accumulate);
       });
+    float* const fresh_weights = c.workspace(2 * weights_room() + bias_room() + piece_workspace_);
+    float* const piece_weights = fresh_weights + weights_room();
+    float* const fresh_bias = piece_weights + weights_room();
+    float* const workspace = fresh_bias + bias_room();
     // The sum of all pieces is complete before it is added to what is there.
-    float* sum = accumulate ? fresh_weights_.data() : dw;
+    float* sum = accumulate ? fresh_weights : dw;
     onednn_.each(samples_, [&](onednn_convolution& piece, std::int64_t first) {
-      float* to = first == 0 ? sum : piece_weights_.data();
-      piece.backward_weights(c.stream(), x + first * g_.in_size(), dy + first * g_.out_size(), to);
-      if (first > 0) add(piece_weights_, sum);
+      float* to = first == 0 ? sum : piece_weights;
+      piece.backward_weights(c.stream(), workspace, x + first * g_.in_size(), dy + first * g_.out_size(), to);
+      if (first > 0) add(g_.weight_size(), piece_weights, sum);
     });
-    if (accumulate) add(fresh_weights_, dw);
+    if (accumulate) add(g_.weight_size(), fresh_weights, dw);
     if (!g_.bias) return;
     // Not by oneDNN, which adds all pixels to one float: after 512 x 512 pixels the sum is off by one part in 400.
-    column_sums(samples_ * g_.out().height * g_.out().width, g_.out_channels, dy, accumulate ? fresh_bias_.data() : db);
-    if (accumulate) add(fresh_bias_, db);
+    column_sums(samples_ * g_.out().height * g_.out().width, g_.out_channels, dy, accumulate ? fresh_bias : db);
+    if (accumulate) add(g_.out_channels, fresh_bias, db);
   }
 
  private:
-  static void add(const aligned_buffer<float>& from, float* LOCKSTEP_RESTRICT to) {
-    const float* LOCKSTEP_RESTRICT values = from.data();
-    for (std::int64_t i = 0; i < from.size(); ++i) to[i] += values[i];
+  static void add(std::int64_t n, const float* LOCKSTEP_RESTRICT from, float* LOCKSTEP_RESTRICT to) {
+    for (std::int64_t i = 0; i < n; ++i) to[i] += from[i];
   }
+  /// Floats of workspace for a gradient, which end on a cache line.
+  static std::int64_t room(std::int64_t n) { return (n + 15) / 16 * 16; }
+  [[nodiscard]] std::int64_t weights_room() const { return room(g_.weight_size()); }
+  [[nodiscard]] std::int64_t bias_room() const { return room(g_.bias ? g_.out_channels : 0); }
 
   [[gnu::cold, gnu::noinline]] void build(const context& c) {
     is_narrow_ = narrow::takes(g_) && c.threads() == 1;  // our own kernels run in one thread
@@ -104,14 +113,12 @@ class convolution_runner {
     }
     const onednn_passes passes{
         .forward = !is_narrow_, .weights = !is_narrow_ && g_.parameter_gradient, .input = g_.input_gradient};
-    if (passes.weights) {
-      fresh_weights_ = aligned_buffer<float>(g_.weight_size());
-      piece_weights_ = aligned_buffer<float>(samples_ > 1 ? g_.weight_size() : 0);
-      fresh_bias_ = aligned_buffer<float>(g_.bias ? g_.out_channels : 0);
-    }
     if (passes.forward || passes.input)
-      onednn_ = pieces<onednn_convolution>(
-          samples_, [&](std::int64_t samples) { return onednn_convolution(c.engine(), g_, passes, samples); });
+      onednn_ = pieces<onednn_convolution>(samples_, [&](std::int64_t samples) {
+        onednn_convolution made(c.engine(), g_, passes, samples);
+        piece_workspace_ = (std::max)(piece_workspace_, made.workspace_size());
+        return made;
+      });
   }
 
   convolution_geometry g_;
@@ -122,7 +129,7 @@ class convolution_runner {
   std::optional<narrow::winograd_forward> winograd_forward_;
   std::optional<narrow::winograd_gradient> winograd_gradient_;
   pieces<onednn_convolution> onednn_;  ///< the passes that our own kernels do not run
-  aligned_buffer<float> fresh_weights_, piece_weights_, fresh_bias_;
+  std::int64_t piece_workspace_ = 0;   ///< floats of workspace that a pass of a piece needs
 };
 
 template <convolution_geometry G>

@@ -1,9 +1,11 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include <lockstep/backend/cpu/onednn.hpp>
+#include <lockstep/backend/cpu/onednn_call.hpp>
 #include <lockstep/backend/geometry.hpp>
 
 namespace lockstep::cpu_backend {
@@ -25,8 +27,14 @@ class onednn_convolution {
     build(engine, passes, samples);
   }
 
+  /// Floats of workspace that a pass needs.
+  [[nodiscard]] std::int64_t workspace_size() const noexcept {
+    return std::max({forward_memory_.size(), weights_memory_.size(), data_memory_.size()});
+  }
+
   /// y = x * w + b.
-  void forward(dnnl_stream_t stream, const float* x, const float* w, const float* b, float* y) {
+  void forward(dnnl_stream_t stream, float* workspace, const float* x, const float* w, const float* b, float* y) {
+    forward_memory_.take(workspace);
     src_.load(stream, x);
     weights_.load(stream, w);
     if (g_.bias) onednn::set_address(bias_.get(), b);
@@ -36,7 +44,8 @@ class onednn_convolution {
   }
 
   /// dw = the gradient of the weights.
-  void backward_weights(dnnl_stream_t stream, const float* x, const float* dy, float* dw) {
+  void backward_weights(dnnl_stream_t stream, float* workspace, const float* x, const float* dy, float* dw) {
+    weights_memory_.take(workspace);
     back_src_.load(stream, x);
     back_dst_.load(stream, dy);
     weights_gradient_.bind(dw);
@@ -45,7 +54,8 @@ class onednn_convolution {
   }
 
   /// dx = the gradient of the input.
-  void backward_input(dnnl_stream_t stream, const float* dy, const float* w, float* dx) {
+  void backward_input(dnnl_stream_t stream, float* workspace, const float* dy, const float* w, float* dx) {
+    data_memory_.take(workspace);
     data_dst_.load(stream, dy);
     data_weights_.load(stream, w);
     data_src_.bind(dx);
@@ -101,51 +111,58 @@ class onednn_convolution {
                     onednn::memory_desc(1, {g_.out_channels}, dnnl_x)};
     const auto w = onednn::convolution_weights(g_, false);
 
+    x_ = onednn::make_memory(d.x.view(), engine);
+    y_ = onednn::make_memory(d.y.view(), engine);
+    w_ = onednn::make_memory(w.view(), engine);
+
     const auto forward = choose(engine, onednn::pass::forward, d, nullptr);
     if (passes.forward) {
-      src_.create(engine, d.x, onednn::query(forward, dnnl_query_src_md), true);
-      weights_.create(engine, w, onednn::query(forward, dnnl_query_weights_md), true);
-      dst_.create(engine, d.y, onednn::query(forward, dnnl_query_dst_md), false);
-      bias_ = onednn::make_memory(d.bias.view(), engine);
+      src_.create(engine, x_.get(), d.x, onednn::query(forward, dnnl_query_src_md), true, forward_memory_);
+      weights_.create(engine, w_.get(), w, onednn::query(forward, dnnl_query_weights_md), true, forward_memory_);
+      dst_.create(engine, y_.get(), d.y, onednn::query(forward, dnnl_query_dst_md), false, forward_memory_);
+      if (g_.bias) bias_ = onednn::make_memory(d.bias.view(), engine);
       forward_.create(forward, name(onednn::pass::forward));
       forward_.add(DNNL_ARG_SRC, src_.memory());
       forward_.add(DNNL_ARG_WEIGHTS, weights_.memory());
       if (g_.bias) forward_.add(DNNL_ARG_BIAS, bias_.get());
       forward_.add(DNNL_ARG_DST, dst_.memory());
-      scratch_.add(forward_, forward, engine);
+      forward_scratch_.create(forward_, forward, engine, forward_memory_);
     }
 
     if (passes.weights) {
       const auto back = choose(engine, onednn::pass::backward_weights, d, forward.get());
-      back_src_.create(engine, d.x, onednn::query(back, dnnl_query_src_md), true);
-      back_dst_.create(engine, d.y, onednn::query(back, dnnl_query_diff_dst_md), true);
-      weights_gradient_.create(engine, w, onednn::query(back, dnnl_query_diff_weights_md), false);
+      back_src_.create(engine, x_.get(), d.x, onednn::query(back, dnnl_query_src_md), true, weights_memory_);
+      back_dst_.create(engine, y_.get(), d.y, onednn::query(back, dnnl_query_diff_dst_md), true, weights_memory_);
+      weights_gradient_.create(engine, w_.get(), w, onednn::query(back, dnnl_query_diff_weights_md), false,
+                               weights_memory_);
       backward_weights_.create(back, name(onednn::pass::backward_weights));
       backward_weights_.add(DNNL_ARG_SRC, back_src_.memory());
       backward_weights_.add(DNNL_ARG_DIFF_DST, back_dst_.memory());
       backward_weights_.add(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_.memory());
-      scratch_.add(backward_weights_, back, engine);
+      weights_scratch_.create(backward_weights_, back, engine, weights_memory_);
     }
 
     if (passes.input) {
       const auto data = choose(engine, onednn::pass::backward_data, d, forward.get());
-      data_src_.create(engine, d.x, onednn::query(data, dnnl_query_diff_src_md), false);
-      data_dst_.create(engine, d.y, onednn::query(data, dnnl_query_diff_dst_md), true);
-      data_weights_.create(engine, w, onednn::query(data, dnnl_query_weights_md), true);
+      data_src_.create(engine, x_.get(), d.x, onednn::query(data, dnnl_query_diff_src_md), false, data_memory_);
+      data_dst_.create(engine, y_.get(), d.y, onednn::query(data, dnnl_query_diff_dst_md), true, data_memory_);
+      data_weights_.create(engine, w_.get(), w, onednn::query(data, dnnl_query_weights_md), true, data_memory_);
       backward_data_.create(data, name(onednn::pass::backward_data));
       backward_data_.add(DNNL_ARG_DIFF_DST, data_dst_.memory());
       backward_data_.add(DNNL_ARG_WEIGHTS, data_weights_.memory());
       backward_data_.add(DNNL_ARG_DIFF_SRC, data_src_.memory());
-      scratch_.add(backward_data_, data, engine);
+      data_scratch_.create(backward_data_, data, engine, data_memory_);
     }
   }
 
   convolution_geometry g_;
+  onednn::memory_handle x_, y_, w_;  ///< the caller's, or their gradients: no two passes run at the same time
   onednn::operand src_, weights_, dst_;
   onednn::operand back_src_, back_dst_, weights_gradient_;
   onednn::operand data_src_, data_dst_, data_weights_;
   onednn::memory_handle bias_;
-  onednn::scratch scratch_;
+  onednn::scratch forward_scratch_, weights_scratch_, data_scratch_;
+  onednn::borrowed_memory forward_memory_, weights_memory_, data_memory_;
   onednn::call forward_, backward_weights_, backward_data_;
 };
 

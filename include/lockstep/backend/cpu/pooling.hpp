@@ -8,6 +8,7 @@
 #include <lockstep/backend/cpu/all_finite.hpp>
 #include <lockstep/backend/cpu/careful_max_pooling.hpp>
 #include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/onednn_call.hpp>
 #include <lockstep/backend/cpu/pieces.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>
@@ -24,18 +25,20 @@ class onednn_pooling {
     const auto y = onednn::pictures(samples, g_.channels, g_.out(), false);
     const auto forward = describe(engine, x, y, nullptr);
     const auto backward = describe(engine, x, y, forward.get());
-    src_.create(engine, x, x.view(), true);
-    dst_.create(engine, y, y.view(), false);
-    src_gradient_.create(engine, x, x.view(), false);
-    dst_gradient_.create(engine, y, y.view(), true);
+    x_ = onednn::make_memory(x.view(), engine);
+    y_ = onednn::make_memory(y.view(), engine);
+    src_.create(engine, x_.get(), x, x.view(), true, forward_memory_);
+    dst_.create(engine, y_.get(), y, y.view(), false, forward_memory_);
+    src_gradient_.create(engine, x_.get(), x, x.view(), false, backward_memory_);
+    dst_gradient_.create(engine, y_.get(), y, y.view(), true, backward_memory_);
     forward_.create(forward, "a forward pooling");
     forward_.add(DNNL_ARG_SRC, src_.memory());
     forward_.add(DNNL_ARG_DST, dst_.memory());
-    scratch_.add(forward_, forward, engine);
+    forward_scratch_.create(forward_, forward, engine, forward_memory_);
     backward_.create(backward, "a backward pooling");
     backward_.add(DNNL_ARG_DIFF_DST, dst_gradient_.memory());
     backward_.add(DNNL_ARG_DIFF_SRC, src_gradient_.memory());
-    scratch_.add(backward_, backward, engine);
+    backward_scratch_.create(backward_, backward, engine, backward_memory_);
     if (g_.kind == pooling_kind::maximum) {
       const auto winners = onednn::query(forward, dnnl_query_workspace_md);
       winners_ = onednn::make_buffer(winners);
@@ -45,17 +48,19 @@ class onednn_pooling {
     }
   }
 
-  void forward(dnnl_stream_t stream, const float* x, float* y) {
-    src_.load(stream, x);
+  void forward(context& c, const float* x, float* y) {
+    forward_memory_.take(c.workspace(forward_memory_.size()));
+    src_.load(c.stream(), x);
     dst_.bind(y);
-    forward_(stream);
+    forward_(c.stream());
   }
 
   /// dx = the gradient of the input; every element is written.
-  void backward(dnnl_stream_t stream, const float* dy, float* dx) {
-    dst_gradient_.load(stream, dy);
+  void backward(context& c, const float* dy, float* dx) {
+    backward_memory_.take(c.workspace(backward_memory_.size()));
+    dst_gradient_.load(c.stream(), dy);
     src_gradient_.bind(dx);
-    backward_(stream);
+    backward_(c.stream());
   }
 
  private:
@@ -84,10 +89,12 @@ class onednn_pooling {
   }
 
   pooling_geometry g_;
+  onednn::memory_handle x_, y_;  ///< the caller's, or their gradients
   onednn::operand src_, dst_, src_gradient_, dst_gradient_;
   onednn::memory_handle workspace_;
   aligned_buffer<std::byte> winners_;
-  onednn::scratch scratch_;
+  onednn::scratch forward_scratch_, backward_scratch_;
+  onednn::borrowed_memory forward_memory_, backward_memory_;
   onednn::call forward_, backward_;
 };
 
@@ -109,7 +116,7 @@ class pooling_runner {
     is_careful_ = careful_ && !all_finite(samples_ * g_.in_size(), x);
     if (is_careful_) return careful_->forward(samples_, x, y);
     onednn_.each(samples_, [&](onednn_pooling& piece, std::int64_t first) {
-      piece.forward(c.stream(), x + first * g_.in_size(), y + first * g_.out_size());
+      piece.forward(c, x + first * g_.in_size(), y + first * g_.out_size());
     });
   }
 
@@ -117,7 +124,7 @@ class pooling_runner {
   void backward(context& c, const float* dy, float* dx) {
     if (is_careful_) return careful_->backward(samples_, dy, dx);
     onednn_.each(samples_, [&](onednn_pooling& piece, std::int64_t first) {
-      piece.backward(c.stream(), dy + first * g_.out_size(), dx + first * g_.in_size());
+      piece.backward(c, dy + first * g_.out_size(), dx + first * g_.in_size());
     });
   }
 
