@@ -43,7 +43,9 @@ class aligned_buffer {
     const std::align_val_t alignment{bytes >= huge_page_bytes ? huge_page_bytes : buffer_alignment};
     data_ = {static_cast<T*>(::operator new(bytes, alignment)), release{alignment}};
     // A refusal by the system costs speed, never correctness.
-    if (bytes >= huge_page_bytes) static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));
+    // What does not fill a page stays on small ones, of which only those that are used take memory.
+    if (const auto whole = bytes / huge_page_bytes * huge_page_bytes; whole > 0)
+      static_cast<void>(madvise(data_.get(), whole, MADV_HUGEPAGE));
     std::fill_n(data_.get(), size, T{});
   }
 

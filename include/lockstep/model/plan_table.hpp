@@ -114,8 +114,9 @@ template <class Model>
 /// The static plan as text: of several inputs one line for each, one line for each node of the network (its layer, what
 /// it does, the nodes that it reads, extents of a sample, parameters, forward flops of a sample, where its output and
 /// its output's gradient lie in the arena), one line for each parameter under PyTorch's name, then what a training step
-/// of `batch` samples on `replicas` replicas needs. Arena offsets count elements of one sample, parameter offsets
-/// elements. Frozen layers and parameters are marked. Throws value_error when `replicas` or `batch` is below one.
+/// of `batch` samples on `replicas` replicas needs: its memory without the optimizer's state, what ranks exchange, and
+/// the working memory of primitives. Arena offsets count elements of one sample, parameter offsets elements. Frozen
+/// layers and parameters are marked. Throws value_error when `replicas` or `batch` is below one.
 template <class Model, class Backend>
 [[nodiscard]] std::string plan_table(int replicas, std::int64_t batch) {
   if (replicas < 1) throw value_error("plan_table", "one replica or more", std::to_string(replicas));
@@ -147,13 +148,20 @@ template <class Model, class Backend>
                     grouped(parameter.shape.size()), grouped(parameter.offset)});
   }
 
+  const std::int64_t longest = shard_of(batch, replicas, 0).count;
   // A replica's arena holds one micro-shard, or all of a shorter shard.
-  const std::int64_t samples = (std::min)(micro_shard<Model, Backend>, shard_of(batch, replicas, 0).count);
+  const std::int64_t samples = (std::min)(micro_shard<Model, Backend>, longest);
   const auto bytes = [&](std::int64_t elements) { return grouped(checked_multiply(elements, element)); };
   const auto arena = [&](std::int64_t elements) {
     return grouped(checked_multiply(checked_multiply(samples, elements), activation));
   };
   const std::int64_t gradients = checked_multiply(plan.trainable_count, replicas);
+  const std::int64_t kept = checked_multiply(longest, plan.kept_size);
+  const std::int64_t of_replica =
+      checked_add(checked_multiply(plan.trainable_count, element),
+                  checked_multiply(checked_add(checked_add(checked_multiply(samples, plan.arena_size), kept),
+                                               converts_values<Backend> ? plan.value_count : 0),
+                                   activation));
 
   detail::table_writer totals(1, {"total", "value"});
   totals.add({"parameters", grouped(plan.parameter_count)});
@@ -170,10 +178,11 @@ template <class Model, class Backend>
   totals.add({"arena bytes a replica without reuse", arena(plan.unshared_size)});
   if (plan.segments > 1) {
     totals.add({"segments", grouped(plan.segments)});
-    totals.add(
-        {"kept bytes a replica",
-         grouped(checked_multiply(checked_multiply(shard_of(batch, replicas, 0).count, plan.kept_size), activation))});
+    totals.add({"kept bytes a replica", grouped(checked_multiply(kept, activation))});
   }
+  totals.add({"memory bytes a replica", grouped(of_replica)});
+  totals.add({"memory bytes", grouped(checked_add(checked_multiply(of_replica, replicas),
+                                                  checked_multiply(plan.value_count, element)))});
   totals.add({"flops a training step", grouped(checked_multiply(plan.training_flops, batch))});
   totals.add({"batch", grouped(batch)});
   totals.add({"shards", detail::shards_text(replicas, batch)});
