@@ -25,7 +25,7 @@ namespace lockstep {
 template <class Model, class B>
 inline constexpr std::int64_t micro_shard = [] {
   const std::int64_t bytes =
-      Model::template plan<B>.arena_size * static_cast<std::int64_t>(sizeof(typename B::activation_type));
+      Model::template plan<B>.working_size * static_cast<std::int64_t>(sizeof(typename B::activation_type));
   std::int64_t samples = 1;
   while (samples < B::largest_pass && 2 * samples * bytes <= B::cache_bytes) samples *= 2;
   return samples;

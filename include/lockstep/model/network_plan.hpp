@@ -167,7 +167,8 @@ struct network_plan {
   int segments = 1;
   int measured_layers = 0;
   std::int64_t measured_channels = 0;
-  std::int64_t kept_size = 0;  ///< elements a sample of the shard, kept from segment to segment
+  std::int64_t kept_size = 0;     ///< elements a sample of the shard, kept from segment to segment
+  std::int64_t working_size = 0;  ///< elements a sample that the pass through one segment works on, at most
 
   [[nodiscard]] constexpr plan_node& node(int i) { return nodes[static_cast<std::size_t>(i)]; }
   [[nodiscard]] constexpr const plan_node& node(int i) const { return nodes[static_cast<std::size_t>(i)]; }

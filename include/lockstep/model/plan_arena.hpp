@@ -221,6 +221,25 @@ constexpr arena_placement<max_ranges<Size>> select_ranges(const unplaced_plan<Si
   return chosen;
 }
 
+/// The arena, and what one segment reads and writes of the memory that is kept, whichever segment has most of it.
+template <network_size Size>
+constexpr std::int64_t working_size(const network_plan<Size>& plan) {
+  std::int64_t most = 0;
+  for (int segment = 0; segment < plan.segments; ++segment) {
+    std::int64_t kept = 0;
+    for (int i = 0; i < plan.node_count; ++i) {
+      const plan_node& node = plan.node(i);
+      if (node.segment != segment || node.kind == node_kind::measure || node.kind == node_kind::alias) continue;
+      if (node.output_buffer >= kept_base) kept = checked_add(kept, node.out.size());
+      for (int k = 0; k < node.operands; ++k)
+        if (const int from = plan.operand(node, k).from; from >= 0 && plan.node(from).segment < segment)
+          kept = checked_add(kept, plan.node(from).out.size());
+    }
+    most = (std::max)(most, kept);
+  }
+  return checked_add(plan.arena_size, most);
+}
+
 /// Replaces the numbers of ranges in a plan by their offsets.
 template <network_size Size, class Placement>
 constexpr network_plan<Size> place_plan(const unplaced_plan<Size>& all, const Placement& passing, const Placement& kept,
@@ -252,6 +271,7 @@ constexpr network_plan<Size> place_plan(const unplaced_plan<Size>& all, const Pl
   plan.arena_size = passing.size;
   plan.kept_size = kept.size;
   plan.inference_arena_size = inference.size;
+  plan.working_size = working_size(plan);
   return plan;
 }
 
