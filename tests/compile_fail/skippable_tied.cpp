@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: skippable: takes one layer
+// expect: lockstep: tied: a layer that may be skipped cannot share its parameters
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

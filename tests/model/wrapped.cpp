@@ -30,7 +30,19 @@ static_assert(same<with<ls::skippable<ls::frozen<ls::named<"a", layer>>>>, icy>)
 static_assert(same<with<ls::skippable<ls::named<"a", ls::frozen<layer>>>>, icy>);
 static_assert(same<with<ls::frozen<ls::skippable<ls::named<"a", layer>>>>, icy>);
 static_assert(same<with<ls::named<"a", ls::frozen<ls::skippable<layer>>>>, icy>);
+static_assert(same<with<ls::named<"a", ls::skippable<ls::skippable<layer>>>>, plain>);
 static_assert(icy::parameter_count == plain::parameter_count && icy::trainable_count == 3 * 4 + 3);
+
+// The same around a composite.
+using block = ls::residual<layer>;
+template <class Given>
+constexpr bool one_block = Given::skippable_parts.size() == 1 && Given::skippable_paths[0].view() == "a" &&
+                           std::is_same_v<typename Given::leaf_list, typename with<ls::named<"a", block>>::leaf_list>;
+static_assert(one_block<with<ls::named<"a", ls::skippable<block>>>>);
+static_assert(one_block<with<ls::skippable<ls::named<"a", block>>>>);
+static_assert(one_block<with<ls::skippable<ls::skippable<ls::named<"a", block>>>>>);
+static_assert(one_block<with<ls::skippable<ls::frozen<ls::named<"a", ls::skippable<block>>>>>>);
+static_assert(with<ls::skippable<ls::frozen<ls::named<"a", block>>>>::trainable_count == 3 * 4 + 3);
 
 /// A layer with two parameters whose names clash only with those of another path.
 using nested = ls::sequential<ls::named<"a", ls::sequential<layer, layer>>, ls::named<"b", ls::sequential<layer>>,

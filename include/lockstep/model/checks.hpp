@@ -50,14 +50,6 @@ inline constexpr bool require_layer = [] {
   static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
   return true;
 }();
-template <class L>
-inline constexpr bool require_layer<not_skippable<L>> = [] {
-  static_assert(
-      std::is_void_v<L>,
-      "lockstep: skippable: takes one layer; what is inside is none, or a sequential: skip each of its layers "
-      "by itself, as in sequential<skippable<A>, skippable<B>>");
-  return true;
-}();
 template <class... Ls>
 inline constexpr bool require_layer<too_few_parts<sequential<Ls...>>> = [] {
   static_assert(sizeof...(Ls) > 0, "lockstep: sequential: at least one layer");
@@ -197,6 +189,10 @@ consteval bool check_junction() {
       "a residual may need a shortcut, as in residual<Body, conv2d<channels, 1, stride<2>>>");
   static_assert(What != network_fault::concat_of_unlike,
                 "lockstep: concat: the branches' outputs (One, Other) differ in more than their first extent");
+  static_assert(
+      What != network_fault::skipped_unlike,
+      "lockstep: skippable: the extents that leave it (Other) are not those that arrive (One), so that nothing "
+      "could stand in for it");
   static_assert(What != network_fault::tied_unlike,
                 "lockstep: tied: layers of one name share their parameters, but what is inside, or what arrives there "
                 "(One, Other), is not alike");

@@ -55,8 +55,8 @@ class executor {
         loss_(context_, loss),
         converted_(B::template allocate<activation>(context_, converts_values<B> ? plan.value_count : 0)) {}
 
-  /// Makes later passes skip the layers whose flag is set. `flags` has one flag for each layer, or is null to skip
-  /// none, and must outlive those passes.
+  /// Makes later passes skip the layers and composites whose flag is set. `flags` has one flag for each layer, then one
+  /// for each of the model's `skippable_parts`, or is null to skip none, and must outlive those passes.
   void skip(const bool* flags) noexcept { skipped_ = flags; }
 
   /// The parameters as a pass reads them: `parameters` itself, or, where a pass computes in another type, a copy in

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include <lockstep/core/static_for.hpp>
@@ -33,7 +32,7 @@ namespace lockstep::detail {
 
 /// How many layers a network has, how many operations (layers and junctions), how many values these read, how many of
 /// the layers measure the whole batch, how many outputs `outputs` names, how many inputs `inputs` names (0: the model
-/// has one input), and how often `from` reads one.
+/// has one input), how often `from` reads one, and how many composites may be skipped.
 struct network_size {
   std::size_t leaves = 0;
   std::size_t operations = 0;
@@ -42,10 +41,11 @@ struct network_size {
   std::size_t outputs = 0;
   std::size_t inputs = 0;
   std::size_t selections = 0;
+  std::size_t skips = 0;
 
   friend constexpr network_size operator+(const network_size& a, const network_size& b) {
-    return {a.leaves + b.leaves,   a.operations + b.operations, a.operands + b.operands,    a.measures + b.measures,
-            a.outputs + b.outputs, a.inputs + b.inputs,         a.selections + b.selections};
+    return {a.leaves + b.leaves,   a.operations + b.operations, a.operands + b.operands,     a.measures + b.measures,
+            a.outputs + b.outputs, a.inputs + b.inputs,         a.selections + b.selections, a.skips + b.skips};
   }
   friend constexpr bool operator==(const network_size&, const network_size&) = default;
 };
@@ -56,8 +56,9 @@ constexpr network_size sum_of(std::initializer_list<network_size> parts) {
   return sum;
 }
 
-/// Where several values become one.
-enum class junction : std::uint8_t { sum, concat };
+/// An operation that is no layer. `sum` and `concat` make one of several values; `skip_begin` and `skip_end` stand
+/// before and after a composite that may be skipped.
+enum class junction : std::uint8_t { sum, concat, skip_begin, skip_end };
 
 /// What surrounds a layer.
 template <class Path>
@@ -99,9 +100,9 @@ inline constexpr std::size_t measures_batch<L> = L::traits.measures_batch ? 1 : 
 
 /// Lowers a network L. Has `leaves`, the list of its layers in the order of execution; `size`; and
 /// `run(builder, in, scope)`, which tells the builder what L does with the value `in`, and returns L's output value.
-/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add; `input(name)`
-/// returns an input of the model; `outputs(values, names)` returns what stands for several values, which nobody may
-/// read.
+/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add, as do
+/// `begin_skip(in, scope)` and `end_skip(body)` around a composite that may be skipped; `input(name)` returns an input
+/// of the model; `outputs(values, names)` returns what stands for several values, which nobody may read.
 template <class L>
 struct lowering {
   using leaves = type_list<L>;
@@ -179,20 +180,32 @@ struct lowering<L> {
   }
 };
 
-/// Replaces a `skippable` around something that is not one layer, so that one compile error says so.
-template <class L>
-struct not_skippable {};
-
-/// `skippable` moves inwards, past names and `frozen`, to the layer that it wraps.
+/// `skippable` moves inwards, past names and `frozen`. Around a composite, or a layer that measures the whole batch, it
+/// becomes two operations, before and after it.
 template <class L>
 struct lowering<skippable<L>> {
-  using skipped = std::conditional_t<layer<L>, skippable<L>, not_skippable<L>>;
-  using leaves = type_list<skipped>;
-  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1};
+  using leaves = typename lowering<L>::leaves;
+  static constexpr network_size size = lowering<L>::size + network_size{.operations = 2, .operands = 3, .skips = 1};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
-    return b.template leaf<skipped>(in, s);
+    return b.end_skip(lowering<L>::run(b, b.begin_skip(in, s), s));
+  }
+};
+template <class L>
+inline constexpr bool is_skippable = false;
+template <class L>
+inline constexpr bool is_skippable<skippable<L>> = true;
+/// A layer obeys by itself.
+template <class L>
+  requires(!is_skippable<L>) && layer<L> && (measures_batch<L> == 0)
+struct lowering<skippable<L>> {
+  using leaves = type_list<skippable<L>>;
+  static constexpr network_size size = lowering<L>::size;
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return b.template leaf<skippable<L>>(in, s);
   }
 };
 template <named_layer L>
@@ -200,6 +213,13 @@ struct lowering<skippable<L>> : lowering<skippable<typename L::named_layer>> {
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
     return lowering<skippable<typename L::named_layer>>::run(b, in, s.enter(L::own_name));
+  }
+};
+template <tied_layer L>
+struct lowering<skippable<L>> : lowering<skippable<typename L::tied_layer>> {
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    return lowering<skippable<typename L::tied_layer>>::run(b, in, s.tie(L::own_name));
   }
 };
 template <class L>
@@ -260,7 +280,8 @@ struct lowering<repeat<N, L>> {
                                      .operands = N * lowering<L>::size.operands,
                                      .measures = N * lowering<L>::size.measures,
                                      .outputs = N * lowering<L>::size.outputs,
-                                     .selections = N * lowering<L>::size.selections};
+                                     .selections = N * lowering<L>::size.selections,
+                                     .skips = N * lowering<L>::size.skips};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {

@@ -56,6 +56,9 @@ struct model {
   static constexpr std::size_t leaf_count = leaf_list::size;
   /// The layers and junctions of the network, and which values they read.
   static constexpr auto graph = detail::lower<network>(arguments::inputs);
+  /// The composites that may be skipped at run time, and their paths.
+  static constexpr const auto& skippable_parts = graph.skips;
+  static constexpr auto skippable_paths = detail::skippable_paths<network>();
   /// More than one for a model with `inputs`.
   static constexpr std::size_t input_count = arguments::inputs.size();
   /// The extents of a sample of each input.
@@ -93,7 +96,8 @@ struct model {
   template <class Backend>
   static constexpr auto plan = [] {
     static_assert(
-        detail::check_backend<Backend, (graph.operations.size() > graph.leaves.size() || output_count > 1)>());
+        detail::check_backend<Backend, (graph.operations.size() > graph.leaves.size() + 2 * skippable_parts.size() ||
+                                        output_count > 1)>());
     return detail::planner<model, plan_target{.picture_order = Backend::picture_order,
                                               .converts = converts_values<Backend>,
                                               .adds_to_normalised = adds_to_normalised<Backend>}>::plan;
@@ -105,7 +109,7 @@ struct model {
   /// Number of elements in the parameters that learn: those outside every `frozen`.
   static constexpr std::int64_t trainable_count = detail::parameter_total(graph, true);
 
-  /// Which leaves may be skipped at run time.
+  /// Which leaves may be skipped at run time by themselves.
   static constexpr std::array<bool, leaf_count> skippable_leaves = [] {
     std::array<bool, leaf_count> all{};
     for (std::size_t i = 0; i < leaf_count; ++i) all[i] = graph.leaves[i].traits.is_skippable;

@@ -49,7 +49,15 @@ struct operation {
   int first_operand = 0;
   int operands = 0;
   int readers = 0;  ///< operations that read its value; the loss or the user is one too
+  int skip = -1;    ///< the innermost skippable composite that it belongs to: one it is inside of, begins or ends
   dims out;
+};
+
+/// A composite that may be skipped.
+struct skippable_part {
+  int parent = -1;  ///< the innermost other one around it
+  std::size_t first_leaf = 0;
+  std::size_t last_leaf = 0;  ///< one past its last
 };
 
 /// What is wrong with an operation.
@@ -57,6 +65,7 @@ enum class network_fault : std::uint8_t {
   none,
   sum_of_unlike,
   concat_of_unlike,
+  skipped_unlike,
   tied_unlike,
   tied_skippable,
   tied_measuring,
@@ -103,6 +112,7 @@ struct network_data {
   std::array<operation, Size.operations> operations{};
   std::array<int, Size.operands> operands{};  ///< values
   std::array<network_output, max_outputs> outputs{};
+  std::array<skippable_part, Size.skips> skips{};  ///< those around others come before these
   int output_count = 0;
   found_fault fault;
   std::string_view fault_name;  ///< of an input, where the fault has to do with one
@@ -166,6 +176,27 @@ class network_builder {
     return value;
   }
 
+  constexpr int begin_skip(int in, const scope<path_hash>&) {
+    data_.skips[skips_] = {.parent = skip_, .first_leaf = leaves_};
+    skip_ = static_cast<int>(skips_++);
+    in = one_value(in);
+    const int value = add(extents_of(in), &in, 1);
+    data_.operations[static_cast<std::size_t>(value)].joins = junction::skip_begin;
+    begins_[static_cast<std::size_t>(skip_)] = value;
+    return value;
+  }
+  constexpr int end_skip(int body) {
+    skippable_part& part = data_.skips[static_cast<std::size_t>(skip_)];
+    const int values[]{one_value(body), begins_[static_cast<std::size_t>(skip_)]};
+    if (extents_of(values[0]) != extents_of(values[1]))
+      fault(network_fault::skipped_unlike, extents_of(values[1]), extents_of(values[0]));
+    const int value = add(extents_of(values[1]), values, 2);
+    data_.operations[static_cast<std::size_t>(value)].joins = junction::skip_end;
+    part.last_leaf = leaves_;
+    skip_ = part.parent;
+    return value;
+  }
+
   template <std::size_t Count>
   constexpr int outputs(const int (&values)[Count], const std::string_view (&names)[Count]) {
     data_.output_count = 0;
@@ -221,6 +252,7 @@ class network_builder {
   constexpr int add(const dims& out, const int* values, std::size_t count) {
     operation& added = data_.operations[operations_];
     added.out = out;
+    added.skip = skip_;
     added.first_operand = static_cast<int>(operands_);
     added.operands = static_cast<int>(count);
     for (std::size_t i = 0; i < count; ++i) {
@@ -244,7 +276,7 @@ class network_builder {
   }
   /// Finds the first leaf of the same path among those that are tied. Frozen at one place, they are so at all.
   constexpr void tie(placed_leaf& placed) {
-    if (placed.traits.is_skippable) fault(network_fault::tied_skippable, placed.in, placed.in);
+    if (placed.traits.is_skippable || skip_ >= 0) fault(network_fault::tied_skippable, placed.in, placed.in);
     if (placed.traits.measures_batch) fault(network_fault::tied_measuring, placed.in, placed.in);
     const int index = placed.owner;
     for (int i = 0; i < index; ++i) {
@@ -272,6 +304,9 @@ class network_builder {
 
   network_data<Size> data_;
   std::array<replaced_value, Size.selections> replaced_{};
+  std::array<int, Size.skips> begins_{};
+  int skip_ = -1;  ///< the innermost skippable composite around what is being lowered
+  std::size_t skips_ = 0;
   std::size_t leaves_ = 0;
   std::size_t operations_ = 0;
   std::size_t operands_ = 0;
@@ -293,10 +328,12 @@ consteval auto lower(const std::array<network_input, Inputs>& inputs) {
 }
 
 /// Receives the walk of `lowering`, and keeps the paths alone.
-template <std::size_t Leaves>
+template <network_size Size>
 struct path_builder {
-  std::array<path, Leaves> paths{};
+  std::array<path, Size.leaves> paths{};
+  std::array<path, Size.skips> skips{};
   std::size_t count = 0;
+  std::size_t skip_count = 0;
 
   template <class L>
   constexpr int leaf(int, const scope<path>& s) {
@@ -304,6 +341,11 @@ struct path_builder {
     return 0;
   }
   constexpr int input(int, std::string_view) { return 0; }
+  constexpr int begin_skip(int, const scope<path>& s) {
+    skips[skip_count++] = s.path;
+    return 0;
+  }
+  constexpr int end_skip(int) { return 0; }
   template <std::size_t Count>
   constexpr int join(junction, const int (&)[Count]) {
     return 0;
@@ -314,12 +356,27 @@ struct path_builder {
   }
 };
 
+/// Walks a network and keeps its paths as text.
+template <class Network>
+consteval auto walk_paths() {
+  path_builder<lowering<Network>::size> builder;
+  lowering<Network>::run(builder, user_input, scope<path>{});
+  return builder;
+}
+
 /// The paths of a network's leaves as text.
 template <class Network>
 consteval auto leaf_paths() {
-  path_builder<lowering<Network>::size.leaves> builder;
-  lowering<Network>::run(builder, user_input, scope<path>{});
-  return builder.paths;
+  return walk_paths<Network>().paths;
+}
+
+/// The paths of the composites that may be skipped.
+template <class Network>
+consteval auto skippable_paths() {
+  if constexpr (lowering<Network>::size.skips > 0)
+    return walk_paths<Network>().skips;
+  else
+    return std::array<path, 0>{};
 }
 
 }  // namespace lockstep::detail

@@ -18,6 +18,8 @@ enum class node_kind : std::uint8_t {
   alias,             ///< flatten, or an output that is also another: a new name for the same elements
   sum,               ///< adds two values
   concat,            ///< puts values one after the other
+  skip_begin,        ///< a new name for what arrives at a composite that may be skipped
+  skip_end,          ///< hands on what the composite computes, or, skipped, what arrives there
   measure,           ///< measures a value over the whole batch, for the layer that normalises it
   to_channels_last,  ///< changes the user's order to the backend's
   to_plain,          ///< changes the backend's order to the user's
@@ -76,8 +78,9 @@ struct plan_node {
   bool frozen = false;             ///< has parameters, and they do not learn
   bool shares = false;             ///< its parameters belong to an earlier node: they are tied
   bool adds_gradients = false;     ///< a later node of the same parameters has written its gradients before this one
+  int skip = -1;                   ///< the innermost skippable composite that it is inside of, begins or ends
   int segment = 0;                 ///< a pass runs segment by segment: all micro-shards, then the next segment
-  int partner = -1;                ///< of a node that measures, the layer's, and the other way round
+  int partner = -1;                ///< of a node that measures, the layer's; of one that begins, the one that ends
   bool repeats_forward = false;    ///< backward first runs forward again, because of other micro-shards in between
   std::int64_t statistics = 0;     ///< first channel of this layer among the measured channels of all layers
   std::int64_t buffer_offset = 0;  ///< of its buffers
@@ -89,6 +92,10 @@ struct plan_node {
   std::int64_t gradient_copy = no_buffer;     ///< arena offset to copy it to before backward, which changes it
   std::int64_t inference_buffer = no_buffer;  ///< arena offset of the output in inference
 
+  /// True when the node's value lies where that of its first operand does, and their gradients are the same.
+  [[nodiscard]] constexpr bool hands_on() const {
+    return kind == node_kind::alias || kind == node_kind::skip_begin || kind == node_kind::skip_end;
+  }
   /// True when the node is a layer that adds another value to what it computes.
   [[nodiscard]] constexpr bool adds_value() const { return kind == node_kind::layer && operands > 1; }
   /// True when the node has parameters that learn.
@@ -185,7 +192,7 @@ struct network_plan {
   }
   /// The value that has the elements of `value`, past new names for them.
   [[nodiscard]] constexpr int origin_of(int value) const {
-    while (value >= 0 && node(value).kind == node_kind::alias) value = operand(node(value), 0).from;
+    while (value >= 0 && node(value).hands_on()) value = operand(node(value), 0).from;
     return value;
   }
 };

@@ -125,7 +125,8 @@ struct node_op {
 
   static constexpr auto pick() {
     constexpr node_traits traits = node.traits();
-    if constexpr (node.kind == node_kind::alias || node.kind == node_kind::measure)
+    if constexpr (node.kind == node_kind::alias || node.kind == node_kind::measure ||
+                  node.kind == node_kind::skip_begin || node.kind == node_kind::skip_end)
       return std::type_identity<no_op>{};
     else if constexpr (node.kind == node_kind::layer)
       return std::type_identity<

@@ -96,7 +96,7 @@ class pipeline {
       if (runs[i] == nullptr || (plan.nodes[i].kind == node_kind::measure && !p.training)) continue;
       t.p.key.layer = static_cast<std::uint32_t>(plan.nodes[i].leaf);
       observer.begin(pass_part::forward, static_cast<int>(i));
-      runs[i](*this, i, t);
+      if (!is_skipped(t.p, part_around(plan.nodes[i]))) runs[i](*this, i, t);
       observer.end(pass_part::forward, static_cast<int>(i));
     }
   }
@@ -129,8 +129,12 @@ class pipeline {
       const plan_node& node = plan.nodes[i];
       t.p.key.layer = static_cast<std::uint32_t>(node.leaf);
       observer.begin(pass_part::backward, static_cast<int>(i));
-      runs[i](*this, i, t);
-      for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), memory);
+      if (!is_skipped(t.p, part_around(node))) {
+        runs[i](*this, i, t);
+        for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), memory);
+      } else if (node.learns() && !accumulate && !node.adds_gradients) {
+        B::clear(c, node.parameter_size, gradients + node.parameter_offset);
+      }
       observer.end(pass_part::backward, static_cast<int>(i));
     }
   }
@@ -146,14 +150,15 @@ class pipeline {
   }
 
  private:
-  static constexpr std::array<bool, Model::leaf_count> skips = []<std::size_t... Leaf>(std::index_sequence<Leaf...>) {
-    return std::array<bool, Model::leaf_count>{Model::template leaf<Leaf>::traits.skips_parameter_gradient...};
-  }(std::make_index_sequence<Model::leaf_count>{});
+  static constexpr std::array<bool, Model::leaf_count> no_gradients =
+      []<std::size_t... Leaf>(std::index_sequence<Leaf...>) {
+        return std::array<bool, Model::leaf_count>{Model::template leaf<Leaf>::traits.skips_parameter_gradient...};
+      }(std::make_index_sequence<Model::leaf_count>{});
   /// Size of the gradients of the largest frozen layer that runs backward and computes them.
   static constexpr std::int64_t unread_size = [] {
     std::int64_t size = 0;
     for (const plan_node& node : plan.nodes)
-      if (node.frozen && node.runs_backward && !skips[static_cast<std::size_t>(node.leaf)])
+      if (node.frozen && node.runs_backward && !no_gradients[static_cast<std::size_t>(node.leaf)])
         size = (std::max)(size, node.parameter_size);
     return size;
   }();
@@ -250,10 +255,27 @@ class pipeline {
   template <std::size_t Index>
   using actor_op = typename node_op<Model, B, actor<Index>>::type;
 
+  /// The skippable composite that a node runs inside of, or -1.
+  static constexpr int part_around(const plan_node& node) {
+    const bool bounds = node.kind == node_kind::skip_begin || node.kind == node_kind::skip_end;
+    return bounds ? Model::skippable_parts[static_cast<std::size_t>(node.skip)].parent : node.skip;
+  }
+  /// True when a pass skips a composite, or one around it.
+  static bool is_skipped([[maybe_unused]] const pass& p, [[maybe_unused]] int part) {
+    if constexpr (!Model::skippable_parts.empty())
+      for (; p.skipped != nullptr && part >= 0; part = Model::skippable_parts[static_cast<std::size_t>(part)].parent)
+        if (p.skipped[Model::leaf_count + static_cast<std::size_t>(part)]) return true;
+    return false;
+  }
+  /// Copies a value. The two places may be one.
+  void copy(context& c, const dims& extents, const activation* from, activation* to) {
+    if (from != to && to != nullptr) B::copy(c, samples_ * extents.size(), from, to);
+  }
+
   /// The function that runs a node forward; null for a new name, which needs none.
   template <std::size_t Index>
   static constexpr node_function run_of() {
-    if constexpr (form<Index>.kind == node_kind::alias)
+    if constexpr (form<Index>.kind == node_kind::alias || form<Index>.kind == node_kind::skip_begin)
       return nullptr;
     else
       return &run_forward<actor_op<Index>, form<Index>>;
@@ -276,7 +298,9 @@ class pipeline {
       self.measure(t.c, op, node, self.operand_of(node, 0, true, user, t.memory), t.memory);
     } else {
       activation* y = self.at(t.memory, p.training ? node.output_buffer : node.inference_buffer, node.out);
-      if constexpr (Form.kind == node_kind::sum || Form.kind == node_kind::concat) {
+      if constexpr (Form.kind == node_kind::skip_end) {
+        if (is_skipped(p, node.skip)) self.copy(t.c, node.out, self.operand_of(node, 1, p.training, user, t.memory), y);
+      } else if constexpr (Form.kind == node_kind::sum || Form.kind == node_kind::concat) {
         std::array<const activation*, static_cast<std::size_t>(Form.operands)> values{};
         for (int k = 0; k < Form.operands; ++k)
           values[static_cast<std::size_t>(k)] = self.operand_of(node, k, p.training, user, t.memory);
@@ -316,7 +340,8 @@ class pipeline {
     bool settles = false;
     for (int k = 0; k < node.operands; ++k) settles = settles || plan.operand(node, k).add.needed();
     const bool masks = node.fused_leaf >= 0 && !node.output_gradient_masked;
-    const bool has_op = node.kind != node_kind::alias && (node.kind != node_kind::sum || masks);
+    const bool has_op =
+        node.kind != node_kind::alias && node.kind != node_kind::skip_end && (node.kind != node_kind::sum || masks);
     return node.runs_backward && (has_op || settles);
   }
   template <std::size_t Index>
@@ -339,7 +364,10 @@ class pipeline {
       B::copy(t.c, self.samples_ * node.out.size(), static_cast<const activation*>(dy), own);
       dy = own;
     }
-    if constexpr (Form.kind == node_kind::sum) {
+    if constexpr (Form.kind == node_kind::skip_begin) {
+      const plan_node& end = plan.node(node.partner);
+      if (is_skipped(t.p, node.skip)) self.copy(t.c, node.out, self.at(memory, end.gradient_buffer, end.out), dy);
+    } else if constexpr (Form.kind == node_kind::sum) {
       op.backward(t.c, self.value_of(static_cast<int>(i), true, user, memory), dy);
     } else if constexpr (Form.kind == node_kind::concat) {
       for (int k = 0; k < node.operands; ++k)
@@ -347,7 +375,7 @@ class pipeline {
           op.backward(t.c, static_cast<std::size_t>(k), dy, self.written_to(memory, operand));
     } else if constexpr (Form.kind == node_kind::measure) {
       self.backward_measured(t, op, node, dy);
-    } else if constexpr (Form.kind != node_kind::alias) {
+    } else if constexpr (Form.kind != node_kind::alias && Form.kind != node_kind::skip_end) {
       if (node.repeats_forward) run_forward<Op, Form>(self, i, t);
       const backward_arguments<B> arguments{
           .x = self.operand_of(node, 0, true, user, memory),

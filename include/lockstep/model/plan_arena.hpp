@@ -71,7 +71,7 @@ class arena_builder {
       for (int k = 0; k < node.operands; ++k) {
         const int from = plan_.operand(node, k).from;
         use(from, i);
-        if (node.kind == node_kind::alias) use(from, last_use_[static_cast<std::size_t>(i)]);
+        if (k == 0 && node.hands_on()) use(from, last_use_[static_cast<std::size_t>(i)]);
         // A weight gradient, or the mask of the relu before the node, reads the elements of the input.
         if (training && node.runs_backward && node.backward_reads_input && k == 0) use(from, backward_time(i));
       }
@@ -86,7 +86,7 @@ class arena_builder {
       const plan_node& node = plan_.node(i);
       output_of(i) = none;
       if (node.kind == node_kind::measure) continue;
-      if (node.kind == node_kind::alias) {
+      if (node.hands_on()) {
         const int from = plan_.operand(node, 0).from;
         output_of(i) = from < 0 ? none : output_of(from);
         continue;
@@ -119,6 +119,11 @@ class arena_builder {
       // What a layer does not finish goes on at the node that measured for it, with the same gradient.
       int gradient = node.kind == node_kind::measure ? waiting_[static_cast<std::size_t>(i)] : gradient_of(i);
       node.gradient_buffer = gradient;
+      // Where a composite is skipped, nothing writes to the gradient of what leaves before it is that of what arrives.
+      if (node.kind == node_kind::skip_begin) {
+        const auto leaving = static_cast<int>(plan_.node(node.partner).gradient_buffer);
+        range(leaving).end = (std::max)(range(leaving).end, time);
+      }
       range(gradient).end = (std::max)(range(gradient).end, time);
       const bool changes = node.kind == node_kind::layer ? !node.backward_keeps_gradient || masks_own(node)
                                                          : node.kind == node_kind::sum && masks_own(node);
@@ -151,7 +156,7 @@ class arena_builder {
   constexpr void place_operand(const plan_node& node, plan_operand& operand, int gradient, int time, bool last) {
     const int from = operand.from;
     int contribution = gradient;  // a new name, a sum, and a layer that adds a value hand their gradient on
-    if (node.kind != node_kind::alias && node.kind != node_kind::sum && !node.adds_value()) {
+    if (!node.hands_on() && node.kind != node_kind::sum && !node.adds_value()) {
       const int output = output_of(from);
       if (node.backward_in_place && holders(gradient) == 1)
         contribution = gradient;
@@ -262,7 +267,8 @@ constexpr network_plan<Size> place_plan(const unplaced_plan<Size>& all, const Pl
            {&operand.written_to, &operand.copy.from, &operand.copy.to, &operand.add.from, &operand.add.to})
         place(*each);
     }
-    if (node.kind != node_kind::alias && node.kind != node_kind::measure)
+    if (node.kind != node_kind::alias && node.kind != node_kind::measure && node.kind != node_kind::skip_begin &&
+        node.kind != node_kind::skip_end)
       plan.unshared_size = checked_add(plan.unshared_size, (node.runs_backward ? 2 : 1) * arena_round(node.out.size()));
     // An output that is also another has a gradient of its own.
     if (node.kind == node_kind::alias && node.leaf < 0 && node.runs_backward)

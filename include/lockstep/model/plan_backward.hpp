@@ -40,6 +40,8 @@ constexpr network_plan<Size> build_backward(network_plan<Size> plan, const netwo
     node.runs_backward = node.input_gradient || node.learns();
     // The gradient of what arrives waits for sums over the whole batch: the node that measured computes it.
     if (node.kind == node_kind::layer && node.partner >= 0) plan.operand(node, 0).gradient = false;
+    // What arrives at a skipped composite gets its gradient where the composite begins.
+    if (node.kind == node_kind::skip_end) plan.operand(node, 1).gradient = false;
     plan.forward_flops = checked_add(plan.forward_flops, node.flops);
     plan.training_flops =
         checked_add(plan.training_flops, node.flops * (1 + (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0)));

@@ -35,7 +35,7 @@ class node_builder {
       if (o.leaf >= 0 && leaf_of(o).traits.measures_batch)
         measure_of_[i] = add_measure(o);
       else if (o.leaf < 0)
-        node_of_[i] = o.joins == junction::sum ? add_sum(o) : add_concat(o);
+        node_of_[i] = add_junction(o);
       else if (!fuse(o, node_of_[i]))
         node_of_[i] = add_leaf(o);
     }
@@ -92,6 +92,13 @@ class node_builder {
   }
   constexpr int push(const plan_node& node, int operand) { return push(node, std::array{operand}, 1); }
 
+  /// The skippable composite that somebody who reads a node's value is inside of.
+  [[nodiscard]] constexpr int skip_around(int node) const {
+    if (node == user_input) return -1;
+    const plan_node& of = plan_.node(node);
+    return of.kind == node_kind::skip_end ? network_.skips[static_cast<std::size_t>(of.skip)].parent : of.skip;
+  }
+
   /// The value of `of` in another order or type; one node makes it for all readers.
   constexpr int converted(int of, element_order to, node_kind kind) {
     int& known = kind == node_kind::to_channels_last ? form_of(of).channels_last
@@ -107,6 +114,7 @@ class node_builder {
     node.order_in = order_of(of);
     node.order_out = to;
     node.converts = is_raw(of);
+    node.skip = skip_around(of);
     // A flattened sample stays flat in plain order.
     if (to == element_order::plain) node.out = extents_of(of);
     return known = push(node, of);
@@ -180,6 +188,7 @@ class node_builder {
     plan_node node;
     node.kind = node_kind::measure;
     node.leaf = o.leaf;
+    node.skip = o.skip;
     node.in = node.out = leaf.in;
     node.order_in = node.order_out = order_of(in);
     node.picture = flattened_of(in);
@@ -211,6 +220,7 @@ class node_builder {
     plan_node node;
     node.kind = traits.is_flatten ? node_kind::alias : node_kind::layer;
     node.leaf = o.leaf;
+    node.skip = o.skip;
     node.in = leaf.in;
     node.out = leaf.out;
     node.order_in = node.order_out = order_of(in);
@@ -242,11 +252,45 @@ class node_builder {
   [[nodiscard]] constexpr int adding_operand(const operation& o) const {
     for (int k = adds_to_normalised_ ? 1 : -1; k >= 0; --k) {
       const int value = network_.operands[static_cast<std::size_t>(o.first_operand + k)];
-      if (value == user_input || node_of_[static_cast<std::size_t>(value)] != no_node) continue;
+      if (value < 0 || node_of_[static_cast<std::size_t>(value)] != no_node) continue;
       const operation& read = network_.operations[static_cast<std::size_t>(value)];
       if (read.leaf >= 0 && leaf_of(read).traits.fuses_addition && read.readers == 1) return k;
     }
     return -1;
+  }
+
+  constexpr int add_junction(const operation& o) {
+    if (o.joins == junction::sum) return add_sum(o);
+    if (o.joins == junction::concat) return add_concat(o);
+    return o.joins == junction::skip_begin ? add_skip_begin(o) : add_skip_end(o);
+  }
+
+  constexpr int add_skip_begin(const operation& o) {
+    int in = operand_of(o, 0);
+    if (flattened_of(in).rank == 3) in = in_plain_order(in);
+    in = as_activation(in);
+    plan_node node;
+    node.kind = node_kind::skip_begin;
+    node.skip = o.skip;
+    node.in = node.out = o.out;
+    node.order_in = node.order_out = order_of(in);
+    return push(node, in);
+  }
+
+  /// What leaves lies in the order of what arrives.
+  constexpr int add_skip_end(const operation& o) {
+    std::array<int, 2> in{operand_of(o, 0), operand_of(o, 1)};
+    const int begin = in[1];
+    in[0] = as_activation(in[0]);
+    in[0] = order_of(begin) == element_order::plain ? in_plain_order(in[0]) : in_picture_order(in[0]);
+    plan_node node;
+    node.kind = node_kind::skip_end;
+    node.skip = o.skip;
+    node.in = node.out = o.out;
+    node.order_in = node.order_out = order_of(begin);
+    node.partner = begin;
+    plan_.node(begin).partner = plan_.node_count;
+    return push(node, in, 2);
   }
 
   constexpr int add_sum(const operation& o) {
@@ -268,6 +312,7 @@ class node_builder {
     for (int& value : in) value = as_activation(value);
     plan_node node;
     node.kind = node_kind::sum;
+    node.skip = o.skip;
     node.in = node.out = o.out;
     node.order_in = node.order_out = order_of(in[0]);
     node.picture = node.picture_out = flattened_of(in[0]);
@@ -289,6 +334,7 @@ class node_builder {
     }
     plan_node node;
     node.kind = node_kind::concat;
+    node.skip = o.skip;
     node.in = extents_of(in[0]);
     node.out = o.out;
     node.order_in = node.order_out = channels_last ? element_order::channels_last : element_order::plain;

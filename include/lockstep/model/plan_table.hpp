@@ -94,10 +94,12 @@ template <class Model>
   if (node.kind == node_kind::to_plain) return {"", "to plain order"};
   if (node.kind == node_kind::to_activation) return {"", "to activations"};
   const auto kind_of = [](int leaf) { return Model::graph.leaves[static_cast<std::size_t>(leaf)].kind; };
-  std::string kind(node.kind == node_kind::sum      ? "sum"
-                   : node.kind == node_kind::concat ? "concat"
-                   : node.leaf < 0                  ? "same value"
-                                                    : kind_of(node.leaf));
+  std::string kind(node.kind == node_kind::sum          ? "sum"
+                   : node.kind == node_kind::concat     ? "concat"
+                   : node.kind == node_kind::skip_begin ? "skippable begins"
+                   : node.kind == node_kind::skip_end   ? "skippable ends"
+                   : node.leaf < 0                      ? "same value"
+                                                        : kind_of(node.leaf));
   if (node.adds_value()) kind += "+sum";
   if (node.fused_leaf >= 0) kind.append("+").append(kind_of(node.fused_leaf));
   if (node.leaf < 0) return {"", std::move(kind)};

@@ -107,7 +107,7 @@ struct node_traits {
 struct pass {
   bool training = true;
   dropout_key key{};              ///< the pipeline sets `layer` before each layer's turn
-  const bool* skipped = nullptr;  ///< a flag for each layer of the model, or null: none is skipped
+  const bool* skipped = nullptr;  ///< a flag for each layer and skippable composite of the model, or null: skips none
 
   /// True when the layer whose turn it is (key.layer) hands its input on.
   [[nodiscard]] bool skips() const { return skipped != nullptr && skipped[key.layer]; }

@@ -9,10 +9,11 @@
 
 namespace lockstep {
 
-/// A layer that `data_parallel::skip` may skip at run time. A skipped layer hands its input on, and its parameters take
-/// no part in the step: no gradient, no update, no decay. PyTorch's DistributedDataParallel with
-/// find_unused_parameters treats unused parameters alike; here they are known before the step, so nothing searches for
-/// them, and no bucket that holds only them is sent. The layer's output must have the extents of its input.
+/// A layer or a composite, such as a residual, that `data_parallel::skip` may skip at run time. It then hands its input
+/// on, and its parameters take no part in the step: no gradient, no update, no decay. PyTorch's DistributedDataParallel
+/// with find_unused_parameters treats unused parameters alike; here they are known before the step, so nothing searches
+/// for them, and no bucket that holds only them is sent. The extents that leave must be those that arrive. Where a
+/// composite is inside, this type is taken apart (model/lowering.hpp), and its members mean nothing.
 template <class Layer>
 struct skippable {
   static constexpr std::string_view kind = Layer::kind;
@@ -36,8 +37,6 @@ struct skippable {
   template <dims Arriving>
   static consteval void check() {
     static_assert(!Layer::traits.is_flatten, "lockstep: skippable: a change of extents cannot be skipped");
-    static_assert(!Layer::traits.measures_batch,
-                  "lockstep: skippable: a layer that measures the whole batch cannot be skipped");
     if constexpr (requires { Layer::template check<Arriving>(); }) Layer::template check<Arriving>();
     static_assert(Layer::output(Arriving) == Arriving,
                   "lockstep: skippable: the extents that leave the layer are not those that arrive (Arriving), so that "

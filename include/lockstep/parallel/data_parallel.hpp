@@ -153,10 +153,11 @@ class data_parallel {
                               detail::agree(engine_, detail::rank_call::step, own, as_array(denominator), refused));
   }
 
-  /// Skips a layer inside `skippable` from the next call on, or runs it again. A skipped layer hands its input on, in
-  /// every call. When no pass since the last step has used the layer, a step leaves its parameters and their optimizer
-  /// state as they are. Ranks may skip different layers: a layer that any rank uses takes part in the step of all
-  /// ranks. `layer` is the path of its parameters' names. Throws value_error, naming the layers that can be skipped.
+  /// Skips what is inside a `skippable` from the next call on, or runs it again. A skipped layer or composite hands its
+  /// input on, in every call. When no pass since the last step has used the layer, a step leaves its parameters and
+  /// their optimizer state as they are. Ranks may skip different layers: a layer that any rank uses takes part in the
+  /// step of all ranks. `layer` is the path of its parameters' names. Throws value_error, naming the layers that can be
+  /// skipped.
   void skip(std::string_view layer, bool skipped = true) {
     static_assert(engine::skips_type::any,
                   "lockstep: data_parallel::skip: no layer of the model can be skipped; put one inside "

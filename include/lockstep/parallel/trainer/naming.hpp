@@ -27,6 +27,9 @@ template <class Model, class B>
       return "a sum of branches";
     case node_kind::concat:
       return "a concat of branches";
+    case node_kind::skip_begin:
+    case node_kind::skip_end:
+      return "a bound of what may be skipped";
     case node_kind::to_activation:
       return "a change of elements";
     case node_kind::to_channels_last:

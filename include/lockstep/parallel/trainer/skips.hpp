@@ -18,20 +18,20 @@
 
 namespace lockstep::detail {
 
-/// Which layers of a model a trainer skips, and which parameters a step may therefore change: those of the layers that
-/// some pass since the last step has used, on this rank or another. Counts for each layer how many steps have changed
-/// its optimizer state, as PyTorch's optimizers do for each tensor. Knows for which of them the optimizer's options
-/// differ.
+/// Which layers and composites of a model a trainer skips, and which parameters a step may therefore change: those of
+/// the layers that some pass since the last step has used, on this rank or another. Counts for each layer how many
+/// steps have changed its optimizer state, as PyTorch's optimizers do for each tensor. Knows for which of them the
+/// optimizer's options differ.
 template <class Model, class B, class Groups = parameter_groups<>, class Optimizer = void>
 class layer_skips {
   static constexpr const auto& plan = Model::template plan<B>;
 
  public:
-  /// Whether any layer can be skipped. False for nearly all models, which then pay nothing for this class.
+  /// Whether anything can be skipped. False for nearly all models, which then pay nothing for this class.
   static constexpr bool any = [] {
     for (const bool skippable : Model::skippable_leaves)
       if (skippable) return true;
-    return false;
+    return !Model::skippable_parts.empty();
   }();
   static constexpr std::size_t layers = any ? Model::leaf_count : 0;
   /// Number of step counters: one for each layer where any layer may miss a step, else one for all layers.
@@ -46,48 +46,47 @@ class layer_skips {
     list_active();
   }
 
-  /// Skips the layer at a path, or runs it again. For any other path, throws value_error that names the skippable
-  /// layers.
+  /// Skips what is at a path, or runs it again. For any other path, throws value_error that names what can be skipped.
   void set(std::string_view path, bool skipped) {
     std::string known;
-    for (std::size_t leaf = 0; leaf < layers; ++leaf) {
-      if (!Model::skippable_leaves[leaf]) continue;
-      if (Model::paths[leaf].view() == path) {
-        flags_[leaf] = skipped;
-        return;
-      }
-      known.append(known.empty() ? "" : ", ").append(Model::paths[leaf].view());
+    bool found = false;
+    for (std::size_t i = 0; i < all; ++i) {
+      if (!can_be_skipped(i)) continue;
+      const std::string_view own = path_of(i);
+      if (own == path) flags_[i] = skipped, found = true;
+      known.append(known.empty() ? "" : ", ").append(own);
     }
-    throw value_error("data_parallel::skip", "one of the skippable layers: " + known, std::string(path));
+    if (!found) throw value_error("data_parallel::skip", "one of the skippable layers: " + known, std::string(path));
   }
 
-  /// One flag for each layer, true for a skipped one; null when no layer can be skipped. The address does not change.
+  /// One flag for each layer and then for each composite that can be skipped, true for a skipped one; null when nothing
+  /// can be. The address does not change.
   [[nodiscard]] const bool* flags() const noexcept { return any ? flags_.data() : nullptr; }
 
-  /// A digit for each layer, 1 for a skipped one; empty when no layer can be skipped.
+  /// A digit for each flag, 1 for a skipped layer or composite; empty when nothing can be skipped.
   [[nodiscard]] std::string flag_text() const {
     std::string text;
-    for (std::size_t leaf = 0; leaf < layers; ++leaf) text += flags_[leaf] ? '1' : '0';
+    for (const bool skipped : flags_) text += skipped ? '1' : '0';
     return text;
   }
-  /// Whether such a text skips only layers that can be skipped.
+  /// Whether such a text skips only what can be skipped.
   [[nodiscard]] static bool accepts(std::string_view text) {
-    if (text.size() != layers) return false;
-    for (std::size_t leaf = 0; leaf < layers; ++leaf)
-      if (text[leaf] != '0' && (text[leaf] != '1' || !Model::skippable_leaves[leaf])) return false;
+    if (text.size() != all) return false;
+    for (std::size_t i = 0; i < all; ++i)
+      if (text[i] != '0' && (text[i] != '1' || !can_be_skipped(i))) return false;
     return true;
   }
-  /// Skips the layers of a text that it accepts, and no other.
+  /// Skips what a text that it accepts says, and nothing else.
   void set_flags(std::string_view text) {
-    for (std::size_t leaf = 0; leaf < layers; ++leaf) flags_[leaf] = text[leaf] == '1';
+    for (std::size_t i = 0; i < all; ++i) flags_[i] = text[i] == '1';
   }
 
   /// For each layer, 1 when this rank uses it in the coming step, else 0: passes that accumulated have used it, or the
   /// pass of the step itself will. `with_pass`: the step has a pass on this rank.
   [[nodiscard]] std::array<double, layers> uses(bool with_pass) const {
-    std::array<double, layers> all{};
-    for (std::size_t leaf = 0; leaf < layers; ++leaf) all[leaf] = used_[leaf] || (with_pass && !flags_[leaf]) ? 1 : 0;
-    return all;
+    std::array<double, layers> uses{};
+    for (std::size_t leaf = 0; leaf < layers; ++leaf) uses[leaf] = used_[leaf] || (with_pass && runs(leaf)) ? 1 : 0;
+    return uses;
   }
   /// Settles what the coming step may change, from the result of `uses` or its sum over the ranks.
   void settle([[maybe_unused]] const std::array<double, layers>& uses) {
@@ -102,7 +101,7 @@ class layer_skips {
   /// After a pass that only accumulates: the layers that it has used take part in the coming step.
   void keep() {
     if constexpr (any)
-      for (std::size_t leaf = 0; leaf < layers; ++leaf) used_[leaf] = used_[leaf] || !flags_[leaf];
+      for (std::size_t leaf = 0; leaf < layers; ++leaf) used_[leaf] = used_[leaf] || runs(leaf);
   }
   /// Forgets the passes that accumulated, after a step has used their gradients or when these are dropped.
   void drop() { used_.fill(false); }
@@ -133,6 +132,27 @@ class layer_skips {
   }
 
  private:
+  static constexpr std::size_t all = any ? Model::leaf_count + Model::skippable_parts.size() : 0;
+
+  [[nodiscard]] static constexpr bool can_be_skipped(std::size_t flag) {
+    return flag >= layers || Model::skippable_leaves[flag];
+  }
+  [[nodiscard]] static constexpr std::string_view path_of(std::size_t flag) {
+    if constexpr (!Model::skippable_parts.empty())
+      if (flag >= layers) return Model::skippable_paths[flag - layers].view();
+    return Model::paths[flag].view();
+  }
+  /// True when neither a layer nor a composite around it is skipped.
+  [[nodiscard]] bool runs(std::size_t leaf) const {
+    if (flags_[leaf]) return false;
+    if constexpr (!Model::skippable_parts.empty())
+      for (std::size_t part = 0; part < Model::skippable_parts.size(); ++part)
+        if (flags_[layers + part] && leaf >= Model::skippable_parts[part].first_leaf &&
+            leaf < Model::skippable_parts[part].last_leaf)
+          return false;
+    return true;
+  }
+
   void list_active() {
     static constexpr const auto& pieces = pieces_of<Model, B, any, Groups, Optimizer>::value;
     active_.clear();
@@ -152,7 +172,7 @@ class layer_skips {
            before.state_steps == range.state_steps && before.rate == range.rate && before.decay == range.decay;
   }
 
-  std::array<bool, layers> flags_{};
+  std::array<bool, all> flags_{};           ///< of layers, then of composites
   std::array<bool, layers> used_{};         ///< by passes that accumulated
   std::array<bool, layers> taking_part_{};  ///< in the coming step
   std::array<std::int64_t, counters> state_steps_{};
