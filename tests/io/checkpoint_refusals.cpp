@@ -169,7 +169,7 @@ TEST_CASE("a damaged checkpoint is refused with what is wrong", "[checkpoint]") 
   CHECK_THAT(with(""), Catch::Contains("expected a safetensors file of 8 bytes or more, got 0"));
   CHECK_THAT(with(whole.substr(0, 100)), Catch::Contains("expected a safetensors header"));
   CHECK_THAT(with(whole.substr(0, whole.size() - 1)), Catch::Contains("end by") || Catch::Contains("bytes behind"));
-  CHECK_THAT(with(whole + '\0'), Catch::Contains("bytes behind the header"));
+  CHECK_THAT(with(whole + '\0'), Catch::Contains("bytes after the header"));
   std::string flipped = whole;
   flipped.back() = static_cast<char>(flipped.back() ^ 1);
   CHECK_THAT(with(flipped), Catch::Contains("expected bytes of the checksum ") &&
@@ -239,4 +239,40 @@ TEST_CASE("a checkpoint of a run whose pictures change is refused by one whose d
   CHECK(message_of<ls::io_error>([&] {
           static_cast<void>(ls::load_checkpoint(trainer, changing, at.path));
         }).find("got one with transforms none") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint of a run whose pictures change is refused by one that changes them otherwise", "[checkpoint]") {
+  const refusal at;
+  using model = ls::model<ls::sequential<ls::flatten, ls::linear<3>>, ls::input<1, 4, 2>, ls::cross_entropy>;
+  using extents = ls::shape<1, 4, 2>;
+  const ls::data::dataset<extents> pictures(std::vector<std::uint8_t>(96), std::vector<std::int64_t>(12, 0), 3);
+  ls::data_parallel<model, 1> trainer;
+  const auto refused = [&](auto saved, auto read) {
+    ls::data::loader from{pictures, how, saved};
+    ls::data::loader to{pictures, how, read};
+    ls::save_checkpoint(trainer, from, at.path);
+    return message_of<ls::io_error>([&] { static_cast<void>(ls::load_checkpoint(trainer, to, at.path)); });
+  };
+  using ls::data::augment;
+  const augment flip{ls::data::flip<>{}};
+  CHECK_THAT(refused(flip, augment{ls::data::flip<0.25>{}}),
+             Catch::Contains("expected a run whose loader has augmentation flip(0.25), got one with augmentation "
+                             "flip(0.5); give it the options of the run that was saved"));
+  CHECK_THAT(refused(flip, augment{ls::data::cutout<2>{}}),
+             Catch::Contains("cutout(2), got one with augmentation flip"));
+  CHECK_THAT(refused(augment{ls::data::pad_and_crop<1>{}, ls::data::flip<>{}},
+                     augment{ls::data::flip<>{}, ls::data::pad_and_crop<1>{}}),
+             Catch::Contains("flip(0.5) pad_and_crop(1), got one with augmentation pad_and_crop(1) flip(0.5)"));
+  CHECK_THAT(refused(augment{ls::data::random_erasing{}}, augment{ls::data::random_erasing{.value = {0.5F}}}),
+             Catch::Contains("random_erasing(0.5,0.02,0.33,0.3,3.3,0.5), got one"));
+  const auto normalised = [](float mean) {
+    return augment{ls::data::normalise{ls::data::normalisation<extents>(std::vector{mean}, std::vector{2.F})}};
+  };
+  CHECK_THAT(refused(normalised(1.F), normalised(3.F)), Catch::Contains("augmentation normalise("));
+  CHECK(refused(normalised(1.F), normalised(1.F)) == "nothing was thrown");
+  CHECK(refused(flip, flip) == "nothing was thrown");
+  // Functions say nothing of themselves.
+  const augment darker{[](auto view, ls::data::random_draws&) { view(0, 0, 0) = 0; }};
+  CHECK(refused(darker, darker) == "nothing was thrown");
+  CHECK_THAT(refused(darker, flip), Catch::Contains("got one with augmentation a function"));
 }

@@ -181,7 +181,10 @@ class loader {
                                   : options_.shuffle ? "shuffled"
                                                      : "in sequence"}};
     const auto& changes = walk_.fill().changes;
-    if (changes != nullptr) all.emplace_back("transforms", std::to_string(changes->transforms()));
+    if (changes != nullptr) {
+      all.emplace_back("transforms", std::to_string(changes->transforms()));
+      all.emplace_back("augmentation", changes->describe());
+    }
     if (options_.shuffle || changes != nullptr) all.emplace_back("seed", std::to_string(options_.seed.value));
     if (sampled_) {
       if (draws_.empty() || draws_epoch_ != epoch) draws_ = sampled_->checksum(epoch);

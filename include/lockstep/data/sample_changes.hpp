@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -79,6 +80,8 @@ class sample_changes {
 
   /// Number of changes, one after the other.
   [[nodiscard]] virtual std::int64_t transforms() const noexcept = 0;
+  /// The changes in words.
+  [[nodiscard]] virtual std::string describe() const = 0;
 };
 
 template <class Augment, class... Fields>

@@ -164,6 +164,9 @@ template <class Optimizer>
   for (const auto& [name, text] : own) {
     const std::string* const saved = find_metadata(metadata, message({loader_keys, name}));
     if (saved != nullptr && *saved == text) continue;
+    // Older files know the number of transforms alone.
+    if (saved == nullptr && name == "augmentation" && find_metadata(metadata, message({loader_keys, "transforms"})))
+      continue;
     const std::string_view had = saved == nullptr ? std::string_view("none") : clipped(*saved);
     if (name == "data" || name == "draws")
       throw_io_error(info.path, {"expected a run on the loader's ", name == "data" ? "data" : "sampler",

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
+#include <lockstep/data/augment/describe.hpp>
 #include <lockstep/data/augment/planes.hpp>
 #include <lockstep/data/augment/random_draws.hpp>
 
@@ -17,6 +19,8 @@ namespace lockstep::data {
 template <int Size>
 struct cutout {
   static_assert(Size > 0, "lockstep: cutout: the square has one row or more");
+
+  [[nodiscard]] std::string describe() const { return detail::describe_call("cutout", {Size}); }
 
   template <class View>
   void operator()(const View& picture, random_draws& draws) const {

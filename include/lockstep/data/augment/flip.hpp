@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include <lockstep/core/probability.hpp>
+#include <lockstep/data/augment/describe.hpp>
 #include <lockstep/data/augment/planes.hpp>
 #include <lockstep/data/augment/random_draws.hpp>
 
@@ -15,6 +17,10 @@ namespace lockstep::data {
 template <probability P = 0.5>
 struct flip {
   static_assert(P.valid(), "lockstep: flip: the probability lies between 0 and 1");
+
+  [[nodiscard]] std::string describe() const {
+    return detail::describe_call("flip", {static_cast<double>(P.parts) * 0x1p-32});
+  }
 
   template <class View>
   void operator()(const View& picture, random_draws& draws) const {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/data/augment/describe.hpp>
 #include <lockstep/data/augment/random_draws.hpp>
 
 namespace lockstep::data {
@@ -61,6 +62,8 @@ struct mixup {
     if (!(alpha > 0 && std::isfinite(alpha)))
       throw value_error("mixup", "a finite alpha above 0", std::to_string(alpha));
   }
+
+  [[nodiscard]] std::string describe() const { return detail::describe_call("mixup", {alpha}); }
 
   /// Mixes `other` into `sample`; both point to the values of each of the fields.
   template <class... Fields, class Pointers>

@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 
+#include <lockstep/core/crc32c.hpp>
+#include <lockstep/data/augment/describe.hpp>
 #include <lockstep/data/augment/random_draws.hpp>
 #include <lockstep/data/normalisation.hpp>
 
@@ -19,6 +22,13 @@ template <class Sample>
 class normalise {
  public:
   explicit normalise(normalisation<Sample> by) : by_(std::move(by)) {}
+
+  [[nodiscard]] std::string describe() const {
+    crc32c sum;
+    sum.add(std::as_bytes(by_.mean()));
+    sum.add(std::as_bytes(by_.deviation()));
+    return "normalise(" + sum.text() + ")";
+  }
 
   template <class View>
   void operator()(const View& sample, random_draws& /*draws*/) const {

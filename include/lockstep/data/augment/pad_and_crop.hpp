@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
+#include <lockstep/data/augment/describe.hpp>
 #include <lockstep/data/augment/planes.hpp>
 #include <lockstep/data/augment/random_draws.hpp>
 
@@ -16,6 +18,8 @@ namespace lockstep::data {
 template <int Padding>
 struct pad_and_crop {
   static_assert(Padding >= 0, "lockstep: pad_and_crop: the padding is zero or more");
+
+  [[nodiscard]] std::string describe() const { return detail::describe_call("pad_and_crop", {Padding}); }
 
   template <class View>
   void operator()(const View& picture, random_draws& draws) const {

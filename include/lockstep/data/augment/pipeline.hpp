@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/data/augment/describe.hpp>
 #include <lockstep/data/augment/random_draws.hpp>
 #include <lockstep/data/field.hpp>
 #include <lockstep/data/sample_changes.hpp>
@@ -39,7 +41,8 @@ inline constexpr bool mixes_samples = requires { requires bool(T::mixes_samples)
 /// A transform is any callable that takes the sample as `tensor_view<float, shape<Extents...>>`, which it changes in
 /// place, and `random_draws&`: `augment{[](auto picture, random_draws& draws) { ... }}`. It keeps nothing of a sample.
 /// Its member `template <class View> void check() const`, if it has one, is called when a loader is built, and throws
-/// for options that make no sense.
+/// for options that make no sense. Its `describe()`, if it has one, returns a text of its kind and options, which a
+/// checkpoint keeps, so that a run goes on with the same alone.
 template <class... Transforms>
 class augment {
  public:
@@ -106,6 +109,16 @@ struct sample_transforms {
   }
 };
 
+/// All transforms in words.
+template <class... Transforms>
+[[nodiscard]] std::string described(const augment<Transforms...>& by) {
+  std::string text;
+  [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+    (text.append(Index == 0 ? "" : " ").append(described(by.template get<Index>())), ...);
+  }(std::index_sequence_for<Transforms...>{});
+  return text;
+}
+
 template <class Fields>
 struct transforms_of;
 template <class... Fields>
@@ -132,6 +145,7 @@ class augmented_samples<augment<Transforms...>, Fields...> final : public sample
   }
 
   [[nodiscard]] std::int64_t transforms() const noexcept override { return std::int64_t{sizeof...(Transforms)}; }
+  [[nodiscard]] std::string describe() const override { return described(by_); }
 
  private:
   template <bool ForSecondSample>

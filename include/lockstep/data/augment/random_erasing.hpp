@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/data/augment/describe.hpp>
 #include <lockstep/data/augment/planes.hpp>
 #include <lockstep/data/augment/random_draws.hpp>
 #include <lockstep/io/message.hpp>
@@ -47,6 +48,12 @@ struct random_erasing {
       throw value_error("random_erasing",
                         lockstep::detail::message({"no value, one, or one for each channel (", planes::channels, ")"}),
                         std::to_string(value.size()));
+  }
+
+  [[nodiscard]] std::string describe() const {
+    std::vector<double> options{probability, scale[0], scale[1], ratio[0], ratio[1]};
+    options.insert(options.end(), value.begin(), value.end());
+    return detail::describe_call("random_erasing", options);
   }
 
   template <class View>
