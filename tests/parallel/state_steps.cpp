@@ -110,3 +110,33 @@ TEST_CASE("broadcast brings the counts of steps to ranks that join late", "[skip
     trainer.verify();
   }));
 }
+
+TEST_CASE("broadcast brings what is skipped and what a schedule has seen", "[skip][ranks]") {
+  using rule = ls::scheduled<ls::sgd, ls::schedule::reduce_on_plateau>;
+  const std::vector<float> x{1}, y{2};
+  check_no_failure(run_ranks(2, [&](ls::comm::thread_rank& rank) {
+    const int r = rank.rank();
+    ls::data_parallel<model, 1, ls::comm::thread_rank, rule> trainer(
+        rule{damped, ls::schedule::reduce_on_plateau{.factor = 0.5, .patience = 0}}, std::move(rank));
+    auto& schedule = trainer.optimizer().schedule;
+    if (r == 1) {
+      trainer.skip("b");
+      for (const double loss : {3.0, 4.0, 2.0, 5.0}) schedule.observe(loss);
+    }
+    trainer.broadcast(1);
+    expect(schedule.now == 0.25 && schedule.best == 2.0, "what rank 1 has observed");
+    schedule.observe(6.0);
+    expect(schedule.now == 0.125);
+    // Rank 0 skips the layer without a call of its own: its weight rests.
+    const float before = weight(trainer, "b.weight");
+    static_cast<void>(trainer.step(batch<model>(x), y));
+    expect(weight(trainer, "b.weight") == before, "a skipped layer");
+    trainer.verify();
+    // And nothing is skipped once a rank that skips nothing has given its state.
+    if (r == 0) trainer.skip("b", false);
+    trainer.broadcast(0);
+    static_cast<void>(trainer.step(batch<model>(x), y));
+    expect(weight(trainer, "b.weight") != before, "the layer runs again");
+    trainer.verify();
+  }));
+}

@@ -351,8 +351,9 @@ class data_parallel {
     engine_.verify();
   }
 
-  /// Gives every rank the parameters, the optimizer's state, the seed and the step counter of rank `root`, for example
-  /// after that rank has loaded a file. All ranks call it, with the same optimizer options.
+  /// Gives every rank the parameters, the optimizer's state, its schedule's, the seed, the step counter and the skipped
+  /// layers of rank `root`, for example after that rank has loaded a file. All ranks call it, with the same optimizer
+  /// options.
   void broadcast(int root = 0)
     requires(has_ranks)
   {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <lockstep/comm/error.hpp>
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
+#include <lockstep/optim/describe.hpp>
 #include <lockstep/parallel/ranks/rank_link.hpp>
 #include <lockstep/parallel/ranks/verify.hpp>
 
@@ -78,7 +80,34 @@ template <class Engine, class Batch>
   return terms;
 }
 
-/// Gives every rank the parameters, buffers, optimizer state, seed and step counters of rank `root`. Throws on all
+/// The state that is no tensor: of a schedule that has any, and which layers are skipped. Has `values` and `give_back`.
+template <class Engine>
+struct small_state {
+  Engine& engine;
+
+  [[nodiscard]] std::vector<std::uint64_t> values() const {
+    std::vector<std::uint64_t> all;
+    with_stateful_schedule(engine.optimizer, [&](const auto& schedule) {
+      for (const double number : schedule.state()) all.push_back(std::bit_cast<std::uint64_t>(number));
+    });
+    for (const char digit : engine.skips.flag_text()) all.push_back(digit == '1' ? 1 : 0);
+    return all;
+  }
+  void give_back(std::span<const std::uint64_t> all) const {
+    std::size_t next = 0;
+    with_stateful_schedule(engine.optimizer, [&](auto& schedule) {
+      auto state = schedule.state();
+      for (double& number : state) number = std::bit_cast<double>(all[next++]);
+      schedule.set_state(state);
+    });
+    std::string digits;
+    while (next < all.size()) digits += all[next++] != 0 ? '1' : '0';
+    engine.skips.set_flags(digits);
+  }
+};
+
+/// Gives every rank the parameters, buffers, optimizer state, seed, step counters, the schedule's state and the skipped
+/// layers of rank `root`. Throws on all
 /// ranks, and changes nothing, when a rank cannot take them or ranks' optimizers keep different numbers of states.
 template <class Engine>
 void broadcast_state(Engine& engine, int root) {
@@ -109,10 +138,14 @@ void broadcast_state(Engine& engine, int root) {
                                       root_is_half_updated ? 1U : 0U};
   const auto state_steps = engine.skips.state_steps();
   counters.insert(counters.end(), state_steps.begin(), state_steps.end());
+  const small_state<Engine> rest{engine};
+  const std::vector<std::uint64_t> own_rest = rest.values();
+  counters.insert(counters.end(), own_rest.begin(), own_rest.end());
   take_from_root(communicator, root, counters);
   engine.key = seed{counters[0]};
   engine.steps = static_cast<std::int64_t>(counters[1]);
-  std::copy(counters.begin() + 3, counters.end(), state_steps.begin());
+  std::copy_n(counters.begin() + 3, state_steps.size(), state_steps.begin());
+  rest.give_back(std::span<const std::uint64_t>(counters).subspan(3 + state_steps.size()));
   engine.drop_pending();
   engine.statistics.drop();
   engine.half_updated = counters[2] != 0;
