@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: data_parallel: the number of replicas, behind the model, is one or more
+// expect: lockstep: data_parallel: the number of replicas, after the model, is one or more
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

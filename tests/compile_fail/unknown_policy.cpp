@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction
+// expect: lockstep: data_parallel: a policy after N is not a backend, an optimizer, a reduction
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

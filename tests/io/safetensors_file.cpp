@@ -217,8 +217,8 @@ TEST_CASE("a header that breaks a rule is refused with the rule", "[io]") {
        "expected 4 bytes for F32 [1], got data_offsets [0, 1]"},
       {"{\"a\":" + tensor_json("U8", "[2]", "[0,1]") + "}", "x", "expected 2 bytes for U8 [2]"},
       {"{\"a\":" + tensor_json("U8", "[0]", "[0,1]") + "}", "x", "expected 0 bytes for U8 [0]"},
-      {"{\"a\":" + one + "}", "xy", "expected 1 bytes behind the header, got 2"},
-      {"{}", "x", "expected 0 bytes behind the header, got 1"},
+      {"{\"a\":" + one + "}", "xy", "expected 1 bytes after the header, got 2"},
+      {"{}", "x", "expected 0 bytes after the header, got 1"},
       {"{\"a\":" + one + "}", "", "end by 0, got [0, 1]"},
       {"{\"a\":" + tensor_json("U8", "[1]", "[1,2]") + "}", "xy", "begin at 0"},
       {"{\"a\":" + one + ",\"b\":" + tensor_json("U8", "[1]", "[2,3]") + "}", "xyz", "begin at 1"},
@@ -308,7 +308,7 @@ TEST_CASE("a huge file with a wrong header is refused without being read", "[io]
   if (refused) LOCKSTEP_SKIP("the file system has no sparse files of 4 TiB");
   CHECK(message_of<ls::io_error>([&] {
           static_cast<void>(ls::safetensors_file::read(path));
-        }).find("expected 1 bytes behind the header") != std::string::npos);
+        }).find("expected 1 bytes after the header") != std::string::npos);
 }
 
 TEST_CASE("a file cut at any length is refused", "[io]") {

@@ -82,12 +82,12 @@ class basic_safetensors_file {
       detail::throw_io_error(path, {"expected a safetensors file of 8 bytes or more, got ", file.size()});
     std::uint64_t stated = 0;
     file.read(std::as_writable_bytes(std::span(&stated, 1)));
-    const std::int64_t behind = file.size() - prefix;
-    const std::int64_t limit = (std::min)(behind, safetensors_max_header_bytes);
+    const std::int64_t rest = file.size() - prefix;
+    const std::int64_t limit = (std::min)(rest, safetensors_max_header_bytes);
     if (stated > static_cast<std::uint64_t>(limit)) refuse_header(file, stated, limit);
     std::string json(static_cast<std::size_t>(stated), '\0');
     file.read(std::as_writable_bytes(std::span(json.data(), json.size())));
-    const auto data_bytes = static_cast<std::size_t>(behind) - json.size();
+    const auto data_bytes = static_cast<std::size_t>(rest) - json.size();
     header_ =
         detail::parse_safetensors_header<detail::safetensors_header>(path, json, static_cast<std::int64_t>(data_bytes));
 

@@ -272,7 +272,7 @@ template <class Header>
                             tensor->shape, ", got data_offsets ", std::span<const std::int64_t>(offsets)});
     covered = tensor->end;
   }
-  if (covered != data_bytes) throw_io_error(file, {"expected ", covered, " bytes behind the header, got ", data_bytes});
+  if (covered != data_bytes) throw_io_error(file, {"expected ", covered, " bytes after the header, got ", data_bytes});
 }
 
 /// Parses a header's JSON and checks it against the number of bytes after it. Throws io_error.
@@ -290,7 +290,7 @@ template <class Header = safetensors_header>
     throw_io_error(file, {"expected JSON as header, got at its byte ", result.Offset(), ": ",
                           rapidjson::GetParseError_En(result.Code())});
   // The reader takes a zero byte for the end of the text.
-  if (stream.Tell() != json.size()) throw_io_error(file, {"expected nothing behind the header's JSON, got more bytes"});
+  if (stream.Tell() != json.size()) throw_io_error(file, {"expected nothing after the header's JSON, got more bytes"});
   header.metadata = sorted_metadata(file, header.metadata);
   header.by_name = ordered_by_name(
       header.tensors.size(), [&](std::size_t i) -> const auto& { return header.tensors[i].name; },

@@ -56,7 +56,7 @@ struct checkpoint_access;
 /// communicator itself has failed.
 template <class Model, int N, class... Policies>
 class data_parallel {
-  static_assert(N >= 1, "lockstep: data_parallel: the number of replicas, behind the model, is one or more");
+  static_assert(N >= 1, "lockstep: data_parallel: the number of replicas, after the model, is one or more");
   using engine = detail::trainer_engine<Model, N >= 1 ? N : 1, Policies...>;
 
  public:

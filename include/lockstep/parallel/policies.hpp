@@ -83,9 +83,9 @@ consteval bool check_policies() {
   using kinds = policies<Policies...>;
   static_assert(!is_missing<typename kinds::named_backend>,
                 "lockstep: data_parallel: the cpu backend needs oneDNN, and this build has LOCKSTEP_WITHOUT_ONEDNN; "
-                "install oneDNN and configure again, or name another backend behind N");
+                "install oneDNN and configure again, or name another backend after N");
   static_assert((is_policy<Policies> && ...),
-                "lockstep: data_parallel: a policy behind N is not a backend, an optimizer, a reduction, micro_shards, "
+                "lockstep: data_parallel: a policy after N is not a backend, an optimizer, a reduction, micro_shards, "
                 "a communicator, a reduction hook, bucket_bytes, parameter_groups or a precision");
   static_assert(policies_of_kind<is_backend_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two backends are given; keep one");
