@@ -12,9 +12,9 @@ set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/io/checkpoint(s|_folder)\\.hpp$"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"
-    "^lockstep/data/(augment|cifar100|normalisation|one_hot|random_split|stream)\\.hpp$" "^lockstep/data/augment/"
+    "^lockstep/data/(augment|cifar100|normalisation|one_hot|random_split|stream|stream_source)\\.hpp$" "^lockstep/data/augment/"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
-    "^lockstep/observe/(divergence|gpu_monitor|plan_layout|plan_svg|report|report_data|run_origin|summary|svg|svg_style|svg_text|trace)\\.hpp$")
+    "^lockstep/observe/(divergence|gpu_monitor|plan_drawing|plan_layout|plan_svg|report|report_data|run_origin|summary|svg|svg_style|svg_text|trace)\\.hpp$")
 
 # Sets `result` to the headers under `include_folder`, as they are spelt in #include, sorted, less those that match one
 # of the patterns given after it.

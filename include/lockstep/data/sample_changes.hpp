@@ -87,5 +87,32 @@ class sample_changes {
 template <class Augment, class... Fields>
 class augmented_samples;  // in augment/pipeline.hpp
 
+/// Where samples stand in the walks over a stream, which keys what transforms draw.
+struct stream_place {
+  lockstep::seed seed{};
+  std::uint64_t epoch = 0;
+  std::int64_t first = 0;  ///< place of the first of them in the walk
+};
+
+/// Changes samples of a stream, in any way. Costs one indirect call a batch.
+template <class... Fields>
+class stream_changes {
+ public:
+  using pointers = typename field_list<Fields...>::pointers;
+
+  stream_changes() = default;
+  stream_changes(const stream_changes&) = delete;
+  stream_changes& operator=(const stream_changes&) = delete;
+  virtual ~stream_changes() = default;
+
+  /// Changes `samples` samples in their places.
+  virtual void change(const pointers& at, std::int64_t samples, const stream_place& place) = 0;
+  [[nodiscard]] virtual std::int64_t transforms() const noexcept = 0;
+  [[nodiscard]] virtual std::string describe() const = 0;
+};
+
+template <class Augment, class... Fields>
+class changed_stream;  // in augment/pipeline.hpp
+
 }  // namespace detail
 }  // namespace lockstep::data

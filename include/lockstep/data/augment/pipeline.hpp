@@ -189,5 +189,37 @@ class augmented_samples<augment<Transforms...>, Fields...> final : public sample
   std::vector<decltype(batch_slot(field_types{}, 0))> others_;  // room for a second sample, one a transform that mixes
 };
 
+template <class... Transforms, class... Fields>
+class changed_stream<augment<Transforms...>, Fields...> final : public stream_changes<Fields...> {
+  using sample = sample_transforms<Fields...>;
+  using pointers = typename stream_changes<Fields...>::pointers;
+
+ public:
+  explicit changed_stream(augment<Transforms...> by) : by_(std::move(by)) { sample::check(by_); }
+
+  void change(const pointers& at, std::int64_t samples, const stream_place& place) override {
+    for (std::int64_t i = 0; i < samples; ++i) {
+      const random_stream stream(place.seed, random_purpose::augmentation, place.epoch,
+                                 static_cast<std::uint64_t>(place.first + i));
+      const pointers one = sample::at(at, i);
+      [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+        (change_by<Index>(stream, one), ...);
+      }(std::index_sequence_for<Transforms...>{});
+    }
+  }
+
+  [[nodiscard]] std::int64_t transforms() const noexcept override { return std::int64_t{sizeof...(Transforms)}; }
+  [[nodiscard]] std::string describe() const override { return described(by_); }
+
+ private:
+  template <std::size_t Index>
+  void change_by(const random_stream& stream, const pointers& to) const {
+    random_draws draws(stream, Index);
+    sample::change(by_.template get<Index>(), to, draws);
+  }
+
+  augment<Transforms...> by_;
+};
+
 }  // namespace detail
 }  // namespace lockstep::data
