@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,13 +20,12 @@
 #include <lockstep/parallel/ranks/agreement.hpp>
 #include <lockstep/parallel/timeline.hpp>
 #include <lockstep/parallel/trainer/averages.hpp>
+#include <lockstep/parallel/trainer/calibrate.hpp>
 #include <lockstep/parallel/trainer/check_matrices.hpp>
 #include <lockstep/parallel/trainer/engine.hpp>
 #include <lockstep/parallel/trainer/inference.hpp>
 #include <lockstep/parallel/trainer/train_step.hpp>
-#include <lockstep/parallel/trainer/user_arrays.hpp>
-#include <lockstep/parallel/trainer/user_inputs.hpp>
-#include <lockstep/parallel/trainer/user_targets.hpp>
+#include <lockstep/parallel/trainer/user_arguments.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep {
@@ -89,9 +87,8 @@ class data_parallel {
   static constexpr const auto& plan = Model::template plan<backend_type>;
 
  private:
-  using inputs_type = detail::user_inputs<Model, value_type>;
-  using targets_type = detail::user_targets<loss_type, value_type>;
-  using target_span = typename targets_type::plain;
+  using arguments_type = detail::user_arguments<Model, value_type, has_ranks>;
+  using target_span = typename arguments_type::target_span;
 
   /// False also for a model with an argument that the compiler has refused.
   static constexpr bool can_train = Model::has_loss;
@@ -148,9 +145,10 @@ class data_parallel {
         "lockstep: data_parallel::step: every layer of the model is frozen, so that no step changes anything; "
         "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const auto [own, refused] = take(images, targets);
-    return detail::train_step(engine_, own,
-                              detail::agree(engine_, detail::rank_call::step, own, as_array(denominator), refused));
+    const auto [own, refused] = arguments_.take(images, targets);
+    return detail::train_step(
+        engine_, own,
+        detail::agree(engine_, detail::rank_call::step, own, arguments_type::as_array(denominator), refused));
   }
 
   /// Skips what is inside a `skippable` from the next call on, or runs it again. A skipped layer or composite hands its
@@ -182,9 +180,10 @@ class data_parallel {
                   "lockstep: data_parallel::accumulate: every layer of the model is frozen, so that there are no "
                   "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const auto [own, refused] = take(images, targets);
+    const auto [own, refused] = arguments_.take(images, targets);
     return detail::accumulate_step(
-        engine_, own, detail::agree(engine_, detail::rank_call::accumulate, own, as_array(denominator), refused));
+        engine_, own,
+        detail::agree(engine_, detail::rank_call::accumulate, own, arguments_type::as_array(denominator), refused));
   }
 
   /// For a rank that has no more batches: takes part, with empty batches, in the steps of the other ranks until every
@@ -194,7 +193,7 @@ class data_parallel {
   {
     const auto entered = engine_.enter();
     for (;;) {
-      const batch none{};
+      const typename arguments_type::batch_type none{};
       const auto terms = detail::agree(engine_, detail::rank_call::join, none, {});
       if (terms.all_joined) return;
       if (terms.steps)
@@ -227,7 +226,7 @@ class data_parallel {
   /// when there are several outputs. Layers behave as in evaluation (no dropout).
   template <class Images = input_view>
   [[nodiscard]] output_tensor forward(const Images& images) {
-    output_tensor out = detail::output_tensors<Model, value_type>::make(as_images(images).count);
+    output_tensor out = detail::output_tensors<Model, value_type>::make(arguments_type::as_images(images).count);
     forward(images, detail::output_tensors<Model, value_type>::view_of(out));
     return out;
   }
@@ -236,7 +235,7 @@ class data_parallel {
   template <class Images = input_view>
   void forward(const Images& images, output_view out) {
     const auto entered = engine_.enter();
-    const auto x = as_images(images);
+    const auto x = arguments_type::as_images(images);
     const auto to = detail::output_tensors<Model, value_type>::pack("data_parallel::forward", out, x.count);
     detail::forward_all(engine_, x.first, x.count, to);
   }
@@ -246,7 +245,7 @@ class data_parallel {
     requires can_train
   [[nodiscard]] evaluation_type evaluate(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    return detail::evaluate_all(engine_, as_batch(images, targets));
+    return detail::evaluate_all(engine_, arguments_.as_batch(images, targets));
   }
 
   template <class... Arguments>
@@ -323,13 +322,8 @@ class data_parallel {
     requires(can_train && has_ranks)
   bucket_schedule calibrate_buckets(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    auto [own, refused] = take(images, targets);
-    try {
-      engine_.ranks.check_may_reschedule();
-    } catch (...) {
-      refused = std::current_exception();
-    }
-    return engine_.calibrate(own, detail::agree(engine_, detail::rank_call::accumulate, own, {}, refused));
+    const auto [own, refused] = arguments_.take(images, targets);
+    return detail::calibrate(engine_, own, refused);
   }
 
   /// Sends the buckets in these messages; give every rank the same. Throws value_error, and changes nothing, for an
@@ -380,8 +374,6 @@ class data_parallel {
   /// False when there are parameters and all are frozen.
   static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
 
-  using batch = detail::user_batch<detail::input_pack<Model, const value_type>, typename targets_type::spans>;
-
   template <tensors Chosen>
   [[nodiscard]] auto values_of() {
     return named_values_range<Model, backend_type, 1, true, Chosen>({engine_.homes.front().parameters.data()},
@@ -394,48 +386,13 @@ class data_parallel {
   }
   friend struct detail::checkpoint_access;
 
-  [[nodiscard]] static std::optional<typename engine::losses_type> as_array(
-      const std::optional<denominator_type>& denominator) {
-    if (!denominator) return {};
-    return typename engine::losses_type{*denominator};
-  }
-
-  template <class Images>
-  [[nodiscard]] static auto as_images(const Images& images) {
-    return inputs_type::take("data_parallel", images);
-  }
-
-  template <class Images, class Targets>
-  [[nodiscard]] batch as_batch(const Images& images, const Targets& targets) {
-    const auto x = as_images(images);
-    return {x.first, targets_.take("data_parallel", targets, x.count, plan.output), x.count};
-  }
-
-  /// A batch, or why the arguments do not make one.
-  struct taken_batch {
-    batch own;
-    std::exception_ptr refused;
-  };
-
-  /// Without ranks, throws for arguments that do not fit. With ranks, keeps the exception, since the other ranks wait
-  /// to hear of it.
-  template <class Images, class Targets>
-  [[nodiscard]] taken_batch take(const Images& images, const Targets& targets) {
-    if constexpr (!has_ranks) return {as_batch(images, targets), nullptr};
-    try {
-      return {as_batch(images, targets), nullptr};
-    } catch (...) {
-      return {batch{}, std::current_exception()};
-    }
-  }
-
   static_assert(detail::check_policies<Policies...>());
   static_assert(detail::check_primitives<Model, backend_type>());
   static_assert(detail::check_groups<Model, backend_type, optimizer_type>(typename engine::kinds::groups{}));
   static_assert(detail::check_matrices<Model, backend_type, optimizer_type>());
 
   engine engine_;
-  [[no_unique_address]] targets_type targets_;
+  [[no_unique_address]] arguments_type arguments_;
 };
 
 }  // namespace lockstep

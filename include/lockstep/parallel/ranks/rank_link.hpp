@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -22,11 +21,11 @@
 #include <lockstep/model/segments.hpp>
 #include <lockstep/parallel/ranks/batch_terms.hpp>
 #include <lockstep/parallel/ranks/bucket.hpp>
+#include <lockstep/parallel/ranks/bucket_clock.hpp>
 #include <lockstep/parallel/ranks/bucket_schedule.hpp>
 #include <lockstep/parallel/ranks/bucket_thread.hpp>
 #include <lockstep/parallel/ranks/bucket_walk.hpp>
 #include <lockstep/parallel/ranks/rank_parts.hpp>
-#include <lockstep/parallel/timeline.hpp>
 
 namespace lockstep::detail {
 
@@ -188,14 +187,7 @@ class rank_link {
 
   /// Called when a replica has run the last backward of `node` in a pass that does not reduce. While `calibrate`
   /// measures, notes when the node's bucket was ready.
-  void note(int node) noexcept {
-    const int b = buckets.ready[static_cast<std::size_t>(node)];
-    if (clock_start_ == 0 || b < 0) return;
-    auto& ready = ready_[static_cast<std::size_t>(b)];
-    const std::int64_t now = timeline::now() - clock_start_;
-    for (std::int64_t seen = ready.load(std::memory_order_relaxed); seen < now;)
-      if (ready.compare_exchange_weak(seen, now, std::memory_order_relaxed)) break;
-  }
+  void note(int node) noexcept { clock_.note(buckets.ready[static_cast<std::size_t>(node)]); }
 
   /// Measures the link and three passes, each made by run_pass() without reducing, and sets the schedule whose last
   /// message arrives first. All ranks call it and get the same schedule, or an exception when a pass fails on any.
@@ -211,15 +203,13 @@ class rank_link {
     for (int i = 0; i < 3 && failed[0] == 0; ++i) {
       try {
         scratch.resize(large);
-        for (auto& each : ready_) each.store(0, std::memory_order_relaxed);
-        clock_start_ = timeline::now();
+        clock_.start();
         run_pass();
-        for (std::size_t b = 0; b < bucket_count; ++b)
-          ready[b] = (std::min)(ready[b], 1e-9 * static_cast<double>(ready_[b].load(std::memory_order_relaxed)));
+        clock_.take_least(ready);
       } catch (...) {
         failure = std::current_exception();
       }
-      clock_start_ = 0;
+      clock_.stop();
       // A pass may exchange statistics: all ranks make the next one, or none does.
       failed[0] = failure ? 1.0 : 0.0;
       communicator_.all_reduce(std::span<double>(failed));
@@ -229,17 +219,8 @@ class rank_link {
       throw communicator_error("data_parallel::calibrate_buckets", "every rank to finish its passes",
                                std::to_string(static_cast<int>(failed[0])) + " that failed",
                                "see the exception of that rank");
-    const auto seconds = [&](std::size_t size) {
-      double best = std::numeric_limits<double>::infinity();
-      for (int i = 0; i < 5; ++i) {
-        communicator_.barrier();
-        const std::int64_t begin = timeline::now();
-        communicator_.all_reduce(std::span(scratch).first(size));
-        best = (std::min)(best, 1e-9 * static_cast<double>(timeline::now() - begin));
-      }
-      return best;
-    };
-    const double one = seconds(1), all = seconds(large);
+    const double one = seconds_to_reduce(communicator_, std::span(scratch).first(1));
+    const double all = seconds_to_reduce(communicator_, std::span(scratch));
     std::vector<double> mean{one, (std::max)(0.0, all - one) / (static_cast<double>(large - 1) * sizeof(float))};
     mean.insert(mean.end(), ready.begin(), ready.end());
     communicator_.all_reduce(std::span<double>(mean));
@@ -392,8 +373,7 @@ class rank_link {
   std::array<double, losses_count + 1> tail_{};  ///< the losses, and the ranks that have failed
   std::vector<message> messages_;
   std::array<std::size_t, bucket_count> message_of_{};
-  std::array<std::atomic<std::int64_t>, bucket_count> ready_{};
-  std::int64_t clock_start_ = 0;
+  bucket_clock<bucket_count> clock_;
   bucket_thread<parts::count, N> thread_;  // last: it uses all of the above
 };
 

@@ -1,0 +1,66 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+#include <array>
+#include <exception>
+#include <optional>
+
+#include <lockstep/model/input_pack.hpp>
+#include <lockstep/parallel/trainer/user_batch.hpp>
+#include <lockstep/parallel/trainer/user_inputs.hpp>
+#include <lockstep/parallel/trainer/user_targets.hpp>
+
+namespace lockstep::detail {
+
+/// Makes batches of the arguments of a trainer's calls. Owns what has to be copied of them until the next call.
+template <class Model, class Value, bool HasRanks>
+class user_arguments {
+  using inputs_type = user_inputs<Model, Value>;
+  using targets_type = user_targets<typename Model::loss_type, Value>;
+  using losses_type = std::array<double, Model::loss_count>;
+
+ public:
+  using target_span = typename targets_type::plain;
+  using batch_type = user_batch<input_pack<Model, const Value>, typename targets_type::spans>;
+
+  /// A batch, or why the arguments do not make one.
+  struct taken_batch {
+    batch_type own;
+    std::exception_ptr refused;
+  };
+
+  template <class Images>
+  [[nodiscard]] static auto as_images(const Images& images) {
+    return inputs_type::take("data_parallel", images);
+  }
+
+  template <class Images, class Targets>
+  [[nodiscard]] batch_type as_batch(const Images& images, const Targets& targets) {
+    const auto x = as_images(images);
+    return {x.first, targets_.take("data_parallel", targets, x.count, Model::output_dims), x.count};
+  }
+
+  /// Without ranks, throws for arguments that do not fit. With ranks, keeps the exception, since the other ranks wait
+  /// to hear of it.
+  template <class Images, class Targets>
+  [[nodiscard]] taken_batch take(const Images& images, const Targets& targets) {
+    if constexpr (!HasRanks) return {as_batch(images, targets), nullptr};
+    try {
+      return {as_batch(images, targets), nullptr};
+    } catch (...) {
+      return {batch_type{}, std::current_exception()};
+    }
+  }
+
+  /// The denominators that a call names, of one loss or of several.
+  template <class Denominator>
+  [[nodiscard]] static std::optional<losses_type> as_array(const std::optional<Denominator>& denominator) {
+    if (!denominator) return {};
+    return losses_type{*denominator};
+  }
+
+ private:
+  [[no_unique_address]] targets_type targets_;
+};
+
+}  // namespace lockstep::detail
