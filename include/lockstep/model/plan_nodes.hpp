@@ -94,7 +94,7 @@ class node_builder {
 
   /// The skippable composite that somebody who reads a node's value is inside of.
   [[nodiscard]] constexpr int skip_around(int node) const {
-    if (node == user_input) return -1;
+    if (node < 0) return -1;
     const plan_node& of = plan_.node(node);
     return of.kind == node_kind::skip_end ? network_.skips[static_cast<std::size_t>(of.skip)].parent : of.skip;
   }
