@@ -47,6 +47,12 @@ std::vector<std::string> nodes() {
       case lockstep::node_kind::measure:
         text = "measure";
         break;
+      case lockstep::node_kind::skip_begin:
+        text = "skip_begin";
+        break;
+      case lockstep::node_kind::skip_end:
+        text = "skip_end";
+        break;
       case lockstep::node_kind::to_channels_last:
         text = "to_channels_last";
         break;
