@@ -32,7 +32,7 @@ template <int Channels>
 using blocks =
     regression<picture, ls::sum<normalised<2>, ls::identity>, ls::conv2d<Channels, 1>, norm, ls::relu,
                ls::residual<normalised<Channels>>, ls::relu, ls::residual<normalised<3>, normalised<3>>, last>;
-// Shallower: central differences grow inaccurate behind several normalisations.
+// Shallower: central differences grow inaccurate after several normalisations.
 using two_blocks = regression<picture, ls::sum<normalised<2>, ls::identity>, ls::relu,
                               ls::residual<normalised<3>, normalised<3>>, last>;
 using rows = regression<ls::input<3>, ls::linear<4>, ls::residual<ls::sequential<ls::linear<4>, ls::batch_norm1d<>>>,

@@ -46,7 +46,7 @@ concept normalises_batches =
 
 /// Adds a value in the same pass over memory that normalises, and then applies the relu: `normalise_and_add` takes the
 /// arguments of `normalise`, and before `relu` the addend, which may be y; host_normalise.hpp defines it. Plans for
-/// such a backend make the sum behind a batch normalisation part of it.
+/// such a backend make the sum after a batch normalisation part of it.
 template <class B>
 concept adds_to_normalised =
     normalises_batches<B> &&

@@ -20,8 +20,8 @@
 
 namespace lockstep {
 
-/// Samples in one micro-shard: the largest power of two, at most `largest_pass`, whose activations fit in the backend's
-/// caches; at least 1. A replica walks its shard in micro-shards and adds their gradients.
+/// Samples in one micro-shard: the largest power of two, at most `largest_pass`, whose activations in one segment fit
+/// the backend's caches; at least 1. A replica walks its shard in micro-shards and adds their gradients.
 template <class Model, class B>
 inline constexpr std::int64_t micro_shard = [] {
   const std::int64_t bytes =

@@ -12,8 +12,8 @@
 
 /// \file
 /// Where the samples of the inputs lie: a pointer for a model with one input, a sample_pack for one with several.
-/// Either moves over samples by `samples * input_dims.size()`, since a pack counts samples and several inputs have
-/// rank 0.
+/// Either is moved over samples by `samples * input_dims.size()`: a pack counts samples, and `input_dims` of several
+/// inputs has rank 0, and so size 1.
 
 namespace lockstep::detail {
 

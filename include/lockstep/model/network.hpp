@@ -76,7 +76,7 @@ enum class network_fault : std::uint8_t {
   unread_value
 };
 
-/// True for a fault in which value goes where. It makes the extents after it meaningless.
+/// True for a fault in the wiring: a value that stands in the wrong place. The extents after it mean nothing.
 [[nodiscard]] constexpr bool misleads(network_fault what) { return what >= network_fault::outputs_not_last; }
 
 /// The first fault of a network.

@@ -51,8 +51,8 @@ struct plan_operand {
 };
 
 /// One node of the network, in order of execution, and the value that it computes. A layer that reads a second operand
-/// adds it to its output (`layer_traits::fuses_addition`). Offsets and sizes of activations
-/// count elements of one sample.
+/// adds it to its output (`layer_traits::fuses_addition`). Offsets and sizes of activations count elements of one
+/// sample.
 struct plan_node {
   node_kind kind = node_kind::layer;
   int leaf = -1;        ///< index of the layer in the flat list; -1 for a junction, or a change of order or of elements

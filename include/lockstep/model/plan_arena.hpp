@@ -119,7 +119,7 @@ class arena_builder {
       // What a layer does not finish goes on at the node that measured for it, with the same gradient.
       int gradient = node.kind == node_kind::measure ? waiting_[static_cast<std::size_t>(i)] : gradient_of(i);
       node.gradient_buffer = gradient;
-      // Where a composite is skipped, nothing writes to the gradient of what leaves before it is that of what arrives.
+      // Where a composite is skipped, its beginning takes the gradient that arrived at its end: keep that until then.
       if (node.kind == node_kind::skip_begin) {
         const auto leaving = static_cast<int>(plan_.node(node.partner).gradient_buffer);
         range(leaving).end = (std::max)(range(leaving).end, time);

@@ -92,7 +92,7 @@ class node_builder {
   }
   constexpr int push(const plan_node& node, int operand) { return push(node, std::array{operand}, 1); }
 
-  /// The skippable composite that somebody who reads a node's value is inside of.
+  /// The innermost skippable composite around a node's value, or -1.
   [[nodiscard]] constexpr int skip_around(int node) const {
     if (node < 0) return -1;
     const plan_node& of = plan_.node(node);
@@ -248,7 +248,7 @@ class node_builder {
     return added;
   }
 
-  /// Which operand of a sum has a layer that can add the other one, and that has no node yet; -1 when none has.
+  /// The operand of a sum whose layer can add the other operand, and has no node yet; -1 where there is none.
   [[nodiscard]] constexpr int adding_operand(const operation& o) const {
     for (int k = adds_to_normalised_ ? 1 : -1; k >= 0; --k) {
       const int value = network_.operands[static_cast<std::size_t>(o.first_operand + k)];

@@ -116,9 +116,9 @@ template <class Model>
 /// The static plan as text: of several inputs one line for each, one line for each node of the network (its layer, what
 /// it does, the nodes that it reads, extents of a sample, parameters, forward flops of a sample, where its output and
 /// its output's gradient lie in the arena), one line for each parameter under PyTorch's name, then what a training step
-/// of `batch` samples on `replicas` replicas needs: its memory without the optimizer's state, what ranks exchange, and
-/// the working memory of primitives. Arena offsets count elements of one sample, parameter offsets elements. Frozen
-/// layers and parameters are marked. Throws value_error when `replicas` or `batch` is below one.
+/// of `batch` samples on `replicas` replicas takes. Its memory leaves out the optimizer's state, the buffers of
+/// exchanges between ranks, and the working memory of primitives. Arena offsets count elements of one sample, parameter
+/// offsets elements. Frozen layers and parameters are marked. Throws value_error when `replicas` or `batch` is below 1.
 template <class Model, class Backend>
 [[nodiscard]] std::string plan_table(int replicas, std::int64_t batch) {
   if (replicas < 1) throw value_error("plan_table", "one replica or more", std::to_string(replicas));

@@ -9,7 +9,7 @@
 namespace lockstep {
 
 /// Reads an input of the model by its name, in place of what arrives: `Body` gets the samples of that input. The first
-/// layer of every branch of a network with several `inputs` stands inside one, or behind one in a `sequential`; an
+/// layer of every branch of a network with several `inputs` stands inside a `from`, or after one in a `sequential`. An
 /// input may be read at any depth and any number of times. Adds nothing to the paths of parameters, as `frozen`.
 template <fixed_string Name, class Body = identity>
 struct from {

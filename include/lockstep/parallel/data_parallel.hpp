@@ -151,11 +151,11 @@ class data_parallel {
         detail::agree(engine_, detail::rank_call::step, own, arguments_type::as_array(denominator), refused));
   }
 
-  /// Skips what is inside a `skippable` from the next call on, or runs it again. A skipped layer or composite hands its
-  /// input on, in every call. When no pass since the last step has used the layer, a step leaves its parameters and
-  /// their optimizer state as they are. Ranks may skip different layers: a layer that any rank uses takes part in the
-  /// step of all ranks. `layer` is the path of its parameters' names. Throws value_error, naming the layers that can be
-  /// skipped.
+  /// Skips the `skippable` at a path from the next call on, or runs it again. A skipped layer or composite hands its
+  /// input on, in every call. When no pass since the last step has used a layer, a step leaves its parameters and their
+  /// optimizer state as they are. Ranks may skip different layers: a layer that any rank uses takes part in the step of
+  /// all ranks. `layer` is the path of a layer or of a composite, as in the names of its parameters. Throws value_error
+  /// for any other path, and names those that can be skipped.
   void skip(std::string_view layer, bool skipped = true) {
     static_assert(engine::skips_type::any,
                   "lockstep: data_parallel::skip: no layer of the model can be skipped; put one inside "
@@ -345,9 +345,9 @@ class data_parallel {
     engine_.verify();
   }
 
-  /// Gives every rank the parameters, the optimizer's state, its schedule's, the seed, the step counter and the skipped
-  /// layers of rank `root`, for example after that rank has loaded a file. All ranks call it, with the same optimizer
-  /// options.
+  /// Copies the parameters, buffers, states of the optimizer and of its schedule, seed, step counters and skips of rank
+  /// `root` to every rank, for example after that rank has loaded a file. All ranks call it. Throws communicator_error,
+  /// on all ranks, where their optimizers keep different numbers of states.
   void broadcast(int root = 0)
     requires(has_ranks)
   {

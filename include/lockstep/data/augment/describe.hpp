@@ -29,7 +29,7 @@ namespace lockstep::data::detail {
   return describe_call(name, std::span<const double>(options.begin(), options.size()));
 }
 
-/// What a transform says of itself; of one that says nothing, that it is a function.
+/// What a transform's describe() returns; "a function" for a transform without one.
 template <class Transform>
 [[nodiscard]] std::string described(const Transform& transform) {
   if constexpr (requires { std::string(transform.describe()); })

@@ -23,6 +23,7 @@ class normalise {
  public:
   explicit normalise(normalisation<Sample> by) : by_(std::move(by)) {}
 
+  /// The statistics as a checksum, since there may be one for each element.
   [[nodiscard]] std::string describe() const {
     crc32c sum;
     sum.add(std::as_bytes(by_.mean()));

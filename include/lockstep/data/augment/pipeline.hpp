@@ -41,8 +41,8 @@ inline constexpr bool mixes_samples = requires { requires bool(T::mixes_samples)
 /// A transform is any callable that takes the sample as `tensor_view<float, shape<Extents...>>`, which it changes in
 /// place, and `random_draws&`: `augment{[](auto picture, random_draws& draws) { ... }}`. It keeps nothing of a sample.
 /// Its member `template <class View> void check() const`, if it has one, is called when a loader is built, and throws
-/// for options that make no sense. Its `describe()`, if it has one, returns a text of its kind and options, which a
-/// checkpoint keeps, so that a run goes on with the same alone.
+/// for options that make no sense. Its `describe()`, if it has one, returns its kind and options as text. A checkpoint
+/// keeps this text, and only a loader with the same text goes on from it.
 template <class... Transforms>
 class augment {
  public:

@@ -106,9 +106,9 @@ struct small_state {
   }
 };
 
-/// Gives every rank the parameters, buffers, optimizer state, seed, step counters, the schedule's state and the skipped
-/// layers of rank `root`. Throws on all
-/// ranks, and changes nothing, when a rank cannot take them or ranks' optimizers keep different numbers of states.
+/// Copies the parameters, buffers, states of the optimizer and of its schedule, seed, step counters and skips of rank
+/// `root` to every rank. When a rank cannot take them, or their optimizers keep different numbers of states, throws
+/// on all ranks and changes nothing.
 template <class Engine>
 void broadcast_state(Engine& engine, int root) {
   auto& communicator = engine.ranks.communicator();

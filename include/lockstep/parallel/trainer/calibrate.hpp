@@ -8,8 +8,8 @@
 
 namespace lockstep::detail {
 
-/// Measures the link and passes over a batch, and sets the schedule of messages that ends a step first. `refused`: see
-/// `agree`.
+/// Measures the link and the passes over a batch, and sets the schedule of messages with which a step ends first.
+/// `refused`: see `agree`.
 template <class Engine, class Batch>
 bucket_schedule calibrate(Engine& engine, const Batch& own, std::exception_ptr refused) {
   try {
