@@ -79,14 +79,16 @@ template <std::size_t K, class Sizes, class... Ts>
   return pack.template get<K>();
 }
 
-/// Array k of a pack whose arrays have one type of element.
+/// Array k of a pack whose arrays have one type of element; null where there are not so many.
 template <class T>
 [[nodiscard]] T* array_at(T* only, [[maybe_unused]] std::size_t k) noexcept {
   return only;
 }
 template <class Sizes, class T, class... Ts>
 [[nodiscard]] T* array_at(const sample_pack<Sizes, T, Ts...>& pack, std::size_t k) noexcept {
-  return std::apply([k](const auto*... each) { return std::array<T*, 1 + sizeof...(Ts)>{each...}[k]; }, pack.first);
+  T* found = nullptr;
+  std::apply([&](const auto... each) { (void)((k-- == 0 && (found = each, true)) || ...); }, pack.first);
+  return found;
 }
 
 }  // namespace lockstep::detail
