@@ -188,6 +188,8 @@ class network_builder {
   constexpr int end_skip(int body) {
     skippable_part& part = data_.skips[static_cast<std::size_t>(skip_)];
     const int values[]{one_value(body), begins_[static_cast<std::size_t>(skip_)]};
+    if constexpr (Size.selections > 0)
+      if (values[0] != values[1]) find_unread(values[1]);
     if (extents_of(values[0]) != extents_of(values[1]))
       fault(network_fault::skipped_unlike, extents_of(values[1]), extents_of(values[0]));
     const int value = add(extents_of(values[1]), values, 2);
@@ -232,8 +234,12 @@ class network_builder {
     for (const network_input& each : data_.inputs)
       if (each.readers == 0) fault(network_fault::unread_input, each.name);
     for (const replaced_value& each : replaced_)
-      if (each.value >= 0 && data_.operations[static_cast<std::size_t>(each.value)].readers == 0)
-        fault(network_fault::unread_value, each.by);
+      if (each.value >= 0) find_unread(each.value);
+  }
+  constexpr void find_unread(int value) {
+    if (data_.operations[static_cast<std::size_t>(value)].readers > 0) return;
+    for (const replaced_value& each : replaced_)
+      if (each.value == value) fault(network_fault::unread_value, each.by);
   }
   constexpr void add_output(int value, std::string_view name) {
     value = one_value(value);
