@@ -297,6 +297,18 @@ TEST_CASE("a drawn plan tells what its nodes are") {
   CHECK(has(svg, ".c0 { fill: #6c9ff4; }"));
 }
 
+TEST_CASE("a drawn plan names several inputs, each with its own extents") {
+  using two = ls::model<ls::sequential<ls::concat<ls::from<"image", ls::flatten>, ls::from<"words">>, ls::linear<3>>,
+                        ls::inputs<ls::named<"image", ls::input<2, 4, 3>>, ls::named<"words", ls::input<5>>>,
+                        ls::cross_entropy>;
+  const std::string svg = ls::plan_svg<two>();
+  CHECK(has(svg, "<title>input image 2x4x3</title>"));
+  CHECK(has(svg, "<title>input words 5</title>"));
+  CHECK(has(svg, ">image</text>"));
+  CHECK(has(svg, ">2x4x3</text>"));
+  CHECK(has(svg, ">words</text>"));
+}
+
 TEST_CASE("a drawn plan frames the layers of a block") {
   const std::string svg = ls::plan_svg<residuals>({.width = 400});
   CHECK(count(svg, "class=\"block\"") == 6);

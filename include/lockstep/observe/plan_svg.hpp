@@ -115,19 +115,21 @@ inline void append_line(std::string& out, const plan_box& box, const box_line& l
 }
 
 inline void append_input(std::string& out, std::span<const plan_row> plan, const plan_box& box) {
-  std::string extents;
+  plan_input input;
   for (const plan_row& node : plan)
-    if (extents.empty() && std::find(node.reads.begin(), node.reads.end(), box.node) != node.reads.end())
-      extents = node.sample.substr(0, node.sample.find(" -> "));
-  add(out, {"<g class=\"input\"><title>input ", escaped(extents), "</title>"});
+    for (const plan_input& each : node.inputs)
+      if (each.value == box.node) input = each;
+  const std::string name = input.name.empty() ? "input" : input.name;
+  add(out, {"<g class=\"input\"><title>", input.name.empty() ? "" : "input ", escaped(name), " ", input.extents,
+            "</title>"});
   append_rectangle(out, "box", box, box.height / 2);
   append_line(out, box,
               {.y = box.y + box.height / 2 + 4,
                .cell = plan_small_cell,
                .classes = "small muted",
-               .left = "input",
+               .left = name,
                .right_classes = "small end",
-               .right = extents});
+               .right = input.extents});
   out.append("</g>\n");
 }
 

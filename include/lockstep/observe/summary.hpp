@@ -23,6 +23,13 @@
 
 namespace lockstep {
 
+/// An input of a model, as a node of its plan reads it.
+struct plan_input {
+  int value = -1;         ///< as in `plan_row::reads`
+  std::string name{};     ///< empty where the model has one input
+  std::string extents{};  ///< `3x32x32`
+};
+
 /// One node of a plan in words and numbers; flops and bytes are of one sample.
 struct plan_row {
   std::string layer{};   ///< PyTorch's name of the layer; empty for a change of order
@@ -34,9 +41,10 @@ struct plan_row {
   std::int64_t output_bytes = 0;
   std::int64_t forward_flops = 0;
   std::int64_t backward_flops = 0;
-  std::vector<int> reads{};  ///< the nodes whose values it reads; below zero the user's input
-  int segment = 0;           ///< see plan_node
-  bool measures = false;     ///< measures a value over the whole batch for another node
+  std::vector<int> reads{};          ///< the nodes whose values it reads; below zero an input
+  std::vector<plan_input> inputs{};  ///< the inputs that it reads
+  int segment = 0;                   ///< see plan_node
+  bool measures = false;             ///< measures a value over the whole batch for another node
 
   [[nodiscard]] const std::string& name() const { return layer.empty() ? kind : layer; }
 };
@@ -52,7 +60,15 @@ template <class Model, class Backend>
     const plan_node& node = plan.nodes[static_cast<std::size_t>(i)];
     auto [layer, kind] = detail::node_title<Model>(node);
     std::vector<int> reads;
-    for (int k = 0; k < node.operands; ++k) reads.push_back(plan.operand(node, k).from);
+    std::vector<plan_input> inputs;
+    for (int k = 0; k < node.operands; ++k) {
+      const int from = plan.operand(node, k).from;
+      reads.push_back(from);
+      if (from < 0)
+        inputs.push_back({.value = from,
+                          .name = std::string(Model::graph.inputs[detail::input_of(from)].name),
+                          .extents = to_string(plan.extents_of(from))});
+    }
     const int products = (node.learns() ? 1 : 0) + (node.input_gradient ? 1 : 0);
     rows.push_back({.layer = std::move(layer),
                     .kind = std::move(kind),
@@ -64,6 +80,7 @@ template <class Model, class Backend>
                     .forward_flops = node.flops,
                     .backward_flops = checked_multiply(node.flops, products),
                     .reads = std::move(reads),
+                    .inputs = std::move(inputs),
                     .segment = node.segment,
                     .measures = node.kind == node_kind::measure});
   }
