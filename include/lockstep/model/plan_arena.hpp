@@ -234,7 +234,7 @@ constexpr std::int64_t working_size(const network_plan<Size>& plan) {
     std::int64_t kept = 0;
     for (int i = 0; i < plan.node_count; ++i) {
       const plan_node& node = plan.node(i);
-      if (node.segment != segment || node.kind == node_kind::measure || node.kind == node_kind::alias) continue;
+      if (node.segment != segment || node.kind == node_kind::measure || node.hands_on()) continue;
       if (node.output_buffer >= kept_base) kept = checked_add(kept, node.out.size());
       for (int k = 0; k < node.operands; ++k)
         if (const int from = plan.operand(node, k).from; from >= 0 && plan.node(from).segment < segment)
