@@ -88,9 +88,11 @@ TEST_CASE("tensors come in the order of the layers, buffers lie behind the param
 
 TEST_CASE("one value for a channel is refused where no pixels add to it", "[segments]") {
   using rows = ls::model<ls::sequential<ls::linear<3>, ls::batch_norm1d<>>, ls::input<2>, ls::mean_squared_error>;
-  CHECK_NOTHROW(ls::detail::check_values_per_channel<model, B>(1, false));
-  CHECK_NOTHROW(ls::detail::check_values_per_channel<rows, B>(2, false));
-  CHECK(message_of<ls::value_error>([] { ls::detail::check_values_per_channel<rows, B>(1, false); }) ==
+  constexpr auto every_layer = [](int) { return true; };
+  CHECK_NOTHROW(ls::detail::check_values_per_channel<model, B>(1, false, every_layer));
+  CHECK_NOTHROW(ls::detail::check_values_per_channel<rows, B>(2, false, every_layer));
+  CHECK(message_of<ls::value_error>([&] { ls::detail::check_values_per_channel<rows, B>(1, false, every_layer); }) ==
         "lockstep: batch_norm1d '1': expected more than one value for each channel when training, got one, in a batch "
         "of 1 sample; make batches larger, and drop a last one that is short");
+  CHECK_NOTHROW(ls::detail::check_values_per_channel<rows, B>(1, false, [](int leaf) { return leaf == 0; }));
 }

@@ -2,6 +2,7 @@
 //
 // `skippable` inside `skippable`, and trainers of any number of replicas and ranks that skip composites.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -100,6 +101,21 @@ std::vector<std::vector<float>> train_normalised() {
     step_on(trainer, drawn<nested>(30 + i, 11));
   }
   return all_values(std::as_const(trainer).state());
+}
+
+TEST_CASE("a batch that is too small for a normalisation is no fault while that is skipped", "[skip][batch_norm]") {
+  using model =
+      ls::model<ls::sequential<ls::linear<4>,
+                               ls::named<"block", ls::skippable<ls::sequential<ls::linear<4>, ls::batch_norm1d<>>>>>,
+                ls::input<3>, ls::cross_entropy>;
+  ls::data_parallel<model, 2> trainer(momentum);
+  trainer.initialize(ls::seed{1});
+  const piece one = drawn<model>(4, 1);
+  CHECK_THROWS_AS(step_on(trainer, one), ls::value_error);
+  trainer.skip("block");
+  CHECK(std::isfinite(step_on(trainer, one)));
+  trainer.skip("block", false);
+  CHECK_THROWS_AS(step_on(trainer, one), ls::value_error);
 }
 
 }  // namespace

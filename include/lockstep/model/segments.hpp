@@ -143,12 +143,12 @@ void combine_sums(int segment, Batch& batch, const Leaf& leaf, const OwnLeaf& ow
   });
 }
 
-/// Throws value_error when a layer would measure a single value for each channel of `samples` samples: of a batch, or,
-/// for layers of `local` statistics, of a replica's shard.
-template <class Model, class B>
-void check_values_per_channel(std::int64_t samples, bool local) {
+/// Throws value_error when a layer for which `runs(leaf)` holds would measure a single value for each channel of
+/// `samples` samples: of a batch, or, for layers of `local` statistics, of a replica's shard.
+template <class Model, class B, class Runs>
+void check_values_per_channel(std::int64_t samples, bool local, const Runs& runs) {
   for (const measured_layer& layer : measured_layers<Model, B>) {
-    if (layer.local != local || samples * layer.pixels > 1) continue;
+    if (layer.local != local || samples * layer.pixels > 1 || !runs(layer.leaf)) continue;
     const std::string_view path = Model::paths[static_cast<std::size_t>(layer.leaf)].view();
     throw value_error(
         std::string(layer.kind).append(path.empty() ? "" : " '").append(path).append(path.empty() ? "" : "'"),

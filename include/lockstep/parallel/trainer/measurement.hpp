@@ -31,18 +31,20 @@ class measurement {
   explicit measurement(Engine& engine)
       : engine_(engine), over_ranks_(world()), staged_(buffer_count), staged_from_(buffer_count) {}
 
-  /// Throws value_error when a channel of a batch of `samples` samples has one value, whose variance is nothing.
-  static void check_batch(std::int64_t samples) {
-    if (samples > 0) check_values_per_channel<model, backend>(samples, false);
+  /// Throws value_error when a channel of a batch of `samples` samples has one value, whose variance is nothing. Ranks
+  /// may skip different layers, and must come to one answer: with ranks, layers that are skipped count as well.
+  void check_batch(std::int64_t samples) const {
+    if (samples > 0)
+      check_values_per_channel<model, backend>(samples, false, [&](int leaf) { return has_ranks || runs(leaf); });
   }
   /// The same for layers of local statistics, and this process' part of the batch.
-  static void check_part(std::int64_t samples) {
+  void check_part(std::int64_t samples) const {
     if (samples == 0) return;
     std::int64_t fewest = samples;  // of a replica that has any
     for (int leaf = 0; leaf < Engine::leaves; leaf += Engine::leaves_per_replica)
       if (const auto own = Engine::replica::range(samples, leaf, Engine::leaves).count; own > 0)
         fewest = (std::min)(fewest, own);
-    check_values_per_channel<model, backend>(fewest, true);
+    check_values_per_channel<model, backend>(fewest, true, [&](int leaf) { return runs(leaf); });
   }
 
   /// In the communication thread: combines over the ranks what a segment has measured. See rank_parts.
@@ -97,6 +99,8 @@ class measurement {
   /// The parts of which the statistics of the whole batch are the sum: those of all ranks, once they are combined, or
   /// the leaves.
   static constexpr std::size_t parts = has_ranks ? 1 : leaves;
+
+  [[nodiscard]] bool runs(int leaf) const { return engine_.skips.runs(static_cast<std::size_t>(leaf)); }
 
   [[nodiscard]] const leaf_statistics& part(std::size_t k) const {
     if constexpr (has_ranks)

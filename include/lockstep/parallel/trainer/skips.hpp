@@ -59,6 +59,18 @@ class layer_skips {
     if (!found) throw value_error("data_parallel::skip", "one of the skippable layers: " + known, std::string(path));
   }
 
+  /// True when neither a layer nor a composite around it is skipped.
+  [[nodiscard]] bool runs(std::size_t leaf) const {
+    if constexpr (any)
+      if (flags_[leaf]) return false;
+    if constexpr (!Model::skippable_parts.empty())
+      for (std::size_t part = 0; part < Model::skippable_parts.size(); ++part)
+        if (flags_[layers + part] && leaf >= Model::skippable_parts[part].first_leaf &&
+            leaf < Model::skippable_parts[part].last_leaf)
+          return false;
+    return true;
+  }
+
   /// One flag for each layer and then for each composite that can be skipped, true for a skipped one; null when nothing
   /// can be. The address does not change.
   [[nodiscard]] const bool* flags() const noexcept { return any ? flags_.data() : nullptr; }
@@ -141,16 +153,6 @@ class layer_skips {
     if constexpr (!Model::skippable_parts.empty())
       if (flag >= layers) return Model::skippable_paths[flag - layers].view();
     return Model::paths[flag].view();
-  }
-  /// True when neither a layer nor a composite around it is skipped.
-  [[nodiscard]] bool runs(std::size_t leaf) const {
-    if (flags_[leaf]) return false;
-    if constexpr (!Model::skippable_parts.empty())
-      for (std::size_t part = 0; part < Model::skippable_parts.size(); ++part)
-        if (flags_[layers + part] && leaf >= Model::skippable_parts[part].first_leaf &&
-            leaf < Model::skippable_parts[part].last_leaf)
-          return false;
-    return true;
   }
 
   void list_active() {
