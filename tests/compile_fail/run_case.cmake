@@ -38,7 +38,7 @@ if(NOT expected)
   reject("no line '// expect: TEXT'")
 endif()
 string(REGEX REPLACE "^// expect: " "" expected "${expected}")
-string(REGEX REPLACE "[][;]" " " expected "${expected}") # as count_lines does
+string(REGEX REPLACE "\\\\?[][;]" " " expected "${expected}") # as count_lines does; file(STRINGS) escapes semicolons
 
 cmake_path(GET SOURCE STEM row)
 set(number 0)

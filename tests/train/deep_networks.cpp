@@ -31,13 +31,19 @@ TEST_CASE("lenet learns synthetic pictures in grey") {
 TEST_CASE("the deep networks train alike on any number of replicas") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
-  for (const std::string model : {"lenet --steps 4 --batch 32", "resnet20 --steps 2 --batch 16"}) {
-    INFO(model);
-    const std::string command =
-        "--model " + model + " --augment --normalise --momentum 0.9 --learning-rate 0.1 --seed 3";
+  // Normalisation makes resnet20's gradients sensitive to rounding: what it changes in a step grows with the rate.
+  struct run {
+    std::string model;
+    double tolerance;
+  };
+  for (const run& each : {run{"lenet --steps 4 --batch 32 --learning-rate 0.1", 1e-4},
+                          run{"resnet20 --steps 2 --batch 16 --learning-rate 0.01", 3e-5}}) {
+    INFO(each.model);
+    const std::string command = "--model " + each.model + " --augment --normalise --momentum 0.9 --seed 3";
     const log_lines one = train(place, command);
     const log_lines four = train(place, command + " --replicas 4");
-    for (std::size_t i = 0; i < one.losses.size(); ++i) CHECK(four.losses[i] == Approx(one.losses[i]).epsilon(1e-4));
+    for (std::size_t i = 0; i < one.losses.size(); ++i)
+      CHECK(four.losses[i] == Approx(one.losses[i]).epsilon(each.tolerance));
     const log_lines exact = train(place, command + " --reduce reproducible");
     CHECK(train(place, command + " --reduce reproducible --replicas 2").losses == exact.losses);
     CHECK(train(place, command + " --reduce reproducible --replicas 4").losses == exact.losses);

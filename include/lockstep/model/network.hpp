@@ -25,7 +25,7 @@ inline constexpr int user_input = -1;
 [[nodiscard]] constexpr int input_value(std::size_t k) { return user_input - static_cast<int>(k); }
 [[nodiscard]] constexpr std::size_t input_of(int value) { return static_cast<std::size_t>(user_input - value); }
 /// Stand for the values of several outputs, which no operation reads, and for all inputs before `from` has chosen one.
-inline constexpr int several_outputs = std::numeric_limits<int>::min();
+inline constexpr int several_outputs = (std::numeric_limits<int>::min)();
 inline constexpr int several_inputs = several_outputs + 1;
 
 /// A layer at its place in a network.

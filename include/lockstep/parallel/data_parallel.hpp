@@ -25,7 +25,8 @@
 #include <lockstep/parallel/trainer/engine.hpp>
 #include <lockstep/parallel/trainer/inference.hpp>
 #include <lockstep/parallel/trainer/train_step.hpp>
-#include <lockstep/parallel/trainer/user_arguments.hpp>
+#include <lockstep/parallel/trainer/user_inputs.hpp>
+#include <lockstep/parallel/trainer/user_values.hpp>
 #include <lockstep/parallel/trainer_options.hpp>
 
 namespace lockstep {
@@ -87,8 +88,8 @@ class data_parallel {
   static constexpr const auto& plan = Model::template plan<backend_type>;
 
  private:
-  using arguments_type = detail::user_arguments<Model, value_type, has_ranks>;
-  using target_span = typename arguments_type::target_span;
+  using user_values = detail::user_values<Model, value_type, has_ranks>;
+  using target_span = typename user_values::target_span;
 
   /// False also for a model with an argument that the compiler has refused.
   static constexpr bool can_train = Model::has_loss;
@@ -145,10 +146,10 @@ class data_parallel {
         "lockstep: data_parallel::step: every layer of the model is frozen, so that no step changes anything; "
         "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const auto [own, refused] = arguments_.take(images, targets);
+    const auto [own, refused] = user_.take(images, targets);
     return detail::train_step(
         engine_, own,
-        detail::agree(engine_, detail::rank_call::step, own, arguments_type::as_array(denominator), refused));
+        detail::agree(engine_, detail::rank_call::step, own, user_values::as_array(denominator), refused));
   }
 
   /// Skips the `skippable` at a path from the next call on, or runs it again. A skipped layer or composite hands its
@@ -180,10 +181,10 @@ class data_parallel {
                   "lockstep: data_parallel::accumulate: every layer of the model is frozen, so that there are no "
                   "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const auto [own, refused] = arguments_.take(images, targets);
+    const auto [own, refused] = user_.take(images, targets);
     return detail::accumulate_step(
         engine_, own,
-        detail::agree(engine_, detail::rank_call::accumulate, own, arguments_type::as_array(denominator), refused));
+        detail::agree(engine_, detail::rank_call::accumulate, own, user_values::as_array(denominator), refused));
   }
 
   /// For a rank that has no more batches: takes part, with empty batches, in the steps of the other ranks until every
@@ -193,7 +194,7 @@ class data_parallel {
   {
     const auto entered = engine_.enter();
     for (;;) {
-      const typename arguments_type::batch_type none{};
+      const typename user_values::batch_type none{};
       const auto terms = detail::agree(engine_, detail::rank_call::join, none, {});
       if (terms.all_joined) return;
       if (terms.steps)
@@ -226,7 +227,7 @@ class data_parallel {
   /// when there are several outputs. Layers behave as in evaluation (no dropout).
   template <class Images = input_view>
   [[nodiscard]] output_tensor forward(const Images& images) {
-    output_tensor out = detail::output_tensors<Model, value_type>::make(arguments_type::as_images(images).count);
+    output_tensor out = detail::output_tensors<Model, value_type>::make(user_values::as_images(images).count);
     forward(images, detail::output_tensors<Model, value_type>::view_of(out));
     return out;
   }
@@ -235,7 +236,7 @@ class data_parallel {
   template <class Images = input_view>
   void forward(const Images& images, output_view out) {
     const auto entered = engine_.enter();
-    const auto x = arguments_type::as_images(images);
+    const auto x = user_values::as_images(images);
     const auto to = detail::output_tensors<Model, value_type>::pack("data_parallel::forward", out, x.count);
     detail::forward_all(engine_, x.first, x.count, to);
   }
@@ -245,7 +246,7 @@ class data_parallel {
     requires can_train
   [[nodiscard]] evaluation_type evaluate(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    return detail::evaluate_all(engine_, arguments_.as_batch(images, targets));
+    return detail::evaluate_all(engine_, user_.as_batch(images, targets));
   }
 
   template <class... Arguments>
@@ -322,7 +323,7 @@ class data_parallel {
     requires(can_train && has_ranks)
   bucket_schedule calibrate_buckets(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    const auto [own, refused] = arguments_.take(images, targets);
+    const auto [own, refused] = user_.take(images, targets);
     return detail::calibrate(engine_, own, refused);
   }
 
@@ -392,7 +393,7 @@ class data_parallel {
   static_assert(detail::check_matrices<Model, backend_type, optimizer_type>());
 
   engine engine_;
-  [[no_unique_address]] arguments_type arguments_;
+  [[no_unique_address]] user_values user_;
 };
 
 }  // namespace lockstep

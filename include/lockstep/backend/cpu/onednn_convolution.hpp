@@ -29,7 +29,7 @@ class onednn_convolution {
 
   /// Floats of workspace that a pass needs.
   [[nodiscard]] std::int64_t workspace_size() const noexcept {
-    return std::max({forward_memory_.size(), weights_memory_.size(), data_memory_.size()});
+    return (std::max)({forward_memory_.size(), weights_memory_.size(), data_memory_.size()});
   }
 
   /// y = x * w + b.

@@ -12,9 +12,9 @@
 
 namespace lockstep::detail {
 
-/// Makes batches of the arguments of a trainer's calls. Owns what has to be copied of them until the next call.
+/// Makes batches of what a user hands to a trainer's calls. Owns what has to be copied of them until the next call.
 template <class Model, class Value, bool HasRanks>
-class user_arguments {
+class user_values {
   using inputs_type = user_inputs<Model, Value>;
   using targets_type = user_targets<typename Model::loss_type, Value>;
   using losses_type = std::array<double, Model::loss_count>;
@@ -23,7 +23,7 @@ class user_arguments {
   using target_span = typename targets_type::plain;
   using batch_type = user_batch<input_pack<Model, const Value>, typename targets_type::spans>;
 
-  /// A batch, or why the arguments do not make one.
+  /// A batch, or why what was handed in does not make one.
   struct taken_batch {
     batch_type own;
     std::exception_ptr refused;
@@ -34,22 +34,27 @@ class user_arguments {
     return inputs_type::take("data_parallel", images);
   }
 
-  template <class Images, class Targets>
-  [[nodiscard]] batch_type as_batch(const Images& images, const Targets& targets) {
-    const auto x = as_images(images);
-    return {x.first, targets_.take("data_parallel", targets, x.count, Model::output_dims), x.count};
-  }
-
-  /// Without ranks, throws for arguments that do not fit. With ranks, keeps the exception, since the other ranks wait
-  /// to hear of it.
+  /// Without ranks, throws for what does not fit. With ranks, keeps the exception, since the other ranks wait to hear
+  /// of it.
   template <class Images, class Targets>
   [[nodiscard]] taken_batch take(const Images& images, const Targets& targets) {
-    if constexpr (!HasRanks) return {as_batch(images, targets), nullptr};
+    taken_batch taken;
     try {
-      return {as_batch(images, targets), nullptr};
+      const auto x = inputs_type::take("data_parallel", images);
+      taken.own = {x.first, targets_.take("data_parallel", targets, x.count, Model::output_dims), x.count};
     } catch (...) {
-      return {batch_type{}, std::current_exception()};
+      if constexpr (!HasRanks) throw;
+      taken.refused = std::current_exception();
     }
+    return taken;
+  }
+
+  /// A batch for a call that no other rank waits for.
+  template <class Images, class Targets>
+  [[nodiscard]] batch_type as_batch(const Images& images, const Targets& targets) {
+    const taken_batch taken = take(images, targets);
+    if (taken.refused) std::rethrow_exception(taken.refused);
+    return taken.own;
   }
 
   /// The denominators that a call names, of one loss or of several.
