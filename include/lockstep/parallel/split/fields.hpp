@@ -169,4 +169,11 @@ constexpr auto tie_members(T& value) {
 template <class T>
 inline constexpr std::size_t member_count = std::tuple_size_v<decltype(tie_members(std::declval<T&>()))>;
 
+/// How many values somebody hands in: the members of what is taken apart, else one.
+template <class T>
+inline constexpr std::size_t members_in = 1;
+template <class T>
+  requires compound<T>
+inline constexpr std::size_t members_in<T> = member_count<const T>;
+
 }  // namespace lockstep::detail

@@ -40,12 +40,6 @@ consteval bool require_inputs_in() {
   return Given == Taken;
 }
 
-template <class T>
-inline constexpr std::size_t members_in = 1;
-template <class T>
-  requires compound<T>
-inline constexpr std::size_t members_in<T> = member_count<const T>;
-
 /// The samples of a model with one input: a view, or what take_images takes.
 template <class Model, class Value, class Indices = std::make_index_sequence<Model::input_count>>
 struct user_inputs;

@@ -31,12 +31,6 @@ consteval bool require_targets() {
   return Given == Taken;
 }
 
-template <class T>
-inline constexpr std::size_t targets_in = 1;
-template <class T>
-  requires compound<T>
-inline constexpr std::size_t targets_in<T> = member_count<const T>;
-
 /// The targets of one loss.
 template <class Loss, class Value>
 class user_targets {
@@ -78,7 +72,7 @@ class user_targets<Joint, Value> {
 
   template <class Targets>
   [[nodiscard]] spans take(std::string_view who, const Targets& targets, std::int64_t samples, const dims&) {
-    if constexpr (require_targets<targets_in<Targets>, Joint::count>()) {
+    if constexpr (require_targets<members_in<Targets>, Joint::count>()) {
       const auto members = tie_members(targets);
       return [&]<std::size_t... K>(std::index_sequence<K...>) {
         return spans{{std::get<K>(takers_).take(who, std::get<K>(members), samples, Joint::extents[K])...}};
