@@ -7,6 +7,7 @@
 
 #include <lockstep/backend/element_order.hpp>
 #include <lockstep/model/network_plan.hpp>
+#include <lockstep/model/plan_parameters.hpp>
 
 namespace lockstep::detail {
 
@@ -16,7 +17,7 @@ constexpr bool order_matters(const dims& sample) {
 }
 
 /// Builds the nodes of a plan: inserts changes of order and of type, fuses relu and sums into the nodes before them,
-/// and places parameters. Those that learn come first, so that gradients and all that works on them are one range.
+/// and has parameters placed.
 template <network_size Size>
 class node_builder {
  public:
@@ -25,7 +26,8 @@ class node_builder {
         network_(network),
         picture_order_(target.picture_order),
         converts_(target.converts),
-        adds_to_normalised_(target.adds_to_normalised) {}
+        adds_to_normalised_(target.adds_to_normalised),
+        places_(plan, network) {}
 
   constexpr void build() {
     node_of_.fill(no_node);
@@ -42,7 +44,7 @@ class node_builder {
     for (int k = 0; k < network_.output_count; ++k) add_output(network_.outputs[static_cast<std::size_t>(k)]);
     if (plan_.output_count == 1) plan_.output = plan_.outputs[0].extents;
     plan_.segments = segment_ + 1;
-    place_frozen();
+    places_.finish();
   }
 
  private:
@@ -226,7 +228,7 @@ class node_builder {
     node.order_in = node.order_out = order_of(in);
     node.picture = node.picture_out = flattened_of(in);
     node.flops = leaf.flops;
-    place_parameters(node, leaf);
+    places_.place(node, leaf);
     node.backward_reads_input = traits.backward_reads_input && !(node.frozen && traits.skips_parameter_gradient);
     node.backward_reads_output = traits.backward_reads_output;
     node.backward_in_place = traits.backward_in_place;
@@ -341,61 +343,6 @@ class node_builder {
     return push(node, in, o.operands);
   }
 
-  /// Gives a layer's parameters their place; those of a tied layer have one already.
-  constexpr void place_parameters(plan_node& node, const placed_leaf& leaf) {
-    node.parameter_size = leaf.parameters.size();
-    node.frozen = leaf.frozen && node.parameter_size > 0;
-    if (leaf.owner != node.leaf) {
-      node.shares = true;
-      return;
-    }
-    std::int64_t& end = node.frozen ? frozen_count_ : plan_.trainable_count;
-    node.parameter_offset = end;
-    node.buffer_offset = buffer_count_;
-    for (int p = 0; p < leaf.parameters.count; ++p) {
-      const parameter_spec& spec = leaf.parameters.items[p];
-      std::int64_t& next = spec.buffer ? buffer_count_ : end;
-      plan_.parameters[static_cast<std::size_t>(plan_.parameter_tensors++)] = {.node = plan_.node_count,
-                                                                               .index = p,
-                                                                               .shape = spec.shape,
-                                                                               .offset = next,
-                                                                               .bound = spec.bound,
-                                                                               .value = spec.value,
-                                                                               .buffer = spec.buffer,
-                                                                               .counts = spec.counts,
-                                                                               .learns = !spec.buffer && !node.frozen};
-      next = checked_add(next, spec.shape.size());
-    }
-  }
-
-  /// Moves frozen parameters, which were counted from zero, after the others, and buffers after all parameters. Tied
-  /// layers find their parameters.
-  constexpr void place_frozen() {
-    plan_.parameter_count = checked_add(plan_.trainable_count, frozen_count_);
-    plan_.value_count = checked_add(plan_.parameter_count, buffer_count_);
-    for (int p = 0; p < plan_.parameter_tensors; ++p) {
-      plan_parameter& parameter = plan_.parameters[static_cast<std::size_t>(p)];
-      if (!parameter.learns) parameter.offset += parameter.buffer ? plan_.parameter_count : plan_.trainable_count;
-    }
-    for (int i = 0; i < plan_.node_count; ++i) {
-      plan_node& node = plan_.node(i);
-      node.buffer_offset += plan_.parameter_count;
-      if (node.frozen && !node.shares) node.parameter_offset += plan_.trainable_count;
-    }
-    for (int i = 0; i < plan_.node_count; ++i) {
-      plan_node& node = plan_.node(i);
-      if (!node.shares) continue;
-      const int owner = network_.leaves[static_cast<std::size_t>(node.leaf)].owner;
-      for (int k = 0; k < i; ++k) {
-        if (plan_.node(k).kind != node_kind::layer ||
-            network_.leaves[static_cast<std::size_t>(plan_.node(k).leaf)].owner != owner)
-          continue;
-        node.parameter_offset = plan_.node(k).parameter_offset;
-        plan_.node(k).adds_gradients = true;  // the later node's backward comes first
-      }
-    }
-  }
-
   network_plan<Size>& plan_;
   const network_data<Size>& network_;
   element_order picture_order_;
@@ -405,8 +352,7 @@ class node_builder {
   std::array<form, network_plan<Size>::max_nodes + network_plan<Size>::input_count> forms_{};
   std::array<int, Size.operations> measure_of_{};  ///< by operation: the node that measures for it
   int segment_ = 0;
-  std::int64_t frozen_count_ = 0;
-  std::int64_t buffer_count_ = 0;
+  parameter_places<Size> places_;
 };
 
 template <network_size Size>
