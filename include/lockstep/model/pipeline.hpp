@@ -17,21 +17,10 @@
 #include <lockstep/model/node_op.hpp>
 #include <lockstep/model/observer.hpp>
 #include <lockstep/model/op_slots.hpp>
+#include <lockstep/model/pass_memory.hpp>
+#include <lockstep/model/skipped_parts.hpp>
 
 namespace lockstep::detail {
-
-/// The memory of a pass over one micro-shard.
-template <class B>
-struct pass_memory {
-  using activation = typename B::activation_type;
-
-  activation* arena = nullptr;
-  activation* kept = nullptr;                                       ///< for all samples of the shard
-  std::int64_t shard = 0;                                           ///< samples that `kept` holds
-  std::int64_t first = 0;                                           ///< the micro-shard's first sample among them
-  leaf_statistics* leaf = nullptr;                                  ///< takes what the micro-shard measures
-  const batch_statistics<typename B::value_type>* batch = nullptr;  ///< what the batch has measured
-};
 
 /// A model's ops for a number of samples; a pass calls them in a fixed order. Owns the ops but no activations, which
 /// lie in an arena that the caller passes.
@@ -43,6 +32,7 @@ class pipeline {
   static constexpr const auto& plan = Model::template plan<B>;
   static constexpr auto count = static_cast<std::size_t>(plan.node_count);
   using indices = std::make_index_sequence<count>;
+  using parts = skipped_parts<Model>;
 
  public:
   using value = typename B::value_type;
@@ -96,7 +86,7 @@ class pipeline {
       if (runs[i] == nullptr || (plan.nodes[i].kind == node_kind::measure && !p.training)) continue;
       t.p.key.layer = static_cast<std::uint32_t>(plan.nodes[i].leaf);
       observer.begin(pass_part::forward, static_cast<int>(i));
-      if (!is_skipped(t.p, part_around(plan.nodes[i]))) runs[i](*this, i, t);
+      if (!parts::skips(t.p, parts::around(plan.nodes[i]))) runs[i](*this, i, t);
       observer.end(pass_part::forward, static_cast<int>(i));
     }
   }
@@ -129,7 +119,7 @@ class pipeline {
       const plan_node& node = plan.nodes[i];
       t.p.key.layer = static_cast<std::uint32_t>(node.leaf);
       observer.begin(pass_part::backward, static_cast<int>(i));
-      if (!is_skipped(t.p, part_around(node))) {
+      if (!parts::skips(t.p, parts::around(node))) {
         runs[i](*this, i, t);
         for (int k = 0; k < node.operands; ++k) settle(c, plan.operand(node, k), memory);
       } else if (node.learns() && !accumulate && !node.adds_gradients) {
@@ -255,18 +245,6 @@ class pipeline {
   template <std::size_t Index>
   using actor_op = typename node_op<Model, B, actor<Index>>::type;
 
-  /// The skippable composite that a node runs inside of, or -1.
-  static constexpr int part_around(const plan_node& node) {
-    const bool bounds = node.kind == node_kind::skip_begin || node.kind == node_kind::skip_end;
-    return bounds ? Model::skippable_parts[static_cast<std::size_t>(node.skip)].parent : node.skip;
-  }
-  /// True when a pass skips a composite, or one around it.
-  static bool is_skipped([[maybe_unused]] const pass& p, [[maybe_unused]] int part) {
-    if constexpr (!Model::skippable_parts.empty())
-      for (; p.skipped != nullptr && part >= 0; part = Model::skippable_parts[static_cast<std::size_t>(part)].parent)
-        if (p.skipped[Model::leaf_count + static_cast<std::size_t>(part)]) return true;
-    return false;
-  }
   /// Copies a value. The two places may be one.
   void copy(context& c, const dims& extents, const activation* from, activation* to) {
     if (from != to && to != nullptr) B::copy(c, samples_ * extents.size(), from, to);
@@ -299,7 +277,8 @@ class pipeline {
     } else {
       activation* y = self.at(t.memory, p.training ? node.output_buffer : node.inference_buffer, node.out);
       if constexpr (Form.kind == node_kind::skip_end) {
-        if (is_skipped(p, node.skip)) self.copy(t.c, node.out, self.operand_of(node, 1, p.training, user, t.memory), y);
+        if (parts::skips(p, node.skip))
+          self.copy(t.c, node.out, self.operand_of(node, 1, p.training, user, t.memory), y);
       } else if constexpr (Form.kind == node_kind::sum || Form.kind == node_kind::concat) {
         std::array<const activation*, static_cast<std::size_t>(Form.operands)> values{};
         for (int k = 0; k < Form.operands; ++k)
@@ -361,12 +340,12 @@ class pipeline {
     activation* dy = self.at(memory, node.gradient_buffer, node.out);
     if (node.gradient_copy != no_buffer) {
       activation* own = self.at(memory, node.gradient_copy, node.out);
-      B::copy(t.c, self.samples_ * node.out.size(), static_cast<const activation*>(dy), own);
+      self.copy(t.c, node.out, dy, own);
       dy = own;
     }
     if constexpr (Form.kind == node_kind::skip_begin) {
       const plan_node& end = plan.node(node.partner);
-      if (is_skipped(t.p, node.skip)) self.copy(t.c, node.out, self.at(memory, end.gradient_buffer, end.out), dy);
+      if (parts::skips(t.p, node.skip)) self.copy(t.c, node.out, self.at(memory, end.gradient_buffer, end.out), dy);
     } else if constexpr (Form.kind == node_kind::sum) {
       op.backward(t.c, self.value_of(static_cast<int>(i), true, user, memory), dy);
     } else if constexpr (Form.kind == node_kind::concat) {
