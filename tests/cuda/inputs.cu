@@ -9,6 +9,7 @@
 #include <lockstep/parallel/data_parallel.hpp>
 #include <lockstep/parallel/predictor.hpp>
 
+#include "device.hpp"
 #include "training.hpp"
 
 // Models with several inputs: their samples travel in one packet or, where they are large, each input by itself.
@@ -24,18 +25,12 @@ using net = ls::sequential<ls::concat<image, words>, ls::linear<8>, ls::relu,
 using reader = ls::model<net, ls::inputs<ls::named<"image", ls::input<2, 12, 12>>, ls::named<"words", ls::input<7>>>,
                          ls::cross_entropy>;
 
-/// All that a run leaves behind.
-struct left {
-  std::vector<double> losses;
-  std::vector<floats> values;
-};
-
 /// Sizes that come again, so that work is replayed; 300 pictures are more than a packet takes.
 template <class Trainer>
-left train_reader(const ls::trainer_options& options = {}) {
+losses_and_values train_reader(const ls::trainer_options& options = {}) {
   Trainer trainer({.learning_rate = 0.05F, .momentum = 0.9F}, {}, options);
   trainer.initialize(ls::seed{5});
-  left result;
+  losses_and_values result;
   std::uint64_t stream = 1000;
   const auto each_batch = [&](std::int64_t samples, const auto& f) {
     const floats pictures = draws(stream++, samples * 288);
@@ -58,24 +53,14 @@ left train_reader(const ls::trainer_options& options = {}) {
   return result;
 }
 
-void check_near(const left& given, const left& expected) {
-  REQUIRE(given.losses.size() == expected.losses.size());
-  for (std::size_t i = 0; i < given.losses.size(); ++i)
-    CHECK(given.losses[i] == Approx(expected.losses[i]).epsilon(1e-4));
-  REQUIRE(given.values.size() == expected.values.size());
-  for (std::size_t i = 0; i < given.values.size(); ++i) {
-    INFO("array " << i);
-    CHECK(relative_difference(given.values[i], expected.values[i]) <= 1e-4);
-  }
-}
-
 template <int N, class B = ls::cuda>
 using trainer_of = ls::data_parallel<reader, N, B>;
 
 }  // namespace
 
 TEST_CASE("models with several inputs train on devices as on the host", "[trainer][inputs]") {
-  const left expected = train_reader<trainer_of<1, ls::reference<float>>>();
-  SECTION("one replica") { check_near(train_reader<trainer_of<1>>(), expected); }
-  SECTION("two on one device") { check_near(train_reader<trainer_of<2>>({.devices = {0}}), expected); }
+  LOCKSTEP_NEEDS_DEVICE();
+  const losses_and_values expected = train_reader<trainer_of<1, ls::reference<float>>>();
+  SECTION("one replica") { check_close(train_reader<trainer_of<1>>(), expected, 1e-4); }
+  SECTION("two on one device") { check_close(train_reader<trainer_of<2>>({.devices = {0}}), expected, 1e-4); }
 }

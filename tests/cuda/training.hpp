@@ -178,4 +178,17 @@ inline void check_close(const trained& given, const trained& expected, double to
   CHECK(given.correct == expected.correct);
 }
 
+/// What a run leaves behind whose inputs or outputs are several: losses in order, then outputs and parameters.
+struct losses_and_values {
+  std::vector<double> losses;
+  std::vector<floats> values;
+};
+
+inline void check_close(const losses_and_values& given, const losses_and_values& expected, double tolerance) {
+  REQUIRE(given.losses.size() == expected.losses.size());
+  for (std::size_t i = 0; i < given.losses.size(); ++i)
+    CHECK(given.losses[i] == Approx(expected.losses[i]).epsilon(tolerance));
+  check_close(given.values, expected.values, tolerance);
+}
+
 }  // namespace lockstep_test
