@@ -4,3 +4,4 @@
 #include "models.hpp"
 
 template lockstep_train::network lockstep_train::cnn_network_idx<lockstep::cuda>();
+template lockstep_train::network lockstep_train::cnn_network_idx<lockstep::cuda_bf16>();

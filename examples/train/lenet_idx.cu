@@ -4,3 +4,4 @@
 #include "lenet.hpp"
 
 template lockstep_train::network lockstep_train::lenet_network_idx<lockstep::cuda>();
+template lockstep_train::network lockstep_train::lenet_network_idx<lockstep::cuda_bf16>();

@@ -4,3 +4,4 @@
 #include "models.hpp"
 
 template lockstep_train::network lockstep_train::linear_network<lockstep::cuda>();
+template lockstep_train::network lockstep_train::linear_network<lockstep::cuda_bf16>();

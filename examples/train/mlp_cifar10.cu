@@ -4,3 +4,4 @@
 #include "models.hpp"
 
 template lockstep_train::network lockstep_train::mlp_network_cifar10<lockstep::cuda>();
+template lockstep_train::network lockstep_train::mlp_network_cifar10<lockstep::cuda_bf16>();

@@ -95,8 +95,8 @@ struct network {
   std::unique_ptr<trainer> (*make)(const options& o);
 };
 
-// Defined in models.hpp, lenet.hpp and resnet20.hpp. Each is instantiated for each backend in a source file of its own,
-// X.cpp for the CPU, X.cu for CUDA and X_bf16.cu for CUDA in bfloat16: they compile side by side.
+// Defined in models.hpp, lenet.hpp and resnet20.hpp, and instantiated in sources of their own, which compile side by
+// side: X.cpp for the CPU, X.cu for CUDA in both precisions.
 template <class Backend>
 [[nodiscard]] network linear_network();
 template <class Backend>

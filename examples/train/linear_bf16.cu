@@ -1,6 +1,0 @@
-// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <lockstep/backend/cuda/cuda.hpp>
-
-#include "models.hpp"
-
-template lockstep_train::network lockstep_train::linear_network<lockstep::cuda_bf16>();
