@@ -103,7 +103,7 @@ def train_pytorch(seed, args):
     mean = train.mean((0, 2, 3)).view(3, 1, 1)
     deviation = train.std((0, 2, 3), correction=0).view(3, 1, 1)
 
-    model = resnet20().to(args.device)
+    model = resnet20().to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=args.learning_rate, momentum=args.momentum, weight_decay=args.weight_decay
     )
@@ -117,7 +117,8 @@ def train_pytorch(seed, args):
         total = 0.0
         for index in order.split(args.batch):
             images = (crop_and_flip(train[index]) - mean) / deviation
-            loss = nn.functional.cross_entropy(model(images.to(args.device)), labels[index].to(args.device))
+            output = model(images.to(args.device, memory_format=torch.channels_last))
+            loss = nn.functional.cross_entropy(output, labels[index].to(args.device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -127,7 +128,7 @@ def train_pytorch(seed, args):
         hits, test_loss = 0, 0.0
         with torch.no_grad():
             for images, wanted in zip(test.split(500), test_labels.split(500)):
-                output = model(((images - mean) / deviation).to(args.device))
+                output = model(((images - mean) / deviation).to(args.device, memory_format=torch.channels_last))
                 wanted = wanted.to(args.device)
                 test_loss += nn.functional.cross_entropy(output, wanted, reduction="sum").item()
                 hits += int((output.argmax(1) == wanted).sum())
