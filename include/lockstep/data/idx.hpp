@@ -26,7 +26,8 @@ using idx_sample = shape<1, 28, 28>;
 namespace detail {
 
 /// Returns the names in use for one file, those of packed files last.
-[[nodiscard]] inline std::vector<std::string> idx_spellings(std::string_view stem, std::string_view ending) {
+template <class = void>
+[[nodiscard]] std::vector<std::string> idx_spellings(std::string_view stem, std::string_view ending) {
   return {message({stem, "-", ending}), message({stem, ".", ending}), message({stem, "-", ending, ".gz"}),
           message({stem, ".", ending, ".gz"})};
 }
@@ -44,7 +45,8 @@ template <class = void>
 }
 
 /// Returns the names in use for a file of images, which may tell the file's rank and element type.
-[[nodiscard]] inline std::vector<std::string> idx_image_spellings(const std::string& stem, const dims& sample) {
+template <class = void>
+[[nodiscard]] std::vector<std::string> idx_image_spellings(const std::string& stem, const dims& sample) {
   std::vector<std::string> all;
   for (const char* type : {"ubyte", "float"})
     for (const int rank : {3, 1 + without_leading_ones(sample).rank, 1 + sample.rank})
@@ -75,7 +77,8 @@ template <class Unpack>
 }
 
 /// Returns the big-endian floats of a file unchanged, or its bytes as x / 255.
-[[nodiscard]] inline std::vector<float> idx_values(const idx_array& array) {
+template <class = void>
+[[nodiscard]] std::vector<float> idx_values(const idx_array& array) {
   std::vector<float> values(array.type == idx_floats ? array.bytes.size() / 4 : array.bytes.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (array.type == idx_floats) {

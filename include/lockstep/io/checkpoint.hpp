@@ -66,7 +66,8 @@ checkpoint_info load_checkpoint(Trainer& trainer, const std::string& path) {
 
 /// Reads a whole checkpoint and returns what it says of its run. Throws io_error for a file that is damaged or no
 /// checkpoint.
-[[nodiscard]] inline checkpoint_info inspect_checkpoint(const std::string& path) {
+template <class = void>
+[[nodiscard]] checkpoint_info inspect_checkpoint(const std::string& path) {
   return detail::info_of(path, detail::read_checkpoint(path).metadata());
 }
 

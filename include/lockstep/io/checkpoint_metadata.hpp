@@ -75,10 +75,10 @@ inline constexpr std::uint64_t most_steps = std::uint64_t{1} << 53U;
 
 /// The comma-separated integers up to `most` of a metadata entry. Throws io_error when the entry is missing or has
 /// other text.
-[[nodiscard, gnu::cold]] inline std::vector<std::uint64_t> numbers_of(const std::string& path,
-                                                                      const safetensors_metadata& metadata,
-                                                                      std::string_view key,
-                                                                      std::uint64_t most = most_steps) {
+template <class = void>
+[[nodiscard, gnu::cold]] std::vector<std::uint64_t> numbers_of(const std::string& path,
+                                                               const safetensors_metadata& metadata,
+                                                               std::string_view key, std::uint64_t most = most_steps) {
   const std::string* const text = find_metadata(metadata, key);
   if (text == nullptr)
     throw_io_error(path, {"expected a checkpoint, whose metadata has ", key,
@@ -111,8 +111,9 @@ inline void append_number(std::string& list, std::uint64_t number) {
 }
 
 /// The entries whose keys begin with `prefix`, without it.
-[[nodiscard, gnu::cold]] inline safetensors_metadata entries_under(const safetensors_metadata& metadata,
-                                                                   std::string_view prefix) {
+template <class = void>
+[[nodiscard, gnu::cold]] safetensors_metadata entries_under(const safetensors_metadata& metadata,
+                                                            std::string_view prefix) {
   safetensors_metadata found;
   for (const auto& [key, text] : metadata)
     if (key.substr(0, prefix.size()) == prefix) found.emplace_back(key.substr(prefix.size()), text);
@@ -120,7 +121,8 @@ inline void append_number(std::string& list, std::uint64_t number) {
 }
 
 /// What the metadata says. Throws io_error when it is not that of a checkpoint.
-[[nodiscard, gnu::cold]] inline checkpoint_info info_of(const std::string& path, const safetensors_metadata& metadata) {
+template <class = void>
+[[nodiscard, gnu::cold]] checkpoint_info info_of(const std::string& path, const safetensors_metadata& metadata) {
   checkpoint_info info;
   info.path = path;
   info.seed = number_of(path, metadata, seed_key, ~std::uint64_t{0});

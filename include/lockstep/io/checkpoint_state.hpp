@@ -110,8 +110,9 @@ void take_image(Trainer& trainer, Loader& loader, const safetensors_metadata& no
 }
 
 /// Throws io_error unless the file has just the wanted tensors; names the first that differs, in the model's order.
-[[gnu::cold]] inline void require_same_tensors(const std::string& path, const std::vector<wanted_tensor>& wanted,
-                                               const tensor_match& found) {
+template <class = void>
+[[gnu::cold]] void require_same_tensors(const std::string& path, const std::vector<wanted_tensor>& wanted,
+                                        const tensor_match& found) {
   const auto& [missing, foreign, misfit] = found.report;
   std::string difference;
   for (std::size_t i = 0; i < wanted.size() && difference.empty(); ++i) {
@@ -159,8 +160,9 @@ template <class Optimizer>
 }
 
 /// Throws io_error unless the loader gives the batches of the run that was saved, from the position on.
-[[gnu::cold]] inline void compare_loader(const checkpoint_info& info, const safetensors_metadata& metadata,
-                                         const data::loader_identity& own) {
+template <class = void>
+[[gnu::cold]] void compare_loader(const checkpoint_info& info, const safetensors_metadata& metadata,
+                                  const data::loader_identity& own) {
   for (const auto& [name, text] : own) {
     const std::string* const saved = find_metadata(metadata, message({loader_keys, name}));
     if (saved != nullptr && *saved == text) continue;

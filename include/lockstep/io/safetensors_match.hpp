@@ -72,8 +72,9 @@ template <class File>
 }
 
 /// Why an entry does not hold whole numbers up to `most`; empty when it does.
-[[nodiscard, gnu::cold]] inline std::string misfit_of_counts(const std::string& name, const safetensors_entry& entry,
-                                                             std::int64_t most) {
+template <class = void>
+[[nodiscard, gnu::cold]] std::string misfit_of_counts(const std::string& name, const safetensors_entry& entry,
+                                                      std::int64_t most) {
   if (entry.dtype != "I64" && !is_convertible_to_float(entry.dtype))
     return message(
         {"tensor '", clipped(name), "': expected element type I64, F32, F64, F16 or BF16, got ", entry.dtype});
@@ -121,7 +122,8 @@ template <class File>
 inline constexpr std::size_t most_names_shown = 8;
 
 /// ` 'a'` for one name; `s 'a', 'b' and 3 more` for several.
-[[nodiscard, gnu::cold]] inline std::string quoted_list(const std::vector<std::string>& names) {
+template <class = void>
+[[nodiscard, gnu::cold]] std::string quoted_list(const std::vector<std::string>& names) {
   std::string text = names.size() == 1 ? "" : "s";
   const std::size_t shown = (std::min)(names.size(), most_names_shown);
   for (std::size_t i = 0; i < shown; ++i) text.append(message({i == 0 ? " '" : ", '", clipped(names[i]), "'"}));
@@ -130,8 +132,9 @@ inline constexpr std::size_t most_names_shown = 8;
 }
 
 /// Unless model and file agree, throws an io_error that reports every kind of fault.
-[[gnu::cold]] inline void require_complete(const std::string& path, const tensor_match& found,
-                                           std::string_view advice = "match::partial loads what fits") {
+template <class = void>
+[[gnu::cold]] void require_complete(const std::string& path, const tensor_match& found,
+                                    std::string_view advice = "match::partial loads what fits") {
   if (found.report.complete()) return;
   std::string faults;
   const auto add = [&](const std::string& fault) { faults.append(faults.empty() ? "" : "; ").append(fault); };

@@ -313,19 +313,20 @@ class executor {
 
   /// The only pipeline, set to `samples`; a larger one replaces it when it was made for fewer.
   pipeline& prepared_for_most(std::int64_t samples) {
-    if (pipelines_.empty() || pipelines_.front()->most() < samples) {
-      // At least doubles, so that a batch size that grows from step to step does not prepare ops in every step.
-      const std::int64_t most =
-          pipelines_.empty() ? samples : std::clamp(2 * pipelines_.front()->most(), samples, micro);
-      auto larger = std::make_unique<pipeline>(context_, most);
-      if (!pipelines_.empty()) {
-        B::forget(context_);
-        pipelines_.clear();
-      }
-      pipelines_.push_back(std::move(larger));
-    }
+    if (pipelines_.empty() || pipelines_.front()->most() < samples) grow(samples);
     pipelines_.front()->set_samples(samples);
     return *pipelines_.front();
+  }
+
+  [[gnu::cold]] void grow(std::int64_t samples) {
+    // At least doubles, so that a batch size that grows from step to step does not prepare ops in every step.
+    const std::int64_t most = pipelines_.empty() ? samples : std::clamp(2 * pipelines_.front()->most(), samples, micro);
+    auto larger = std::make_unique<pipeline>(context_, most);
+    if (!pipelines_.empty()) {
+      B::forget(context_);
+      pipelines_.clear();
+    }
+    pipelines_.push_back(std::move(larger));
   }
 
   /// The pipeline for exactly `samples` samples; makes it when there is none.

@@ -16,7 +16,7 @@ namespace lockstep::cpu_backend {
 class context {
  public:
   /// Throws value_error when `threads` is less than 1, backend_error when oneDNN has no CPU engine.
-  [[gnu::cold]] explicit context(int threads = 1) : threads_(threads) {
+  explicit context(int threads = 1) : threads_(threads) {
     if (threads < 1) throw value_error("cpu", "one thread or more for a replica", std::to_string(threads));
     onednn::check(dnnl_engine_create(engine_.out(), dnnl_cpu, 0), "a CPU engine");
     onednn::check(dnnl_stream_create(stream_.out(), engine_.get(), dnnl_stream_default_flags), "a stream");

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace lockstep::cpu_backend {
@@ -22,7 +23,7 @@ class pieces {
   [[gnu::cold]] pieces(std::int64_t most, const Make& make) {
     const auto count = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(most)));
     prepared_.reserve(static_cast<std::size_t>(count));
-    for (int k = 0; k < count; ++k) prepared_.push_back(make(std::int64_t{1} << k));
+    for (int k = 0; k < count; ++k) prepared_.emplace_back(new Prepared(make(std::int64_t{1} << k)));
   }
 
   /// Calls f(prepared, first sample) for the pieces of `samples` samples, the largest first. Each prepared object is
@@ -31,13 +32,13 @@ class pieces {
   void each(std::int64_t samples, const F& f) {
     for (std::int64_t first = 0; first < samples;) {
       const auto k = std::bit_width(static_cast<std::uint64_t>(samples - first)) - 1;
-      f(prepared_[static_cast<std::size_t>(k)], first);
+      f(*prepared_[static_cast<std::size_t>(k)], first);
       first += std::int64_t{1} << k;
     }
   }
 
  private:
-  std::vector<Prepared> prepared_;
+  std::vector<std::unique_ptr<Prepared>> prepared_;  ///< large objects, made in place
 };
 
 }  // namespace lockstep::cpu_backend

@@ -25,8 +25,9 @@ struct link_cost {
 
 /// When the last message of `schedule` has arrived, in seconds, on a link that carries one message at a time. Bucket b
 /// has bytes[b] bytes and is ready after ready[b] seconds.
-[[nodiscard]] inline double predicted_end(const bucket_schedule& schedule, std::span<const double> ready,
-                                          std::span<const std::int64_t> bytes, const link_cost& link) {
+template <class = void>
+[[nodiscard]] double predicted_end(const bucket_schedule& schedule, std::span<const double> ready,
+                                   std::span<const std::int64_t> bytes, const link_cost& link) {
   double end = 0;
   std::size_t first = 0;
   for (const int last : schedule) {
@@ -40,8 +41,9 @@ struct link_cost {
 
 /// The schedule whose last message arrives first; of equal ones, one with the fewest messages. `ready` ascends.
 /// O(n^2) for n buckets. Exact, since it is never worse when the link is free earlier.
-[[nodiscard]] inline bucket_schedule schedule_buckets(std::span<const double> ready,
-                                                      std::span<const std::int64_t> bytes, const link_cost& link) {
+template <class = void>
+[[nodiscard]] bucket_schedule schedule_buckets(std::span<const double> ready, std::span<const std::int64_t> bytes,
+                                               const link_cost& link) {
   struct state {
     double end = std::numeric_limits<double>::infinity();
     std::size_t messages = 0, from = 0;
@@ -64,7 +66,8 @@ struct link_cost {
 }
 
 /// Throws value_error unless `schedule` is a schedule of that many buckets.
-inline void check_schedule(const bucket_schedule& schedule, std::size_t buckets) {
+template <class = void>
+void check_schedule(const bucket_schedule& schedule, std::size_t buckets) {
   bool ascends = true;
   int before = -1;
   for (const int last : schedule) {

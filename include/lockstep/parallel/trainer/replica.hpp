@@ -137,9 +137,12 @@ class replica {
         done{fence(context()), fence(context())},
         tree_(context(), plan.trainable_count),
         losses_(context()),
-        stage_(context()),
-        leaves_(segments > 1 ? static_cast<std::size_t>(Leaves) : 0, leaf_statistics(plan.measured_channels)),
-        batch_(segments > 1 ? 1 : 0, batch_statistics<value>(plan.measured_channels)) {}
+        stage_(context()) {
+    if constexpr (segments > 1) {
+      for (int i = 0; i < Leaves; ++i) leaves_.emplace_back(plan.measured_channels);
+      batch_.emplace_back(plan.measured_channels);
+    }
+  }
 
   [[nodiscard]] context_type& context() noexcept { return executor.context(); }
 
