@@ -56,6 +56,15 @@ lockstep_check_compiler("conversions of sign, char without one" "${CMAKE_CXX_COM
                         -funsigned-char)
 lockstep_check_compiler("macros min and max" "${CMAKE_CXX_COMPILER}" "${folder}/min_max.cpp" -std=c++20)
 
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_OBJDUMP)
+  add_test(NAME "compiler: nothing makes a user's function cold"
+           COMMAND "${CMAKE_COMMAND}" -D "COMPILER=${CMAKE_CXX_COMPILER}" -D "OBJDUMP=${CMAKE_OBJDUMP}" -D
+                   "SOURCE=${PROJECT_SOURCE_DIR}/tests/compilers/warm.cpp" -D "OBJECT=${folder}/warm.o" -D
+                   "FLAGS=-O2;-std=c++20;-I${PROJECT_SOURCE_DIR}/include;$<$<BOOL:${folders}>:-isystem$<JOIN:${folders},;-isystem>>"
+                   -P "${PROJECT_SOURCE_DIR}/cmake/check_warm.cmake")
+  set_tests_properties("compiler: nothing makes a user's function cold" PROPERTIES LABELS compilers TIMEOUT 300)
+endif()
+
 find_program(CLANG_22_PROGRAM clang++-22)
 find_program(CLANG_19_PROGRAM clang++-19)
 mark_as_advanced(CLANG_22_PROGRAM CLANG_19_PROGRAM)

@@ -78,8 +78,8 @@ struct idx_header {
 
 /// Reads a header from the first bytes of a file. Throws io_error unless the header is as `expected`.
 template <class = void>
-[[nodiscard, gnu::cold]] idx_header parse_idx_header(const std::string& path, std::span<const std::uint8_t> bytes,
-                                                     const idx_expectation& expected) {
+[[nodiscard]] idx_header parse_idx_header(const std::string& path, std::span<const std::uint8_t> bytes,
+                                          const idx_expectation& expected) {
   const dims core = without_leading_ones(expected.sample);
   const auto least = static_cast<std::size_t>(1 + core.rank);
   const auto most = static_cast<std::size_t>(1 + expected.sample.rank);
@@ -119,7 +119,7 @@ template <class = void>
 }
 
 template <class = void>
-[[gnu::cold]] void require_idx_length(const std::string& path, std::uint64_t size, const idx_header& header) {
+void require_idx_length(const std::string& path, std::uint64_t size, const idx_header& header) {
   const std::uint64_t wanted = header.bytes + header.body;
   if (size != wanted)
     throw_io_error(

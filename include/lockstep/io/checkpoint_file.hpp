@@ -27,7 +27,7 @@ namespace lockstep::detail {
 inline constexpr std::string_view no_checksum = "00000000";
 
 /// Where the checksum's digits stand in a header; std::string_view::npos when there are none.
-[[nodiscard, gnu::cold]] inline std::size_t checksum_place(std::string_view json) {
+[[nodiscard]] inline std::size_t checksum_place(std::string_view json) {
   // Quotation marks inside texts are escaped, so that no name or value can look like this.
   const std::string before = message({"\"", checksum_key, "\":\""});
   const std::size_t at = json.find(before);
@@ -67,7 +67,7 @@ class checkpoint_image {
 
   /// Writes the file, which appears whole or not at all. Throws io_error as write_safetensors does.
   template <class = void>
-  [[gnu::cold]] void write(const std::string& path) {
+  void write(const std::string& path) {
     for (std::size_t i = 0; i < tensors_.size(); ++i)
       tensors_[i].data = std::span(bytes_).subspan(places_[i].first, places_[i].second);
     auto metadata = metadata_;
@@ -146,7 +146,7 @@ class checksummed_reader {
 /// Reads a checkpoint's file and checks that it is whole. Throws io_error that says what is wrong. A file of the first
 /// form has no checksum.
 template <class = void>
-[[nodiscard, gnu::cold]] safetensors_file read_checkpoint(const std::string& path) {
+[[nodiscard]] safetensors_file read_checkpoint(const std::string& path) {
   checksummed_reader reader(path);
   auto file = safetensors_file::read_from(reader);
   const safetensors_metadata& metadata = file.metadata();

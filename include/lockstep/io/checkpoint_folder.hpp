@@ -77,7 +77,7 @@ void each_checkpoint(const std::string& folder, const F& f) {
 }
 
 /// The checkpoints in a folder, those of the most steps first.
-[[nodiscard, gnu::cold]] inline std::vector<checkpoint_name> list_checkpoints(const std::string& folder) {
+[[nodiscard]] inline std::vector<checkpoint_name> list_checkpoints(const std::string& folder) {
   std::vector<checkpoint_name> all;
   each_checkpoint(folder, [&](std::int64_t steps, std::string path, bool is_temporary) {
     if (!is_temporary) all.push_back({steps, std::move(path)});
@@ -98,7 +98,7 @@ class folder_lock {
   folder_lock() = default;
 
   /// Makes the folder if it is missing. Throws io_error when that fails, and when another owner has the lock.
-  [[gnu::cold]] explicit folder_lock(const std::string& folder) {
+  explicit folder_lock(const std::string& folder) {
     std::error_code failure;
     const bool is_new = std::filesystem::create_directories(folder, failure);
     if (failure && !std::filesystem::is_directory(folder))

@@ -76,9 +76,8 @@ inline constexpr std::uint64_t most_steps = std::uint64_t{1} << 53U;
 /// The comma-separated integers up to `most` of a metadata entry. Throws io_error when the entry is missing or has
 /// other text.
 template <class = void>
-[[nodiscard, gnu::cold]] std::vector<std::uint64_t> numbers_of(const std::string& path,
-                                                               const safetensors_metadata& metadata,
-                                                               std::string_view key, std::uint64_t most = most_steps) {
+[[nodiscard]] std::vector<std::uint64_t> numbers_of(const std::string& path, const safetensors_metadata& metadata,
+                                                    std::string_view key, std::uint64_t most = most_steps) {
   const std::string* const text = find_metadata(metadata, key);
   if (text == nullptr)
     throw_io_error(path, {"expected a checkpoint, whose metadata has ", key,
@@ -98,8 +97,8 @@ template <class = void>
 }
 
 /// The integer of a metadata entry. Throws io_error as numbers_of does, and when there are several.
-[[nodiscard, gnu::cold]] inline std::uint64_t number_of(const std::string& path, const safetensors_metadata& metadata,
-                                                        std::string_view key, std::uint64_t most = most_steps) {
+[[nodiscard]] inline std::uint64_t number_of(const std::string& path, const safetensors_metadata& metadata,
+                                             std::string_view key, std::uint64_t most = most_steps) {
   const auto numbers = numbers_of(path, metadata, key, most);
   if (numbers.size() != 1) throw_io_error(path, {"expected one number in its metadata's ", key, ", got several"});
   return numbers.front();
@@ -112,8 +111,7 @@ inline void append_number(std::string& list, std::uint64_t number) {
 
 /// The entries whose keys begin with `prefix`, without it.
 template <class = void>
-[[nodiscard, gnu::cold]] safetensors_metadata entries_under(const safetensors_metadata& metadata,
-                                                            std::string_view prefix) {
+[[nodiscard]] safetensors_metadata entries_under(const safetensors_metadata& metadata, std::string_view prefix) {
   safetensors_metadata found;
   for (const auto& [key, text] : metadata)
     if (key.substr(0, prefix.size()) == prefix) found.emplace_back(key.substr(prefix.size()), text);
@@ -122,7 +120,7 @@ template <class = void>
 
 /// What the metadata says. Throws io_error when it is not that of a checkpoint.
 template <class = void>
-[[nodiscard, gnu::cold]] checkpoint_info info_of(const std::string& path, const safetensors_metadata& metadata) {
+[[nodiscard]] checkpoint_info info_of(const std::string& path, const safetensors_metadata& metadata) {
   checkpoint_info info;
   info.path = path;
   info.seed = number_of(path, metadata, seed_key, ~std::uint64_t{0});

@@ -111,8 +111,8 @@ void take_image(Trainer& trainer, Loader& loader, const safetensors_metadata& no
 
 /// Throws io_error unless the file has just the wanted tensors; names the first that differs, in the model's order.
 template <class = void>
-[[gnu::cold]] void require_same_tensors(const std::string& path, const std::vector<wanted_tensor>& wanted,
-                                        const tensor_match& found) {
+void require_same_tensors(const std::string& path, const std::vector<wanted_tensor>& wanted,
+                          const tensor_match& found) {
   const auto& [missing, foreign, misfit] = found.report;
   std::string difference;
   for (std::size_t i = 0; i < wanted.size() && difference.empty(); ++i) {
@@ -132,9 +132,8 @@ template <class = void>
 /// Throws io_error unless the optimizer is of the kind that the checkpoint has states of. Returns which of its options
 /// differ otherwise.
 template <class Optimizer>
-[[nodiscard, gnu::cold]] std::vector<std::string> compare_optimizer(const std::string& path,
-                                                                    const safetensors_metadata& metadata,
-                                                                    const Optimizer& own, std::int64_t steps) {
+[[nodiscard]] std::vector<std::string> compare_optimizer(const std::string& path, const safetensors_metadata& metadata,
+                                                         const Optimizer& own, std::int64_t steps) {
   constexpr std::string_view advice = "; give the trainer the optimizer of the run that was saved";
   const std::string own_kind = optimizer_kind(own);
   const std::string* const kind = find_metadata(metadata, optimizer_key);
@@ -161,8 +160,8 @@ template <class Optimizer>
 
 /// Throws io_error unless the loader gives the batches of the run that was saved, from the position on.
 template <class = void>
-[[gnu::cold]] void compare_loader(const checkpoint_info& info, const safetensors_metadata& metadata,
-                                  const data::loader_identity& own) {
+void compare_loader(const checkpoint_info& info, const safetensors_metadata& metadata,
+                    const data::loader_identity& own) {
   for (const auto& [name, text] : own) {
     const std::string* const saved = find_metadata(metadata, message({loader_keys, name}));
     if (saved != nullptr && *saved == text) continue;

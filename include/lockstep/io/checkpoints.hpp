@@ -60,7 +60,7 @@ struct opened_checkpoint {
 };
 
 template <class = void>
-[[nodiscard, gnu::cold]] opened_checkpoint open_newest(const std::string& folder) {
+[[nodiscard]] opened_checkpoint open_newest(const std::string& folder) {
   opened_checkpoint newest;
   for (const checkpoint_name& name : list_checkpoints(folder)) {
     try {
@@ -78,7 +78,7 @@ template <class = void>
 }
 
 /// Throws io_error for a folder all of whose checkpoints are damaged.
-[[gnu::cold]] inline void require_whole(const std::string& folder, const checkpoint_search& search) {
+inline void require_whole(const std::string& folder, const checkpoint_search& search) {
   if (search.found || search.damaged.empty()) return;
   std::string list;
   for (const auto& [path, reason] : search.damaged)

@@ -61,7 +61,7 @@ inline constexpr std::array<known_format, 5> known_formats{{
 }
 
 /// When `beginning` is that of a known format, throws an io_error that names the format and says what to do.
-[[gnu::cold]] inline void refuse_known_format(const std::string& file, std::string_view beginning) {
+inline void refuse_known_format(const std::string& file, std::string_view beginning) {
   for (const known_format& format : known_formats)
     if (beginning.starts_with(format.beginning))
       throw_io_error(file, {"expected a safetensors file, got ", format.name, "; ", format.advice});

@@ -61,9 +61,8 @@ struct safetensors_layout {
 
 /// Lays out a file. Throws io_error as write_safetensors does, except for what comes of writing.
 template <class = void>
-[[gnu::cold]] safetensors_layout lay_out_safetensors(const std::string& path,
-                                                     std::span<const safetensors_tensor> tensors,
-                                                     const safetensors_metadata& metadata) {
+safetensors_layout lay_out_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
+                                       const safetensors_metadata& metadata) {
   for (const auto& tensor : tensors) {
     const std::int64_t bytes = safetensors_byte_count(path, tensor.name, tensor.dtype, tensor.shape);
     if (tensor.data.size() != static_cast<std::size_t>(bytes))
@@ -99,7 +98,7 @@ template <class = void>
 
 /// Writes a file as it was laid out.
 template <class = void>
-[[gnu::cold]] void write_laid_out(const std::string& path, const safetensors_layout& layout) {
+void write_laid_out(const std::string& path, const safetensors_layout& layout) {
   atomic_file_writer file(path);
   layout.each_part([&](std::span<const std::byte> bytes) { file.write(bytes); });
   file.commit();
@@ -113,8 +112,8 @@ template <class = void>
 /// element type is unknown or the number of bytes does not fit the shape, when the header exceeds
 /// safetensors_max_header_bytes, and when the file cannot be written.
 template <class = void>
-[[gnu::cold]] void write_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
-                                     const safetensors_metadata& metadata = {}) {
+void write_safetensors(const std::string& path, std::span<const safetensors_tensor> tensors,
+                       const safetensors_metadata& metadata = {}) {
   detail::write_laid_out(path, detail::lay_out_safetensors(path, tensors, metadata));
 }
 

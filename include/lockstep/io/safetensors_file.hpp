@@ -75,7 +75,7 @@ class basic_safetensors_file {
 
  private:
   template <class Other>
-  [[gnu::cold]] explicit basic_safetensors_file(Other& file) : path_(file.path()) {
+  explicit basic_safetensors_file(Other& file) : path_(file.path()) {
     const std::string& path = path_;
     constexpr std::int64_t prefix = sizeof(std::uint64_t);
     if (file.size() < prefix)

@@ -56,7 +56,7 @@ template <class NameOf, class Refuse>
 
 /// The metadata sorted by key. Throws io_error when a key comes twice.
 template <class Metadata>
-[[nodiscard, gnu::cold]] Metadata sorted_metadata(const std::string& file, const Metadata& metadata) {
+[[nodiscard]] Metadata sorted_metadata(const std::string& file, const Metadata& metadata) {
   Metadata sorted;
   sorted.reserve(metadata.size());
   for (const std::size_t i : ordered_by_name(
@@ -253,7 +253,7 @@ class safetensors_header_handler {
 /// Checks that the tensors cover each of the bytes 0 .. data_bytes - 1 once, and that each tensor has the size of its
 /// shape. Throws io_error.
 template <class Header>
-[[gnu::cold]] void check_safetensors_layout(const std::string& file, const Header& header, std::int64_t data_bytes) {
+void check_safetensors_layout(const std::string& file, const Header& header, std::int64_t data_bytes) {
   std::vector<const safetensors_description*> order;
   order.reserve(header.tensors.size());
   for (const auto& tensor : header.tensors) order.push_back(&tensor);
@@ -277,8 +277,7 @@ template <class Header>
 
 /// Parses a header's JSON and checks it against the number of bytes after it. Throws io_error.
 template <class Header = safetensors_header>
-[[nodiscard, gnu::cold]] Header parse_safetensors_header(const std::string& file, std::string_view json,
-                                                         std::int64_t data_bytes) {
+[[nodiscard]] Header parse_safetensors_header(const std::string& file, std::string_view json, std::int64_t data_bytes) {
   if (json.empty() || json.front() != '{')
     throw_io_error(file, {"expected a safetensors header that begins with '{', got something else"});
   Header header;
@@ -305,9 +304,9 @@ template <class Header = safetensors_header>
 /// data after it to eight bytes. Throws io_error for a name or text that is not UTF-8, and for a metadata key that
 /// comes twice.
 template <class Metadata>
-[[nodiscard, gnu::cold]] std::string format_safetensors_header(const std::string& file,
-                                                               const std::vector<safetensors_description>& tensors,
-                                                               const Metadata& metadata) {
+[[nodiscard]] std::string format_safetensors_header(const std::string& file,
+                                                    const std::vector<safetensors_description>& tensors,
+                                                    const Metadata& metadata) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
                     rapidjson::kWriteValidateEncodingFlag>

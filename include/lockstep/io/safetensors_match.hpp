@@ -56,7 +56,7 @@ inline constexpr std::array<std::string_view, 5> wrapper_prefixes{"", "module.",
 
 /// The prefix with which the file has the most wanted names; the first when several tie.
 template <class File>
-[[nodiscard, gnu::cold]] std::string_view wrapper_prefix(const File& file, const std::vector<wanted_tensor>& wanted) {
+[[nodiscard]] std::string_view wrapper_prefix(const File& file, const std::vector<wanted_tensor>& wanted) {
   std::string_view best;
   std::ptrdiff_t most = 0;
   for (const std::string_view prefix : wrapper_prefixes) {
@@ -86,7 +86,7 @@ template <class = void>
 }
 
 template <class File>
-[[nodiscard, gnu::cold]] tensor_match match_tensors(const File& file, const std::vector<wanted_tensor>& wanted) {
+[[nodiscard]] tensor_match match_tensors(const File& file, const std::vector<wanted_tensor>& wanted) {
   const std::string_view prefix = wrapper_prefix(file, wanted);
   tensor_match result;
   std::vector<std::string> names;
@@ -133,8 +133,8 @@ template <class = void>
 
 /// Unless model and file agree, throws an io_error that reports every kind of fault.
 template <class = void>
-[[gnu::cold]] void require_complete(const std::string& path, const tensor_match& found,
-                                    std::string_view advice = "match::partial loads what fits") {
+void require_complete(const std::string& path, const tensor_match& found,
+                      std::string_view advice = "match::partial loads what fits") {
   if (found.report.complete()) return;
   std::string faults;
   const auto add = [&](const std::string& fault) { faults.append(faults.empty() ? "" : "; ").append(fault); };

@@ -72,7 +72,7 @@ namespace detail {
 }
 
 /// The same for a file; 0 for one that is missing or no regular file.
-[[nodiscard, gnu::cold]] inline std::size_t kept_bytes_of(const std::string& path, const log_place& at) {
+[[nodiscard]] inline std::size_t kept_bytes_of(const std::string& path, const log_place& at) {
   const output_target target = find_output(path);
   if (!target.exists || !target.regular) return 0;
   const auto bytes = read_file(path, (std::numeric_limits<std::int64_t>::max)());
