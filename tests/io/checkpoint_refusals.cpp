@@ -234,7 +234,8 @@ TEST_CASE("a checkpoint of a run whose pictures change is refused by one whose d
   ls::save_checkpoint(trainer, changing, at.path);
   CHECK(message_of<ls::io_error>([&] {
           static_cast<void>(ls::load_checkpoint(trainer, plain, at.path));
-        }).find("expected a run whose loader has no augmentation, got one with augmentation flip(0.5)") != std::string::npos);
+        }).find("expected a run whose loader has no augmentation, got one with augmentation flip(0.5)") !=
+        std::string::npos);
   ls::save_checkpoint(trainer, plain, at.path);
   CHECK(message_of<ls::io_error>([&] {
           static_cast<void>(ls::load_checkpoint(trainer, changing, at.path));
