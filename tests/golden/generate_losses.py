@@ -140,6 +140,40 @@ def run_model(name, criterion):
     return tensors
 
 
+class Rows(nn.Module):
+    """Rows of 6 to logits of 5 classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(6, 8)
+        self.fc2 = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x)))
+
+
+def run_soft_targets(name, smoothing, targets):
+    """Cross entropy with probabilities of classes."""
+    model = Rows().to(torch.float64)
+    golden.initialize(model)
+    x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 6), [BATCH, 6])
+    criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+    optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
+    tensors = {}
+    losses = []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = criterion(model(x), targets)
+        loss.backward()
+        losses.append(loss.item())
+        if step == 0:
+            for each, parameter in model.named_parameters():
+                tensors[f"{name}/grad/{each}"] = parameter.grad.numpy().copy()
+        optimizer.step()
+    tensors[f"{name}/losses"] = np.array(losses)
+    return tensors
+
+
 def main():
     parser = argparse.ArgumentParser(description="Write the golden values of losses.")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent)
@@ -157,6 +191,12 @@ def main():
         tensors |= run_extremes(name, build, options)
     for name, criterion in MODELS.items():
         tensors |= run_model(name, criterion())
+    # Rounded to float32, so that both sides have the same; a row then adds up to 1 but for that.
+    logits = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, BATCH * 5, 3.0), [BATCH, 5])
+    targets = torch.softmax(logits, dim=1).to(torch.float32).to(torch.float64)
+    tensors["soft_targets/targets"] = targets.numpy().copy()
+    for name, smoothing in {"plain": 0.0, "smoothed": 0.125}.items():
+        tensors |= run_soft_targets(f"soft_targets/{name}", smoothing, targets)
     golden.save(arguments.out / "losses.safetensors", tensors, description)
 
 

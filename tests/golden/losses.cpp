@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <lockstep/backend/reference/reference.hpp>
@@ -163,6 +164,42 @@ void check_model(const std::string& name, const Loss& loss = {}) {
   check_training<ls::data_parallel<model, 3>>(name, loss, 1e-5);
 }
 
+using classifier = ls::model<
+    ls::sequential<ls::named<"fc1", ls::linear<8>>, ls::relu, ls::named<"fc2", ls::linear<5>>, ls::log_softmax>,
+    ls::input<6>, ls::kullback_leibler>;
+
+/// A divergence is smaller than PyTorch's cross entropy by the mean entropy of the targets.
+template <class Trainer>
+void check_soft_targets(const std::string& name, double smoothing, double tolerance) {
+  using value = typename Trainer::value_type;
+  INFO(name << ", " << Trainer::replicas << " replicas on " << Trainer::backend_type::name);
+  Trainer trainer(ls::sgd{.learning_rate = 0.0625F, .momentum = 0.875F});
+  std::uint64_t stream = 100;
+  float bound = 0;
+  for (const auto& parameter : trainer.parameters()) {
+    if (parameter.name().ends_with("weight")) bound = fan_in_bound(parameter.size() / parameter.shape()[0]);
+    parameter.assign(as<value>(golden_symmetric(stream++, parameter.size(), bound)));
+  }
+  const auto x = as<value>(golden_symmetric(1, batch * 6));
+  std::vector<value> targets;
+  double entropy = 0;
+  for (const double given : golden().values_f64("soft_targets/targets")) {
+    const double t = (1 - smoothing) * given + smoothing / 5;
+    entropy -= t * std::log(t) / static_cast<double>(batch);
+    targets.push_back(static_cast<value>(t));
+  }
+  const auto losses = golden().values_f64("soft_targets/" + name + "/losses");
+  REQUIRE(losses.size() == 5);
+  for (std::size_t step = 0; step < losses.size(); ++step) {
+    INFO("step " << step);
+    CHECK(is_close(trainer.step(x, targets) + entropy, losses[step], {.relative = tolerance}));
+    if (step > 0) continue;
+    for (const auto& gradient : trainer.gradients())
+      CHECK(relative_difference(gradient.values(), golden().values_f64("soft_targets/" + name + "/grad/" +
+                                                                       std::string(gradient.name()))) <= tolerance);
+  }
+}
+
 constexpr ls::dims row{5};
 constexpr ls::dims picture{2, 4, 5};
 constexpr ls::dims sequence{3, 6};
@@ -216,4 +253,11 @@ TEST_CASE("a network of pictures trains with each loss as in PyTorch", "[golden]
   check_model("huber", ls::huber{.delta = 0.25});
   check_model("binary_cross_entropy", ls::binary_cross_entropy_with_logits{.pos_weight = golden_unit(4, 36)});
   check_model("kullback_leibler", ls::kullback_leibler{});
+}
+
+TEST_CASE("probabilities of classes train as with PyTorch's cross entropy", "[golden][loss]") {
+  for (const auto& [name, smoothing] : {std::pair{"plain", 0.0}, std::pair{"smoothed", 0.125}}) {
+    check_soft_targets<ls::data_parallel<classifier, 1, exact>>(name, smoothing, 1e-10);
+    check_soft_targets<ls::data_parallel<classifier, 3>>(name, smoothing, 1e-5);
+  }
 }
