@@ -163,17 +163,18 @@ class gradient_update {
              const std::vector<element_range>& active, const clipping& how) {
     const auto run = [&](const auto& adapt) { update<1>(c, r, active, {sums_.data()}, parameters, optimizer, adapt); };
     const bool limited = how.max_value < (std::numeric_limits<value>::max)();
-    if (!how.measured && !limited)
-      return run([&](const auto& rule, std::size_t range) { return as_read(rule, r, range); });
     const value limit = limited ? static_cast<value>(how.max_value) : std::numeric_limits<value>::infinity();
     if constexpr (B::host_memory) {
-      if (how.finite_only && terms(r).finite == 0) return;
+      if (how.measured && how.finite_only && terms(r).finite == 0) return;
+      // A factor of 1 and no limit change no bit: a kernel for gradients as they are would only be more to compile.
       const value factor = how.measured ? static_cast<value>(terms(r).scale) : value{1};
       run([&](const auto& rule, std::size_t) {
         return scaled_rule<std::remove_cvref_t<decltype(rule)>, value, false>{
             .rule = rule, .factor = factor, .limit = limit};
       });
     } else {
+      if (!how.measured && !limited)
+        return run([&](const auto& rule, std::size_t range) { return as_read(rule, r, range); });
       const update_terms* const found = how.measured ? terms_[r]->get() : nullptr;
       if (how.finite_only)
         run([&](const auto& rule, std::size_t range) { return stored_scaled<true>(rule, r, range, found, limit); });
