@@ -171,7 +171,8 @@ def main():
     parser.add_argument("folder", type=pathlib.Path, help="CIFAR-10 binary folder")
     parser.add_argument("--peers", nargs="+", choices=["lockstep", "pytorch"], default=["lockstep", "pytorch"])
     parser.add_argument("--program", default="build/release/bin/lockstep-train")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="number of runs of each peer")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=0.1)
@@ -191,7 +192,7 @@ def main():
 
     trainers = {"lockstep": train_lockstep, "pytorch": train_pytorch}
     runs = []
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for peer in args.peers:
             began = time.perf_counter()
             epochs = trainers[peer](seed, args)
