@@ -54,7 +54,11 @@ int main(int argc, char** argv) {
         ->Repetitions(3);
   };
   add("compile/cnn", "cnn.cpp");
+  add("compile/resnet20", "resnet20.cpp");
+  add("compile/unet_small", "unet_small.cpp");
   add("compile/hundred_layers", "hundred_layers.cpp");
+  add("compile/equal_layers", "equal_layers.cpp");
+  add("compile/different_layers", "different_layers.cpp");
   if (LOCKSTEP_BENCH_HAS_DLIB) add("compile/dlib_cnn", "dlib_cnn.cpp");
   benchmark::RunSpecifiedBenchmarks();
 }
