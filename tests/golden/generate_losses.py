@@ -119,25 +119,30 @@ MODELS = {
 }
 
 
-def run_model(name, criterion):
-    model = Painter().to(torch.float64)
-    golden.initialize(model)
-    x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 60), [BATCH, 2, 6, 5])
-    y = golden.as_tensor(golden.unit(golden.TARGET_STREAM, BATCH * 36), [BATCH, 3, 4, 3])
+def run_steps(prefix, model, criterion, x, targets):
+    """Losses of some steps on one batch, and the gradients of the first."""
     optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
     tensors = {}
     losses = []
     for step in range(STEPS):
         optimizer.zero_grad()
-        loss = criterion(model(x), y)
+        loss = criterion(model(x), targets)
         loss.backward()
         losses.append(loss.item())
         if step == 0:
             for each, parameter in model.named_parameters():
-                tensors[f"model/{name}/grad/{each}"] = parameter.grad.numpy().copy()
+                tensors[f"{prefix}/grad/{each}"] = parameter.grad.numpy().copy()
         optimizer.step()
-    tensors[f"model/{name}/losses"] = np.array(losses)
+    tensors[f"{prefix}/losses"] = np.array(losses)
     return tensors
+
+
+def run_model(name, criterion):
+    model = Painter().to(torch.float64)
+    golden.initialize(model)
+    x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 60), [BATCH, 2, 6, 5])
+    y = golden.as_tensor(golden.unit(golden.TARGET_STREAM, BATCH * 36), [BATCH, 3, 4, 3])
+    return run_steps(f"model/{name}", model, criterion, x, y)
 
 
 class Rows(nn.Module):
@@ -158,20 +163,7 @@ def run_soft_targets(name, smoothing, targets):
     golden.initialize(model)
     x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 6), [BATCH, 6])
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
-    optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        loss = criterion(model(x), targets)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            for each, parameter in model.named_parameters():
-                tensors[f"{name}/grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors[f"{name}/losses"] = np.array(losses)
-    return tensors
+    return run_steps(name, model, criterion, x, targets)
 
 
 def main():

@@ -57,6 +57,20 @@ inline float fan_in_bound(std::int64_t fan_in) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in)));
 }
 
+/// Gives the parameters the values that generate.py's `initialize` does: streams from 100 on, in order; a bias has the
+/// bound of the weight before it. Returns the stream after the last.
+template <class Trainer>
+std::uint64_t start_as_golden(Trainer& trainer) {
+  std::uint64_t stream = 100;
+  float bound = 0;
+  for (const auto& parameter : trainer.parameters()) {
+    if (parameter.name().ends_with("weight")) bound = fan_in_bound(parameter.size() / parameter.shape()[0]);
+    const auto values = golden_symmetric(stream++, parameter.size(), bound);
+    parameter.assign(std::vector<typename Trainer::value_type>(values.begin(), values.end()));
+  }
+  return stream;
+}
+
 /// Relative to the loss itself, with a floor for losses that have fallen to practically nothing: such a loss is the
 /// difference of a logit and a logarithm of about 10, which float32 knows to 1e-6.
 inline bool same_loss(double given, double expected, double tolerance) {
@@ -103,14 +117,7 @@ void check_golden_batch(const ls::safetensors_file& golden, const std::string& p
                         const Optimizer& optimizer, const golden_tolerance& tolerance) {
   INFO(prefix << ", " << Trainer::replicas << " replicas");
   Trainer trainer(optimizer);
-  std::uint64_t stream = 100;
-  for (const auto& parameter : trainer.parameters()) {
-    // A bias is drawn with the bound of its weight, which stands before it.
-    static_assert(Trainer::plan.parameter_tensors % 2 == 0);
-    const auto& spec = Trainer::plan.parameters[static_cast<std::size_t>(stream - 100) / 2 * 2];
-    const std::int64_t fan_in = spec.shape.size() / spec.shape[0];
-    parameter.assign(golden_symmetric(stream++, parameter.size(), fan_in_bound(fan_in)));
-  }
+  start_as_golden(trainer);
 
   const auto values = golden_unit(1, samples * Trainer::model_type::input_dims.size());
   const typename Trainer::input_view x(values.data(), samples);

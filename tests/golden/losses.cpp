@@ -129,30 +129,31 @@ using painter = ls::sequential<ls::named<"conv1", ls::conv2d<4, 3, ls::padding<1
                                ls::named<"conv2", ls::conv2d<3, 3>>>;
 constexpr std::int64_t batch = 5;
 
+/// Steps on one batch, whose losses PyTorch's exceed by `excess`, and the gradients of the first.
+template <class Trainer, class Inputs, class Targets>
+void check_steps(const std::string& prefix, Trainer& trainer, const Inputs& x, const Targets& targets, double excess,
+                 double tolerance) {
+  const auto losses = golden().values_f64(prefix + "/losses");
+  REQUIRE(losses.size() == 5);
+  for (std::size_t step = 0; step < losses.size(); ++step) {
+    INFO("step " << step);
+    CHECK(is_close(trainer.step(x, targets) + excess, losses[step], {.relative = tolerance}));
+    if (step > 0) continue;
+    for (const auto& gradient : trainer.gradients())
+      CHECK(relative_difference(gradient.values(),
+                                golden().values_f64(prefix + "/grad/" + std::string(gradient.name()))) <= tolerance);
+  }
+}
+
 template <class Trainer>
 void check_training(const std::string& name, const typename Trainer::loss_type& loss, double tolerance) {
   using value = typename Trainer::value_type;
   INFO(name << ", " << Trainer::replicas << " replicas on " << Trainer::backend_type::name);
   Trainer trainer(ls::sgd{.learning_rate = 0.0625F, .momentum = 0.875F}, loss);
-  std::uint64_t stream = 100;
-  float bound = 0;
-  for (const auto& parameter : trainer.parameters()) {
-    if (parameter.name().ends_with("weight")) bound = fan_in_bound(parameter.size() / parameter.shape()[0]);
-    parameter.assign(as<value>(golden_symmetric(stream++, parameter.size(), bound)));
-  }
+  start_as_golden(trainer);
   const auto x = as<value>(golden_symmetric(1, batch * 60));
   const auto targets = as<value>(golden_unit(3, batch * 36));
-  const typename Trainer::input_view view(x.data(), batch);
-  const auto losses = golden().values_f64("model/" + name + "/losses");
-  REQUIRE(losses.size() == 5);
-  for (std::size_t step = 0; step < losses.size(); ++step) {
-    INFO("step " << step);
-    CHECK(is_close(trainer.step(view, targets), losses[step], {.relative = tolerance}));
-    if (step > 0) continue;
-    for (const auto& gradient : trainer.gradients())
-      CHECK(relative_difference(gradient.values(), golden().values_f64("model/" + name + "/grad/" +
-                                                                       std::string(gradient.name()))) <= tolerance);
-  }
+  check_steps("model/" + name, trainer, typename Trainer::input_view(x.data(), batch), targets, 0, tolerance);
 }
 
 template <class Loss>
@@ -174,12 +175,7 @@ void check_soft_targets(const std::string& name, double smoothing, double tolera
   using value = typename Trainer::value_type;
   INFO(name << ", " << Trainer::replicas << " replicas on " << Trainer::backend_type::name);
   Trainer trainer(ls::sgd{.learning_rate = 0.0625F, .momentum = 0.875F});
-  std::uint64_t stream = 100;
-  float bound = 0;
-  for (const auto& parameter : trainer.parameters()) {
-    if (parameter.name().ends_with("weight")) bound = fan_in_bound(parameter.size() / parameter.shape()[0]);
-    parameter.assign(as<value>(golden_symmetric(stream++, parameter.size(), bound)));
-  }
+  start_as_golden(trainer);
   const auto x = as<value>(golden_symmetric(1, batch * 6));
   std::vector<value> targets;
   double entropy = 0;
@@ -188,16 +184,7 @@ void check_soft_targets(const std::string& name, double smoothing, double tolera
     entropy -= t * std::log(t) / static_cast<double>(batch);
     targets.push_back(static_cast<value>(t));
   }
-  const auto losses = golden().values_f64("soft_targets/" + name + "/losses");
-  REQUIRE(losses.size() == 5);
-  for (std::size_t step = 0; step < losses.size(); ++step) {
-    INFO("step " << step);
-    CHECK(is_close(trainer.step(x, targets) + entropy, losses[step], {.relative = tolerance}));
-    if (step > 0) continue;
-    for (const auto& gradient : trainer.gradients())
-      CHECK(relative_difference(gradient.values(), golden().values_f64("soft_targets/" + name + "/grad/" +
-                                                                       std::string(gradient.name()))) <= tolerance);
-  }
+  check_steps("soft_targets/" + name, trainer, x, targets, entropy, tolerance);
 }
 
 constexpr ls::dims row{5};

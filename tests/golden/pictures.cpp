@@ -108,12 +108,7 @@ void check_training(const std::string& name, std::int64_t batch, double toleranc
   using value = typename Trainer::value_type;
   INFO(name << ", " << Trainer::replicas << " replicas");
   Trainer trainer(ls::sgd{.learning_rate = 0.0625F, .momentum = 0.875F, .weight_decay = 0x1p-10F});
-  std::uint64_t stream = 100;
-  float bound = 0;
-  for (const auto& parameter : trainer.parameters()) {
-    if (parameter.name().ends_with("weight")) bound = fan_in_bound(parameter.size() / parameter.shape()[0]);
-    parameter.assign(as<value>(golden_symmetric(stream++, parameter.size(), bound)));
-  }
+  start_as_golden(trainer);
   const auto x = as<value>(golden_symmetric(1, batch * model::input_dims.size()));
   const auto targets = as<value>(golden_symmetric(3, batch * model::output_dims.size()));
   const typename Trainer::input_view view(x.data(), batch);
