@@ -172,7 +172,7 @@ def main():
     parser.add_argument("--peers", nargs="+", choices=["lockstep", "pytorch"], default=["lockstep", "pytorch"])
     parser.add_argument("--program", default="build/release/bin/lockstep-train")
     parser.add_argument("--seeds", type=int, default=1, help="number of runs of each peer")
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first run")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=0.1)
