@@ -318,6 +318,7 @@ class executor {
     return *pipelines_.front();
   }
 
+  /// Makes the only pipeline, in place of one that was made for fewer samples.
   [[gnu::cold]] void grow(std::int64_t samples) {
     // At least doubles, so that a batch size that grows from step to step does not prepare ops in every step.
     const std::int64_t most = pipelines_.empty() ? samples : std::clamp(2 * pipelines_.front()->most(), samples, micro);

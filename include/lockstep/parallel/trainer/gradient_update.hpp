@@ -165,7 +165,7 @@ class gradient_update {
     const bool limited = how.max_value < (std::numeric_limits<value>::max)();
     const value limit = limited ? static_cast<value>(how.max_value) : std::numeric_limits<value>::infinity();
     if constexpr (B::host_memory) {
-      if (how.measured && how.finite_only && terms(r).finite == 0) return;
+      if (how.finite_only && terms(r).finite == 0) return;
       // A factor of 1 and no limit change no bit: a kernel for gradients as they are would only be more to compile.
       const value factor = how.measured ? static_cast<value>(terms(r).scale) : value{1};
       run([&](const auto& rule, std::size_t) {
