@@ -7,7 +7,7 @@ cmake_path(ABSOLUTE_PATH INCLUDE_FOLDER)
 
 # The floors of the house, from the ground up; the rooms of a floor are separated by spaces. A room is a regular
 # expression of headers' paths below lockstep/. The first that fits counts.
-set(policies "bucket_bytes|evaluation|parameters|policies|precision|reduction|timeline|trainer_options")
+set(policies "bucket_bytes|convolution|evaluation|parameters|policies|precision|reduction|timeline|trainer_options")
 set(floors
     "core/"
     "io/(file|file_descriptor|message|output_target)\\.hpp"

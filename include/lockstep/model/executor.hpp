@@ -60,8 +60,10 @@ class executor {
   void skip(const bool* flags) noexcept { skipped_ = flags; }
 
   /// The parameters as a pass reads them: `parameters` itself, or, where a pass computes in another type, a copy in
-  /// that type, which the next call overwrites. Enqueues the conversion; passes enqueued after it read the copy.
+  /// that type, which the next call overwrites. Enqueues the conversion; passes enqueued after it read the copy. Call
+  /// it again when parameters have changed: passes may keep what they have derived from them.
   [[nodiscard]] const activation* load(const value* parameters) {
+    if constexpr (requires { context_.loaded(); }) context_.loaded();
     if constexpr (!converts_values<B>) {
       return parameters;
     } else {

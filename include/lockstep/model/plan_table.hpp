@@ -14,6 +14,7 @@
 #include <lockstep/core/shard.hpp>
 #include <lockstep/model/executor.hpp>
 #include <lockstep/model/model.hpp>
+#include <lockstep/model/op_memory.hpp>
 
 namespace lockstep {
 
@@ -159,8 +160,9 @@ template <class Model, class Backend>
   };
   const std::int64_t gradients = checked_multiply(plan.trainable_count, replicas);
   const std::int64_t kept = checked_multiply(longest, plan.kept_size);
+  const std::int64_t in_ops = detail::op_bytes<Model, Backend>(samples);
   const std::int64_t of_replica =
-      checked_add(checked_multiply(plan.trainable_count, element),
+      checked_add(checked_add(checked_multiply(plan.trainable_count, element), in_ops),
                   checked_multiply(checked_add(checked_add(checked_multiply(samples, plan.arena_size), kept),
                                                converts_values<Backend> ? plan.value_count : 0),
                                    activation));
@@ -182,6 +184,7 @@ template <class Model, class Backend>
     totals.add({"segments", grouped(plan.segments)});
     totals.add({"kept bytes a replica", grouped(checked_multiply(kept, activation))});
   }
+  if (in_ops > 0) totals.add({"bytes of derived weights a replica", grouped(in_ops)});
   totals.add({"memory bytes a replica", grouped(of_replica)});
   totals.add({"memory bytes", grouped(checked_add(checked_multiply(of_replica, replicas),
                                                   checked_multiply(plan.value_count, element)))});

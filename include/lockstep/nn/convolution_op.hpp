@@ -55,6 +55,12 @@ class convolution_op {
                           T.parameter_gradient ? a.gradients + g.weight_size() : nullptr, a.accumulate);
   }
 
+  [[nodiscard]] static constexpr std::int64_t kept_bytes(std::int64_t samples)
+    requires keeps_memory<convolution>
+  {
+    return convolution::kept_bytes(samples);
+  }
+
   [[nodiscard]] static constexpr std::int64_t physical(int parameter, std::int64_t index) {
     if (parameter != 0) return index;
     const std::int64_t w = index % Weight[3];

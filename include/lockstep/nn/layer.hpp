@@ -135,6 +135,12 @@ concept takes_fewer_samples = requires(Op& op, std::int64_t samples) {
   { op.set_samples(samples) } noexcept;
 };
 
+/// True for an op or a primitive that says how many bytes it keeps when it is prepared for a number of samples.
+template <class Op>
+concept keeps_memory = requires(std::int64_t samples) {
+  { Op::kept_bytes(samples) } -> std::same_as<std::int64_t>;
+};
+
 /// A layer: a shape rule, a parameter list and, for a backend, an `op` that runs it.
 ///
 /// `op<Backend, node_traits>` is constructed from (context, samples) and has

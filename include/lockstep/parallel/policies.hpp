@@ -10,6 +10,7 @@
 #include <lockstep/optim/parameter_groups.hpp>
 #include <lockstep/optim/sgd.hpp>
 #include <lockstep/parallel/bucket_bytes.hpp>
+#include <lockstep/parallel/convolution.hpp>
 #include <lockstep/parallel/precision.hpp>
 #include <lockstep/parallel/reduction.hpp>
 
@@ -46,7 +47,8 @@ template <class P>
 inline constexpr bool is_policy =
     is_backend_policy<P>::value || is_optimizer_policy<P>::value || is_reduction_policy<P>::value ||
     is_micro_shards_policy<P>::value || is_communicator_policy<P>::value || is_hook_policy<P>::value ||
-    is_bucket_policy<P>::value || is_precision_policy<P>::value || is_groups_policy<P>::value;
+    is_bucket_policy<P>::value || is_precision_policy<P>::value || is_groups_policy<P>::value ||
+    is_convolution_policy<P>::value;
 
 template <class... Policies>
 struct policies {
@@ -58,7 +60,9 @@ struct policies {
   using communicator = typename pick<is_communicator_policy, single_rank, Policies...>::type;
   using hook = typename pick<is_hook_policy, all_reduce_hook, Policies...>::type;
   using arithmetic = typename pick<is_precision_policy, precision::fp32, Policies...>::type;
-  using backend = typename backend_in<named_backend, arithmetic>::type;
+  using convolutions = typename pick<is_convolution_policy, void, Policies...>::type;
+  using convolving_backend = typename backend_convolving<named_backend, convolutions>::type;
+  using backend = typename backend_in<convolving_backend, arithmetic>::type;
   static constexpr factor_rounding rounding = rounding_of<arithmetic>;
   using bucket_sizes = typename pick<is_bucket_policy, bucket_bytes<>, Policies...>::type;
 
@@ -86,7 +90,7 @@ consteval bool check_policies() {
                 "install oneDNN and configure again, or name another backend after N");
   static_assert((is_policy<Policies> && ...),
                 "lockstep: data_parallel: a policy after N is not a backend, an optimizer, a reduction, micro_shards, "
-                "a communicator, a reduction hook, bucket_bytes, parameter_groups or a precision");
+                "a communicator, a reduction hook, bucket_bytes, parameter_groups, a precision or a convolution");
   static_assert(policies_of_kind<is_backend_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two backends are given; keep one");
   static_assert(policies_of_kind<is_optimizer_policy, Policies...> <= 1,
@@ -105,7 +109,12 @@ consteval bool check_policies() {
                 "lockstep: data_parallel: parameter_groups is given twice; put all groups into one");
   static_assert(policies_of_kind<is_precision_policy, Policies...> <= 1,
                 "lockstep: data_parallel: two precisions are given; keep one");
-  static_assert(backend_in<typename kinds::named_backend, typename kinds::arithmetic>::exists,
+  static_assert(policies_of_kind<is_convolution_policy, Policies...> <= 1,
+                "lockstep: data_parallel: two convolution policies are given; keep one");
+  static_assert(
+      backend_convolving<typename kinds::named_backend, typename kinds::convolutions>::exists,
+      "lockstep: data_parallel: convolution::direct, f2 and f4 are for the cpu backend; leave the policy out");
+  static_assert(backend_in<typename kinds::convolving_backend, typename kinds::arithmetic>::exists,
                 "lockstep: data_parallel: precision::bf16 is for backends that compute in it, which this one does not; "
                 "leave the policy out, or use ls::cuda");
   static_assert(kinds::rounding == factor_rounding::none || offers_rounding<typename kinds::backend>,

@@ -35,6 +35,11 @@ class context {
     return workspace_.data();
   }
 
+  /// Says that parameters may have changed since the passes before: what primitives have derived from weights is stale.
+  void loaded() noexcept { ++loads_; }
+  /// Number of calls of `loaded`. While it is 0, primitives take weights to be new in every pass.
+  [[nodiscard]] std::uint64_t loads() const noexcept { return loads_; }
+
   /// Sets oneDNN's number of threads. Callers hold the result while they create or run primitives of this context.
   [[nodiscard]] onednn::thread_scope enter() const { return onednn::thread_scope(threads_); }
 
@@ -43,6 +48,7 @@ class context {
   onednn::stream_handle stream_;
   aligned_buffer<float> workspace_;
   int threads_;
+  std::uint64_t loads_ = 0;
 };
 
 }  // namespace lockstep::cpu_backend

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
+#include <lockstep/backend/convolution_algorithm.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/convolution.hpp>
 #include <lockstep/backend/cpu/element_loss.hpp>
@@ -27,8 +29,12 @@
 
 namespace lockstep {
 
+template <convolution_algorithm Algorithm>
+struct cpu_convolving;
+
 /// The CPU backend: float32, pictures channels-last. Our own kernels run elementwise passes, narrow matrix products
-/// and, in one thread with AVX2, wide ones and convolutions of few input channels; oneDNN runs the rest.
+/// and, in one thread with AVX2, wide ones, convolutions of few input channels and those that Winograd's algorithm
+/// fits; oneDNN runs the rest.
 struct cpu : host::synchronous<cpu_backend::context> {
   using value_type = float;
   using activation_type = float;
@@ -44,6 +50,9 @@ struct cpu : host::synchronous<cpu_backend::context> {
   using linear = cpu_backend::linear<G>;
   template <convolution_geometry G>
   using convolution = cpu_backend::convolution<G>;
+  /// This backend with another algorithm for convolutions.
+  template <convolution_algorithm Algorithm>
+  using convolving = std::conditional_t<Algorithm == convolution_algorithm::f4, cpu, cpu_convolving<Algorithm>>;
   template <transposed_convolution_geometry G>
   using transposed_convolution = cpu_backend::transposed_convolution<G>;
   template <pooling_geometry G>
@@ -151,6 +160,13 @@ struct cpu : host::synchronous<cpu_backend::context> {
                                 const std::array<float*, States>& states, const Rule& rule) {
     cpu_backend::reduce_and_update(c, first, last, gradients, parameters, states, rule);
   }
+};
+
+/// The CPU backend with another algorithm for convolutions of 3 x 3: `cpu::convolving`.
+template <convolution_algorithm Algorithm>
+struct cpu_convolving : cpu {
+  template <convolution_geometry G>
+  using convolution = cpu_backend::convolution<G, Algorithm>;
 };
 
 static_assert(backend<cpu>);

@@ -235,14 +235,19 @@ class memory_desc {
   return {4, {n, channels, size.height, size.width}, any ? dnnl_format_tag_any : dnnl_nhwc};
 }
 
-/// Weights in PyTorch's order, (groups,) out, in, height, width, or, when `any`, in the order that the primitive
-/// chooses.
-[[nodiscard, gnu::cold]] inline memory_desc convolution_weights(const convolution_geometry& g, bool any) {
-  if (g.groups == 1)
-    return {4, {g.out_channels, g.in_channels, g.kernel.height, g.kernel.width}, any ? dnnl_format_tag_any : dnnl_oihw};
-  return {5,
-          {g.groups, g.out_channels / g.groups, g.in_channels / g.groups, g.kernel.height, g.kernel.width},
-          any ? dnnl_format_tag_any : dnnl_goihw};
+[[nodiscard, gnu::cold]] inline memory_desc convolution_weights(const convolution_geometry& g, dnnl_format_tag_t one,
+                                                                dnnl_format_tag_t several) {
+  if (g.groups == 1) return {4, {g.out_channels, g.in_channels, g.kernel.height, g.kernel.width}, one};
+  return {5, {g.groups, g.out_channels / g.groups, g.in_channels / g.groups, g.kernel.height, g.kernel.width}, several};
+}
+/// Weights in PyTorch's order, (groups,) out, in, height, width, or, when `tap_major`, in the order height, width, in,
+/// (groups,) out.
+[[nodiscard, gnu::cold]] inline memory_desc convolution_weights(const convolution_geometry& g, bool tap_major) {
+  return convolution_weights(g, tap_major ? dnnl_hwio : dnnl_oihw, tap_major ? dnnl_hwigo : dnnl_goihw);
+}
+/// Weights in the order that the primitive chooses.
+[[nodiscard, gnu::cold]] inline memory_desc any_convolution_weights(const convolution_geometry& g) {
+  return convolution_weights(g, dnnl_format_tag_any, dnnl_format_tag_any);
 }
 
 /// Attributes of a primitive whose working memory the caller provides.

@@ -6,6 +6,7 @@
 
 #include <lockstep/backend/cpu/onednn.hpp>
 #include <lockstep/backend/cpu/onednn_call.hpp>
+#include <lockstep/backend/cpu/weight_order.hpp>
 #include <lockstep/backend/geometry.hpp>
 
 namespace lockstep::cpu_backend {
@@ -17,14 +18,14 @@ struct onednn_passes {
   bool input = true;
 };
 
-/// A convolution's passes by oneDNN for a fixed number of samples: activations channels-last, weights in PyTorch's
+/// A convolution's passes by oneDNN for a fixed number of samples: activations channels-last, weights in a given
 /// order. The gradient of the bias is not among them.
 class onednn_convolution {
  public:
   [[gnu::cold]] onednn_convolution(dnnl_engine_t engine, const convolution_geometry& geometry,
-                                   const onednn_passes& passes, std::int64_t samples)
+                                   const onednn_passes& passes, std::int64_t samples, weight_order order)
       : g_(geometry) {
-    build(engine, passes, samples);
+    build(engine, passes, samples, order);
   }
 
   /// Floats of workspace that a pass needs.
@@ -102,14 +103,15 @@ class onednn_convolution {
     return any;
   }
 
-  [[gnu::cold, gnu::noinline]] void build(dnnl_engine_t engine, const onednn_passes& passes, std::int64_t samples) {
+  [[gnu::cold, gnu::noinline]] void build(dnnl_engine_t engine, const onednn_passes& passes, std::int64_t samples,
+                                          weight_order order) {
     const layouts d{onednn::pictures(samples, g_.in_channels, g_.in, false),
                     onednn::pictures(samples, g_.out_channels, g_.out(), false),
                     onednn::pictures(samples, g_.in_channels, g_.in, true),
                     onednn::pictures(samples, g_.out_channels, g_.out(), true),
-                    onednn::convolution_weights(g_, true),
+                    onednn::any_convolution_weights(g_),
                     onednn::memory_desc(1, {g_.out_channels}, dnnl_x)};
-    const auto w = onednn::convolution_weights(g_, false);
+    const auto w = onednn::convolution_weights(g_, order == weight_order::tap_major);
 
     x_ = onednn::make_memory(d.x.view(), engine);
     y_ = onednn::make_memory(d.y.view(), engine);

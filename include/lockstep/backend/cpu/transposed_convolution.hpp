@@ -6,7 +6,7 @@
 
 #include <lockstep/backend/cpu/column_sums.hpp>
 #include <lockstep/backend/cpu/context.hpp>
-#include <lockstep/backend/cpu/convolution.hpp>
+#include <lockstep/backend/cpu/direct_convolution.hpp>
 #include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/geometry.hpp>
@@ -47,7 +47,7 @@ inline void add_bias(std::int64_t rows, std::int64_t columns, const float* b, bo
 
 /// Transposed convolution by the passes of the convolution that it transposes, in exchanged roles: the output is that
 /// convolution's input gradient, and the gradient of the input its output. Activations channels-last, weights in
-/// PyTorch's order. The geometry is a value here, as in convolution_runner.
+/// PyTorch's order. The geometry is a value here, as in direct_convolution_runner.
 class transposed_convolution_runner {
  public:
   [[gnu::cold]] transposed_convolution_runner(context& c, const transposed_convolution_geometry& geometry,
@@ -90,7 +90,7 @@ class transposed_convolution_runner {
 
   transposed_convolution_geometry g_;
   std::int64_t samples_;
-  convolution_runner convolution_;
+  direct_convolution_runner convolution_;
   aligned_buffer<float> fresh_bias_;
 };
 
