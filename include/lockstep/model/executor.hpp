@@ -21,13 +21,18 @@
 namespace lockstep {
 
 /// Samples in one micro-shard: the largest power of two, at most `largest_pass`, whose activations in one segment fit
-/// the backend's caches; at least 1. A replica walks its shard in micro-shards and adds their gradients.
+/// the backend's caches, or, where that is more, take no more than four times the memory of the parameters, and 64 MB;
+/// at least 1. A replica walks its shard in micro-shards and adds their gradients. Each of them reads all parameters
+/// and adds to all gradients once more: with many parameters that costs more than activations that leave the caches.
 template <class Model, class B>
 inline constexpr std::int64_t micro_shard = [] {
+  constexpr const auto& plan = Model::template plan<B>;
+  const auto activation = static_cast<std::int64_t>(sizeof(typename B::activation_type));
+  const auto parameters = plan.value_count * static_cast<std::int64_t>(sizeof(typename B::value_type));
   const std::int64_t bytes =
-      Model::template plan<B>.working_size * static_cast<std::int64_t>(sizeof(typename B::activation_type));
+      (std::max)(std::int64_t{B::cache_bytes}, (std::min)(4 * parameters, std::int64_t{64} << 20U));
   std::int64_t samples = 1;
-  while (samples < B::largest_pass && 2 * samples * bytes <= B::cache_bytes) samples *= 2;
+  while (samples < B::largest_pass && 2 * samples * plan.working_size * activation <= bytes) samples *= 2;
   return samples;
 }();
 
