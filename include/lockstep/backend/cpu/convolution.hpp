@@ -9,6 +9,7 @@
 #include <lockstep/backend/convolution_algorithm.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/direct_convolution.hpp>
+#include <lockstep/backend/cpu/small/convolution.hpp>
 #include <lockstep/backend/cpu/weight_order.hpp>
 #include <lockstep/backend/cpu/winograd/convolution.hpp>
 #include <lockstep/backend/cpu/winograd/transforms.hpp>
@@ -27,7 +28,7 @@ inline constexpr bool uses_winograd =
 template <convolution_geometry G, convolution_algorithm Algorithm>
 using convolution_runner =
     std::conditional_t<uses_winograd<G, Algorithm>, winograd::convolution_runner<winograd_tiles<Algorithm>>,
-                       direct_convolution_runner>;
+                       std::conditional_t<small::fits(G), small::convolution_runner<G>, direct_convolution_runner>>;
 
 /// Two-dimensional convolution, activations channels-last.
 template <convolution_geometry G, convolution_algorithm Algorithm = convolution_algorithm::f4>
