@@ -71,6 +71,8 @@ void check_all() {
 template <class B, ls::pooling_kind Kind>
 void check_kind() {
   check_all<B, ls::pooling_geometry{.kind = Kind, .channels = 16, .in = {6, 8}, .kernel = {2}, .stride = {2}},
+            ls::pooling_geometry{.kind = Kind, .channels = 1, .in = {5, 7}, .kernel = {2}, .stride = {2}},
+            ls::pooling_geometry{.kind = Kind, .channels = 11, .in = {2, 9}, .kernel = {2}, .stride = {2}},
             ls::pooling_geometry{
                 .kind = Kind, .channels = 3, .in = {7, 5}, .kernel = {3}, .stride = {2}, .padding = {1}},
             ls::pooling_geometry{.kind = Kind, .channels = 1, .in = {4, 5}, .kernel = {2}, .stride = {1}},

@@ -8,6 +8,7 @@
 #include <lockstep/backend/cpu/all_finite.hpp>
 #include <lockstep/backend/cpu/careful_max_pooling.hpp>
 #include <lockstep/backend/cpu/context.hpp>
+#include <lockstep/backend/cpu/max_pooling_pairs.hpp>
 #include <lockstep/backend/cpu/onednn_call.hpp>
 #include <lockstep/backend/cpu/pieces.hpp>
 #include <lockstep/backend/geometry.hpp>
@@ -98,14 +99,18 @@ class onednn_pooling {
   onednn::call forward_, backward_;
 };
 
-/// Pooling by oneDNN, activations channels-last. oneDNN's maximum skips a NaN and would hide that a network has
-/// diverged, so `careful_max_pooling` pools pictures that are not finite.
+/// Pooling, activations channels-last: the largest of 2 x 2 by our own kernel in one thread, all else by oneDNN.
+/// oneDNN's maximum skips a NaN and would hide that a network has diverged, so `careful_max_pooling` pools pictures
+/// that are not finite in its place.
 class pooling_runner {
  public:
   [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples)
-      : g_(geometry),
-        samples_(samples),
-        onednn_(samples, [&](std::int64_t n) { return onednn_pooling(c.engine(), geometry, n); }) {
+      : g_(geometry), samples_(samples) {
+    if (max_pooling_pairs::takes(g_) && c.threads() == 1) {
+      pairs_.emplace(g_, samples);
+      return;
+    }
+    onednn_ = pieces<onednn_pooling>(samples, [&](std::int64_t n) { return onednn_pooling(c.engine(), geometry, n); });
     if (g_.kind == pooling_kind::maximum) careful_.emplace(g_, samples);
   }
 
@@ -113,6 +118,7 @@ class pooling_runner {
   void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
   void forward(context& c, const float* x, float* y) {
+    if (pairs_) return pairs_->forward(samples_, x, y);
     is_careful_ = careful_ && !all_finite(samples_ * g_.in_size(), x);
     if (is_careful_) return careful_->forward(samples_, x, y);
     onednn_.each(samples_, [&](onednn_pooling& piece, std::int64_t first) {
@@ -122,6 +128,7 @@ class pooling_runner {
 
   /// dx = the gradient of the input; every element is written.
   void backward(context& c, const float* dy, float* dx) {
+    if (pairs_) return pairs_->backward(samples_, dy, dx);
     if (is_careful_) return careful_->backward(samples_, dy, dx);
     onednn_.each(samples_, [&](onednn_pooling& piece, std::int64_t first) {
       piece.backward(c, dy + first * g_.out_size(), dx + first * g_.in_size());
@@ -131,6 +138,7 @@ class pooling_runner {
  private:
   pooling_geometry g_;
   std::int64_t samples_;
+  std::optional<max_pooling_pairs> pairs_;
   pieces<onednn_pooling> onednn_;
   std::optional<careful_max_pooling> careful_;
   bool is_careful_ = false;  ///< `careful_` ran the last forward pass
