@@ -9,6 +9,7 @@ set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/c
 # Headers of the CPU library that lockstep.hpp leaves to those who ask for them.
 set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
+    "^lockstep/inference(\\.hpp$|/)"
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/io/checkpoint(s|_folder)\\.hpp$"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"

@@ -22,8 +22,9 @@ set(floors
     "parallel/serve/"
     "parallel/[a-z_]+\\.hpp"
     "io/"
+    "inference/"
     "observe/"
-    "lockstep\\.hpp|cuda\\.hpp|mpi\\.hpp")
+    "(lockstep|inference)\\.hpp|cuda\\.hpp|mpi\\.hpp")
 
 function(find_room header floor_result room_result)
   set(floor 0)
