@@ -45,15 +45,22 @@ LOCKSTEP_ALWAYS_INLINE void rectify(float_x8& v) { v = v < float_x8{} ? float_x8
 LOCKSTEP_ALWAYS_INLINE void rectify(float_x16& v) { v = v < float_x16{} ? float_x16{} : v; }
 LOCKSTEP_ALWAYS_INLINE void rectify(float& v) { v = v < 0.F ? 0.F : v; }
 
-/// best = the larger of the two; a NaN wins, as in PyTorch's pooling.
+/// best = the larger of the two; a NaN wins, as in PyTorch's pooling. In two steps, since g++ takes a wide
+/// vector apart where it joins two comparisons.
 LOCKSTEP_ALWAYS_INLINE void take_larger_or_nan(float_x4& best, const float_x4& v) {
-  best = ((v > best) | (v != v)) ? v : best;
+  best = v > best ? v : best;
+  LOCKSTEP_IN_REGISTER(best);
+  best = v != v ? v : best;
 }
 LOCKSTEP_ALWAYS_INLINE void take_larger_or_nan(float_x8& best, const float_x8& v) {
-  best = ((v > best) | (v != v)) ? v : best;
+  best = v > best ? v : best;
+  LOCKSTEP_IN_REGISTER(best);
+  best = v != v ? v : best;
 }
 LOCKSTEP_ALWAYS_INLINE void take_larger_or_nan(float_x16& best, const float_x16& v) {
-  best = ((v > best) | (v != v)) ? v : best;
+  best = v > best ? v : best;
+  LOCKSTEP_IN_REGISTER(best);
+  best = v != v ? v : best;
 }
 LOCKSTEP_ALWAYS_INLINE void take_larger_or_nan(float& best, const float& v) { best = v > best || v != v ? v : best; }
 
