@@ -92,12 +92,13 @@ class network_kernel {
     const value_layout& in = p.in(s);
     const layer_form& form = layer_forms<Model>[static_cast<std::size_t>(s.leaf)];
     norm_shape g{.centred = form.centred, .weight = form.weight, .bias = form.bias, .relu = s.relu};
-    if (form.groups > 0) {
-      g.parts = form.groups;
-      g.part = loops_over(in, in.channels / form.groups, in.height, in.width);
-      g.part_step = in.channels / form.groups * in.channel_step;
+    if (const std::int64_t groups = form.groups; groups > 0) {
+      const std::int64_t channels = in.channels / groups;
+      g.parts = groups;
+      g.part = loops_over(in, channels, in.height, in.width);
+      g.part_step = channels * in.channel_step;
       g.weights = in.channels;
-      g.part_weight = in.channels / form.groups;
+      g.part_weight = channels;
       g.by_channel = true;
     } else if (in.extents.rank == 2) {
       g.parts = in.channels;

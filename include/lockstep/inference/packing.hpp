@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include <lockstep/inference/convolution_shape.hpp>
 #include <lockstep/inference/layer_form.hpp>
@@ -68,15 +67,9 @@ void pack_blocks(std::int64_t outputs, std::int64_t inputs, std::int64_t vector,
   }
 }
 
-/// Calls f(index in PyTorch's order) for all elements of a layout in the order of `in_memory_order`.
-template <class F>
-void each_in_memory_order(const value_layout& l, const F& f) {
-  if (l.is_channels_last()) {
-    for (std::int64_t pixel = 0; pixel < l.height * l.width; ++pixel)
-      for (std::int64_t c = 0; c < l.channels; ++c) f(c * l.height * l.width + pixel);
-  } else {
-    for (std::int64_t i = 0; i < l.elements(); ++i) f(i);
-  }
+/// The index in PyTorch's order of the element that is number i in the order of `in_memory_order`.
+[[nodiscard]] constexpr std::int64_t index_in_memory(const value_layout& l, std::int64_t i) {
+  return l.is_channels_last() ? i % l.channels * l.height * l.width + i / l.channels : i;
 }
 
 /// The packed weights of one step, from the tensors of its layer.
@@ -91,16 +84,11 @@ inline void pack_linear(const step& s, const layer_form& form, const value_layou
     for (std::int64_t i = 0; i < form.outputs * inputs; ++i) *to++ = map.of_weight(i / inputs, tensors[i]);
     return;
   }
-  std::vector<std::int64_t> order;
-  order.reserve(static_cast<std::size_t>(inputs));
-  if (in.extents.rank == 2)
-    for (std::int64_t i = 0; i < inputs; ++i) order.push_back(i);
-  else
-    each_in_memory_order(in, [&](std::int64_t i) { order.push_back(i); });
+  const bool whole_sample = in.extents.rank != 2;
   pack_blocks(
       form.outputs, inputs, vector, linear_block * vector,
       [&](std::int64_t o, std::int64_t i) {
-        return map.of_weight(o, tensors[o * inputs + order[static_cast<std::size_t>(i)]]);
+        return map.of_weight(o, tensors[o * inputs + (whole_sample ? index_in_memory(in, i) : i)]);
       },
       bias_of, to);
 }
