@@ -60,6 +60,10 @@ struct layer_form {
   bool centred = false;
   bool logarithm = false;
   double epsilon = 0;
+
+  [[nodiscard]] constexpr std::int64_t channels_of_group(std::int64_t channels) const {
+    return groups > 0 ? channels / groups : channels;
+  }
 };
 
 constexpr layer_form form_of(const void*, const dims&) { return {}; }

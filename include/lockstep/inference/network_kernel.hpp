@@ -92,9 +92,9 @@ class network_kernel {
     const value_layout& in = p.in(s);
     const layer_form& form = layer_forms<Model>[static_cast<std::size_t>(s.leaf)];
     norm_shape g{.centred = form.centred, .weight = form.weight, .bias = form.bias, .relu = s.relu};
-    if (const std::int64_t groups = form.groups; groups > 0) {
-      const std::int64_t channels = in.channels / groups;
-      g.parts = groups;
+    if (form.groups > 0) {
+      const std::int64_t channels = form.channels_of_group(in.channels);
+      g.parts = form.groups;
       g.part = loops_over(in, channels, in.height, in.width);
       g.part_step = channels * in.channel_step;
       g.weights = in.channels;
