@@ -1,7 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// A prediction of small models: `inference`, which is a function on the caller's thread, for one sample and for sixteen,
-// and `predictor`, which serves requests of many threads.
+// A prediction of small models: `inference`, which is a function on the caller's thread, for one sample and for
+// sixteen, and `predictor`, which serves requests of many threads.
 
 #include <benchmark/benchmark.h>
 

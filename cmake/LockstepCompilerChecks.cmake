@@ -97,3 +97,28 @@ if(has_libcxx)
 else()
   lockstep_skip_compiler("clang, libc++" "no clang++-19 with libc++ is found")
 endif()
+
+find_program(LOCKSTEP_REALTIME_CLANG NAMES clang++-22 clang++-21 clang++-20
+             DOC "A clang with the realtime sanitizer, which watches predictions")
+mark_as_advanced(LOCKSTEP_REALTIME_CLANG)
+set(has_realtime FALSE)
+if(LOCKSTEP_REALTIME_CLANG)
+  file(WRITE "${folder}/no_realtime.cpp" "int main() {}\n")
+  execute_process(
+    COMMAND "${LOCKSTEP_REALTIME_CLANG}" -fsanitize=realtime "${folder}/no_realtime.cpp" -o "${folder}/no_realtime"
+    RESULT_VARIABLE code
+    OUTPUT_QUIET ERROR_QUIET)
+  if(code EQUAL 0)
+    set(has_realtime TRUE)
+  endif()
+endif()
+if(has_realtime)
+  add_test(NAME "compiler: predictions in real time"
+           COMMAND "${CMAKE_COMMAND}" -D "COMPILER=${LOCKSTEP_REALTIME_CLANG}" -D
+                   "SOURCE=${PROJECT_SOURCE_DIR}/tests/compilers/realtime.cpp" -D "PROGRAM=${folder}/realtime" -D
+                   "FLAGS=-O1;-std=c++20;-I${PROJECT_SOURCE_DIR}/include;$<$<BOOL:${folders}>:-isystem$<JOIN:${folders},;-isystem>>"
+                   -P "${PROJECT_SOURCE_DIR}/cmake/check_realtime.cmake")
+  set_tests_properties("compiler: predictions in real time" PROPERTIES LABELS compilers TIMEOUT 300)
+else()
+  lockstep_skip_compiler("predictions in real time" "no clang++-20 or later with its realtime sanitizer is found")
+endif()

@@ -19,6 +19,7 @@
 #include <lockstep/data/normalisation.hpp>
 #include <lockstep/data/random_split.hpp>
 #include <lockstep/data/sampler.hpp>
+#include <lockstep/inference.hpp>
 #include <lockstep/lockstep.hpp>
 #include <lockstep/observe/gpu_monitor.hpp>
 #include <lockstep/observe/report.hpp>
@@ -84,6 +85,13 @@ void use_data(const std::string& folder) {
 
 void serve(const std::string& folder) {
   ls::predictor<classifier, 2> server({.max_batch = 8, .latency = std::chrono::microseconds{50}});
+  const ls::inference<classifier> plain(server);
+  const std::vector<float> pixels(3 * 32 * 32);
+  std::array<float, 10> scores{};
+  std::vector<float> workspace(ls::inference<classifier>::workspace_size);
+  plain(pixels, scores, workspace);
+  const ls::inference<ls::model<ls::sequential<ls::linear<3>>, ls::input<10>>> last(std::vector<float>(33));
+  static_cast<void>(last(scores));
   ls::load_safetensors(server, folder + "/model.safetensors");
   const ls::batch_of<float, 3, 32, 32> images(5);
   static_cast<void>(server.predict(images));

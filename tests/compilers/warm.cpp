@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <lockstep/inference.hpp>
 #include <lockstep/io/checkpoints.hpp>
 #include <lockstep/lockstep.hpp>
 #include <lockstep/parallel/predictor.hpp>
@@ -38,6 +39,11 @@ float warm_executor(const std::vector<float>& x) {
 float warm_predictor(const trainer& t, const std::vector<float>& x) {
   const ls::predictor<model, 2> p(t);
   return squares(x);
+}
+
+float warm_inference(const trainer& t, const std::vector<float>& x) {
+  const ls::inference<model> p(t);
+  return p(x)[0] + squares(x);
 }
 
 float warm_files(trainer& t, const std::string& path, const std::vector<float>& x) {

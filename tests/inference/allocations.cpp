@@ -29,9 +29,9 @@ namespace {
 using mlp = ls::model<ls::sequential<ls::linear<64>, ls::tanh, ls::linear<64>, ls::tanh, ls::linear<1>>, ls::input<8>>;
 using conv = ls::conv2d<12, 3, ls::padding<1>, ls::no_bias>;
 using block = ls::sequential<ls::residual<ls::sequential<conv, ls::batch_norm2d<>, ls::relu, conv>>, ls::relu>;
-using pictures = ls::model<ls::sequential<conv, block, ls::max_pool2d<2>, ls::group_norm<3>, ls::flatten, ls::linear<5>,
-                                          ls::softmax>,
-                           ls::input<3, 8, 8>>;
+using pictures = ls::model<
+    ls::sequential<conv, block, ls::max_pool2d<2>, ls::group_norm<3>, ls::flatten, ls::linear<5>, ls::softmax>,
+    ls::input<3, 8, 8>>;
 
 template <class Action>
 std::size_t allocations_of(const Action& action) {

@@ -136,9 +136,9 @@ TEST_CASE("inference: refuses samples that do not fit", "[inference]") {
 }
 
 TEST_CASE("inference: a model whose values do not fit the stack takes a workspace", "[inference]") {
-  using big = ls::model<ls::sequential<ls::conv2d<32, 3, ls::padding<1>>, ls::relu, ls::avg_pool2d<64>, ls::flatten,
-                                       ls::linear<3>>,
-                        ls::input<3, 64, 64>>;
+  using big = ls::model<
+      ls::sequential<ls::conv2d<32, 3, ls::padding<1>>, ls::relu, ls::avg_pool2d<64>, ls::flatten, ls::linear<3>>,
+      ls::input<3, 64, 64>>;
   STATIC_REQUIRE(!ls::inference<big>::fits_stack);
   STATIC_REQUIRE(ls::inference<classifier>::fits_stack);
   const auto state = random_state<big>();

@@ -18,6 +18,8 @@
 #include <lockstep/inference/state.hpp>
 #include <lockstep/inference/weights.hpp>
 #include <lockstep/io/safetensors.hpp>
+#include <lockstep/model/model.hpp>
+#include <lockstep/nn/linear.hpp>
 
 namespace lockstep {
 
@@ -37,10 +39,9 @@ namespace lockstep {
 ///     const std::array<float, 10> scores = classify(pixels);
 template <class Model>
 class inference {
-  static_assert(Model::input_count == 1 && Model::output_count == 1,
-                "lockstep: inference: the model has several inputs or outputs; a predictor serves such models");
-  using code = detail::infer::instructions<Model>;
-  static_assert(code::template require_kernels<Model>());
+  static constexpr bool is_simple = Model::input_count == 1 && Model::output_count == 1;
+  // A harmless model takes the place of one that is refused, so that the compiler reports that alone.
+  using code = detail::infer::instructions<std::conditional_t<is_simple, Model, model<linear<1>, input<1>>>>;
 
  public:
   using model_type = Model;
@@ -140,6 +141,11 @@ class inference {
 
   typename code::function run_;
   detail::infer::packed_weights<code::packed_size> weights_;
+
+  // The checks come last: a compiler may drop the members after one that fails, and then complain of their absence.
+  static_assert(is_simple,
+                "lockstep: inference: the model has several inputs or outputs; a predictor serves such models");
+  static_assert(code::require_kernels());
 };
 
 }  // namespace lockstep

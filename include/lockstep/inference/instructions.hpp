@@ -71,7 +71,9 @@ class instructions {
     using grouped = typename kernel<V>::template in_groups<group>;
     using floats = const float*;
     choice c{.run = nullptr, .pack = &pack_program<Model, lanes<V>>, .packed_size = kernel<V>::packed};
-    if constexpr (std::is_same_v<V, float_x16>)
+    if constexpr (program_of<Model, 4>.unsupported >= 0)
+      return c;
+    else if constexpr (std::is_same_v<V, float_x16>)
       c.run = &cpu_backend::run_for_avx512<grouped, floats, floats, float*, float*, std::int64_t>;
     else if constexpr (std::is_same_v<V, float_x8>)
       c.run = &cpu_backend::run_for_avx2<grouped, floats, floats, float*, float*, std::int64_t>;
@@ -81,11 +83,10 @@ class instructions {
   }
 
   /// Fails to compile for a layer without a kernel.
-  template <class Same>
   static consteval bool require_kernels() {
-    constexpr int without = program_of<Same, 4>.unsupported;
+    constexpr int without = program_of<Model, 4>.unsupported;
     if constexpr (without >= 0)
-      return require_kernel<typename Same::template leaf<static_cast<std::size_t>(without)>, false>();
+      return require_kernel<typename Model::template leaf<static_cast<std::size_t>(without)>, false>();
     else
       return true;
   }

@@ -129,7 +129,7 @@ class program_builder {
         break;
     }
     if (p_.unsupported < 0) p_.unsupported = o.leaf;
-    return first;
+    return push({.kind = step_kind::copy}, first, plain_layout(o.out, vector_));  // one error is enough
   }
 
   /// A layout of other extents in the order of `l`.

@@ -16,6 +16,7 @@
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
+#include <lockstep/model/network.hpp>
 #include <lockstep/nn/layer.hpp>
 
 /// \file
