@@ -3,11 +3,13 @@
 
 #include <lockstep/core/config.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
 
+#include <lockstep/core/static_for.hpp>
 #include <lockstep/inference/convolution_kernel.hpp>
 #include <lockstep/inference/element_kernels.hpp>
 #include <lockstep/inference/linear_kernel.hpp>
@@ -194,11 +196,19 @@ class network_kernel {
     return sum;
   }();
 
-  template <int Samples, std::size_t... Index>
-  static LOCKSTEP_ALWAYS_INLINE void run_steps(const memory& m, std::index_sequence<Index...>) {
-    (run_step<static_cast<int>(Index), Samples>(m), ...);
+  // Compilers limit the operands of a fold expression.
+  static constexpr std::size_t step_count = static_cast<std::size_t>(p.step_count);
+  template <int Samples, std::size_t First, std::size_t... Index>
+  static LOCKSTEP_ALWAYS_INLINE void run_block(const memory& m, std::index_sequence<Index...>) {
+    (run_step<static_cast<int>(First + Index), Samples>(m), ...);
   }
-  using steps = std::make_index_sequence<static_cast<std::size_t>(p.step_count)>;
+  template <int Samples, std::size_t... Block>
+  static LOCKSTEP_ALWAYS_INLINE void run_blocks(const memory& m, std::index_sequence<Block...>) {
+    (run_block<Samples, Block * static_for_block>(
+         m, std::make_index_sequence<(std::min)(static_for_block, step_count - Block * static_for_block)>{}),
+     ...);
+  }
+  using blocks = std::make_index_sequence<(step_count + static_for_block - 1) / static_for_block>;
 
  public:
   /// Floats of working memory.
@@ -213,8 +223,8 @@ class network_kernel {
                                            std::int64_t samples) {
       if constexpr (Group > 1)
         for (; samples >= Group; samples -= Group, x += Group * in_size, y += Group * out_size)
-          run_steps<Group>({weights, x, y, arena}, steps{});
-      for (; samples > 0; --samples, x += in_size, y += out_size) run_steps<1>({weights, x, y, arena}, steps{});
+          run_blocks<Group>({weights, x, y, arena}, blocks{});
+      for (; samples > 0; --samples, x += in_size, y += out_size) run_blocks<1>({weights, x, y, arena}, blocks{});
     }
   };
 };

@@ -9,6 +9,7 @@
 
 #include <lockstep/inference/convolution_shape.hpp>
 #include <lockstep/inference/layer_form.hpp>
+#include <lockstep/inference/place_values.hpp>
 #include <lockstep/inference/program.hpp>
 #include <lockstep/inference/value_layout.hpp>
 #include <lockstep/model/network.hpp>
@@ -267,59 +268,15 @@ class program_builder {
   std::array<int, Size.operations> value_of_{};
 };
 
-/// Gives every value of the arena its place: the lowest where no other one lies that is in use at the same time.
-template <network_size Size>
-constexpr void place_values(program<Size>& p) {
-  for (int v = 0; v < p.value_count; ++v) p.value_at(v).first = -1;
-  const auto use = [&](int v, int at) {
-    if (v < 0) return;
-    value& root = p.value_at(p.value_at(v).root);
-    if (root.first < 0) root.first = at;
-    root.last = at;
-  };
-  for (int i = 0; i < p.step_count; ++i) {
-    const step& s = p.at(i);
-    for (int k = 0; k < s.operands; ++k) use(p.operand(s, k), i);
-    use(s.addend, i);
-    use(s.scratch, i);
-    use(s.out, i);
-  }
-  for (int v = 0; v < p.value_count; ++v) {
-    value& own = p.value_at(v);
-    if (own.root != v || own.where != place::arena || own.first < 0) continue;
-    const auto meets = [&](int o, std::int64_t offset) {
-      const value& other = p.value_at(o);
-      return other.root == o && other.where == place::arena && other.first >= 0 && other.first <= own.last &&
-             own.first <= other.last && other.offset < offset + own.layout.size &&
-             offset < other.offset + other.layout.size;
-    };
-    std::int64_t offset = 0;
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (int o = 0; o < v; ++o)
-        if (meets(o, offset)) {
-          offset = p.value_at(o).offset + p.value_at(o).layout.size;
-          moved = true;
-        }
-    }
-    own.offset = offset;
-    if (p.arena_size < offset + own.layout.size) p.arena_size = offset + own.layout.size;
-  }
-  for (int v = 0; v < p.value_count; ++v) {
-    const value& root = p.value_at(p.value_at(v).root);
-    p.value_at(v).offset = root.offset;
-    p.value_at(v).where = root.where;
-  }
-}
-
-/// The program of a model for vectors of so many floats.
+/// The program of a model for vectors of so many floats. Building and placing are constants of their own, since
+/// compilers limit the steps of one.
 template <class Model, std::int64_t Vector>
-inline constexpr auto program_of = [] {
-  auto p = program_builder<lowering<typename Model::network>::size, Model::leaf_count>(Model::graph, layer_forms<Model>,
-                                                                                       Vector)
-               .build();
-  place_values(p);
-  return p;
+inline constexpr auto unplaced_program_of = [] {
+  program_builder<lowering<typename Model::network>::size, Model::leaf_count> builder(Model::graph, layer_forms<Model>,
+                                                                                      Vector);
+  return builder.build();
 }();
+template <class Model, std::int64_t Vector>
+inline constexpr auto program_of = place_values(unplaced_program_of<Model, Vector>);
 
 }  // namespace lockstep::detail::infer
