@@ -82,3 +82,11 @@ TEST_CASE("inference: repeated, tied, frozen, named and skippable layers", "[inf
                  ls::linear<3>>();
   require_layers<ls::input<8>, ls::skippable<ls::tanh>>();
 }
+
+TEST_CASE("inference: a network of many steps, whose equal layers share code", "[inference]") {
+  using part = ls::sequential<ls::residual<ls::sequential<ls::linear<24>, ls::layer_norm<>, ls::tanh>>, ls::relu>;
+  require_layers<ls::input<9>, ls::linear<24>, ls::repeat<9, part>>(1e-5);
+  using picture_part =
+      ls::sequential<ls::residual<ls::sequential<ls::conv2d<4, 3, ls::padding<1>>, ls::tanh>>, ls::gelu<>>;
+  require_layers<ls::input<1, 9, 20>, ls::conv2d<4, 3>, ls::repeat<12, picture_part>, ls::flatten, ls::linear<2>>(1e-5);
+}

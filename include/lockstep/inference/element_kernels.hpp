@@ -16,23 +16,26 @@ namespace lockstep::detail::infer {
 
 /// y = f(x) for `Size` floats, a multiple of the vector. Vectors of four are taken element by element: functions know
 /// longer ones.
-template <class V, std::int64_t Size, class F>
-LOCKSTEP_ALWAYS_INLINE void map_elements(const F& f, const float* x, float* y) {
-  if constexpr (lanes<V> == 4) {
-    for (std::int64_t i = 0; i < Size; ++i) {
-      float v = x[i];
-      f(v);
-      y[i] = v;
-    }
-  } else {
-    for (std::int64_t i = 0; i < Size; i += lanes<V>) {
-      V v;
-      load(v, x + i);
-      f(v);
-      store(y + i, v);
+template <std::int64_t Size, class F>
+struct map_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(const F& f, const float* x, float* y) {
+    if constexpr (lanes<V> == 4) {
+      for (std::int64_t i = 0; i < Size; ++i) {
+        float v = x[i];
+        f(v);
+        y[i] = v;
+      }
+    } else {
+      for (std::int64_t i = 0; i < Size; i += lanes<V>) {
+        V v;
+        load(v, x + i);
+        f(v);
+        store(y + i, v);
+      }
     }
   }
-}
+};
 
 template <class V, std::int64_t Size>
 LOCKSTEP_ALWAYS_INLINE void rectify_elements(const float* x, float* y) {

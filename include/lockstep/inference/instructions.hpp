@@ -19,11 +19,6 @@ namespace lockstep::detail::infer {
 /// Floats that a call may put on the stack.
 inline constexpr std::int64_t most_on_stack = 64 * 1024 / static_cast<std::int64_t>(sizeof(float));
 
-template <class Kernel, class... Arguments>
-void run_anywhere(Arguments... arguments) {
-  Kernel::template run<float_x4>(arguments...);
-}
-
 /// Fails to compile; the compiler's note shows Layer.
 template <class Layer, bool Runs>
 consteval bool require_kernel() {
@@ -78,7 +73,7 @@ class instructions {
     else if constexpr (std::is_same_v<V, float_x8>)
       c.run = &cpu_backend::run_for_avx2<grouped, floats, floats, float*, float*, std::int64_t>;
     else
-      c.run = &run_anywhere<grouped, floats, floats, float*, float*, std::int64_t>;
+      c.run = &run_apart_anywhere<grouped, floats, floats, float*, float*, std::int64_t>;
     return c;
   }
 

@@ -98,10 +98,10 @@ struct linear_tile {
   }
 };
 
-template <linear_shape G>
+/// The rows of `Samples` samples, which lie `x_sample` and `y_sample` apart.
+template <linear_shape G, int Samples>
 struct linear_kernel {
-  /// The rows of `Samples` samples, which lie `x_sample` and `y_sample` apart.
-  template <class V, int Samples>
+  template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(const float* w, const float* x, std::int64_t x_sample, const float* addend,
                                          float* y, std::int64_t y_sample) {
     if constexpr (G.rows == 1) {

@@ -114,6 +114,17 @@ class network_kernel {
     return g;
   }();
 
+  /// Runs a kernel: as part of this function, or, in a network of many steps, as a function of its own, which equal
+  /// layers share.
+  static constexpr bool shares_code = p.step_count > 32;
+  template <class Kernel, class... Arguments>
+  static LOCKSTEP_ALWAYS_INLINE void call(Arguments... arguments) {
+    if constexpr (shares_code)
+      run_apart<V, Kernel>(arguments...);
+    else
+      Kernel::template run<V>(arguments...);
+  }
+
   /// The samples of one step.
   template <int Index, int Samples>
   static LOCKSTEP_ALWAYS_INLINE void run_step(const memory& m) {
@@ -123,8 +134,8 @@ class network_kernel {
     if constexpr (s.kind == step_kind::linear) {
       const float* addend = nullptr;
       if constexpr (s.addend >= 0) addend = at<s.addend, Samples>(m);
-      linear_kernel<linear<Index>>::template run<V, Samples>(w, at<in, Samples>(m), sample_step<in>, addend,
-                                                             at<s.out, Samples>(m), sample_step<s.out>);
+      call<linear_kernel<linear<Index>, Samples>>(w, static_cast<const float*>(at<in, Samples>(m)), sample_step<in>,
+                                                  addend, at<s.out, Samples>(m), sample_step<s.out>);
     } else {
       for (int i = 0; i < Samples; ++i) run_sample<Index, Samples>(m, w, i);
     }
@@ -150,9 +161,9 @@ class network_kernel {
         x = frame;
       }
       if constexpr (s.kind == step_kind::convolution)
-        convolution_kernel<convolution<Index>>::template run<V>(w, x, addend, y);
+        call<convolution_kernel<convolution<Index>>>(w, x, addend, y);
       else if constexpr (s.kind == step_kind::pixel_convolution)
-        pixel_convolution_kernel<convolution<Index>>::template run<V>(w, x, addend, y);
+        call<pixel_convolution_kernel<convolution<Index>>>(w, x, addend, y);
       else
         loop_convolution_kernel<convolution<Index>>::run(w, x, addend, y);
     } else if constexpr (s.kind == step_kind::pooling) {
@@ -162,13 +173,13 @@ class network_kernel {
     } else if constexpr (s.kind == step_kind::scale) {
       scale_kernel<to, s.relu, (s.addend >= 0)>::template run<V>(w, x, addend, y);
     } else if constexpr (s.kind == step_kind::sample_norm) {
-      sample_norm_kernel<norm<Index>, to>::run(w, x, y);
+      call<sample_norm_kernel<norm<Index>, to>>(w, x, y);
     } else if constexpr (s.kind == step_kind::softmax) {
       softmax_kernel<from, to, layer_forms<Model>[static_cast<std::size_t>(s.leaf)].logarithm>::template run<V>(x, y);
     } else if constexpr (s.kind == step_kind::map) {
       using layer = typename layer_inside<typename Model::template leaf<static_cast<std::size_t>(s.leaf)>>::type;
       constexpr auto function = function_of(static_cast<const layer*>(nullptr));
-      map_elements<V, to.size>(function, x, y);
+      call<map_kernel<to.size, decltype(function)>>(function, x, y);
     } else if constexpr (s.kind == step_kind::relu) {
       rectify_elements<V, to.size>(x, y);
     } else if constexpr (s.kind == step_kind::sum) {

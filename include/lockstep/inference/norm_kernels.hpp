@@ -55,6 +55,7 @@ struct norm_shape {
 /// weights, then the biases.
 template <norm_shape G, value_layout L>
 struct sample_norm_kernel {
+  template <class>
   static LOCKSTEP_ALWAYS_INLINE void run(const float* w, const float* x, float* y) {
     const double epsilon = static_cast<double>(w[0]);
     const float* weight = w + 1;

@@ -83,4 +83,28 @@ LOCKSTEP_ALWAYS_INLINE void part_pairs(const float_x16& a, const float_x16& b, f
   odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
+template <class Kernel, class... Arguments>
+[[gnu::noinline]] LOCKSTEP_TARGET_AVX512 void run_apart_avx512(Arguments... arguments) {
+  Kernel::template run<float_x16>(arguments...);
+}
+template <class Kernel, class... Arguments>
+[[gnu::noinline]] LOCKSTEP_TARGET_AVX2 void run_apart_avx2(Arguments... arguments) {
+  Kernel::template run<float_x8>(arguments...);
+}
+template <class Kernel, class... Arguments>
+[[gnu::noinline]] void run_apart_anywhere(Arguments... arguments) {
+  Kernel::template run<float_x4>(arguments...);
+}
+
+/// Calls Kernel::run<V>(arguments...) as a function of its own, for machines that have V.
+template <class V, class Kernel, class... Arguments>
+LOCKSTEP_ALWAYS_INLINE void run_apart(Arguments... arguments) {
+  if constexpr (lanes<V> == 16)
+    run_apart_avx512<Kernel>(arguments...);
+  else if constexpr (lanes<V> == 8)
+    run_apart_avx2<Kernel>(arguments...);
+  else
+    run_apart_anywhere<Kernel>(arguments...);
+}
+
 }  // namespace lockstep::detail::infer
