@@ -98,14 +98,14 @@ else()
   lockstep_skip_compiler("clang, libc++" "no clang++-19 with libc++ is found")
 endif()
 
-find_program(LOCKSTEP_REALTIME_CLANG NAMES clang++-22 clang++-21 clang++-20
+find_program(REALTIME_CLANG_PROGRAM NAMES clang++-22 clang++-21 clang++-20
              DOC "A clang with the realtime sanitizer, which watches predictions")
-mark_as_advanced(LOCKSTEP_REALTIME_CLANG)
+mark_as_advanced(REALTIME_CLANG_PROGRAM)
 set(has_realtime FALSE)
-if(LOCKSTEP_REALTIME_CLANG)
+if(REALTIME_CLANG_PROGRAM)
   file(WRITE "${folder}/no_realtime.cpp" "int main() {}\n")
   execute_process(
-    COMMAND "${LOCKSTEP_REALTIME_CLANG}" -fsanitize=realtime "${folder}/no_realtime.cpp" -o "${folder}/no_realtime"
+    COMMAND "${REALTIME_CLANG_PROGRAM}" -fsanitize=realtime "${folder}/no_realtime.cpp" -o "${folder}/no_realtime"
     RESULT_VARIABLE code
     OUTPUT_QUIET ERROR_QUIET)
   if(code EQUAL 0)
@@ -114,7 +114,7 @@ if(LOCKSTEP_REALTIME_CLANG)
 endif()
 if(has_realtime)
   add_test(NAME "compiler: predictions in real time"
-           COMMAND "${CMAKE_COMMAND}" -D "COMPILER=${LOCKSTEP_REALTIME_CLANG}" -D
+           COMMAND "${CMAKE_COMMAND}" -D "COMPILER=${REALTIME_CLANG_PROGRAM}" -D
                    "SOURCE=${PROJECT_SOURCE_DIR}/tests/compilers/realtime.cpp" -D "PROGRAM=${folder}/realtime" -D
                    "FLAGS=-O1;-std=c++20;-I${PROJECT_SOURCE_DIR}/include;$<$<BOOL:${folders}>:-isystem$<JOIN:${folders},;-isystem>>"
                    -P "${PROJECT_SOURCE_DIR}/cmake/check_realtime.cmake")
