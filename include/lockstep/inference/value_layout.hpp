@@ -88,7 +88,7 @@ constexpr void take_extents(value_layout& l, const dims& extents) {
   l.width = extents.rank == 3 ? extents[2] : extents.rank == 2 ? extents[1] : 1;
 }
 
-/// PyTorch's order; the user's memory, or, with Lanes, a range that ends with a whole vector.
+/// PyTorch's order, in a range that ends with a whole vector of `vector` floats.
 [[nodiscard]] constexpr value_layout plain_layout(const dims& extents, std::int64_t vector = 1) {
   value_layout l;
   take_extents(l, extents);
