@@ -2,12 +2,14 @@
 
 // The products that the reference models spend their time in, on one core: forward, the gradient of the weights and
 // that of the input, in FLOPs a second. The linear ones stand beside oneDNN's general matrix product of the same
-// extents, which packs its operands at every call. Batches are those of a replica's micro-shard.
+// extents, which packs its operands at every call; convolutions beside oneDNN's direct ones (`onednn`), and count the
+// FLOPs of a direct one whatever they do. Batches are those of a replica's micro-shard.
 
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include <lockstep/backend/cpu/cpu.hpp>
 #include <lockstep/core/tensor.hpp>
@@ -90,28 +92,65 @@ void sgemm(benchmark::State& state) {
   count(state, 2 * n * G.in * G.out);
 }
 
-template <product Which>
+/// `Primitive` is the backend's convolution<G>, or oneDNN's alone.
+template <ls::convolution_geometry G, class Primitive, product Which>
 void convolution(benchmark::State& state) {
-  static constexpr ls::convolution_geometry g{
-      .in_channels = 3, .in = 32, .out_channels = 64, .kernel = 3, .padding = 1, .relu = true, .input_gradient = false};
   const std::int64_t n = state.range(0);
   ls::cpu::context c;
   const auto entered = c.enter();
-  ls::cpu::convolution<g> op(c, n);
-  const auto x = numbers(n * g.in_size());
-  const auto w = numbers(g.weight_size());
-  const auto b = numbers(g.out_channels);
-  auto y = numbers(n * g.out_size());
-  auto dw = numbers(g.weight_size());
-  auto db = numbers(g.out_channels);
+  Primitive op = [&] {
+    if constexpr (std::is_constructible_v<Primitive, ls::cpu::context&, std::int64_t>)
+      return Primitive(c, n);
+    else
+      return Primitive(c, G, n, ls::cpu_backend::weight_order::tap_major);
+  }();
+  c.loaded();  // as a step does, after which weights are transformed once
+  const auto x = numbers(n * G.in_size());
+  const auto w = numbers(G.weight_size());
+  const auto b = numbers(G.out_channels);
+  auto y = numbers(n * G.out_size());
+  auto dx = numbers(n * G.in_size());
+  auto dw = numbers(G.weight_size());
+  auto db = numbers(G.out_channels);
   for (auto _ : state) {
     if constexpr (Which == product::forward)
       op.forward(c, x.data(), w.data(), b.data(), y.data());
     else
-      op.backward(c, x.data(), y.data(), w.data(), nullptr, dw.data(), db.data(), false);
+      op.backward(c, x.data(), y.data(), w.data(), dx.data(), dw.data(), db.data(), false);
     benchmark::ClobberMemory();
   }
-  count(state, 2 * n * g.weight_size() * g.out().height * g.out().width);
+  count(state, 2 * n * G.weight_size() * G.out().height * G.out().width);
+}
+
+constexpr ls::convolution_geometry only(ls::convolution_geometry g, product which) {
+  g.parameter_gradient = which == product::weight_gradient;
+  g.input_gradient = which == product::input_gradient;
+  return g;
+}
+
+/// All passes of one convolution, by the backend and by oneDNN. A network's first has no input gradient.
+template <ls::convolution_geometry G>
+void register_convolution(const std::string& network, std::int64_t samples) {
+  const std::string shape = network + "/" + std::to_string(G.in_channels) + "x" + std::to_string(G.in.height) + "to" +
+                            std::to_string(G.out_channels) + "k" + std::to_string(G.kernel.height) + "/";
+  const auto add = [&]<product Which>() {
+    constexpr ls::convolution_geometry g = only(G, Which);
+    const std::string pass = shape + name_of(Which);
+    benchmark::RegisterBenchmark(("convolution/" + pass).c_str(), &convolution<g, ls::cpu::convolution<g>, Which>)
+        ->ArgName("samples")
+        ->Arg(samples);
+    benchmark::RegisterBenchmark(("onednn/" + pass).c_str(),
+                                 &convolution<g, ls::cpu_backend::direct_convolution_runner, Which>)
+        ->ArgName("samples")
+        ->Arg(samples);
+  };
+  add.template operator()<product::forward>();
+  add.template operator()<product::weight_gradient>();
+  if (G.input_gradient) add.template operator()<product::input_gradient>();
+}
+
+constexpr ls::convolution_geometry same_size(std::int64_t in, std::int64_t size, std::int64_t out) {
+  return {.in_channels = in, .in = size, .out_channels = out, .kernel = 3, .padding = 1, .input_gradient = in > 3};
 }
 
 template <ls::linear_geometry G>
@@ -135,12 +174,26 @@ int main(int argc, char** argv) {
   register_linear<ls::linear_geometry{.in = 784, .out = 512}>(32);
   register_linear<ls::linear_geometry{.in = 512, .out = 256}>(32);
   register_linear<ls::linear_geometry{.in = 65536, .out = 10}>(8);
-  benchmark::RegisterBenchmark("convolution/3x32x32/forward", &convolution<product::forward>)
-      ->ArgName("samples")
-      ->Arg(8);
-  benchmark::RegisterBenchmark("convolution/3x32x32/weight_gradient", &convolution<product::weight_gradient>)
-      ->ArgName("samples")
-      ->Arg(8);
+  register_convolution<ls::convolution_geometry{.in_channels = 3,
+                                                .in = 32,
+                                                .out_channels = 64,
+                                                .kernel = 3,
+                                                .padding = 1,
+                                                .relu = true,
+                                                .input_gradient = false}>("cnn", 8);
+  register_convolution<same_size(64, 32, 64)>("vgg8", 16);
+  register_convolution<same_size(64, 16, 128)>("vgg8", 16);
+  register_convolution<same_size(128, 16, 128)>("vgg8", 16);
+  register_convolution<same_size(256, 8, 256)>("vgg8", 16);
+  register_convolution<same_size(3, 32, 16)>("resnet20", 16);
+  register_convolution<same_size(16, 32, 16)>("resnet20", 16);
+  register_convolution<same_size(32, 16, 32)>("resnet20", 16);
+  register_convolution<same_size(64, 8, 64)>("resnet20", 16);
+  register_convolution<same_size(512, 4, 512)>("resnet18", 16);
+  register_convolution<ls::convolution_geometry{
+      .in_channels = 1, .in = 28, .out_channels = 6, .kernel = 5, .relu = true, .input_gradient = false}>("lenet", 128);
+  register_convolution<ls::convolution_geometry{
+      .in_channels = 6, .in = 12, .out_channels = 16, .kernel = 5, .relu = true}>("lenet", 128);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();
