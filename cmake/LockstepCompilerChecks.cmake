@@ -112,13 +112,22 @@ if(REALTIME_CLANG_PROGRAM)
     set(has_realtime TRUE)
   endif()
 endif()
-if(has_realtime)
-  add_test(NAME "compiler: predictions in real time"
-           COMMAND "${CMAKE_COMMAND}" -D "COMPILER=${REALTIME_CLANG_PROGRAM}" -D
-                   "SOURCE=${PROJECT_SOURCE_DIR}/tests/compilers/realtime.cpp" -D "PROGRAM=${folder}/realtime" -D
-                   "FLAGS=-O1;-std=c++20;-I${PROJECT_SOURCE_DIR}/include;$<$<BOOL:${folders}>:-isystem$<JOIN:${folders},;-isystem>>"
-                   -P "${PROJECT_SOURCE_DIR}/cmake/check_realtime.cmake")
-  set_tests_properties("compiler: predictions in real time" PROPERTIES LABELS compilers TIMEOUT 300)
-else()
-  lockstep_skip_compiler("predictions in real time" "no clang++-20 or later with its realtime sanitizer is found")
-endif()
+foreach(program IN ITEMS realtime realtime_step)
+  if(program STREQUAL "realtime")
+    set(what "predictions in real time")
+    set(libraries "")
+  else()
+    set(what "steps in real time")
+    set(libraries "$<TARGET_FILE:DNNL::dnnl>;-lpthread")
+  endif()
+  if(has_realtime)
+    add_test(NAME "compiler: ${what}"
+             COMMAND "${CMAKE_COMMAND}" -D "COMPILER=${REALTIME_CLANG_PROGRAM}" -D
+                     "SOURCE=${PROJECT_SOURCE_DIR}/tests/compilers/${program}.cpp" -D "PROGRAM=${folder}/${program}" -D
+                     "FLAGS=-O1;-std=c++20;-I${PROJECT_SOURCE_DIR}/include;$<$<BOOL:${folders}>:-isystem$<JOIN:${folders},;-isystem>>"
+                     -D "LIBRARIES=${libraries}" -P "${PROJECT_SOURCE_DIR}/cmake/check_realtime.cmake")
+    set_tests_properties("compiler: ${what}" PROPERTIES LABELS compilers TIMEOUT 300)
+  else()
+    lockstep_skip_compiler("${what}" "no clang++-20 or later with its realtime sanitizer is found")
+  endif()
+endforeach()
