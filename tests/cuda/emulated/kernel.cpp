@@ -51,8 +51,7 @@ class block_runner {
   void run(const kernel_call& call) {
     call_ = &call;
     threads_ = blockDim.x;
-    begun_ = ended_ = at_block_barrier_ = 0;
-    std::fill_n(at_warp_barrier_, most_threads / warp_size, 0U);
+    begun_ = ended_ = 0;
     std::fill_n(ended_of_warp_, most_threads / warp_size, 0U);
     while (ended_ < threads_) {
       if (runner* next = choose()) {
@@ -66,13 +65,14 @@ class block_runner {
   }
 
   void wait_for_block() {
-    running_->at = barrier::block;
-    ++at_block_barrier_;
+    at_block_barrier_.push_back(running_);
+    release_block();
     leave();
   }
   void wait_for_warp() {
-    running_->at = barrier::warp;
-    ++at_warp_barrier_[threadIdx.x / warp_size];
+    const unsigned warp = threadIdx.x / warp_size;
+    at_warp_barrier_[warp].push_back(running_);
+    release_warp(warp);
     leave();
   }
   /// Where the lanes of the running thread's warp leave what they exchange.
@@ -84,32 +84,27 @@ class block_runner {
   }
 
  private:
-  enum class barrier { none, block, warp };
-
   /// Runs threads of the block, one after another.
   struct runner {
     fiber execution;
     fiber scheduler;  ///< while it runs
     unsigned thread = 0;
-    barrier at = barrier::none;
-    bool idle = true;  ///< has no thread
   };
+  using runners = std::vector<runner*>;
 
-  /// A fiber that can go on: one of those that a barrier lets go, or one for threads that have not begun.
+  /// A fiber that can go on: one of those that a barrier has let go, or one for threads that have not begun.
   runner* choose() {
-    for (auto& f : runners_) {
-      if (f->idle) continue;
-      const unsigned warp = f->thread / warp_size;
-      if (f->at == barrier::block && at_block_barrier_ + ended_ == threads_) release(barrier::block, 0, threads_);
-      if (f->at == barrier::warp && at_warp_barrier_[warp] + ended_of_warp_[warp] == threads_of(warp))
-        release(barrier::warp, warp * warp_size, warp * warp_size + warp_size);
-      if (f->at == barrier::none) return f.get();
-    }
+    if (next_ready_ < ready_.size()) return ready_[next_ready_++];
+    ready_.clear();
+    next_ready_ = 0;
     if (begun_ == threads_) return nullptr;
-    for (auto& f : runners_)
-      if (f->idle) return f.get();
-    runners_.push_back(std::make_unique<runner>());
-    runner* fresh = runners_.back().get();
+    if (!idle_.empty()) {
+      runner* rested = idle_.back();
+      idle_.pop_back();
+      return rested;
+    }
+    all_.push_back(std::make_unique<runner>());
+    runner* fresh = all_.back().get();
     fresh->execution = fiber([this, fresh](fiber&& scheduler) {
       fresh->scheduler = std::move(scheduler);
       run_threads();
@@ -118,13 +113,16 @@ class block_runner {
     return fresh;
   }
 
-  void release(barrier which, unsigned first, unsigned last) {
-    for (auto& f : runners_)
-      if (!f->idle && f->at == which && f->thread >= first && f->thread < last) f->at = barrier::none;
-    if (which == barrier::block)
-      at_block_barrier_ = 0;
-    else
-      at_warp_barrier_[first / warp_size] = 0;
+  /// Lets go those who wait at a barrier, if all have come who did not end before.
+  void release_block() {
+    if (at_block_barrier_.size() + ended_ == threads_) release(at_block_barrier_);
+  }
+  void release_warp(unsigned warp) {
+    if (at_warp_barrier_[warp].size() + ended_of_warp_[warp] == threads_of(warp)) release(at_warp_barrier_[warp]);
+  }
+  void release(runners& waiting) {
+    ready_.insert(ready_.end(), waiting.begin(), waiting.end());
+    waiting.clear();
   }
 
   [[nodiscard]] unsigned threads_of(unsigned warp) const { return std::min(warp_size, threads_ - warp * warp_size); }
@@ -138,15 +136,16 @@ class block_runner {
     runner& own = *running_;
     for (;;) {
       while (begun_ < threads_) {
-        own.idle = false;
         own.thread = last_first() ? threads_ - 1 - begun_ : begun_;
         ++begun_;
         threadIdx = {own.thread, 0, 0};
         call_->run(call_->arguments);
         ++ended_;
         ++ended_of_warp_[own.thread / warp_size];
+        release_warp(own.thread / warp_size);
+        release_block();
       }
-      own.idle = true;
+      idle_.push_back(&own);
       leave();
     }
   }
@@ -155,11 +154,14 @@ class block_runner {
   unsigned threads_ = 0;
   unsigned begun_ = 0;
   unsigned ended_ = 0;
-  unsigned at_block_barrier_ = 0;
-  unsigned at_warp_barrier_[most_threads / warp_size] = {};
   unsigned ended_of_warp_[most_threads / warp_size] = {};
   std::byte exchanged_[most_threads][8] = {};
-  std::vector<std::unique_ptr<runner>> runners_;
+  std::vector<std::unique_ptr<runner>> all_;
+  runners idle_;  ///< have no thread
+  runners at_block_barrier_;
+  runners at_warp_barrier_[most_threads / warp_size];
+  runners ready_;  ///< from the next one on: can go on
+  std::size_t next_ready_ = 0;
   runner* running_ = nullptr;
 };
 
