@@ -2,7 +2,7 @@
 # Judges what compilers said of one program that must not compile. Run: cmake -D SETTINGS=settings.cmake
 # -D SOURCE=case.cpp -D RECORD=FILE [-D ROW=FILE] -P run_case.cmake
 #
-# RECORD is what compile_case.cmake wrote. Each compiler must refuse SOURCE, print the text after `// expect: ` within
+# RECORD is what compile_cases.cmake wrote. Each compiler must refuse SOURCE, print the text after `// expect: ` within
 # its first 12 lines, and print 40 lines at most; the first compiler must accept SOURCE with -DLOCKSTEP_TEST_FIXED, or
 # the case would also "pass" for a misspelt name. ROW is written: the case's line of the table.
 
