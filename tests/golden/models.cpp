@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// alone: it computes a lot, and is built with optimisation.
 #include <cstdint>
 #include <string>
 
