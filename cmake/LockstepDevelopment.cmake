@@ -21,11 +21,8 @@ target_compile_options(
   lockstep_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${LOCKSTEP_WERROR}>:-Werror>)
 
 # Link privately: the flags of programs whose speed is measured.
-set(LOCKSTEP_PROGRAM_OPTIMIZATION ""
-    CACHE STRING "Optimisation level of benchmarks and examples where they are only tested; the build type's if empty")
 add_library(lockstep_optimized INTERFACE)
-target_compile_options(lockstep_optimized INTERFACE $<$<BOOL:${LOCKSTEP_NATIVE}>:-march=native>
-                                                    ${LOCKSTEP_PROGRAM_OPTIMIZATION})
+target_compile_options(lockstep_optimized INTERFACE $<$<BOOL:${LOCKSTEP_NATIVE}>:-march=native>)
 
 if(LOCKSTEP_BUILD_TESTS)
   lockstep_find_or_fetch(Catch2 https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz
