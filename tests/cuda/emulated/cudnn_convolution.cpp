@@ -60,8 +60,7 @@ void each_product(const graph& g, const places& at, const F& f) {
             if (v < 0 || v >= g.x.size[3]) continue;
             for (std::int64_t c = 0; c < g.x.size[1]; ++c) {
               const std::int64_t first = c / in * out_of_group;  // of the group's outputs
-              f(n * at.x[0] + c + h * at.x[2] + v * at.x[3],
-                first + c % in * at.w[1] + r * at.w[2] + s * at.w[3],
+              f(n * at.x[0] + c + h * at.x[2] + v * at.x[3], first + c % in * at.w[1] + r * at.w[2] + s * at.w[3],
                 first + n * at.y[0] + i * at.y[2] + j * at.y[3], out_of_group);
             }
           }
@@ -112,12 +111,16 @@ void compute(const graph& g, engine e, const operands& at) {
   const elements bias{at.bias, g.bias.bfloat16};
   const std::int64_t channels = g.y.size[1];
   const bool keeps_nan = g.keeps_nan && channels % 4 != 1;
-  each_element(result, g.forward() ? own.y : of_weights ? own.w : own.x, [&](std::int64_t i, std::int64_t from) {
-    auto value = static_cast<float>(sums[static_cast<std::size_t>(from)]);
-    if (g.biased) value += bias[i / g.y.stride[1] % channels];
-    if (g.relu && !(value > 0) && !(keeps_nan && std::isnan(value))) value = 0;
-    to.put(i, value);
-  });
+  each_element(result,
+               g.forward()  ? own.y
+               : of_weights ? own.w
+                            : own.x,
+               [&](std::int64_t i, std::int64_t from) {
+                 auto value = static_cast<float>(sums[static_cast<std::size_t>(from)]);
+                 if (g.biased) value += bias[i / g.y.stride[1] % channels];
+                 if (g.relu && !(value > 0) && !(keeps_nan && std::isnan(value))) value = 0;
+                 to.put(i, value);
+               });
 }
 
 }  // namespace emulated
