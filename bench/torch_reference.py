@@ -4,18 +4,22 @@
     python torch_reference.py --case cnn --batch 64 --threads 2
     python torch_reference.py --count cnn,linear
 
-Each line on stdin is a request {"mode": [MODE, LAYOUT], "phase": "train" | "infer", "seconds": S} with MODE eager,
-compile or freeze and LAYOUT contiguous or channels_last; each line on stdout its answer {"median_s", "steps"} or
-{"error"}. The first line on stdout greets with {"version"}, or says {"error"}. --count prints the numbers of parameters
-instead: {"parameters": {case: number}} or {"error"}.
+Each line on stdin is a request {"mode": [MODE, LAYOUT, PRECISION], "phase": "train" | "infer", "seconds": S} with MODE
+eager, compile or freeze, LAYOUT contiguous or channels_last and PRECISION fp32, autocast or bf16; each line on stdout
+its answer {"median_s", "steps"} or {"error"}. The first line on stdout greets with {"version"}, or says {"error"}.
+--count prints the numbers of parameters instead: {"parameters": {case: number}} or {"error"}.
 
 A training step is zero_grad, forward, loss, backward and the SGD update, in the implementation of torch.optim.SGD that
 is the fastest for these parameters. Inference is forward alone, in inference mode. `compile` is torch.compile of the
 forward pass, and of the loss in training; `freeze`, for inference only, is torch.compile that takes the weights as
 constants, folds them and packs them. Batches lie in the layout already.
+
+`autocast` keeps parameters and pictures in float32 and does forward and loss under torch.autocast in bfloat16; `bf16`,
+for inference only, is the model converted to bfloat16, and so are the pictures, before anything is measured.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -26,6 +30,7 @@ LEARNING_RATE = 0.01
 WARM_UP_STEPS = 3
 MODES = ("eager", "compile", "freeze")
 LAYOUTS = ("contiguous", "channels_last")
+PRECISIONS = ("fp32", "autocast", "bf16")
 SGD_VARIANTS = ({"foreach": False}, {"foreach": True}, {"fused": True})
 SGD_TRIALS = 9
 
@@ -76,6 +81,18 @@ def linear(nn):
     return nn.Linear(10, 10)
 
 
+def dense16(nn):
+    return nn.Linear(16, 16)
+
+
+def dense64(nn):
+    return nn.Linear(64, 64)
+
+
+def mlp8(nn):
+    return nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+
+
 # The module and the extents of a sample.
 CASES = {
     "cnn": (cnn, (3, 32, 32)),
@@ -84,7 +101,12 @@ CASES = {
     "lenet": (lenet, (1, 28, 28)),
     "vgg8": (vgg8, (3, 32, 32)),
     "resnet20": (resnet20, (3, 32, 32)),
+    "dense16": (dense16, (16,)),
+    "dense64": (dense64, (64,)),
+    "mlp8": (mlp8, (8,)),
 }
+# Whose loss is the mean squared error, with the number of outputs.
+REGRESSIONS = {"linear": 10, "dense16": 16, "dense64": 64, "mlp8": 1}
 
 
 def build(torch, case, batch):
@@ -94,8 +116,8 @@ def build(torch, case, batch):
     module, extents = CASES[case]
     torch.manual_seed(0)
     x = torch.rand(batch, *extents)
-    if case == "linear":
-        return module(torch.nn), torch.nn.MSELoss(), x, torch.rand(batch, 10)
+    if case in REGRESSIONS:
+        return module(torch.nn), torch.nn.MSELoss(), x, torch.rand(batch, REGRESSIONS[case])
     return module(torch.nn), torch.nn.CrossEntropyLoss(), x, torch.randint(0, 10, (batch,))
 
 
@@ -116,39 +138,57 @@ def fastest_sgd(torch, model):
     return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, **variant)
 
 
-def make_step(torch, case, batch, mode, layout, phase):
+def check_way(mode, layout, precision, phase):
+    if mode not in MODES or layout not in LAYOUTS or precision not in PRECISIONS:
+        raise ValueError(
+            f"expected one of {MODES}, of {LAYOUTS} and of {PRECISIONS}, got {mode}, {layout} and {precision}"
+        )
+    for word in (mode, precision):
+        if word in ("freeze", "bf16") and phase != "infer":
+            raise ValueError(f"{word} is for the phase infer")
+
+
+def make_step(torch, case, batch, mode, layout, precision, phase):
     """Returns a callable that does one step with a model of its own; a compiled one is compiled here or in its first
     call."""
-    if mode not in MODES or layout not in LAYOUTS:
-        raise ValueError(f"expected one of {MODES} and of {LAYOUTS}, got {mode} and {layout}")
-    if mode == "freeze" and phase != "infer":
-        raise ValueError("the mode freeze is for the phase infer")
+    check_way(mode, layout, precision, phase)
     model, criterion, x, y = build(torch, case, batch)
     if layout == "channels_last":
         model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
+    if precision == "bf16":
+        model, x = model.to(torch.bfloat16), x.to(torch.bfloat16)
     options = {"freezing": True, "max_autotune": True} if mode == "freeze" else None
 
     def wrap(function):
         return function if mode == "eager" else torch.compile(function, options=options)
 
+    def casting():
+        return torch.autocast("cpu", torch.bfloat16) if precision == "autocast" else contextlib.nullcontext()
+
     if phase == "infer":
         predict = wrap(model.eval())
 
         def infer():
-            with torch.inference_mode():
+            with torch.inference_mode(), casting():
                 predict(x)
 
         return infer
 
     model.train()
     objective = wrap(lambda x, y: criterion(model(x), y))
-    objective(x, y).backward()
+
+    def backward():
+        with casting():
+            loss = objective(x, y)
+        loss.backward()
+
+    backward()
     optimizer = fastest_sgd(torch, model)
 
     def train():
         optimizer.zero_grad()
-        objective(x, y).backward()
+        backward()
         optimizer.step()
 
     return train

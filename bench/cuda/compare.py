@@ -4,9 +4,9 @@
     python compare.py [--rounds 7] [--seconds 0.2] [--cases linear,mlp,cnn,deep] [--modes eager,compile,graph]
                       [--precision fp32,tf32,bf16] [--data device,pinned] [--channels-last] [--bin PROGRAM] [--out FILE]
 
-The JSON is that of ../compare.py: an array of {"case", "phase", "peer", "variant", "ours_s", "peer_s", "ratio",
-"spread"}, medians over the rounds in seconds a step, ratio = peer_s / ours_s (above 1: lockstep is faster). Each round
-measures everything once, in turn, every second one in reverse order.
+The JSON is that of ../compare.py: an array of {"case", "phase", "peer", "peer_version", "precision", "variant",
+"ours_s", "peer_s", "ratio", "spread"}, medians over the rounds in seconds a step, ratio = peer_s / ours_s (above 1:
+lockstep is faster). Each round measures everything once, in turn, every second one in reverse order.
 
 In a step of either side the host reads the loss, and the batch lies at the same place: in the device's memory, or in
 pinned memory of the host, from where each step copies it. Like is compared with like: float32 whose products round
@@ -145,7 +145,9 @@ def rows_of(ours, peers, case, batch, version):
                 {
                     "case": case,
                     "phase": PHASE,
-                    "peer": f"pytorch {version}",
+                    "peer": "pytorch",
+                    "peer_version": version,
+                    "precision": precision,
                     "variant": f"batch {batch}, {MODE_NAMES[mode]}, {precision}, {DATA_NAMES[data]}; "
                     f"ours {replicas} replica{'s' if replicas > 1 else ''}",
                     "ours_s": ours_s,
