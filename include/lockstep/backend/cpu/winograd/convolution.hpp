@@ -45,8 +45,7 @@ template <class F>
 class convolution_runner {
  public:
   [[gnu::cold]] convolution_runner(context& c, const convolution_geometry& g, std::int64_t samples) : g_(g) {
-    const std::int64_t tiles = output_grid<F>(1, g.out()).per_picture();
-    least_samples_ = (least_tiles + tiles - 1) / tiles;
+    least_samples_ = least_samples(g);
     if (!has_avx2() || c.threads() != 1) least_samples_ = samples + 1;
     if (const std::int64_t few = (std::min)(samples, least_samples_ - 1); few > 0)
       direct_.emplace(c, g, few, weight_order::tap_major);
@@ -60,6 +59,7 @@ class convolution_runner {
 
   /// Floats that an object for `samples` samples keeps, without the workspace that all share.
   [[nodiscard]] static constexpr std::int64_t kept_size(const convolution_geometry& g, std::int64_t samples) {
+    if (samples < least_samples(g)) return 0;
     std::int64_t size = picture_map<F>::weights_size(g.in_channels, g.out_channels);
     if (g.input_gradient) size += picture_map<F>::weights_size(g.out_channels, g.in_channels);
     return g.parameter_gradient ? size + weight_gradient<F>::kept_size(g, samples) : size;
@@ -102,6 +102,12 @@ class convolution_runner {
   }
 
  private:
+  /// Number of samples that have `least_tiles`.
+  [[nodiscard]] static constexpr std::int64_t least_samples(const convolution_geometry& g) {
+    const std::int64_t tiles = output_grid<F>(1, g.out()).per_picture();
+    return (least_tiles + tiles - 1) / tiles;
+  }
+
   [[nodiscard]] bool takes_direct() const noexcept { return samples_ < least_samples_; }
 
   /// Which weights have been transformed.
