@@ -69,6 +69,13 @@
 #define LOCKSTEP_TARGET_AVX512
 #endif
 
+/// 0 when the program says that its kernels are to do without AVX-512, as on a processor that lacks it; else 1.
+#if defined(LOCKSTEP_WITHOUT_AVX512)
+#define LOCKSTEP_MAY_USE_AVX512() 0
+#else
+#define LOCKSTEP_MAY_USE_AVX512() 1
+#endif
+
 /// 1 when g++ compiles for x86-64.
 #if defined(__clang__)
 #define LOCKSTEP_GCC_ON_X86_64() 0

@@ -29,6 +29,7 @@ inline constexpr std::int64_t lanes = sizeof(V) / sizeof(float);
 template <class V>
 [[nodiscard]] bool has() noexcept {
 #if LOCKSTEP_X86_64()
+  if (lanes<V> == 16 && !LOCKSTEP_MAY_USE_AVX512()) return false;
   static const bool yes = lanes<V> == 16
                               ? __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0
                               : __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
