@@ -6,6 +6,7 @@
 
 #include <lockstep/core/config.hpp>  // first: it refuses compilers that are too old
 
+#include <lockstep/inference/embedded.hpp>
 #include <lockstep/inference/inference.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/nn/activation.hpp>
