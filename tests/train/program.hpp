@@ -18,18 +18,19 @@
 
 #include "support/catch.hpp"
 
-/// Leaves the test case unless the build told where the program is.
+/// Leaves the test case unless the build told where the programs are.
 #if defined(LOCKSTEP_TRAIN_PROGRAM)
 #define LOCKSTEP_NEED_PROGRAM() static_cast<void>(0)
 #else
 #define LOCKSTEP_TRAIN_PROGRAM ""
 #define LOCKSTEP_TRAIN_HAS_CUDA 0
-#define LOCKSTEP_NEED_PROGRAM() LOCKSTEP_SKIP("lockstep-train was not built")
+#define LOCKSTEP_EMBED_PROGRAM ""
+#define LOCKSTEP_NEED_PROGRAM() LOCKSTEP_SKIP("lockstep-train and lockstep-embed were not built")
 #endif
 
 namespace lockstep_test {
 
-/// What one run of lockstep-train left behind.
+/// What one run of a program left behind.
 struct outcome {
   int code = -1;
   std::string out;
@@ -53,10 +54,12 @@ class workplace {
     std::filesystem::remove_all(folder_, ignored);
   }
 
-  /// Runs the program with arguments that the shell splits at blanks; file names are those of this folder.
-  [[nodiscard]] outcome run(const std::string& arguments) const {
+  /// Runs lockstep-train with arguments that the shell splits at blanks; file names are those of this folder.
+  [[nodiscard]] outcome run(const std::string& arguments) const { return run(LOCKSTEP_TRAIN_PROGRAM, arguments); }
+  /// The same of another program.
+  [[nodiscard]] outcome run(const std::string& program, const std::string& arguments) const {
     const std::string command =
-        "cd '" + folder_.string() + "' && '" LOCKSTEP_TRAIN_PROGRAM "' " + arguments + " >out.txt 2>err.txt </dev/null";
+        "cd '" + folder_.string() + "' && '" + program + "' " + arguments + " >out.txt 2>err.txt </dev/null";
     const int status = std::system(command.c_str());
     if (!WIFEXITED(status)) throw std::runtime_error("did not end by itself: " + command);
     return {WEXITSTATUS(status), read("out.txt"), read("err.txt")};
