@@ -45,10 +45,10 @@ struct checkpoint_access;
 ///
 /// Policies, in any order: a backend (default cpu), an optimizer (default sgd), a reduction (default reduce::automatic;
 /// reduce::reproducible gives the same bits for any N), micro_shards<V> (default 8), a precision (default
-/// precision::fp32), on the CPU an algorithm for convolutions (default convolution::f4). To train together with other processes or machines, each with its own trainer, add a communicator,
-/// a reduction hook (default all_reduce_hook) and bucket_bytes<Bytes>. The batches of the ranks, which may differ in
-/// size or be empty, are then parts of one batch, and the result is again that of one device; while backward runs,
-/// buckets of gradients are reduced.
+/// precision::fp32), on the CPU an algorithm for convolutions (default convolution::f4). To train together with other
+/// processes or machines, each with its own trainer, add a communicator, a reduction hook (default all_reduce_hook) and
+/// bucket_bytes<Bytes>. The batches of the ranks, which may differ in size or be empty, are then parts of one batch,
+/// and the result is again that of one device; while backward runs, buckets of gradients are reduced.
 ///
 /// One thread at a time may call into the object; a second one gets an exception. When a call throws, the parameters
 /// are as before the call and the object is usable. Over a communicator this holds on every rank, unless the
