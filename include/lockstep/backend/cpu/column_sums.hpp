@@ -13,13 +13,13 @@ namespace lockstep::cpu_backend {
 /// sums[k] (+)= the sum of column k over `rows` contiguous rows. Four independent sums run at a time, over neighbouring
 /// columns or over every fourth row, so that additions do not wait for each other.
 struct column_sums_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t columns, const float* LOCKSTEP_RESTRICT x,
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t columns, const A* LOCKSTEP_RESTRICT x,
                                          float* LOCKSTEP_RESTRICT sums, bool accumulate) {
     std::int64_t k = 0;
     for (; k + 4 * lanes<V> <= columns; k += 4 * lanes<V>) {
       V sum[4] = {};
-      const float* from = x + k;
+      const A* from = x + k;
       for (std::int64_t r = 0; r < rows; ++r, from += columns)
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v) add_from(sum[v], from + lanes<V> * v);
@@ -31,7 +31,7 @@ struct column_sums_kernel {
     }
     for (; k + lanes<V> <= columns; k += lanes<V>) {
       V sum[4] = {};
-      const float* from = x + k;
+      const A* from = x + k;
       std::int64_t r = 0;
       for (; r + 4 <= rows; r += 4)
 #pragma GCC unroll 4
@@ -43,7 +43,7 @@ struct column_sums_kernel {
     }
     for (; k < columns; ++k) {
       float sum[4] = {};
-      const float* from = x + k;
+      const A* from = x + k;
       std::int64_t r = 0;
       for (; r + 4 <= rows; r += 4)
 #pragma GCC unroll 4

@@ -32,6 +32,10 @@ namespace lockstep {
 template <convolution_algorithm Algorithm>
 struct cpu_convolving;
 
+/// The CPU backend of precision::bf16, which lockstep/backend/cpu/bf16/cpu_bf16.hpp defines: programs that do not use
+/// it need not read it.
+struct cpu_bf16;
+
 /// The CPU backend: float32, pictures channels-last. Our own kernels run elementwise passes, narrow matrix products
 /// and, in one thread with AVX2, wide ones, convolutions of few input channels and those that Winograd's algorithm
 /// fits; oneDNN runs the rest.
@@ -39,6 +43,7 @@ struct cpu : host::synchronous<cpu_backend::context> {
   using value_type = float;
   using activation_type = float;
   using context = cpu_backend::context;
+  using in_bf16 = cpu_bf16;
 
   static constexpr std::string_view name = "cpu";
   static constexpr element_order picture_order = element_order::channels_last;

@@ -27,23 +27,26 @@ inline void relu_backward(context&, std::int64_t n, const float* y, const float*
 
 /// y = x * mask / (1 - p) for `samples` samples of `size` elements, channels-last when `picture` has rank 3. Serves
 /// both forward and backward.
-inline void dropout(context&, std::int64_t samples, std::int64_t size, const dims& picture, float p,
-                    const dropout_key& key, const float* x, float* y) {
+template <class A>
+void dropout(context&, std::int64_t samples, std::int64_t size, const dims& picture, float p, const dropout_key& key,
+             const A* x, A* y) {
   for (std::int64_t s = 0; s < samples; ++s)
-    for_each_dropout_factor(key, s, size, picture, p,
-                            [&](std::int64_t i, float factor) { y[s * size + i] = x[s * size + i] * factor; });
+    for_each_dropout_factor(key, s, size, picture, p, [&](std::int64_t i, float factor) {
+      y[s * size + i] = static_cast<A>(x[s * size + i] * factor);
+    });
 }
 
 /// y = x times the factor of its channel, see for_each_channel_factor. y may be x.
-inline void dropout_channels(context&, std::int64_t samples, const channel_layout& layout, float p,
-                             const dropout_key& key, const float* x, float* y) {
+template <class A>
+void dropout_channels(context&, std::int64_t samples, const channel_layout& layout, float p, const dropout_key& key,
+                      const A* x, A* y) {
   constexpr std::int64_t most = 1024;  // factors at hand
   float factors[most];
   for (std::int64_t s = 0; s < samples; ++s, x += layout.size(), y += layout.size())
     for_each_channel_factor(key, s, layout.channels, p, [&](std::int64_t channel, float factor) {
       if (!layout.is_rows()) {
         const std::int64_t begin = channel * layout.pixels;
-        loop(layout.pixels, [=](std::int64_t i) { y[begin + i] = x[begin + i] * factor; });
+        loop(layout.pixels, [=](std::int64_t i) { y[begin + i] = static_cast<A>(x[begin + i] * factor); });
         return;
       }
       factors[channel % most] = factor;
@@ -52,7 +55,7 @@ inline void dropout_channels(context&, std::int64_t samples, const channel_layou
       const float* const f = factors;
       for (std::int64_t pixel = 0; full && pixel < layout.pixels; ++pixel) {
         const std::int64_t begin = pixel * layout.channels + first;
-        loop(channel + 1 - first, [=](std::int64_t i) { y[begin + i] = x[begin + i] * f[i]; });
+        loop(channel + 1 - first, [=](std::int64_t i) { y[begin + i] = static_cast<A>(x[begin + i] * f[i]); });
       }
     });
 }
@@ -74,8 +77,9 @@ inline void sum(context&, std::int64_t n, const float* a, const float* b, bool r
 }
 
 /// Copies `rows` rows of `width` elements; rows begin `from_stride` and `to_stride` elements apart.
-inline void copy_rows(context&, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
-                      float* to, std::int64_t to_stride) {
+template <class A>
+void copy_rows(context&, std::int64_t rows, std::int64_t width, const A* from, std::int64_t from_stride, A* to,
+               std::int64_t to_stride) {
   for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_stride, width, to + r * to_stride);
 }
 

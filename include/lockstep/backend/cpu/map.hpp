@@ -15,8 +15,8 @@ namespace lockstep::cpu_backend {
 /// bits do not depend on where it lies.
 template <class F>
 struct map_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, F f, const float* x, float* y) {
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, F f, const A* x, A* y) {
     for (std::int64_t i = 0; i < n; i += lanes<V>) {
       V v;
       load_first(v, x + i, n - i);
@@ -29,8 +29,8 @@ struct map_kernel {
 /// See host::map_backward; `from` is x or y.
 template <class F>
 struct map_backward_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, F f, const float* from, const float* dy, float* dx) {
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, F f, const A* from, const A* dy, A* dx) {
     for (std::int64_t i = 0; i < n; i += lanes<V>) {
       V v, g;
       load_first(v, from + i, n - i);

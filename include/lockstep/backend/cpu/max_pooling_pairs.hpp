@@ -32,12 +32,14 @@ class max_pooling_pairs {
         row_((g.channels + width - 1) / width * width),
         winners_(samples * g.out().height * g.out().width * row_) {}
 
-  void forward(std::int64_t samples, const float* x, float* y) {
+  template <class A>
+  void forward(std::int64_t samples, const A* x, A* y) {
     run_for<float_x8, forward_kernel>(&g_, row_, samples, x, winners_.data(), y);
   }
 
   /// dx = the gradient of the input; every element is written.
-  void backward(std::int64_t samples, const float* dy, float* dx) const {
+  template <class A>
+  void backward(std::int64_t samples, const A* dy, A* dx) const {
     run_for<float_x8, backward_kernel>(&g_, row_, samples, winners_.data(), dy, dx);
   }
 
@@ -60,20 +62,20 @@ class max_pooling_pairs {
   }
 
   struct forward_kernel {
-    template <class>
+    template <class, class A>
     static LOCKSTEP_ALWAYS_INLINE void run(const pooling_geometry* g, std::int64_t winner_row, std::int64_t samples,
-                                           const float* x, std::int32_t* winners, float* y) {
+                                           const A* x, std::int32_t* winners, A* y) {
       const std::int64_t channels = g->channels;
       const std::int64_t row = g->in.width * channels;
       const extent2 out = g->out();
-      const float* const x_end = x + samples * g->in_size();
-      const float* const y_end = y + samples * g->out_size();
+      const A* const x_end = x + samples * g->in_size();
+      const A* const y_end = y + samples * g->out_size();
       for (std::int64_t s = 0; s < samples; ++s, x += g->in_size())
         for (std::int64_t h = 0; h < out.height; ++h) {
-          const float* upper = x + 2 * h * row;
+          const A* upper = x + 2 * h * row;
           for (std::int64_t w = 0; w < out.width; ++w, upper += 2 * channels, y += channels, winners += winner_row) {
             for (std::int64_t c = 0; c < channels; c += width) {
-              const float* const last = upper + row + channels + c;
+              const A* const last = upper + row + channels + c;
               const bool exact = x_end - last < width || y_end - (y + c) < width;
               const std::int64_t count = exact ? channels - c : width;
               vector best;
@@ -95,20 +97,20 @@ class max_pooling_pairs {
   };
 
   struct backward_kernel {
-    template <class>
+    template <class, class A>
     static LOCKSTEP_ALWAYS_INLINE void run(const pooling_geometry* g, std::int64_t winner_row, std::int64_t samples,
-                                           const std::int32_t* winners, const float* dy, float* dx) {
+                                           const std::int32_t* winners, const A* dy, A* dx) {
       const std::int64_t channels = g->channels;
       const std::int64_t row = g->in.width * channels;
       const extent2 out = g->out();
-      const float* const dy_end = dy + samples * g->out_size();
-      const float* const dx_end = dx + samples * g->in_size();
+      const A* const dy_end = dy + samples * g->out_size();
+      const A* const dx_end = dx + samples * g->in_size();
       for (std::int64_t s = 0; s < samples; ++s, dx += g->in_size()) {
         for (std::int64_t h = 0; h < out.height; ++h) {
           for (std::int32_t below = 0; below < 2; ++below) {
-            float* to = dx + (2 * h + below) * row;
-            float* const end = to + row;
-            const float* from = dy;
+            A* to = dx + (2 * h + below) * row;
+            A* const end = to + row;
+            const A* from = dy;
             const std::int32_t* winner_of = winners;
             for (std::int64_t w = 0; w < out.width; ++w, from += channels, winner_of += winner_row) {
               for (std::int32_t right = 0; right < 2; ++right, to += channels)
@@ -123,12 +125,12 @@ class max_pooling_pairs {
                   store_first(to + c, gradient, count);
                 }
             }
-            std::fill(to, end, 0.F);
+            std::fill(to, end, A{});
           }
           dy += out.width * channels;
           winners += out.width * winner_row;
         }
-        std::fill(dx + 2 * out.height * row, dx + g->in_size(), 0.F);
+        std::fill(dx + 2 * out.height * row, dx + g->in_size(), A{});
       }
     }
   };

@@ -32,8 +32,8 @@ LOCKSTEP_ALWAYS_INLINE void add_lanes(double* to, const V& v) {
 
 /// See host::measure_channels. A first pass finds the mean, a second one the distances from it.
 struct measure_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, double* mean,
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const A* x, double* mean,
                                          double* squares) {
     for (std::int64_t c = 0; c < channels; c += normalise_channels)
       measure<V>(rows, channels, (std::min)(normalise_channels, channels - c), x + c, mean + c, squares + c);
@@ -41,9 +41,9 @@ struct measure_kernel {
 
  private:
   /// The first `width` of x's channels.
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void measure(std::int64_t rows, std::int64_t channels, std::int64_t width,
-                                             const float* x, double* mean, double* squares) {
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void measure(std::int64_t rows, std::int64_t channels, std::int64_t width, const A* x,
+                                             double* mean, double* squares) {
     const auto count = static_cast<double>(rows);
     double sums[normalise_channels] = {};
     for (std::int64_t first = 0; first < rows; first += normalise_rows) {
@@ -86,10 +86,10 @@ struct measure_kernel {
 
 /// See host::normalise, and, with an addend that is not null, host::normalise_and_add.
 struct normalise_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, const float* mean,
-                                         const float* scale, const float* shift, const float* addend, bool with_relu,
-                                         float* y) {
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const A* x, const float* mean,
+                                         const float* scale, const float* shift, const A* addend, bool with_relu,
+                                         A* y) {
     for (std::int64_t first = 0; first < rows; first += normalise_rows) {
       const std::int64_t last = block_end(first, rows);
       for (std::int64_t c = 0; c < channels; c += lanes<V>) {
@@ -113,10 +113,9 @@ struct normalise_kernel {
 
 /// See host::normalise_gradients.
 struct normalise_gradients_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, const float* y,
-                                         float* dy, const float* mean, const float* inverse, double* sums,
-                                         double* products) {
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const A* x, const A* y, A* dy,
+                                         const float* mean, const float* inverse, double* sums, double* products) {
     std::fill_n(sums, channels, 0.0);
     std::fill_n(products, channels, 0.0);
     for (std::int64_t first = 0; first < rows; first += normalise_rows) {
@@ -150,9 +149,9 @@ struct normalise_gradients_kernel {
 
 /// See host::normalise_backward.
 struct normalise_backward_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const float* x, const float* dy,
-                                         const float* mean, const float* a, const float* b, const float* d, float* dx) {
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t channels, const A* x, const A* dy,
+                                         const float* mean, const float* a, const float* b, const float* d, A* dx) {
     for (std::int64_t first = 0; first < rows; first += normalise_rows) {
       const std::int64_t last = block_end(first, rows);
       for (std::int64_t c = 0; c < channels; c += lanes<V>) {
@@ -186,38 +185,40 @@ template <class Kernel, class... Arguments>
   return true;
 }
 
-inline void measure_channels(context&, std::int64_t samples, const channel_layout& layout, const float* x, double* mean,
-                             double* squares) {
+template <class A>
+void measure_channels(context&, std::int64_t samples, const channel_layout& layout, const A* x, double* mean,
+                      double* squares) {
   // The squares of floats above 1e18 overflow; host::measure_channels takes them in double.
   if (!run_by_channels<measure_kernel>(samples, layout, x, mean, squares) ||
       !std::all_of(squares, squares + layout.channels, [](double s) { return std::isfinite(s); }))
     host::measure_channels(samples, layout, x, mean, squares);
 }
 
-inline void normalise(context&, std::int64_t samples, const channel_layout& layout, const float* x, const float* mean,
-                      const float* scale, const float* shift, bool relu, float* y) {
-  const float* const addend = nullptr;
+template <class A>
+void normalise(context&, std::int64_t samples, const channel_layout& layout, const A* x, const float* mean,
+               const float* scale, const float* shift, bool relu, A* y) {
+  const A* const addend = nullptr;
   if (!run_by_channels<normalise_kernel>(samples, layout, x, mean, scale, shift, addend, relu, y))
     host::normalise(samples, layout, x, mean, scale, shift, relu, y);
 }
 
-inline void normalise_and_add(context&, std::int64_t samples, const channel_layout& layout, const float* x,
-                              const float* mean, const float* scale, const float* shift, const float* addend, bool relu,
-                              float* y) {
+template <class A>
+void normalise_and_add(context&, std::int64_t samples, const channel_layout& layout, const A* x, const float* mean,
+                       const float* scale, const float* shift, const A* addend, bool relu, A* y) {
   if (!run_by_channels<normalise_kernel>(samples, layout, x, mean, scale, shift, addend, relu, y))
     host::normalise_and_add(samples, layout, x, mean, scale, shift, addend, relu, y);
 }
 
-inline void normalise_gradients(context&, std::int64_t samples, const channel_layout& layout, const float* x,
-                                const float* y, float* dy, const float* mean, const float* inverse, double* sums,
-                                double* products) {
+template <class A>
+void normalise_gradients(context&, std::int64_t samples, const channel_layout& layout, const A* x, const A* y, A* dy,
+                         const float* mean, const float* inverse, double* sums, double* products) {
   if (!run_by_channels<normalise_gradients_kernel>(samples, layout, x, y, dy, mean, inverse, sums, products))
     host::normalise_gradients(samples, layout, x, y, dy, mean, inverse, sums, products);
 }
 
-inline void normalise_backward(context&, std::int64_t samples, const channel_layout& layout, const float* x,
-                               const float* dy, const float* mean, const float* a, const float* b, const float* d,
-                               float* dx) {
+template <class A>
+void normalise_backward(context&, std::int64_t samples, const channel_layout& layout, const A* x, const A* dy,
+                        const float* mean, const float* a, const float* b, const float* d, A* dx) {
   if (!run_by_channels<normalise_backward_kernel>(samples, layout, x, dy, mean, a, b, d, dx))
     host::normalise_backward(samples, layout, x, dy, mean, a, b, d, dx);
 }

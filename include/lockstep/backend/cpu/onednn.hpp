@@ -122,7 +122,7 @@ struct window {
 enum class pass : std::uint8_t { forward, backward_data, backward_weights };
 
 // The same functions for oneDNN 3 and for oneDNN 2. `forward` is the hint that backward passes need; `create_pooling`
-// makes a backward pass when `forward` is not null.
+// makes a backward pass when `forward` is not null. `create_product` makes a pass of a fully connected layer.
 #if DNNL_VERSION_MAJOR >= 3
 
 /// Non-owning pointer to a tensor's extents and order.
@@ -132,8 +132,8 @@ using desc_storage = handle<dnnl_memory_desc_t, dnnl_memory_desc_destroy>;
 [[nodiscard]] inline desc_view view_of(const desc_storage& desc) noexcept { return desc.get(); }
 
 [[nodiscard]] inline dnnl_status_t create(desc_storage& desc, int rank, const dnnl_dims_t& extents,
-                                          dnnl_format_tag_t order) {
-  return dnnl_memory_desc_create_with_tag(desc.out(), rank, extents, dnnl_f32, order);
+                                          dnnl_data_type_t type, dnnl_format_tag_t order) {
+  return dnnl_memory_desc_create_with_tag(desc.out(), rank, extents, type, order);
 }
 
 [[nodiscard, gnu::cold]] inline dnnl_status_t create_convolution(primitive_desc& made, dnnl_engine_t engine, pass which,
@@ -156,6 +156,24 @@ using desc_storage = handle<dnnl_memory_desc_t, dnnl_memory_desc_destroy>;
                                                         bias, dst, w.stride, w.gaps, w.padding, w.padding, attr);
 }
 
+[[nodiscard, gnu::cold]] inline dnnl_status_t create_product(primitive_desc& made, dnnl_engine_t engine, pass which,
+                                                             desc_view src, desc_view weights, desc_view bias,
+                                                             desc_view dst, dnnl_primitive_desc_t forward,
+                                                             dnnl_primitive_attr_t attr) {
+  switch (which) {
+    case pass::backward_data:
+      return dnnl_inner_product_backward_data_primitive_desc_create(made.out(), engine, src, weights, dst, forward,
+                                                                    attr);
+    case pass::backward_weights:
+      return dnnl_inner_product_backward_weights_primitive_desc_create(made.out(), engine, src, weights, bias, dst,
+                                                                       forward, attr);
+    case pass::forward:
+      break;
+  }
+  return dnnl_inner_product_forward_primitive_desc_create(made.out(), engine, dnnl_forward_training, src, weights, bias,
+                                                          dst, attr);
+}
+
 [[nodiscard, gnu::cold]] inline dnnl_status_t create_pooling(primitive_desc& made, dnnl_engine_t engine,
                                                              dnnl_alg_kind_t kind, desc_view src, desc_view dst,
                                                              const window& w, dnnl_primitive_desc_t forward,
@@ -175,8 +193,8 @@ using desc_storage = dnnl_memory_desc_t;
 [[nodiscard]] inline desc_view view_of(const desc_storage& desc) noexcept { return &desc; }
 
 [[nodiscard]] inline dnnl_status_t create(desc_storage& desc, int rank, const dnnl_dims_t& extents,
-                                          dnnl_format_tag_t order) {
-  return dnnl_memory_desc_init_by_tag(&desc, rank, extents, dnnl_f32, order);
+                                          dnnl_data_type_t type, dnnl_format_tag_t order) {
+  return dnnl_memory_desc_init_by_tag(&desc, rank, extents, type, order);
 }
 
 [[nodiscard, gnu::cold]] inline dnnl_status_t create_convolution(primitive_desc& made, dnnl_engine_t engine, pass which,
@@ -204,6 +222,26 @@ using desc_storage = dnnl_memory_desc_t;
   return status != dnnl_success ? status : dnnl_primitive_desc_create(made.out(), &op, attr, engine, forward);
 }
 
+[[nodiscard, gnu::cold]] inline dnnl_status_t create_product(primitive_desc& made, dnnl_engine_t engine, pass which,
+                                                             desc_view src, desc_view weights, desc_view bias,
+                                                             desc_view dst, dnnl_primitive_desc_t forward,
+                                                             dnnl_primitive_attr_t attr) {
+  dnnl_inner_product_desc_t op;
+  dnnl_status_t status = dnnl_success;
+  switch (which) {
+    case pass::forward:
+      status = dnnl_inner_product_forward_desc_init(&op, dnnl_forward_training, src, weights, bias, dst);
+      break;
+    case pass::backward_data:
+      status = dnnl_inner_product_backward_data_desc_init(&op, src, weights, dst);
+      break;
+    case pass::backward_weights:
+      status = dnnl_inner_product_backward_weights_desc_init(&op, src, weights, bias, dst);
+      break;
+  }
+  return status != dnnl_success ? status : dnnl_primitive_desc_create(made.out(), &op, attr, engine, forward);
+}
+
 [[nodiscard, gnu::cold]] inline dnnl_status_t create_pooling(primitive_desc& made, dnnl_engine_t engine,
                                                              dnnl_alg_kind_t kind, desc_view src, desc_view dst,
                                                              const window& w, dnnl_primitive_desc_t forward,
@@ -218,11 +256,12 @@ using desc_storage = dnnl_memory_desc_t;
 
 #endif
 
-/// Extents and order of a float32 tensor; `dnnl_format_tag_any` leaves the order to the primitive.
+/// Extents, order and elements of a tensor; `dnnl_format_tag_any` leaves the order to the primitive.
 class memory_desc {
  public:
-  [[gnu::cold]] memory_desc(int rank, const dnnl_dims_t& extents, dnnl_format_tag_t order) {
-    check(create(desc_, rank, extents, order), "the description of a tensor");
+  [[gnu::cold]] memory_desc(int rank, const dnnl_dims_t& extents, dnnl_format_tag_t order,
+                            dnnl_data_type_t type = dnnl_f32) {
+    check(create(desc_, rank, extents, type, order), "the description of a tensor");
   }
   [[nodiscard]] desc_view view() const noexcept { return view_of(desc_); }
 
@@ -231,14 +270,19 @@ class memory_desc {
 };
 
 /// A batch of pictures, channels-last or, when `any`, in the order that the primitive chooses.
-[[nodiscard, gnu::cold]] inline memory_desc pictures(std::int64_t n, std::int64_t channels, extent2 size, bool any) {
-  return {4, {n, channels, size.height, size.width}, any ? dnnl_format_tag_any : dnnl_nhwc};
+[[nodiscard, gnu::cold]] inline memory_desc pictures(std::int64_t n, std::int64_t channels, extent2 size, bool any,
+                                                     dnnl_data_type_t type = dnnl_f32) {
+  return {4, {n, channels, size.height, size.width}, any ? dnnl_format_tag_any : dnnl_nhwc, type};
 }
 
 [[nodiscard, gnu::cold]] inline memory_desc convolution_weights(const convolution_geometry& g, dnnl_format_tag_t one,
-                                                                dnnl_format_tag_t several) {
-  if (g.groups == 1) return {4, {g.out_channels, g.in_channels, g.kernel.height, g.kernel.width}, one};
-  return {5, {g.groups, g.out_channels / g.groups, g.in_channels / g.groups, g.kernel.height, g.kernel.width}, several};
+                                                                dnnl_format_tag_t several,
+                                                                dnnl_data_type_t type = dnnl_f32) {
+  if (g.groups == 1) return {4, {g.out_channels, g.in_channels, g.kernel.height, g.kernel.width}, one, type};
+  return {5,
+          {g.groups, g.out_channels / g.groups, g.in_channels / g.groups, g.kernel.height, g.kernel.width},
+          several,
+          type};
 }
 /// Weights in PyTorch's order, (groups,) out, in, height, width, or, when `tap_major`, in the order height, width, in,
 /// (groups,) out.
@@ -246,8 +290,9 @@ class memory_desc {
   return convolution_weights(g, tap_major ? dnnl_hwio : dnnl_oihw, tap_major ? dnnl_hwigo : dnnl_goihw);
 }
 /// Weights in the order that the primitive chooses.
-[[nodiscard, gnu::cold]] inline memory_desc any_convolution_weights(const convolution_geometry& g) {
-  return convolution_weights(g, dnnl_format_tag_any, dnnl_format_tag_any);
+[[nodiscard, gnu::cold]] inline memory_desc any_convolution_weights(const convolution_geometry& g,
+                                                                    dnnl_data_type_t type = dnnl_f32) {
+  return convolution_weights(g, dnnl_format_tag_any, dnnl_format_tag_any, type);
 }
 
 /// Attributes of a primitive whose working memory the caller provides.
@@ -280,6 +325,13 @@ class memory_desc {
   memory_handle made;
   check(dnnl_memory_create(made.out(), desc, engine, bytes), "a memory object");
   return made;
+}
+
+/// Extents and order of a memory object; valid as long as it is.
+[[nodiscard, gnu::cold]] inline desc_view description_of(dnnl_memory_t memory) {
+  desc_view found = nullptr;
+  check(dnnl_memory_get_memory_desc(memory, &found), "a memory's description");
+  return found;
 }
 
 /// Buffer for a tensor that only primitives touch.

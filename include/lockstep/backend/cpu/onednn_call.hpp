@@ -107,11 +107,11 @@ class operand {
   /// The memory object to give to the primitive.
   [[nodiscard]] dnnl_memory_t memory() const noexcept { return inside_ ? inside_.get() : outside_; }
 
-  void load(dnnl_stream_t stream, const float* bytes) {
+  void load(dnnl_stream_t stream, const void* bytes) {
     bind(bytes);
     if (reorder_) reorder_(stream);
   }
-  void bind(const float* bytes) { set_address(outside_, bytes); }
+  void bind(const void* bytes) { set_address(outside_, bytes); }
   void store(dnnl_stream_t stream) {
     if (reorder_) reorder_(stream);
   }

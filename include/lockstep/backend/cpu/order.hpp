@@ -10,7 +10,8 @@ namespace lockstep::cpu_backend {
 
 /// Copies n samples of channels x height x width from plain to channels-last order. Cost: one read and one write of
 /// each element.
-inline void to_channels_last(context&, std::int64_t n, const dims& d, const float* x, float* y) {
+template <class A>
+void to_channels_last(context&, std::int64_t n, const dims& d, const A* x, A* y) {
   const std::int64_t channels = d[0];
   const std::int64_t pixels = d[1] * d[2];
   for (std::int64_t s = 0; s < n; ++s, x += channels * pixels, y += channels * pixels) {
@@ -28,7 +29,8 @@ inline void to_channels_last(context&, std::int64_t n, const dims& d, const floa
 }
 
 /// Copies n samples from channels-last to plain order.
-inline void to_plain(context&, std::int64_t n, const dims& d, const float* x, float* y) {
+template <class A>
+void to_plain(context&, std::int64_t n, const dims& d, const A* x, A* y) {
   const std::int64_t channels = d[0];
   const std::int64_t pixels = d[1] * d[2];
   for (std::int64_t s = 0; s < n; ++s, x += channels * pixels, y += channels * pixels)

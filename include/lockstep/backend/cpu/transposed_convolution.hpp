@@ -17,9 +17,9 @@ namespace lockstep::cpu_backend {
 
 /// y (rows x columns) += b in every row, then max(0, y) with NaN kept when `with_relu`.
 struct add_bias_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t columns, const float* LOCKSTEP_RESTRICT b,
-                                         bool with_relu, float* LOCKSTEP_RESTRICT y) {
+  template <class V, class A>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t columns, const A* LOCKSTEP_RESTRICT b,
+                                         bool with_relu, A* LOCKSTEP_RESTRICT y) {
     for (std::int64_t r = 0; r < rows; ++r, y += columns) {
       std::int64_t k = 0;
       for (; k + lanes<V> <= columns; k += lanes<V>) {
@@ -31,7 +31,7 @@ struct add_bias_kernel {
       }
       for (; k < columns; ++k) {
         const float v = y[k] + b[k];
-        y[k] = with_relu && v < 0.F ? 0.F : v;
+        y[k] = static_cast<A>(with_relu && v < 0.F ? 0.F : v);
       }
     }
   }

@@ -12,6 +12,7 @@
 #include <lockstep/backend/cpu/direct_convolution.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/weight_order.hpp>
+#include <lockstep/backend/cpu/weights_version.hpp>
 #include <lockstep/backend/cpu/winograd/picture_map.hpp>
 #include <lockstep/backend/cpu/winograd/tile_grid.hpp>
 #include <lockstep/backend/cpu/winograd/weight_gradient.hpp>
@@ -110,28 +111,12 @@ class convolution_runner {
 
   [[nodiscard]] bool takes_direct() const noexcept { return samples_ < least_samples_; }
 
-  /// Which weights have been transformed.
-  class version {
-   public:
-    /// True unless w is what it was at the last call. Weights that no load has announced may always have changed.
-    bool changed(const context& c, const float* w) {
-      const bool same = c.loads() != 0 && c.loads() == load_ && w == weights_;
-      load_ = c.loads();
-      weights_ = w;
-      return !same;
-    }
-
-   private:
-    std::uint64_t load_ = 0;
-    const float* weights_ = nullptr;
-  };
-
   convolution_geometry g_;
   std::int64_t samples_ = 0;
   std::int64_t least_samples_ = 1;  ///< that do not take `direct_`
   std::optional<picture_map<F>> forward_, back_;
   std::optional<weight_gradient<F>> gradient_;
-  version forward_weights_, back_weights_;
+  weights_version forward_weights_, back_weights_;  ///< of those that have been transformed
   std::optional<direct_convolution_runner> direct_;
 };
 
