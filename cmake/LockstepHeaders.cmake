@@ -9,6 +9,7 @@ set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/c
 # Headers of the CPU library that lockstep.hpp leaves to those who ask for them.
 set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
+    "^lockstep/cpu_bf16\\.hpp$" "^lockstep/backend/cpu/bf16/"
     "^lockstep/inference(\\.hpp$|/)"
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/io/checkpoint(s|_folder)\\.hpp$"

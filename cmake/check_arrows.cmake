@@ -24,7 +24,7 @@ set(floors
     "io/"
     "inference/"
     "observe/"
-    "(lockstep|inference)\\.hpp|cuda\\.hpp|mpi\\.hpp")
+    "(lockstep|inference)\\.hpp|cuda\\.hpp|cpu_bf16\\.hpp|mpi\\.hpp")
 
 function(find_room header floor_result room_result)
   set(floor 0)

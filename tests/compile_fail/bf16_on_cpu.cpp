@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: data_parallel: precision::bf16 is for backends that compute in it
+// expect: lockstep: data_parallel: precision::bf16 on the cpu backend has a header of its own
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

@@ -29,7 +29,8 @@ struct tf32 {};
 /// activations in it. The parameters themselves (the master weights), their gradients, the reduction and updates keep
 /// the backend's own type. Sums inside a layer are taken in float32; a convolution's weight gradient may be rounded on
 /// its way. As in PyTorch under torch.autocast with torch.bfloat16, but for every layer, not only for products. Needs a
-/// backend with a member `in_bf16`, which names the backend that the trainer then runs on.
+/// backend with a member `in_bf16`, which names the backend that the trainer then runs on: ls::cuda_bf16, or, in
+/// lockstep/cpu_bf16.hpp, ls::cpu_bf16.
 struct bf16 {};
 
 }  // namespace precision
@@ -45,14 +46,17 @@ struct is_precision_policy
     : std::bool_constant<std::is_same_v<P, precision::fp32> || std::is_same_v<P, precision::tf32> ||
                          std::is_same_v<P, precision::bf16>> {};
 
-/// The backend that computes with a precision (`type`), and whether there is one (`exists`).
+template <class B>
+concept names_bf16_backend = requires { typename B::in_bf16; };
+
+/// The backend that computes with a precision (`type`), and whether there is one (`exists`) whose header has been read.
 template <class B, class P>
 struct backend_in {
   using type = B;
   static constexpr bool exists = !std::is_same_v<P, precision::bf16>;
 };
-template <class B>
-  requires requires { typename B::in_bf16; }
+template <names_bf16_backend B>
+  requires requires { sizeof(typename B::in_bf16); }
 struct backend_in<B, precision::bf16> {
   using type = typename B::in_bf16;
   static constexpr bool exists = true;
