@@ -121,11 +121,11 @@ consteval bool check_policies() {
   static_assert(has_precision || !names_bf16_backend<typename kinds::convolving_backend>,
                 "lockstep: data_parallel: precision::bf16 on the cpu backend has a header of its own; include "
                 "<lockstep/cpu_bf16.hpp>");
-  static_assert(!std::is_same_v<typename kinds::arithmetic, precision::bf16> ||
-                    std::is_void_v<typename kinds::convolutions> ||
-                    std::is_same_v<typename kinds::convolutions, convolution::direct>,
-                "lockstep: data_parallel: convolution::f2 and f4 are for float32, and precision::bf16 takes direct sums; "
-                "leave one of the two policies out");
+  static_assert(
+      !std::is_same_v<typename kinds::arithmetic, precision::bf16> || std::is_void_v<typename kinds::convolutions> ||
+          std::is_same_v<typename kinds::convolutions, convolution::direct>,
+      "lockstep: data_parallel: convolution::f2 and f4 are for float32, and precision::bf16 takes direct sums; "
+      "leave one of the two policies out");
   static_assert(kinds::rounding == factor_rounding::none || offers_rounding<typename kinds::backend>,
                 "lockstep: data_parallel: precision::tf32 is for devices that multiply such numbers faster, which this "
                 "backend has not; leave the policy out, or use ls::cuda");

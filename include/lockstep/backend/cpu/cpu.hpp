@@ -32,7 +32,8 @@ namespace lockstep {
 template <convolution_algorithm Algorithm>
 struct cpu_convolving;
 
-/// The CPU backend of precision::bf16, which lockstep/cpu_bf16.hpp brings: programs that do not use it need not read it.
+/// The CPU backend of precision::bf16, which lockstep/cpu_bf16.hpp brings: programs that do not use it need not read
+/// it.
 struct cpu_bf16;
 
 /// The CPU backend: float32, pictures channels-last. Our own kernels run elementwise passes, narrow matrix products

@@ -62,13 +62,20 @@ LOCKSTEP_ALWAYS_INLINE void widen(V& v, const Words& words) {
   __builtin_memcpy(&v, &bits, sizeof v);
 }
 
-/// words = the nearest numbers of bfloat16. The processor takes subnormal numbers for zero here.
-template <class Words, class V>
+/// words = the nearest numbers of bfloat16. The processor's own conversion takes subnormal numbers for zero.
+template <class Bits, class Words, class V>
 LOCKSTEP_ALWAYS_INLINE void narrow(Words& words, const V& v) {
-#if LOCKSTEP_X86_64()
+#if LOCKSTEP_GCC_ON_X86_64()
   asm("vcvtneps2bf16 %1, %0" : "=v"(words) : "v"(v));
 #else
-  for (std::int64_t i = 0; i < lanes<V>; ++i) words[i] = bfloat16::encode(v[i]);
+  // As bfloat16::encode. clang refuses the instruction in a function that is not for such a processor.
+  Bits bits, is_nan;
+  __builtin_memcpy(&bits, &v, sizeof v);
+  const auto unlike_itself = v != v;
+  __builtin_memcpy(&is_nan, &unlike_itself, sizeof v);
+  const Bits rounded = (bits + 0x7FFFU + ((bits >> 16U) & 1U)) >> 16U;
+  const Bits nan = (bits >> 16U) | 0x40U;
+  words = __builtin_convertvector((nan & is_nan) | (rounded & ~is_nan), Words);
 #endif
 }
 
@@ -85,12 +92,12 @@ LOCKSTEP_ALWAYS_INLINE void load(float_x16& v, const element* from) {
 
 LOCKSTEP_ALWAYS_INLINE void store(element* to, const float_x8& v) {
   word_x8 words;
-  narrow(words, v);
+  narrow<bits_x8>(words, v);
   __builtin_memcpy(static_cast<void*>(to), &words, sizeof words);
 }
 LOCKSTEP_ALWAYS_INLINE void store(element* to, const float_x16& v) {
   word_x16 words;
-  narrow(words, v);
+  narrow<bits_x16>(words, v);
   __builtin_memcpy(static_cast<void*>(to), &words, sizeof words);
 }
 
