@@ -76,7 +76,7 @@ TEMPLATE_LIST_TEST_CASE("a softmax over very many classes is as precise as over 
     }
 }
 
-TEMPLATE_LIST_TEST_CASE("the gradient of a bias is precise for large pictures", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("the gradient of a bias is precise for large pictures", "[convolution]", pass_backends) {
   entered<TestType> e;
   // By each kernel that a backend may have: of few channels and many, of three rows and others.
   check_bias_gradient<TestType, ls::convolution_geometry{.in_channels = 1,

@@ -78,8 +78,9 @@ void check(typename B::context& c, std::int64_t most, std::int64_t n, bool accum
               accumulate);
 
   constexpr std::int64_t taps = G.kernel.height * G.kernel.width;
-  check_close(from_backend<B>(py.read(), n, out), want_y, tolerance<value>(G.in_channels / G.groups * taps),
-              rounding<B>);
+  // The product may be rounded before the bias, a number in [-1, 1], comes to it.
+  check_close(from_backend<B>(py.read(), n, out), want_y,
+              tolerance<value>(G.in_channels / G.groups * taps) + rounding<B>, 2 * rounding<B>);
   if (G.parameter_gradient)
     check_close(from_physical<tested>(pdw.read(), G), want_dw, tolerance<value>(n * G.in.height * G.in.width),
                 rounding<B>);
@@ -108,7 +109,7 @@ void check_all() {
 }  // namespace
 
 // Channels of vectors, of their remainders, and so few that the CPU's own kernels run two of the passes.
-TEMPLATE_LIST_TEST_CASE("transposed convolution", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("transposed convolution", "[convolution]", pass_backends) {
   check_all<TestType, geometry{.in_channels = 16, .in = {4, 5}, .out_channels = 8, .kernel = {2}, .stride = {2}},
             geometry{.in_channels = 32, .in = {3, 3}, .out_channels = 32, .kernel = {3}, .padding = {1}, .relu = true},
             geometry{.in_channels = 5, .in = {4, 3}, .out_channels = 19, .kernel = {3}, .bias = false, .relu = true},
@@ -123,7 +124,7 @@ TEMPLATE_LIST_TEST_CASE("transposed convolution", "[convolution]", backends) {
             geometry{.in_channels = 1, .in = {1, 1}, .out_channels = 4, .kernel = {3, 4}}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("transposed convolution: options together, heights unlike widths", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("transposed convolution: options together, heights unlike widths", "[convolution]", pass_backends) {
   check_all<TestType,
             geometry{.in_channels = 4,
                      .in = {4, 3},
@@ -145,7 +146,7 @@ TEMPLATE_LIST_TEST_CASE("transposed convolution: options together, heights unlik
                      .bias = false}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("transposed convolution: gradients that nobody needs", "[convolution]", backends) {
+TEMPLATE_LIST_TEST_CASE("transposed convolution: gradients that nobody needs", "[convolution]", pass_backends) {
   check_all<
       TestType,
       geometry{

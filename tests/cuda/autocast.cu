@@ -1,5 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include "autocast.hpp"
+#include "golden/autocast.hpp"
+
+#include <lockstep/backend/cuda/cuda.hpp>
+
 #include "device.hpp"
 #include "support/catch.hpp"
 
@@ -10,5 +13,5 @@ using namespace lockstep_test;
 // %).
 TEST_CASE("models in bfloat16 train as under PyTorch's autocast within the rounding", "[golden][bf16]") {
   LOCKSTEP_NEEDS_DEVICE();
-  check_autocast({.outputs = 2e-2, .gradients = 0.15, .losses = 0.1});
+  check_autocast<ls::cuda>({.outputs = 2e-2, .gradients = 0.15, .losses = 0.1});
 }
