@@ -23,6 +23,7 @@
 
 #include <dlfcn.h>
 
+#include <lockstep/backend/cpu/bf16/cpu_bf16.hpp>
 #include <lockstep/comm/threads.hpp>
 
 #include "parallel/parallel_support.hpp"
@@ -179,6 +180,14 @@ TEST_CASE("the counter sees every kind of allocation, and only while it counts",
   const auto x = draws<float>(1, 4 * 100);
   const auto targets = class_draws(2, 4, 10);
   CHECK(count_allocations([&] { static_cast<void>(trainer.step(batch<mlp>(x), targets)); }).others > 0);
+}
+
+TEST_CASE("in bfloat16 on the CPU, steps of any size up to the largest allocate nothing", "[allocations][bf16]") {
+  if (!ls::cpu_backend::bf16::is_supported()) LOCKSTEP_SKIP("this machine has no AVX512_BF16");
+  check_changing_sizes<cnn, 1, ls::precision::bf16>();
+  check_changing_sizes<cnn, 2, ls::precision::bf16>();
+  check_changing_sizes<normalised, 2, ls::precision::bf16>();
+  check_changing_sizes<resized, 2, ls::precision::bf16>();
 }
 
 TEST_CASE("a steady step allocates nothing", "[allocations]") {
