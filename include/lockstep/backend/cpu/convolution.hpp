@@ -9,7 +9,7 @@
 #include <lockstep/backend/convolution_algorithm.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/direct_convolution.hpp>
-#include <lockstep/backend/cpu/small/convolution.hpp>
+#include <lockstep/backend/cpu/few_channels/convolution.hpp>
 #include <lockstep/backend/cpu/weight_order.hpp>
 #include <lockstep/backend/cpu/winograd/convolution.hpp>
 #include <lockstep/backend/cpu/winograd/transforms.hpp>
@@ -26,9 +26,9 @@ inline constexpr bool uses_winograd =
     Algorithm != convolution_algorithm::direct && winograd::fits<winograd_tiles<Algorithm>>(G);
 
 template <convolution_geometry G, convolution_algorithm Algorithm>
-using convolution_runner =
-    std::conditional_t<uses_winograd<G, Algorithm>, winograd::convolution_runner<winograd_tiles<Algorithm>>,
-                       std::conditional_t<small::fits(G), small::convolution_runner<G>, direct_convolution_runner>>;
+using convolution_runner = std::conditional_t<
+    uses_winograd<G, Algorithm>, winograd::convolution_runner<winograd_tiles<Algorithm>>,
+    std::conditional_t<few_channels::fits(G), few_channels::convolution_runner<G>, direct_convolution_runner>>;
 
 /// Two-dimensional convolution, activations channels-last.
 template <convolution_geometry G, convolution_algorithm Algorithm = convolution_algorithm::f4>

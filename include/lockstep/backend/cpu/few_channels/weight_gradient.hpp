@@ -7,13 +7,13 @@
 #include <cstdint>
 
 #include <lockstep/backend/cpu/array.hpp>
+#include <lockstep/backend/cpu/few_channels/shape.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
-#include <lockstep/backend/cpu/small/shape.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/core/tensor.hpp>
 
-namespace lockstep::cpu_backend::small {
+namespace lockstep::cpu_backend::few_channels {
 
 /// sums[k][c] += sum over the pixels of a picture, from zero, of x[pixel][k] dy[pixel][c], for `Taps` taps from `First`
 /// on. x is a picture in its frame, dy is pixels x panel.
@@ -125,4 +125,4 @@ class weight_gradient {
   aligned_buffer<float> frame_, gradients_, sums_;
 };
 
-}  // namespace lockstep::cpu_backend::small
+}  // namespace lockstep::cpu_backend::few_channels

@@ -7,13 +7,13 @@
 #include <cstdint>
 
 #include <lockstep/backend/cpu/array.hpp>
+#include <lockstep/backend/cpu/few_channels/shape.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
-#include <lockstep/backend/cpu/small/shape.hpp>
 #include <lockstep/backend/cpu/tiles.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>
 
-namespace lockstep::cpu_backend::small {
+namespace lockstep::cpu_backend::few_channels {
 
 /// The outputs of one picture: tiles of neighbouring pixels in a row, all channels.
 template <convolution_geometry G>
@@ -97,4 +97,4 @@ class forward_pass {
   aligned_buffer<float> frame_, weights_, bias_;
 };
 
-}  // namespace lockstep::cpu_backend::small
+}  // namespace lockstep::cpu_backend::few_channels

@@ -9,14 +9,14 @@
 
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/direct_convolution.hpp>
+#include <lockstep/backend/cpu/few_channels/forward.hpp>
+#include <lockstep/backend/cpu/few_channels/input_gradient.hpp>
+#include <lockstep/backend/cpu/few_channels/shape.hpp>
+#include <lockstep/backend/cpu/few_channels/weight_gradient.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
-#include <lockstep/backend/cpu/small/forward.hpp>
-#include <lockstep/backend/cpu/small/input_gradient.hpp>
-#include <lockstep/backend/cpu/small/shape.hpp>
-#include <lockstep/backend/cpu/small/weight_gradient.hpp>
 #include <lockstep/backend/geometry.hpp>
 
-namespace lockstep::cpu_backend::small {
+namespace lockstep::cpu_backend::few_channels {
 
 /// A convolution that `fits`, with weights in PyTorch's order. Runs in one thread, on machines with AVX2; else oneDNN
 /// takes its place, as it does for the gradient of the input where that is not slower.
@@ -71,4 +71,4 @@ class convolution_runner {
   std::optional<direct_convolution_runner> onednn_;
 };
 
-}  // namespace lockstep::cpu_backend::small
+}  // namespace lockstep::cpu_backend::few_channels

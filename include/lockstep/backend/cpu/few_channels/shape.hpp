@@ -15,7 +15,7 @@
 /// are constants and all sums of a tile stay in registers. The taps of a kernel's row, times the input channels, are
 /// contiguous in a picture.
 
-namespace lockstep::cpu_backend::small {
+namespace lockstep::cpu_backend::few_channels {
 
 /// Most floats of a kernel's row times the input channels.
 inline constexpr std::int64_t most_row_taps = 32;
@@ -73,4 +73,4 @@ void load_frame(const float* x, float* frame) {
                 frame + (h + G.padding.height) * shape<G>::frame_row + G.padding.width * G.in_channels);
 }
 
-}  // namespace lockstep::cpu_backend::small
+}  // namespace lockstep::cpu_backend::few_channels

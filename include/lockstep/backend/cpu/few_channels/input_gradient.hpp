@@ -7,12 +7,12 @@
 #include <cstdint>
 
 #include <lockstep/backend/cpu/array.hpp>
+#include <lockstep/backend/cpu/few_channels/shape.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
-#include <lockstep/backend/cpu/small/shape.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/core/tensor.hpp>
 
-namespace lockstep::cpu_backend::small {
+namespace lockstep::cpu_backend::few_channels {
 
 /// Floats of a kernel's row times the input channels, filled up to vectors of any width.
 template <convolution_geometry G>
@@ -111,4 +111,4 @@ class input_gradient {
   aligned_buffer<float> frame_, weights_;
 };
 
-}  // namespace lockstep::cpu_backend::small
+}  // namespace lockstep::cpu_backend::few_channels

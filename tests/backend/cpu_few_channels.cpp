@@ -5,10 +5,10 @@
 #include <vector>
 
 #include <lockstep/backend/cpu/cpu.hpp>
-#include <lockstep/backend/cpu/small/forward.hpp>
-#include <lockstep/backend/cpu/small/input_gradient.hpp>
-#include <lockstep/backend/cpu/small/shape.hpp>
-#include <lockstep/backend/cpu/small/weight_gradient.hpp>
+#include <lockstep/backend/cpu/few_channels/forward.hpp>
+#include <lockstep/backend/cpu/few_channels/input_gradient.hpp>
+#include <lockstep/backend/cpu/few_channels/shape.hpp>
+#include <lockstep/backend/cpu/few_channels/weight_gradient.hpp>
 
 #include "backend/convolution_check.hpp"
 
@@ -16,7 +16,7 @@ namespace {
 
 using namespace lockstep_test;
 namespace kernels = ls::cpu_backend;
-namespace small = kernels::small;
+namespace few_channels = kernels::few_channels;
 
 constexpr ls::convolution_geometry square(std::int64_t in, std::int64_t out, ls::extent2 picture, ls::extent2 kernel,
                                           ls::extent2 padding = {0}, bool relu = false) {
@@ -33,7 +33,7 @@ doubles numbers(const std::vector<float>& from) { return {from.begin(), from.end
 /// The three kernels by vectors of one width, in arrays without room before or after, against the oracle.
 template <class V, ls::convolution_geometry G>
 void check_kernels(std::int64_t n) {
-  static_assert(small::fits(G));
+  static_assert(few_channels::fits(G));
   CAPTURE(G.in_channels, G.in.height, G.in.width, G.out_channels, G.kernel.height, G.kernel.width, G.padding.height, n);
   const ls::dims in{G.in_channels, G.in.height, G.in.width};
   const ls::dims out{G.out_channels, G.out().height, G.out().width};
@@ -49,14 +49,14 @@ void check_kernels(std::int64_t n) {
   const std::vector<float> fdy = floats(to_backend<ls::cpu>(dy, n, out));
   std::vector<float> y(dy.size(), static_cast<float>(poison)), dx(x.size(), static_cast<float>(poison));
   std::vector<float> sum_w = floats(dw), sum_b = floats(db);
-  small::forward_pass<G> forward;
+  few_channels::forward_pass<G> forward;
   forward.template run<V>(n, fx.data(), fw.data(), fb.data(), y.data());
-  check_close(from_backend<ls::cpu>(numbers(y), n, out), want_y, tolerance<float>(small::shape<G>::taps));
-  small::input_gradient<G> input;
+  check_close(from_backend<ls::cpu>(numbers(y), n, out), want_y, tolerance<float>(few_channels::shape<G>::taps));
+  few_channels::input_gradient<G> input;
   input.template run<V>(n, fdy.data(), fw.data(), dx.data());
   check_close(from_backend<ls::cpu>(numbers(dx), n, in), want_dx,
               tolerance<float>(G.out_channels * G.kernel.height * G.kernel.width));
-  small::weight_gradient<G> weights;
+  few_channels::weight_gradient<G> weights;
   weights.template run<V>(n, fx.data(), fdy.data(), sum_w.data(), sum_b.data(), true);
   const std::int64_t pixels = n * G.out().height * G.out().width;
   check_close(numbers(sum_w), want_dw, tolerance<float>(pixels));
@@ -91,7 +91,7 @@ TEST_CASE("small convolutions match the oracle", "[cpu][convolution]") {
 }
 
 TEST_CASE("small convolutions leave others to other kernels", "[cpu][convolution]") {
-  using small::fits;
+  using few_channels::fits;
   STATIC_REQUIRE(fits(square(1, 6, 28, 5)));
   STATIC_REQUIRE_FALSE(fits(square(8, 16, 28, 3)));
   STATIC_REQUIRE_FALSE(fits(square(3, 20, 28, 3)));
