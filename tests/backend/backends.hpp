@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <string>
 #include <tuple>
 #include <type_traits>
 
@@ -30,21 +29,20 @@ bool runs_here() {
     return true;
 }
 
-/// Calls f(std::type_identity<B>{}) for each B of a list that runs here. Returns the name of one that does not, or
-/// none.
+/// Calls f(std::type_identity<B>{}) for each B of a list that runs here. Returns whether all do.
 template <class List, class F>
-std::string on_each(const F& f) {
-  std::string missing;
+bool on_each(const F& f) {
+  bool all = true;
   const auto run = [&]<class B>(std::type_identity<B> tested) {
     if (runs_here<B>())
       f(tested);
     else
-      missing = B::name;
+      all = false;
   };
   [&]<class... B>(std::type_identity<std::tuple<B...>>) {
     (run(std::type_identity<B>{}), ...);
   }(std::type_identity<List>{});
-  return missing;
+  return all;
 }
 
 }  // namespace lockstep_test
@@ -53,13 +51,12 @@ std::string on_each(const F& f) {
 #undef TEMPLATE_LIST_TEST_CASE
 #define TEMPLATE_LIST_TEST_CASE(name, tags, list) \
   LOCKSTEP_BACKENDS_TEST_CASE(INTERNAL_CATCH_UNIQUE_NAME(on_every_backend), name, tags, list)
-#define LOCKSTEP_BACKENDS_TEST_CASE(function, name, tags, list)                                         \
-  template <class TestType>                                                                             \
-  static void function();                                                                               \
-  TEST_CASE(name, tags) {                                                                               \
-    const std::string missing =                                                                         \
-        lockstep_test::on_each<list>([](auto tested) { function<typename decltype(tested)::type>(); }); \
-    if (!missing.empty()) LOCKSTEP_SKIP("this machine lacks what the backend needs: " + missing);       \
-  }                                                                                                     \
-  template <class TestType>                                                                             \
+#define LOCKSTEP_BACKENDS_TEST_CASE(function, name, tags, list)                                                      \
+  template <class TestType>                                                                                          \
+  static void function();                                                                                            \
+  TEST_CASE(name, tags) {                                                                                            \
+    const bool all = lockstep_test::on_each<list>([](auto tested) { function<typename decltype(tested)::type>(); }); \
+    if (!all) LOCKSTEP_SKIP("this machine has no AVX512_BF16, which one of the backends needs");                     \
+  }                                                                                                                  \
+  template <class TestType>                                                                                          \
   static void function()
