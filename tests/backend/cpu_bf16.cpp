@@ -19,6 +19,7 @@ namespace {
 using namespace lockstep_test;
 using bf16 = ls::cpu_bf16;
 using fp32 = ls::cpu;
+using geometry = ls::sample_norm_geometry;
 
 constexpr double unit = rounding<bf16>;
 
@@ -86,7 +87,7 @@ void check_batch_norm(const ls::channel_layout& layout, std::int64_t samples) {
   dy.check();
 }
 
-template <ls::sample_norm_geometry G>
+template <geometry G>
 void check_sample_norm(std::int64_t samples) {
   CAPTURE(G.layout.channels, G.layout.pixels, G.layout.channels_last, G.groups, G.centred, G.relu, samples);
   entered<fp32> w;
@@ -127,10 +128,12 @@ TEST_CASE("in bfloat16, batch normalisation is that of float32, rounded", "[norm
 
 TEST_CASE("in bfloat16, normalisation of samples is that of float32, rounded", "[sample_norm]") {
   if (!runs_here<bf16>()) LOCKSTEP_SKIP("this machine has no AVX512_BF16");
-  check_sample_norm<{.layout = {.channels = 37}}>(9);
-  check_sample_norm<{.layout = {.channels = 64}, .centred = false, .bias = false}>(70);
-  check_sample_norm<{.layout = {.channels = 16, .pixels = 12, .channels_last = true}, .groups = 2, .relu = true}>(3);
-  check_sample_norm<{.layout = {.channels = 6, .pixels = 12, .channels_last = true}, .groups = 3, .weight = false, .bias = false}>(3);
+  check_sample_norm<geometry{.layout = {.channels = 37}}>(9);
+  check_sample_norm<geometry{.layout = {.channels = 64}, .centred = false, .bias = false}>(70);
+  check_sample_norm<geometry{
+      .layout = {.channels = 16, .pixels = 12, .channels_last = true}, .groups = 2, .relu = true}>(3);
+  check_sample_norm<geometry{
+      .layout = {.channels = 6, .pixels = 12, .channels_last = true}, .groups = 3, .weight = false, .bias = false}>(3);
 }
 
 TEST_CASE("a processor without bfloat16 is told what to do", "[context]") {
