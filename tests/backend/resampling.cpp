@@ -105,7 +105,8 @@ TEMPLATE_LIST_TEST_CASE("bilinear interpolation", "[resampling]", pass_backends)
   check_kind<TestType, kinds::bilinear_corners>();
 }
 
-TEMPLATE_LIST_TEST_CASE("the mean of a large channel is as good as that of a small one", "[resampling]", pass_backends) {
+TEMPLATE_LIST_TEST_CASE("the mean of a large channel is as good as that of a small one", "[resampling]",
+                        pass_backends) {
   if constexpr (!ls::resamples_pictures<TestType>) {
     LOCKSTEP_SKIP("the backend does not resample pictures");
   } else {

@@ -124,7 +124,8 @@ TEMPLATE_LIST_TEST_CASE("transposed convolution", "[convolution]", pass_backends
             geometry{.in_channels = 1, .in = {1, 1}, .out_channels = 4, .kernel = {3, 4}}>();
 }
 
-TEMPLATE_LIST_TEST_CASE("transposed convolution: options together, heights unlike widths", "[convolution]", pass_backends) {
+TEMPLATE_LIST_TEST_CASE("transposed convolution: options together, heights unlike widths", "[convolution]",
+                        pass_backends) {
   check_all<TestType,
             geometry{.in_channels = 4,
                      .in = {4, 3},
