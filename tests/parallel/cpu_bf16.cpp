@@ -1,4 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <vector>
@@ -6,16 +7,20 @@
 #include <lockstep/cpu_bf16.hpp>
 #include <lockstep/parallel/predictor.hpp>
 
-#include "cuda/training.hpp"
+#include "parallel/parallel_support.hpp"
+#include "parallel/reproducible.hpp"
 #include "support/catch.hpp"
 #include "support/difference.hpp"
 
 /// \file
 /// Trainers on the CPU whose passes compute in bfloat16 between parameters and gradients of float32.
 
+namespace ls = lockstep;
 using namespace lockstep_test;
 
 namespace {
+
+using floats = std::vector<float>;
 
 template <class Model, int N, class... Policies>
 using trainer_of = ls::data_parallel<Model, N, ls::precision::bf16, Policies...>;
@@ -41,7 +46,7 @@ result train(int steps) {
   constexpr std::int64_t samples = 24;
   Trainer trainer(ls::sgd{.learning_rate = 0.02F, .momentum = 0.9F});
   trainer.initialize(ls::seed{7});
-  const floats x = draws(1, samples * model::input_dims.size());
+  const floats x = draws<float>(1, samples * model::input_dims.size());
   const auto targets = class_draws(2, samples, 5);
   result r;
   for (int i = 0; i < steps; ++i) {
@@ -56,7 +61,9 @@ result train(int steps) {
 
 void check_close(const result& given, const result& expected, double tolerance) {
   CHECK(relative_difference(given.losses, expected.losses) <= tolerance);
-  lockstep_test::check_close(given.first_gradients, expected.first_gradients, tolerance);
+  REQUIRE(given.first_gradients.size() == expected.first_gradients.size());
+  for (std::size_t p = 0; p < given.first_gradients.size(); ++p)
+    CHECK(relative_difference(given.first_gradients[p], expected.first_gradients[p]) <= tolerance);
   CHECK(relative_difference(given.outputs, expected.outputs) <= tolerance);
 }
 
@@ -99,9 +106,6 @@ TEST_CASE("in bfloat16 on the CPU, reproducible sums have the same bits for any 
   const result one = train<trainer_of<pictures, 1, reproducible>>(8);
   check_same_bits(train<trainer_of<pictures, 2, reproducible>>(8), one);
   check_same_bits(train<trainer_of<pictures, 4, reproducible>>(8), one);
-  const trained steps = train_classifier<trainer_of<classifier, 1, reproducible>>(with_momentum, {});
-  lockstep_test::check_same_bits(train_classifier<trainer_of<classifier, 2, reproducible>>(with_momentum, {}), steps);
-  lockstep_test::check_same_bits(train_classifier<trainer_of<classifier, 4, reproducible>>(with_momentum, {}), steps);
 }
 
 TEST_CASE("a predictor in bfloat16 on the CPU answers as the trainer does", "[predictor][bf16]") {
@@ -110,7 +114,7 @@ TEST_CASE("a predictor in bfloat16 on the CPU answers as the trainer does", "[pr
   trainer.initialize(ls::seed{5});
   ls::predictor<pictures, 2, ls::cpu_bf16> server(trainer);
   for (const std::int64_t samples : {1, 5, 32}) {
-    const floats x = draws(71, samples * pictures::input_dims.size());
+    const floats x = draws<float>(71, samples * pictures::input_dims.size());
     const auto expected = trainer.forward(batch<pictures>(x));
     const auto given = server.predict(batch<pictures>(x));
     CHECK(relative_difference(floats(given.begin(), given.end()), floats(expected.begin(), expected.end())) <= 2e-2);
