@@ -114,8 +114,8 @@ class network_kernel {
     return g;
   }();
 
-  /// Runs a kernel: as part of this function, or, in a network of many steps, as a function of its own, which equal
-  /// layers share.
+  /// Runs a kernel as part of this function. In a network of many steps it is a function of its own, and equal layers
+  /// share it.
   static constexpr bool shares_code = p.step_count > 32;
   template <class Kernel, class... Arguments>
   static LOCKSTEP_ALWAYS_INLINE void call(Arguments... arguments) {

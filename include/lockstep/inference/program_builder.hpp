@@ -143,7 +143,7 @@ class program_builder {
     return push(s, in, layout(in));
   }
 
-  /// True when one operation alone reads what the step behind a value computes.
+  /// True when one operation alone reads the value that a step computes.
   [[nodiscard]] constexpr bool is_read_once(int v) const {
     if (v < 0) return false;
     const operation& o = network_.operations[static_cast<std::size_t>(v)];

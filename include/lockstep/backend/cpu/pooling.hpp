@@ -100,8 +100,8 @@ class onednn_pooling {
 };
 
 /// Pooling, activations channels-last: the largest of 2 x 2 by our own kernel in one thread, all else by oneDNN.
-/// oneDNN's maximum skips a NaN and would hide that a network has diverged, so `careful_max_pooling` pools pictures
-/// that are not finite in its place.
+/// oneDNN's maximum skips a NaN and would hide that a network has diverged, so `careful_max_pooling` takes
+/// the pictures that are not finite.
 class pooling_runner {
  public:
   [[gnu::cold]] pooling_runner(context& c, const pooling_geometry& geometry, std::int64_t samples)

@@ -29,7 +29,7 @@ inline void convert(std::int64_t n, const float* from, element* to) { run_for<fl
 inline void convert(std::int64_t n, const element* from, float* to) { run_for<float_x16, convert_kernel>(n, from, to); }
 
 /// Floats that are computed at a time where a kernel of the CPU backend does the work: they stay in the second-level
-/// cache, between the conversions before and behind it.
+/// cache from the conversion before the kernel to the one after it.
 inline constexpr std::int64_t widened_floats = 32768;
 
 /// Calls f(first, count) for pieces of `rows` rows of `size` elements that are as many as are widened at a time.

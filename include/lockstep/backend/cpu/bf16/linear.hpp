@@ -49,7 +49,7 @@ class linear {
 
   std::int64_t samples_;
   layer_runner runner_;
-  aligned_buffer<element> product_;  ///< dx may be x, which the mask needs behind the product
+  aligned_buffer<element> product_;  ///< dx may be x, which the mask reads after the product
 };
 
 }  // namespace lockstep::cpu_backend::bf16

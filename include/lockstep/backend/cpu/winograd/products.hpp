@@ -16,7 +16,7 @@
 
 namespace lockstep::cpu_backend::winograd {
 
-/// Channels of a panel: two vectors, or one at the end of channels that are no multiple of that.
+/// Channels of a panel: two vectors. Where that does not divide the channels, the last panel has one vector.
 template <class V>
 inline constexpr std::int64_t panel_channels = 2 * lanes<V>;
 
