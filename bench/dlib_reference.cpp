@@ -6,9 +6,7 @@
 
 #include <dlfcn.h>
 
-#include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -19,6 +17,8 @@
 #include <dlib/dnn.h>
 #include <dlib/revision.h>
 #include <CLI/CLI.hpp>
+
+#include "median_step.hpp"
 
 namespace {
 
@@ -64,27 +64,11 @@ std::string blas() {
 
 template <class F>
 void measure(const request& r, const F& step) {
-  using clock = std::chrono::steady_clock;
-  const auto run_for = [&](double seconds, std::vector<double>& times) {
-    const auto end = clock::now() + std::chrono::duration<double>(seconds);
-    auto before = clock::now();
-    do {
-      step();
-      const auto now = clock::now();
-      times.push_back(std::chrono::duration<double>(now - before).count());
-      before = now;
-    } while (before < end);
-  };
-  std::vector<double> times;
-  run_for(r.seconds * 0.2, times);
-  times.clear();
-  run_for(r.seconds, times);
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  const lockstep_bench::step_times times = lockstep_bench::time_steps(r.seconds, step);
   std::printf(
       "{\"case\": \"%s\", \"phase\": \"train\", \"batch\": %d, \"steps\": %zu, \"median_s\": %.9g, "
       "\"version\": \"%d.%d\", \"blas\": \"%s\"}\n",
-      r.name.c_str(), r.batch, times.size(), times[times.size() / 2], DLIB_MAJOR_VERSION, DLIB_MINOR_VERSION,
-      blas().c_str());
+      r.name.c_str(), r.batch, times.steps, times.median_s, DLIB_MAJOR_VERSION, DLIB_MINOR_VERSION, blas().c_str());
 }
 
 void fill(picture& p, const extents& e, dlib::rand& draws) {

@@ -3,8 +3,6 @@
 // Measures one case for a given time, or counts its parameters, and prints one line of JSON: what compare.py calls
 // between the rounds of its peers.
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -12,6 +10,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "median_step.hpp"
 #include "reference_models.hpp"
 
 namespace {
@@ -27,25 +26,10 @@ struct request {
 
 template <class F>
 void measure(const request& r, const F& step) {
-  using clock = std::chrono::steady_clock;
-  const auto run_for = [&](double seconds, std::vector<double>& times) {
-    const auto end = clock::now() + std::chrono::duration<double>(seconds);
-    auto before = clock::now();
-    do {
-      step();
-      const auto now = clock::now();
-      times.push_back(std::chrono::duration<double>(now - before).count());
-      before = now;
-    } while (before < end);
-  };
-  std::vector<double> times;
-  run_for(r.seconds * 0.2, times);
-  times.clear();
-  run_for(r.seconds, times);
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  const lockstep_bench::step_times times = lockstep_bench::time_steps(r.seconds, step);
   std::printf(
       "{\"case\": \"%s\", \"phase\": \"%s\", \"replicas\": %d, \"batch\": %d, \"steps\": %zu, \"median_s\": %.9g}\n",
-      r.name.c_str(), r.phase.c_str(), r.replicas, r.batch, times.size(), times[times.size() / 2]);
+      r.name.c_str(), r.phase.c_str(), r.replicas, r.batch, times.steps, times.median_s);
 }
 
 template <class Model>
