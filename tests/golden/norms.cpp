@@ -12,6 +12,7 @@
 #include <lockstep/lockstep.hpp>
 
 #include "golden/golden.hpp"
+#include "golden/residual_net.hpp"
 #include "support/tap_layer.hpp"
 
 // Batch normalisation against PyTorch's, which generate_norms.py has run, and a state dict that PyTorch has saved.
@@ -101,22 +102,7 @@ void check_layers(const std::string& name, std::uint64_t stream, std::int64_t sa
   check_layer<In, Norm, ls::cpu>(name, stream, samples, 1e-5);
 }
 
-template <int Channels, int Stride = 1>
-using conv3 = ls::conv2d<Channels, 3, ls::stride<Stride>, ls::padding<1>, ls::no_bias>;
-using norm = ls::batch_norm2d<>;
-
-template <int Channels, int Stride, class Shortcut>
-using block = ls::sequential<
-    ls::named<"", ls::residual<ls::sequential<ls::named<"conv1", conv3<Channels, Stride>>, ls::named<"bn1", norm>,
-                                              ls::relu, ls::named<"conv2", conv3<Channels>>, ls::named<"bn2", norm>>,
-                               Shortcut>>,
-    ls::relu>;
-using downsample = ls::named<"downsample", ls::sequential<ls::conv2d<6, 1, ls::stride<2>, ls::no_bias>, norm>>;
-using residual_net = ls::model<ls::sequential<ls::named<"conv1", conv3<8>>, ls::named<"bn1", norm>, ls::relu,
-                                              ls::named<"layer1", ls::sequential<block<8, 1, ls::identity>>>,
-                                              ls::named<"layer2", ls::sequential<block<6, 2, downsample>>>,
-                                              ls::avg_pool2d<4>, ls::flatten, ls::named<"fc", ls::linear<6, 5>>>,
-                               ls::input<3, 8, 8>, ls::mean_squared_error>;
+using residual_net = ls::model<residual_layers, ls::input<3, 8, 8>, ls::mean_squared_error>;
 constexpr std::int64_t batch = 11;
 
 template <class Trainer>

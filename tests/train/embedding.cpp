@@ -16,6 +16,7 @@
 #include <lockstep/io/safetensors.hpp>
 
 #include "docs/headers/controller.hpp"
+#include "golden/residual_net.hpp"
 #include "support/catch.hpp"
 #include "train/program.hpp"
 #if __has_include("norms_model.hpp")
@@ -66,21 +67,7 @@ std::vector<std::uint32_t> bits_in(const std::string& header) {
 
 namespace {
 
-template <int Channels, int Stride = 1>
-using conv3 = ls::conv2d<Channels, 3, ls::stride<Stride>, ls::padding<1>, ls::no_bias>;
-using norm = ls::batch_norm2d<>;
-template <int Channels, int Stride, class Shortcut>
-using block = ls::sequential<
-    ls::named<"", ls::residual<ls::sequential<ls::named<"conv1", conv3<Channels, Stride>>, ls::named<"bn1", norm>,
-                                              ls::relu, ls::named<"conv2", conv3<Channels>>, ls::named<"bn2", norm>>,
-                               Shortcut>>,
-    ls::relu>;
-using downsample = ls::named<"downsample", ls::sequential<ls::conv2d<6, 1, ls::stride<2>, ls::no_bias>, norm>>;
-using residual_net = ls::model<ls::sequential<ls::named<"conv1", conv3<8>>, ls::named<"bn1", norm>, ls::relu,
-                                              ls::named<"layer1", ls::sequential<block<8, 1, ls::identity>>>,
-                                              ls::named<"layer2", ls::sequential<block<6, 2, downsample>>>,
-                                              ls::avg_pool2d<4>, ls::flatten, ls::named<"fc", ls::linear<6, 5>>>,
-                               ls::input<3, 8, 8>>;
+using residual_net = ls::model<lockstep_test::residual_layers, ls::input<3, 8, 8>>;
 
 }  // namespace
 
