@@ -24,6 +24,7 @@
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/shard.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/core/token.hpp>
 #include <lockstep/core/view.hpp>
 #include <lockstep/data/cifar10.hpp>
 #include <lockstep/data/dataset.hpp>
@@ -59,6 +60,7 @@
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/conv_transpose2d.hpp>
 #include <lockstep/nn/dropout.hpp>
+#include <lockstep/nn/embedding.hpp>
 #include <lockstep/nn/flatten.hpp>
 #include <lockstep/nn/from.hpp>
 #include <lockstep/nn/frozen.hpp>
@@ -72,6 +74,7 @@
 #include <lockstep/nn/outputs.hpp>
 #include <lockstep/nn/pool1d.hpp>
 #include <lockstep/nn/pool2d.hpp>
+#include <lockstep/nn/positions.hpp>
 #include <lockstep/nn/repeat.hpp>
 #include <lockstep/nn/residual.hpp>
 #include <lockstep/nn/rms_norm.hpp>

@@ -132,6 +132,28 @@ void check_changing_sizes() {
   CHECK(loss > 0);
 }
 
+/// The same with tokens of a type that has to be converted.
+template <int N>
+void check_steps_on_tokens() {
+  using text = ls::model<ls::sequential<ls::tied<"wte", ls::embedding<40, 16>>, ls::learned_positions<6>,
+                                        ls::tied<"wte", ls::linear_without_bias<40>>>,
+                         ls::tokens<6>, ls::cross_entropy>;
+  ls::data_parallel<text, N> trainer;
+  constexpr std::int64_t most = 20;
+  const auto tokens = class_draws(1, most * 6, 40);
+  const auto step = [&](std::int64_t samples) {
+    const auto part = std::span(tokens).first(static_cast<std::size_t>(samples * 6));
+    return trainer.step(part, part);
+  };
+  double loss = step(most);
+  const auto counts = count_allocations([&] {
+    for (std::int64_t k = 0; k < most; ++k) loss += step(1 + k * 7 % most);
+  });
+  INFO(N << " replicas; the first one is called from " << counts.first_other);
+  CHECK(counts.others == 0);
+  CHECK(loss > 0);
+}
+
 template <class Trainer>
 void check_steady_steps_of_rank() {
   ls::comm::threads hub(1);
@@ -188,6 +210,11 @@ TEST_CASE("in bfloat16 on the CPU, steps of any size up to the largest allocate 
   check_changing_sizes<cnn, 2, ls::precision::bf16>();
   check_changing_sizes<normalised, 2, ls::precision::bf16>();
   check_changing_sizes<resized, 2, ls::precision::bf16>();
+}
+
+TEST_CASE("steps on tokens allocate nothing", "[allocations][tokens]") {
+  check_steps_on_tokens<1>();
+  check_steps_on_tokens<2>();
 }
 
 TEST_CASE("a steady step allocates nothing", "[allocations]") {

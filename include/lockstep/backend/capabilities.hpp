@@ -9,6 +9,7 @@
 #include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/backend/cross_entropy_arguments.hpp>
 #include <lockstep/backend/element_loss.hpp>
+#include <lockstep/backend/embedding_geometry.hpp>
 #include <lockstep/backend/geometry.hpp>
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/resampling.hpp>
@@ -98,6 +99,23 @@ concept resamples_pictures = requires {
                                    std::int64_t>;
 };
 
+/// Looks up rows of a table by tokens, for `embedding`: a primitive that is prepared for a number of tokens.
+/// host_embedding.hpp defines what it computes.
+template <class B>
+concept looks_up_rows = requires(std::int64_t n) {
+  typename B::template embedding<embedding_geometry{}>;
+  { B::template embedding<embedding_geometry{}>::weight_offset(n, n) } -> std::same_as<std::int64_t>;
+};
+
+/// Adds one row to many, for `learned_positions`: `add_row`, whose y may be x, and `sum_rows`, which host_rows.hpp
+/// defines.
+template <class B>
+concept adds_rows = requires(typename B::context& c, std::int64_t n, const typename B::activation_type* p,
+                             typename B::activation_type* q, typename B::value_type* v) {
+  { B::add_row(c, n, n, p, p, q) } -> std::same_as<void>;
+  { B::sum_rows(c, n, n, p, v, true) } -> std::same_as<void>;
+};
+
 /// Stands for a primitive that a backend lacks, so that a layer's `runs_on` is the only error.
 struct missing_primitive {
   template <class Context>
@@ -108,6 +126,7 @@ struct missing_primitive {
   template <class... Arguments>
   static void backward(Arguments...) {}
   static constexpr std::int64_t weight_offset(std::int64_t, std::int64_t, std::int64_t, std::int64_t) { return 0; }
+  static constexpr std::int64_t weight_offset(std::int64_t, std::int64_t) { return 0; }
 };
 
 /// Measures an output element by element, for the losses that are a sum over elements:

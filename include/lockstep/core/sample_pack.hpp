@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 namespace lockstep::detail {
@@ -41,30 +42,26 @@ struct sample_pack {
   }
 };
 
-/// Where the samples of arrays of elements T begin, `Size` elements a sample: a pointer for one array, a sample_pack
-/// for several. `make(f)` makes it of the pointers f<K>().
-template <class T, class Sizes>
-struct array_pack;
-template <class T, std::int64_t Size>
-struct array_pack<T, element_counts<Size>> {
-  using type = T*;
-
-  template <class F>
-  static type make(const F& f) {
-    return f.template operator()<0>();
-  }
-};
-template <class T, std::int64_t... Size>
-struct array_pack<T, element_counts<Size...>> {
-  template <std::int64_t>
-  using element = T;
-  using type = sample_pack<element_counts<Size...>, element<Size>...>;
+/// Where the samples of arrays with elements Ts begin, array k with size k of `Sizes` elements a sample: a pointer for
+/// one array, a sample_pack for several. `make(f)` makes it of the pointers f<K>().
+template <class Sizes, class... Ts>
+struct array_pack {
+  using type = sample_pack<Sizes, Ts...>;
 
   template <class F>
   static type make(const F& f) {
     return [&]<std::size_t... K>(std::index_sequence<K...>) {
       return type{{f.template operator()<K>()...}};
-    }(std::make_index_sequence<sizeof...(Size)>{});
+    }(std::index_sequence_for<Ts...>{});
+  }
+};
+template <class Sizes, class T>
+struct array_pack<Sizes, T> {
+  using type = T*;
+
+  template <class F>
+  static type make(const F& f) {
+    return f.template operator()<0>();
   }
 };
 
@@ -79,15 +76,19 @@ template <std::size_t K, class Sizes, class... Ts>
   return pack.template get<K>();
 }
 
-/// Array k of a pack whose arrays have one type of element; null where there are not so many.
-template <class T>
-[[nodiscard]] T* array_at(T* only, [[maybe_unused]] std::size_t k) noexcept {
-  return only;
+/// Array k of a pack; null where its elements are no Elements, or there are not so many arrays.
+template <class Element, class T>
+[[nodiscard]] Element* array_at(T* only, [[maybe_unused]] std::size_t k) noexcept {
+  if constexpr (std::is_convertible_v<T*, Element*>)
+    return only;
+  else
+    return nullptr;
 }
-template <class Sizes, class T, class... Ts>
-[[nodiscard]] T* array_at(const sample_pack<Sizes, T, Ts...>& pack, std::size_t k) noexcept {
-  T* found = nullptr;
-  std::apply([&](const auto... each) { (void)((k-- == 0 && (found = each, true)) || ...); }, pack.first);
+template <class Element, class Sizes, class... Ts>
+[[nodiscard]] Element* array_at(const sample_pack<Sizes, Ts...>& pack, std::size_t k) noexcept {
+  Element* found = nullptr;
+  std::apply([&](const auto... each) { (void)((k-- == 0 && (found = array_at<Element>(each, 0), true)) || ...); },
+             pack.first);
   return found;
 }
 

@@ -113,7 +113,8 @@ struct model_arguments {
   static constexpr found_wiring wiring = []() -> found_wiring {
     if constexpr (has_network) {
       constexpr network_size size = lowering<Network>::size;
-      if constexpr (given::are_several || size.outputs > 0 || size.selections > 0) {
+      if constexpr (given::are_several || given::all[0].tokens || size.outputs > 0 || size.selections > 0 ||
+                    size.tokens > 0) {
         const auto lowered = lower<Network>(given::all);
         if (misleads(lowered.fault.what)) return {lowered.fault.what, lowered.fault_name};
       }
@@ -141,7 +142,7 @@ struct model_arguments {
                     "lockstep: model: the extents of a sample are missing: model<net, input<3, 32, 32>, loss>");
     else if constexpr (given::are_several && !has_inputs)
       return require_inputs<given::fault, Input>();
-    else if constexpr (!given::are_several && !is_shape<Input>::value)
+    else if constexpr (!given::are_several && !is_shape<Input>::value && !has_inputs)
       static_assert(is_shape<Input>::value,
                     "lockstep: model: what follows the network is not the extents of a sample: model<net, "
                     "input<3, 32, 32>, loss>");

@@ -5,15 +5,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <utility>
 
 #include <lockstep/core/sample_pack.hpp>
 #include <lockstep/core/static_for.hpp>
+#include <lockstep/core/token.hpp>
 
 /// \file
 /// Where the samples of the inputs lie: a pointer for a model with one input, a sample_pack for one with several.
 /// Either is moved over samples by `samples * input_dims.size()`: a pack counts samples, and `input_dims` of several
-/// inputs has rank 0, and so size 1.
+/// inputs has rank 0, and so size 1. An input of tokens has elements of type token_id, any other has values.
 
 namespace lockstep::detail {
 
@@ -21,11 +23,18 @@ template <class Model, class Indices = std::make_index_sequence<Model::input_cou
 struct input_sizes;
 template <class Model, std::size_t... K>
 struct input_sizes<Model, std::index_sequence<K...>> {
-  using type = element_counts<Model::input_extents[K].size()...>;
+  template <class T>
+  using pack =
+      array_pack<element_counts<Model::input_extents[K].size()...>, input_element<Model::takes_tokens[K], T>...>;
+  template <template <class> class Array, class T>
+  using arrays = std::tuple<Array<input_element<Model::takes_tokens[K], T>>...>;
 };
 
 template <class Model, class T>
-using input_pack_of = array_pack<T, typename input_sizes<Model>::type>;
+using input_pack_of = typename input_sizes<Model>::template pack<T>;
+/// A tuple of an Array for each input, of its elements: tokens, or values of type T.
+template <class Model, template <class> class Array, class T>
+using input_arrays = typename input_sizes<Model>::template arrays<Array, T>;
 template <class Model, class T>
 using input_pack = typename input_pack_of<Model, T>::type;
 

@@ -19,8 +19,13 @@ namespace lockstep {
 template <std::int64_t... Extents>
 using input = shape<Extents...>;
 
+/// A sample of T tokens: integers of any type, which an `embedding` looks up. A step, and every other call, checks that
+/// the vocabulary has them before it begins.
+template <std::int64_t T>
+struct tokens {};
+
 /// Several inputs of a model, each of which has a name: `inputs<named<"image", input<3, 32, 32>>, named<"words",
-/// input<16>>>`. The network reads them where it says `from<"image">`. A batch is a std::tuple, or a struct, of the
+/// tokens<16>>>`. The network reads them where it says `from<"image">`. A batch is a std::tuple, or a struct, of the
 /// samples of each, in this order.
 template <class... Inputs>
 struct inputs {};
@@ -37,12 +42,24 @@ struct is_shape : std::false_type {};
 template <std::int64_t... Extents>
 struct is_shape<shape<Extents...>> : std::true_type {};
 
+/// The tokens of a sample; 0 for an input of values.
+template <class Input>
+inline constexpr std::int64_t tokens_in = 0;
+template <std::int64_t T>
+inline constexpr std::int64_t tokens_in<tokens<T>> = T;
+
 /// The extents of one sample, or rank 0 when Input does not give them. One dimension is left for the batch.
 template <class Input>
 consteval dims sample_extents() {
   if constexpr (is_shape<Input>::value)
     if (!Input::is_dynamic && Input::rank < dims::max_rank) return Input::extents;
+  if (tokens_in<Input> > 0) return dims{tokens_in<Input>};
   return {};
+}
+
+template <class Input>
+consteval network_input input_of_type(std::string_view name) {
+  return {.name = name, .extents = sample_extents<Input>(), .tokens = tokens_in<Input> > 0};
 }
 
 /// Takes an input apart: its extents, and its name, which is empty when it has none.
@@ -64,15 +81,15 @@ enum class input_fault : std::uint8_t { none, too_few, not_an_input, without_nam
 template <class Input>
 struct input_list {
   static constexpr bool are_several = false;
-  static constexpr std::array<network_input, 1> all{network_input{.name = {}, .extents = sample_extents<Input>()}};
+  static constexpr std::array<network_input, 1> all{input_of_type<Input>({})};
   static constexpr input_fault fault = input_fault::none;
 };
 template <class... Inputs>
 struct input_list<inputs<Inputs...>> {
   static constexpr bool are_several = true;
   static constexpr std::size_t count = (std::max)(sizeof...(Inputs), std::size_t{1});
-  static constexpr std::array<network_input, count> all{network_input{
-      .name = input_part<Inputs>::name, .extents = sample_extents<typename input_part<Inputs>::extents>()}...};
+  static constexpr std::array<network_input, count> all{
+      input_of_type<typename input_part<Inputs>::extents>(input_part<Inputs>::name)...};
   static constexpr input_fault fault = [] {
     if (sizeof...(Inputs) < 2) return input_fault::too_few;
     for (const network_input& each : all)
@@ -93,6 +110,14 @@ consteval std::array<dims, Count> extents_of_inputs(const std::array<network_inp
   return all;
 }
 
+/// Whether each input is one of tokens.
+template <std::size_t Count>
+consteval std::array<bool, Count> inputs_of_tokens(const std::array<network_input, Count>& inputs) {
+  std::array<bool, Count> all{};
+  for (std::size_t k = 0; k < Count; ++k) all[k] = inputs[k].tokens;
+  return all;
+}
+
 /// Fails to compile; the compiler's note shows the inputs.
 template <input_fault What, class Inputs>
 consteval bool require_inputs() {
@@ -100,8 +125,8 @@ consteval bool require_inputs() {
                 "lockstep: inputs: at least two inputs; a model with one names it alone, as in model<net, input<784>, "
                 "loss>");
   static_assert(What != input_fault::not_an_input,
-                "lockstep: inputs: each is the one to four extents of one sample, with a name, as in named<\"image\", "
-                "input<3, 32, 32>>; one of them (Inputs) is not");
+                "lockstep: inputs: each is the one to four extents of one sample, or tokens<T>, with a name, as in "
+                "named<\"image\", input<3, 32, 32>>; one of them (Inputs) is not");
   static_assert(What != input_fault::without_name,
                 "lockstep: inputs: each has a name, by which the network reads it; one of them (Inputs) has none: "
                 "write named<\"image\", input<3, 32, 32>>");
@@ -128,6 +153,12 @@ consteval bool require_reads() {
   static_assert(What != network_fault::unread_value || is_free<Name>,
                 "lockstep: from: it takes an input (Name) in place of what arrives, so that nothing reads the layers "
                 "before it; put them and it into branches of a concat or a sum");
+  static_assert(What != network_fault::tokens_as_values || is_free<Name>,
+                "lockstep: tokens: something computes with the tokens of an input (Name) as if they were values; put "
+                "embedding<Vocabulary, Width> before it");
+  static_assert(What != network_fault::values_as_tokens || is_free<Name>,
+                "lockstep: embedding: it looks up tokens, but what arrives are values; make the input of the model "
+                "tokens<T>, and let embedding be the first to read it");
   return true;
 }
 

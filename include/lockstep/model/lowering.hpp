@@ -32,7 +32,7 @@ namespace lockstep::detail {
 
 /// How many layers a network has, how many operations (layers and junctions), how many values these read, how many of
 /// the layers measure the whole batch, how many outputs `outputs` names, how many inputs `inputs` names (0: the model
-/// has one input), how often `from` reads one, and how many composites may be skipped.
+/// has one input), how often `from` reads one, how many composites may be skipped, and how many layers read tokens.
 struct network_size {
   std::size_t leaves = 0;
   std::size_t operations = 0;
@@ -42,10 +42,12 @@ struct network_size {
   std::size_t inputs = 0;
   std::size_t selections = 0;
   std::size_t skips = 0;
+  std::size_t tokens = 0;
 
   friend constexpr network_size operator+(const network_size& a, const network_size& b) {
-    return {a.leaves + b.leaves,   a.operations + b.operations, a.operands + b.operands,     a.measures + b.measures,
-            a.outputs + b.outputs, a.inputs + b.inputs,         a.selections + b.selections, a.skips + b.skips};
+    return {a.leaves + b.leaves,         a.operations + b.operations, a.operands + b.operands,
+            a.measures + b.measures,     a.outputs + b.outputs,       a.inputs + b.inputs,
+            a.selections + b.selections, a.skips + b.skips,           a.tokens + b.tokens};
   }
   friend constexpr bool operator==(const network_size&, const network_size&) = default;
 };
@@ -97,6 +99,12 @@ inline constexpr std::size_t measures_batch = 0;
 template <class L>
   requires requires { L::traits.measures_batch; }
 inline constexpr std::size_t measures_batch<L> = L::traits.measures_batch ? 1 : 0;
+/// 1 for a layer that reads tokens.
+template <class L>
+inline constexpr std::size_t reads_tokens = 0;
+template <class L>
+  requires requires { L::traits.reads_tokens; }
+inline constexpr std::size_t reads_tokens<L> = L::traits.reads_tokens ? 1 : 0;
 
 /// Lowers a network L. Has `leaves`, the list of its layers in the order of execution; `size`; and
 /// `run(builder, in, scope)`, which tells the builder what L does with the value `in`, and returns L's output value.
@@ -106,7 +114,8 @@ inline constexpr std::size_t measures_batch<L> = L::traits.measures_batch ? 1 : 
 template <class L>
 struct lowering {
   using leaves = type_list<L>;
-  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1, .measures = measures_batch<L>};
+  static constexpr network_size size{
+      .leaves = 1, .operations = 1, .operands = 1, .measures = measures_batch<L>, .tokens = reads_tokens<L>};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -281,7 +290,8 @@ struct lowering<repeat<N, L>> {
                                      .measures = N * lowering<L>::size.measures,
                                      .outputs = N * lowering<L>::size.outputs,
                                      .selections = N * lowering<L>::size.selections,
-                                     .skips = N * lowering<L>::size.skips};
+                                     .skips = N * lowering<L>::size.skips,
+                                     .tokens = N * lowering<L>::size.tokens};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {

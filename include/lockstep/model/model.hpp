@@ -63,6 +63,8 @@ struct model {
   static constexpr std::size_t input_count = arguments::inputs.size();
   /// The extents of a sample of each input.
   static constexpr std::array<dims, input_count> input_extents = detail::extents_of_inputs(arguments::inputs);
+  /// Whether each input is one of tokens.
+  static constexpr std::array<bool, input_count> takes_tokens = detail::inputs_of_tokens(arguments::inputs);
   /// The extents of a sample of the only input; of rank 0 where there are several.
   static constexpr dims input_dims = input_count == 1 ? input_extents[0] : dims{};
   /// More than one for a network that ends with `outputs`.

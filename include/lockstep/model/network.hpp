@@ -73,7 +73,9 @@ enum class network_fault : std::uint8_t {
   inputs_as_one,
   unknown_input,
   unread_input,
-  unread_value
+  unread_value,
+  tokens_as_values,
+  values_as_tokens
 };
 
 /// True for a fault in the wiring: a value that stands in the wrong place. The extents after it mean nothing.
@@ -92,6 +94,8 @@ struct network_input {
   std::string_view name;  ///< empty for the only input
   dims extents;
   int readers = 0;
+  bool tokens = false;
+  std::int64_t vocabulary = 0;  ///< of tokens: every reader knows those below it; 0 without readers
 };
 
 /// A value that the network hands to the user and to a loss.
@@ -141,6 +145,10 @@ class network_builder {
   template <class L>
   constexpr int leaf(int in, const scope<path_hash>& s) {
     in = one_value(in);
+    if constexpr (L::traits.reads_tokens)
+      read_tokens(in, L::vocabulary);
+    else
+      check_values(in);
     const auto index = static_cast<int>(leaves_);
     placed_leaf& placed = data_.leaves[leaves_++];
     placed.kind = L::kind;
@@ -162,7 +170,7 @@ class network_builder {
   template <std::size_t Count>
   constexpr int join(junction how, const int (&given)[Count]) {
     int values[Count]{};
-    for (std::size_t i = 0; i < Count; ++i) values[i] = one_value(given[i]);
+    for (std::size_t i = 0; i < Count; ++i) check_values(values[i] = one_value(given[i]));
     dims out = extents_of(values[0]);
     for (std::size_t i = 1; i < Count; ++i) {
       const dims other = extents_of(values[i]);
@@ -179,7 +187,7 @@ class network_builder {
   constexpr int begin_skip(int in, const scope<path_hash>&) {
     data_.skips[skips_] = {.parent = skip_, .first_leaf = leaves_};
     skip_ = static_cast<int>(skips_++);
-    in = one_value(in);
+    check_values(in = one_value(in));
     const int value = add(extents_of(in), &in, 1);
     data_.operations[static_cast<std::size_t>(value)].joins = junction::skip_begin;
     begins_[static_cast<std::size_t>(skip_)] = value;
@@ -229,6 +237,15 @@ class network_builder {
           data_.inputs[0].name);
     return user_input;
   }
+  [[nodiscard]] constexpr bool are_tokens(int value) const { return value < 0 && data_.inputs[input_of(value)].tokens; }
+  constexpr void check_values(int value) {
+    if (are_tokens(value)) fault(network_fault::tokens_as_values, data_.inputs[input_of(value)].name);
+  }
+  constexpr void read_tokens(int value, std::int64_t vocabulary) {
+    if (!are_tokens(value)) return fault(network_fault::values_as_tokens, {});
+    std::int64_t& all = data_.inputs[input_of(value)].vocabulary;
+    all = all == 0 ? vocabulary : (std::min)(all, vocabulary);
+  }
   /// `from` can leave inputs and layers unread.
   constexpr void find_unread() {
     for (const network_input& each : data_.inputs)
@@ -242,7 +259,7 @@ class network_builder {
       if (each.value == value) fault(network_fault::unread_value, each.by);
   }
   constexpr void add_output(int value, std::string_view name) {
-    value = one_value(value);
+    check_values(value = one_value(value));
     count_reader(value);
     data_.outputs[static_cast<std::size_t>(data_.output_count++)] = {value, extents_of(value), name};
   }
@@ -289,8 +306,11 @@ class network_builder {
       placed_leaf& earlier = data_.leaves[static_cast<std::size_t>(i)];
       if (!earlier.tied || earlier.path != placed.path) continue;
       if (placed.owner == index) {
-        if (earlier.kind != placed.kind || earlier.in != placed.in || earlier.out != placed.out ||
-            !alike(earlier.parameters, placed.parameters))
+        // What arrives may differ between places that read one table, such as an embedding and the logits.
+        const bool one_table = earlier.traits.is_table && placed.traits.is_table;
+        const bool fits =
+            one_table || (earlier.kind == placed.kind && earlier.in == placed.in && earlier.out == placed.out);
+        if (!fits || !alike(earlier.parameters, placed.parameters))
           fault(network_fault::tied_unlike, earlier.in, placed.in);
         placed.owner = i;
         placed.frozen = placed.frozen || earlier.frozen;

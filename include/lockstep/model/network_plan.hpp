@@ -63,8 +63,9 @@ struct plan_node {
   dims out;
   element_order order_in = element_order::plain;
   element_order order_out = element_order::plain;
-  dims picture;           ///< extents, before flatten, of a flattened channels-last input
-  dims picture_out;       ///< of a flattened channels-last output
+  dims picture;      ///< extents, before flatten, of a flattened channels-last input
+  dims picture_out;  ///< of a flattened channels-last output
+  bool reads_tokens = false;
   bool converts = false;  ///< reads the user's elements where a pass computes in another type
   bool output_gradient_masked = false;
   bool mask_input = false;
@@ -123,6 +124,8 @@ struct plan_parameter {
   std::int64_t offset = 0;
   double bound = 0;
   double value = 0;
+  double deviation = 0;
+  std::int64_t zero_row = -1;
   bool buffer = false;  ///< no parameter: no optimizer changes it
   bool counts = false;  ///< holds whole numbers
   bool learns = false;

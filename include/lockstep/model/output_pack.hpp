@@ -20,11 +20,14 @@ template <class Model, class Indices = std::make_index_sequence<Model::output_co
 struct output_sizes;
 template <class Model, std::size_t... K>
 struct output_sizes<Model, std::index_sequence<K...>> {
-  using type = element_counts<Model::output_extents[K].size()...>;
+  template <class T, std::size_t>
+  using element = T;
+  template <class T>
+  using pack = array_pack<element_counts<Model::output_extents[K].size()...>, element<T, K>...>;
 };
 
 template <class Model, class T>
-using output_pack_of = array_pack<T, typename output_sizes<Model>::type>;
+using output_pack_of = typename output_sizes<Model>::template pack<T>;
 template <class Model, class T>
 using output_pack = typename output_pack_of<Model, T>::type;
 

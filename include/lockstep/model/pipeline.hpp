@@ -11,6 +11,7 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/channel_layout.hpp>
+#include <lockstep/core/token.hpp>
 #include <lockstep/model/batch_statistics.hpp>
 #include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/model.hpp>
@@ -196,16 +197,16 @@ class pipeline {
   }
 
   /// Where the input lies that a value is, itself or by another name.
-  template <class Pack>
-  static auto* input_at(const Pack& x, int from) {
-    return array_at(x, Model::input_count == 1 ? 0 : input_of(plan.origin_of(from)));
+  template <class Element, class Pack>
+  static const Element* input_at(const Pack& x, int from) {
+    return array_at<const Element>(x, Model::input_count == 1 ? 0 : input_of(plan.origin_of(from)));
   }
   /// The value that a node has computed, or the user's input.
   const activation* value_of(int from, bool training, const activations& x, const pass_memory<B>& memory) const {
-    if (from < 0) return input_at(x, from);
+    if (from < 0) return input_at<activation>(x, from);
     const plan_node& node = plan.node(from);
     const activation* found = at(memory, training ? node.output_buffer : node.inference_buffer, node.out);
-    return found == nullptr ? input_at(x, from) : found;
+    return found == nullptr ? input_at<activation>(x, from) : found;
   }
   /// Value k that a node reads.
   const activation* operand_of(const plan_node& node, int k, bool training, const activations& x,
@@ -225,11 +226,17 @@ class pipeline {
   };
   using node_function = void (*)(pipeline&, std::size_t, const turn&);
 
+  /// The tokens that a node reads.
+  static const token_id* tokens_of(const turn& t, const plan_node& node) {
+    return input_at<token_id>(t.x, plan.operand(node, 0).from);
+  }
+
   /// What of a node decides which code runs it; all else is read from the plan, so that equal layers share the code.
   struct node_form {
     node_kind kind = node_kind::layer;
     int operands = 0;
     bool converts = false;
+    bool tokens = false;    ///< reads tokens
     bool measured = false;  ///< a node measures for this layer
   };
   template <std::size_t Index>
@@ -237,6 +244,7 @@ class pipeline {
       .kind = plan.nodes[Index].kind,
       .operands = plan.nodes[Index].operands,
       .converts = plan.nodes[Index].converts,
+      .tokens = plan.nodes[Index].reads_tokens,
       .measured = plan.nodes[Index].kind == node_kind::layer && plan.nodes[Index].partner >= 0};
   /// The node whose op a node runs: of one that measures, the layer's that it measures for.
   template <std::size_t Index>
@@ -285,7 +293,9 @@ class pipeline {
           values[static_cast<std::size_t>(k)] = self.operand_of(node, k, p.training, user, t.memory);
         op.forward(t.c, values, y);
       } else if constexpr (Form.converts) {
-        op.forward(t.c, p, input_at(t.x, plan.operand(node, 0).from), t.parameters, y);
+        op.forward(t.c, p, input_at<value>(t.x, plan.operand(node, 0).from), t.parameters, y);
+      } else if constexpr (Form.tokens) {
+        op.forward(t.c, p, tokens_of(t, node), t.parameters + node.parameter_offset, y);
       } else {
         const activation* in = self.operand_of(node, 0, p.training, user, t.memory);
         const activation* own = t.parameters + node.parameter_offset;
@@ -364,7 +374,9 @@ class pipeline {
           .dx = self.written_to(memory, plan.operand(node, 0)),
           .gradients = node.frozen ? self.unread_.data() : t.gradients + node.parameter_offset,
           .accumulate = (t.accumulate || node.adds_gradients) && !node.frozen};
-      if constexpr (!Form.measured) {
+      if constexpr (Form.tokens) {
+        op.backward(t.c, t.p, arguments, tokens_of(t, node));
+      } else if constexpr (!Form.measured) {
         op.backward(t.c, t.p, arguments);
       } else {
         leaf_statistics& leaf = *memory.leaf;

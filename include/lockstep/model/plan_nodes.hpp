@@ -172,6 +172,7 @@ class node_builder {
   /// The value in the order and type that a layer wants.
   constexpr int prepared_for(const placed_leaf& leaf, int in) {
     const layer_traits& traits = leaf.traits;
+    if (traits.reads_tokens) return in;
     if (traits.needs_picture_order) in = in_picture_order(in);
     // A layer may keep its parameters in the order of what it reads; one set of them has one order.
     // One that mixes all elements of a sample finds their order out where the sample is flat.
@@ -228,6 +229,7 @@ class node_builder {
     node.order_in = node.order_out = order_of(in);
     node.picture = node.picture_out = flattened_of(in);
     node.flops = leaf.flops;
+    node.reads_tokens = traits.reads_tokens;
     places_.place(node, leaf);
     node.backward_reads_input = traits.backward_reads_input && !(node.frozen && traits.skips_parameter_gradient);
     node.backward_reads_output = traits.backward_reads_output;

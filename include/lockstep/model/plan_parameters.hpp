@@ -36,6 +36,8 @@ class parameter_places {
                                                                                .offset = next,
                                                                                .bound = spec.bound,
                                                                                .value = spec.value,
+                                                                               .deviation = spec.deviation,
+                                                                               .zero_row = spec.zero_row,
                                                                                .buffer = spec.buffer,
                                                                                .counts = spec.counts,
                                                                                .learns = !spec.buffer && !node.frozen};

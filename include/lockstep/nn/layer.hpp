@@ -11,12 +11,14 @@
 namespace lockstep {
 
 /// One tensor of a layer: a parameter, or a buffer such as a running mean, which no optimizer changes. Its default
-/// initialisation is U(-bound, bound), or `value` where the bound is 0.
+/// initialisation is N(0, deviation^2), or U(-bound, bound), or `value` where both are 0.
 struct parameter_spec {
   std::string_view name;
   dims shape;
   double bound = 0;
   double value = 0;
+  double deviation = 0;
+  std::int64_t zero_row = -1;  ///< a row that begins with zeros all the same; -1: none
   bool buffer = false;
   bool counts = false;  ///< holds whole numbers, which files keep as I64
 };
@@ -30,6 +32,10 @@ struct parameter_list {
 
   constexpr void add(std::string_view name, const dims& shape, double bound) {
     items[count++] = parameter_spec{.name = name, .shape = shape, .bound = bound};
+  }
+  /// A parameter whose elements begin with draws from N(0, deviation^2).
+  constexpr void add_normal(std::string_view name, const dims& shape, double deviation) {
+    items[count++] = parameter_spec{.name = name, .shape = shape, .deviation = deviation};
   }
   /// A parameter whose elements begin with `value`.
   constexpr void add_constant(std::string_view name, const dims& shape, double value) {
@@ -63,14 +69,16 @@ struct layer_traits {
   /// The same for pictures; what is flat comes in plain order.
   bool takes_any_picture_order = false;
   bool writes_plain_order = false;  ///< whatever the order it reads: a layer that mixes all elements of a sample
-  bool is_flatten = false;          ///< changes the extents and no element: no code, no buffer
-  bool is_relu = false;             ///< may be fused into the layer before it
-  bool is_skippable = false;        ///< may be skipped at run time: obeys pass::skips
-  bool measures_batch = false;      ///< while training it needs statistics of the whole batch: see batch_norm.hpp
-  bool remembers_forward = false;   ///< its op keeps what backward needs of the last forward
-  bool fuses_relu = false;          ///< its primitive can apply a relu to what it writes
-  bool fuses_addition = false;      ///< with measures_batch: it can add a value to what it writes, before the relu
-  bool masks_input = false;         ///< its backward can apply the mask of a relu before it
+  bool reads_tokens = false;        ///< its input are tokens: see `layer`
+  bool is_table = false;        ///< its parameters are a table of rows: tied to others of the same extents, it is one
+  bool is_flatten = false;      ///< changes the extents and no element: no code, no buffer
+  bool is_relu = false;         ///< may be fused into the layer before it
+  bool is_skippable = false;    ///< may be skipped at run time: obeys pass::skips
+  bool measures_batch = false;  ///< while training it needs statistics of the whole batch: see batch_norm.hpp
+  bool remembers_forward = false;  ///< its op keeps what backward needs of the last forward
+  bool fuses_relu = false;         ///< its primitive can apply a relu to what it writes
+  bool fuses_addition = false;     ///< with measures_batch: it can add a value to what it writes, before the relu
+  bool masks_input = false;        ///< its backward can apply the mask of a relu before it
   bool backward_reads_input = true;
   bool backward_reads_output = false;
   bool backward_in_place = false;          ///< dx may be the same range as dy
@@ -154,6 +162,9 @@ concept keeps_memory = requires(std::int64_t samples) {
 ///
 /// A layer that needs primitives which not every backend has (backend/capabilities.hpp) has `runs_on<Backend>`, a bool;
 /// where it is false, the model does not compile, and the op's code must not be a second error.
+///
+/// A layer that reads tokens (traits.reads_tokens) has `vocabulary`, their number: lower ones are valid. The `x` of its
+/// op's forward are tokens, and backward takes them as a last argument; they have no gradient.
 ///
 /// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where every op of a model
 /// has it, a batch size that changes from step to step costs nothing.

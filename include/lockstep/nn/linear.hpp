@@ -17,6 +17,7 @@ struct basic_linear {
   static constexpr std::string_view kind = "linear";
   static constexpr layer_traits traits{.takes_any_order = true,
                                        .writes_plain_order = true,
+                                       .is_table = true,
                                        .fuses_relu = true,
                                        .masks_input = true,
                                        .backward_overwrites_input = true,

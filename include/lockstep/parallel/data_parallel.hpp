@@ -227,18 +227,18 @@ class data_parallel {
   /// when there are several outputs. Layers behave as in evaluation (no dropout).
   template <class Images = input_view>
   [[nodiscard]] output_tensor forward(const Images& images) {
-    output_tensor out = detail::output_tensors<Model, value_type>::make(user_values::as_images(images).count);
-    forward(images, detail::output_tensors<Model, value_type>::view_of(out));
+    detail::token_copies<Model> tokens;
+    const auto x = user_values::as_images(images, tokens);
+    output_tensor out = detail::output_tensors<Model, value_type>::make(x.count);
+    forward_taken(x, detail::output_tensors<Model, value_type>::view_of(out));
     return out;
   }
 
   /// The same into the caller's memory. Throws shape_error when the lengths differ.
   template <class Images = input_view>
   void forward(const Images& images, output_view out) {
-    const auto entered = engine_.enter();
-    const auto x = user_values::as_images(images);
-    const auto to = detail::output_tensors<Model, value_type>::pack("data_parallel::forward", out, x.count);
-    detail::forward_all(engine_, x.first, x.count, to);
+    detail::token_copies<Model> tokens;
+    forward_taken(user_values::as_images(images, tokens), out);
   }
 
   /// Returns loss and correct answers of a batch without training; those of each output where there are several.
@@ -372,6 +372,13 @@ class data_parallel {
   [[nodiscard]] std::int64_t steps() const noexcept { return engine_.steps; }
 
  private:
+  template <class Taken>
+  void forward_taken(const Taken& x, output_view out) {
+    const auto entered = engine_.enter();
+    const auto to = detail::output_tensors<Model, value_type>::pack("data_parallel::forward", out, x.count);
+    detail::forward_all(engine_, x.first, x.count, to);
+  }
+
   /// False when there are parameters and all are frozen.
   static constexpr bool learns = Model::trainable_count > 0 || Model::parameter_count == 0;
 

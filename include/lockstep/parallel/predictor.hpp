@@ -149,7 +149,8 @@ class predictor {
   /// value_error when too many samples wait, replica_error for an exception on a replica.
   template <class Images = input_view>
   [[nodiscard]] output_tensor predict(const Images& images) const {
-    const taken x = inputs_of::take("predictor", images);
+    detail::token_copies<Model> tokens;
+    const taken x = inputs_of::take("predictor", images, tokens);
     output_tensor out = tensors_of::make(x.count);
     predict_taken(x, tensors_of::view_of(out));
     return out;
@@ -159,14 +160,16 @@ class predictor {
   /// the lengths differ.
   template <class Images = input_view>
   void predict(const Images& images, output_view out) const {
-    predict_taken(inputs_of::take("predictor", images), out);
+    detail::token_copies<Model> tokens;
+    predict_taken(inputs_of::take("predictor", images, tokens), out);
   }
 
   /// Submits a copy of a batch and returns at once. The future gives the outputs, or throws replica_error as `predict`
   /// does. Callable from any thread. Throws value_error when too many samples wait.
   template <class Images = input_view>
   [[nodiscard]] std::future<output_tensor> submit(const Images& images) const {
-    auto request = std::make_unique<submission>(inputs_of::take("predictor", images));
+    detail::token_copies<Model> tokens;
+    auto request = std::make_unique<submission>(inputs_of::take("predictor", images, tokens));
     auto outputs = request->promise.get_future();
     if (request->samples == 0) {
       request->promise.set_value(std::move(request->outputs));

@@ -60,16 +60,17 @@ inline constexpr std::int64_t column_sums_piece = 512;
 
 /// sums[k] = the sum of column k of x (rows x columns). Each piece of rows is summed first, then the pieces' sums are
 /// added, so that rounding errors grow with the number of pieces, not of rows. Cost: one pass over x.
-inline void column_sums(std::int64_t rows, std::int64_t columns, const float* x, float* sums) {
+/// Adds to what `sums` holds when `accumulate`.
+inline void column_sums(std::int64_t rows, std::int64_t columns, const float* x, float* sums, bool accumulate = false) {
   for (std::int64_t first = 0; first < rows; first += column_sums_piece) {
     const std::int64_t count = (std::min)(column_sums_piece, rows - first);
     const float* from = x + first * columns;
     if (has_avx2())
       with_widest([&]<class V>(std::type_identity<V>) {
-        run_for<V, column_sums_kernel>(count, columns, from, sums, first > 0);
+        run_for<V, column_sums_kernel>(count, columns, from, sums, accumulate || first > 0);
       });
     else
-      column_sums_kernel::run<float_x8>(count, columns, from, sums, first > 0);
+      column_sums_kernel::run<float_x8>(count, columns, from, sums, accumulate || first > 0);
   }
 }
 

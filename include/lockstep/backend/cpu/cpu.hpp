@@ -9,6 +9,7 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/convolution_algorithm.hpp>
+#include <lockstep/backend/cpu/column_sums.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/convolution.hpp>
 #include <lockstep/backend/cpu/element_loss.hpp>
@@ -24,6 +25,7 @@
 #include <lockstep/backend/cpu/softmax.hpp>
 #include <lockstep/backend/cpu/transposed_convolution.hpp>
 #include <lockstep/backend/cpu/update.hpp>
+#include <lockstep/backend/host_embedding.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_memory.hpp>
 
@@ -62,6 +64,9 @@ struct cpu : host::synchronous<cpu_backend::context> {
   using transposed_convolution = cpu_backend::transposed_convolution<G>;
   template <pooling_geometry G>
   using pooling = cpu_backend::pooling<G>;
+  template <embedding_geometry G>
+  using embedding =
+      host::embedding<float, float, G, linear<linear_geometry{.in = G.width, .out = G.vocabulary, .bias = false}>>;
   template <sample_norm_geometry G>
   using sample_norm = cpu_backend::sample_norm<G>;
   template <resampling_geometry G>
@@ -111,6 +116,12 @@ struct cpu : host::synchronous<cpu_backend::context> {
   static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
                         float* to, std::int64_t to_stride) {
     cpu_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
+  }
+  static void add_row(context& c, std::int64_t rows, std::int64_t width, const float* x, const float* row, float* y) {
+    cpu_backend::add_row(c, rows, width, x, row, y);
+  }
+  static void sum_rows(context&, std::int64_t rows, std::int64_t width, const float* x, float* sums, bool accumulate) {
+    cpu_backend::column_sums(rows, width, x, sums, accumulate);
   }
   static void measure_channels(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
                                double* mean, double* squares) {
@@ -187,5 +198,7 @@ static_assert(measures_classes<cpu>);
 static_assert(multiplies_matrices<cpu>);
 static_assert(computes_softmax<cpu>);
 static_assert(drops_channels<cpu>);
+static_assert(looks_up_rows<cpu>);
+static_assert(adds_rows<cpu>);
 
 }  // namespace lockstep

@@ -101,4 +101,10 @@ inline void square_sums(context&, std::int64_t n, std::int64_t block, const floa
   }
 }
 
+/// y = each of `rows` rows of x, plus `row`. y may be x.
+inline void add_row(context&, std::int64_t rows, std::int64_t width, const float* x, const float* row, float* y) {
+  for (std::int64_t r = 0; r < rows; ++r, x += width, y += width)
+    loop(width, [=](std::int64_t i) { y[i] = x[i] + row[i]; });
+}
+
 }  // namespace lockstep::cpu_backend

@@ -11,10 +11,12 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
+#include <lockstep/backend/host_embedding.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/host_memory.hpp>
 #include <lockstep/backend/host_normalise.hpp>
+#include <lockstep/backend/host_rows.hpp>
 #include <lockstep/backend/host_sample_norm.hpp>
 #include <lockstep/backend/host_softmax.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
@@ -51,6 +53,9 @@ struct reference : host::synchronous<reference_backend::context> {
   using transposed_convolution = reference_backend::transposed_convolution<T, A, G>;
   template <pooling_geometry G>
   using pooling = reference_backend::pooling<A, G>;
+  template <embedding_geometry G>
+  using embedding =
+      host::embedding<A, T, G, linear<linear_geometry{.in = G.width, .out = G.vocabulary, .bias = false}>>;
   template <sample_norm_geometry G>
   using sample_norm = host::sample_norm<A, T, G>;
   template <resampling_geometry G>
@@ -136,6 +141,12 @@ struct reference : host::synchronous<reference_backend::context> {
                                  const T* mean, const T* a, const T* b, const T* d, A* dx) {
     host::normalise_backward(samples, layout, x, dy, mean, a, b, d, dx);
   }
+  static void add_row(context&, std::int64_t rows, std::int64_t width, const A* x, const A* row, A* y) {
+    host::add_row(rows, width, x, row, y);
+  }
+  static void sum_rows(context&, std::int64_t rows, std::int64_t width, const A* x, T* sums, bool accumulate) {
+    host::sum_rows(rows, width, x, sums, accumulate);
+  }
   template <class F>
   static void map(context&, std::int64_t n, const F& f, const A* x, A* y) {
     host::map<T>(n, f, x, y);
@@ -198,6 +209,8 @@ static_assert(transposes_convolutions<reference<double, float>>);
 static_assert(resamples_pictures<reference<double, float>>);
 static_assert(measures_elements<reference<double, float>>);
 static_assert(measures_classes<reference<double, float>>);
+static_assert(looks_up_rows<reference<double>>);
+static_assert(adds_rows<reference<double>>);
 static_assert(multiplies_matrices<reference<double, float>>);
 static_assert(computes_softmax<reference<double, float>>);
 static_assert(drops_channels<reference<double, float>>);

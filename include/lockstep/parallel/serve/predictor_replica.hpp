@@ -44,12 +44,16 @@ class predictor_replica {
 
   predictor_replica(const replica_place& where, std::int64_t max_batch)
       : executor_(where), largest_(prediction_rows(max_batch, (std::min)(micro_shard<Model, B>, most_rows))) {
-    each_input<Model>([&]<std::size_t K>(std::int64_t size) { joined_[K] = aligned_buffer<value>(largest_ * size); });
+    each_input<Model>([&]<std::size_t K>(std::int64_t size) {
+      auto& joined = std::get<K>(joined_);
+      joined = std::remove_reference_t<decltype(joined)>(largest_ * size);
+    });
     if constexpr (!B::host_memory) {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
-      each_input<Model>(
-          [&]<std::size_t K>(std::int64_t size) { samples_[K] = B::template allocate<value>(c, largest_ * size); });
+      each_input<Model>([&]<std::size_t K>(std::int64_t size) {
+        std::get<K>(samples_) = B::template allocate<element<K>>(c, largest_ * size);
+      });
       each_output<Model>(
           [&]<std::size_t K>(std::int64_t size) { results_[K] = B::template allocate<value>(c, largest_ * size); });
     }
@@ -83,6 +87,10 @@ class predictor_replica {
   using request = tensor_prediction<Model, value>;
   using inputs = input_pack<Model, const value>;
   using outputs = output_pack<Model, const value>;
+  template <std::size_t K>
+  using element = input_element<Model::takes_tokens[K], value>;
+  template <class T>
+  using buffer = typename B::template buffer<T>;
 
   /// Whether outputs are copied before requests get them: from another memory, or since the executor keeps the
   /// converted copy of one output alone.
@@ -110,13 +118,14 @@ class predictor_replica {
       auto& c = executor_.context();
       [[maybe_unused]] const auto entered = device_of<B>(c);
       each_input<Model>([&]<std::size_t K>(std::int64_t size) {
-        B::template copy_in<value>(c, rows * size, array_of<K>(x), samples_[K].data());
+        B::template copy_in<element<K>>(c, rows * size, array_of<K>(x), std::get<K>(samples_).data());
       });
       // The parameters are loaded each time, since their owner may have written to them.
       B::replay(c, static_cast<std::uint64_t>(rows), [&] {
-        executor_.forward(executor_.load(parameters),
-                          pack_inputs<Model, const value>([&]<std::size_t K>() { return samples_[K].data(); }), rows,
-                          pack_outputs<Model, value>([&]<std::size_t K>() { return results_[K].data(); }));
+        executor_.forward(executor_.load(parameters), pack_inputs<Model, const value>([&]<std::size_t K>() {
+                            return std::get<K>(samples_).data();
+                          }),
+                          rows, pack_outputs<Model, value>([&]<std::size_t K>() { return results_[K].data(); }));
       });
       each_output<Model>([&]<std::size_t K>(std::int64_t size) {
         B::template copy_out<value>(c, rows * size, results_[K].data(), outputs_[K].data());
@@ -160,17 +169,17 @@ class predictor_replica {
     std::int64_t first = 0;
     in.advance(samples, [&](const request& from, std::int64_t sample, std::int64_t count) {
       each_input<Model>([&]<std::size_t K>(std::int64_t size) {
-        std::copy_n(array_of<K>(from.x) + sample * size, count * size, joined_[K].data() + first * size);
+        std::copy_n(array_of<K>(from.x) + sample * size, count * size, std::get<K>(joined_).data() + first * size);
       });
       first += count;
     });
     each_input<Model>([&]<std::size_t K>(std::int64_t size) {
-      std::fill_n(joined_[K].data() + samples * size, (rows - samples) * size, value{0});
+      std::fill_n(std::get<K>(joined_).data() + samples * size, (rows - samples) * size, element<K>{0});
     });
     return joined();
   }
   [[nodiscard]] inputs joined() const {
-    return pack_inputs<Model, const value>([&]<std::size_t K>() { return std::as_const(joined_[K]).data(); });
+    return pack_inputs<Model, const value>([&]<std::size_t K>() { return std::as_const(std::get<K>(joined_)).data(); });
   }
 
   static void scatter(place& out, std::int64_t samples, const outputs& y) {
@@ -189,8 +198,8 @@ class predictor_replica {
 
   executor<Model, B> executor_;
   std::int64_t largest_;
-  std::array<aligned_buffer<value>, Model::input_count> joined_;
-  std::array<typename B::template buffer<value>, Model::input_count> samples_;   ///< in the backend's memory
+  input_arrays<Model, aligned_buffer, value> joined_;
+  input_arrays<Model, buffer, value> samples_;                                   ///< in the backend's memory
   std::array<typename B::template buffer<value>, Model::output_count> results_;  ///< there too
   std::array<aligned_buffer<value>, Model::output_count> outputs_;               ///< in the host's
 };

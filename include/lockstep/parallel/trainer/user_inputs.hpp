@@ -11,13 +11,16 @@
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include <lockstep/core/error.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/tensor.hpp>
+#include <lockstep/core/token.hpp>
 #include <lockstep/model/input_pack.hpp>
 #include <lockstep/parallel/split/fields.hpp>
 #include <lockstep/parallel/trainer/user_arrays.hpp>
+#include <lockstep/parallel/trainer/user_tokens.hpp>
 
 /// \file
 /// What a user passes as the samples of a batch, as the inputs of a model take it.
@@ -40,53 +43,72 @@ consteval bool require_inputs_in() {
   return Given == Taken;
 }
 
-/// The samples of a model with one input: a view, or what take_images takes.
+/// Room for copies of a user's tokens, for each input.
+template <class Model>
+using token_copies = std::array<std::vector<token_id>, Model::input_count>;
+
+/// The samples of input K as the view that a trainer reads.
+template <class Model, std::size_t K, class Value, class Samples>
+[[nodiscard]] auto take_input(std::string_view who, const Samples& samples,
+                              [[maybe_unused]] token_copies<Model>& copies) {
+  if constexpr (Model::takes_tokens[K])
+    return take_tokens<Model::input_extents[K]>(who, samples, Model::graph.inputs[K].vocabulary, copies[K]);
+  else
+    return take_images<Value, Model::input_extents[K]>(who, samples);
+}
+
+template <class Model, std::size_t K, class Value>
+using input_tensor = tensor<input_element<Model::takes_tokens[K], Value>, batch_shape<Model::input_extents[K]>>;
+template <class Model, std::size_t K, class Value>
+using input_tensor_view =
+    tensor_view<const input_element<Model::takes_tokens[K], Value>, batch_shape<Model::input_extents[K]>>;
+
+/// The samples of a model with one input: a view, or what take_images or take_tokens takes.
 template <class Model, class Value, class Indices = std::make_index_sequence<Model::input_count>>
 struct user_inputs;
 template <class Model, class Value>
 struct user_inputs<Model, Value, std::index_sequence<0>> {
-  using owner = tensor<Value, batch_shape<Model::input_dims>>;
-  using view = tensor_view<const Value, batch_shape<Model::input_dims>>;
+  using owner = input_tensor<Model, 0, Value>;
+  using view = input_tensor_view<Model, 0, Value>;
   using taken = taken_samples<Model, Value>;
 
-  /// Throws shape_error for samples that do not fit.
+  /// Throws shape_error for samples that do not fit, value_error for tokens that are not in the vocabulary. What is
+  /// returned may lie in `copies`.
   template <class Images>
-  [[nodiscard]] static taken take(std::string_view who, const Images& images) {
-    const view x = take_images<Value, Model::input_dims>(who, images);
+  [[nodiscard]] static taken take(std::string_view who, const Images& images, token_copies<Model>& copies) {
+    const view x = take_input<Model, 0, Value>(who, images, copies);
     return {x.data_handle(), x.extent(0)};
   }
   /// Room for samples, and where they lie in it.
   [[nodiscard]] static owner make(std::int64_t samples) { return owner(samples); }
-  [[nodiscard]] static Value* pack(owner& all) { return all.data(); }
+  [[nodiscard]] static input_pack<Model, Value> pack(owner& all) { return all.data(); }
 };
 
 /// The samples of a model with several inputs: a tuple, a pair, an array or a plain struct of those of each.
 template <class Model, class Value, std::size_t... K>
 struct user_inputs<Model, Value, std::index_sequence<K...>> {
-  using owner = std::tuple<tensor<Value, batch_shape<Model::input_extents[K]>>...>;
-  using view = std::tuple<tensor_view<const Value, batch_shape<Model::input_extents[K]>>...>;
+  using owner = std::tuple<input_tensor<Model, K, Value>...>;
+  using view = std::tuple<input_tensor_view<Model, K, Value>...>;
   using taken = taken_samples<Model, Value>;
 
   template <class Images>
-  [[nodiscard]] static taken take(std::string_view who, const Images& images) {
+  [[nodiscard]] static taken take(std::string_view who, const Images& images, token_copies<Model>& copies) {
     if constexpr (require_inputs_in<members_in<Images>, sizeof...(K)>()) {
       const auto members = tie_members(images);
-      const view all(take_images<Value, Model::input_extents[K]>(label<K>.view(), std::get<K>(members))...);
+      const view all(take_input<Model, K, Value>(label<K>.view(), std::get<K>(members), copies)...);
       (check_count(who, K, std::get<K>(all).extent(0), std::get<0>(all).extent(0)), ...);
       return {.first = {{std::get<K>(all).data_handle()...}}, .count = std::get<0>(all).extent(0)};
     } else {
       return {};
     }
   }
-  [[nodiscard]] static owner make(std::int64_t samples) {
-    return owner(tensor<Value, batch_shape<Model::input_extents[K]>>(samples)...);
-  }
+  [[nodiscard]] static owner make(std::int64_t samples) { return owner(input_tensor<Model, K, Value>(samples)...); }
   [[nodiscard]] static input_pack<Model, Value> pack(owner& all) { return {{std::get<K>(all).data()...}}; }
 
  private:
   static constexpr std::string_view name_of(std::size_t k) { return Model::graph.inputs[k].name; }
 
-  /// Names an input in what take_images throws.
+  /// Names an input in what take_input throws.
   struct label_text {
     char text[96]{};
     std::size_t length = 0;

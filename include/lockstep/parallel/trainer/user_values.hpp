@@ -30,8 +30,8 @@ class user_values {
   };
 
   template <class Images>
-  [[nodiscard]] static auto as_images(const Images& images) {
-    return inputs_type::take("data_parallel", images);
+  [[nodiscard]] static auto as_images(const Images& images, token_copies<Model>& copies) {
+    return inputs_type::take("data_parallel", images, copies);
   }
 
   /// Without ranks, throws for what does not fit. With ranks, keeps the exception, since the other ranks wait to hear
@@ -40,7 +40,7 @@ class user_values {
   [[nodiscard]] taken_batch take(const Images& images, const Targets& targets) {
     taken_batch taken;
     try {
-      const auto x = inputs_type::take("data_parallel", images);
+      const auto x = inputs_type::take("data_parallel", images, tokens_);
       taken.own = {x.first, targets_.take("data_parallel", targets, x.count, Model::output_dims), x.count};
     } catch (...) {
       if constexpr (!HasRanks) throw;
@@ -66,6 +66,7 @@ class user_values {
 
  private:
   [[no_unique_address]] targets_type targets_;
+  token_copies<Model> tokens_;
 };
 
 }  // namespace lockstep::detail

@@ -1,0 +1,104 @@
+# Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Writes tokens.safetensors: what PyTorch computes in float64 for networks that read tokens.
+
+    python generate_tokens.py [--out DIR]         needs torch, numpy and safetensors
+
+README.md documents the networks and names.
+"""
+
+import argparse
+import math
+import pathlib
+
+import numpy as np
+import torch
+from torch import nn
+
+import generate as golden
+import generate_graphs as graphs
+
+VOCABULARY = 11
+WIDTH = 6
+LENGTH = 5
+CONTEXT = 7
+PADDING = 3
+IGNORED = -100
+
+
+class Learned(nn.Module):
+    """An embedding that pads with token 3, learned positions, and logits that share the embedding's weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.wte = nn.Embedding(VOCABULARY, WIDTH, padding_idx=PADDING)
+        self.wpe = nn.Embedding(CONTEXT, WIDTH)
+        self.body = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, tokens):
+        x = self.wte(tokens) + self.wpe(torch.arange(LENGTH))
+        return torch.tanh(self.body(x)) @ self.wte.weight.T
+
+
+class Waves(nn.Module):
+    """An embedding, the sines and cosines of "Attention is all you need", and logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.head = nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, tokens):
+        position = torch.arange(LENGTH, dtype=torch.float64)[:, None]
+        turn = torch.exp(torch.arange(0, WIDTH, 2, dtype=torch.float64) * (-math.log(10000.0) / WIDTH))
+        waves = torch.zeros(LENGTH, WIDTH, dtype=torch.float64)
+        waves[:, 0::2] = torch.sin(position * turn)
+        waves[:, 1::2] = torch.cos(position * turn)
+        return self.head(torch.tanh(self.embedding(tokens) + waves))
+
+
+def run(name, model):
+    batch = graphs.BATCH
+    parameters = golden.initialize(model)
+    tokens = golden.labels(golden.INPUT_STREAM, batch * LENGTH, VOCABULARY)
+    targets = golden.labels(golden.LABEL_STREAM, batch * LENGTH, VOCABULARY + 1)
+    targets[targets == VOCABULARY] = IGNORED
+    tokens = torch.from_numpy(tokens).reshape(batch, LENGTH)
+    targets = torch.from_numpy(targets)
+    optimizer = torch.optim.SGD(model.parameters(), **graphs.OPTIMIZER)
+    tensors = {}
+    losses = []
+    for step in range(graphs.STEPS):
+        optimizer.zero_grad()
+        output = model(tokens)
+        loss = nn.CrossEntropyLoss(ignore_index=IGNORED)(output.flatten(0, 1), targets)
+        loss.backward()
+        losses.append(loss.item())
+        if step == 0:
+            tensors[f"{name}/output"] = output.detach().numpy().copy()
+            for each, parameter in model.named_parameters():
+                tensors[f"{name}/grad/{each}"] = parameter.grad.numpy().copy()
+        optimizer.step()
+    tensors[f"{name}/losses"] = np.array(losses)
+    for each, parameter in model.named_parameters():
+        tensors[f"{name}/trained/{each}"] = parameter.detach().numpy().copy()
+    return tensors, parameters
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Write the golden values of networks that read tokens.")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parent)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    golden.check_philox()
+    tensors = {}
+    description = {"batch": graphs.BATCH, "steps": graphs.STEPS, "optimizer": graphs.OPTIMIZER,
+                   "vocabulary": VOCABULARY, "length": LENGTH, "padding": PADDING, "ignored": IGNORED}
+    for name, model in (("learned", Learned()), ("waves", Waves())):
+        own, parameters = run(name, model.to(torch.float64))
+        tensors |= own
+        description[name] = parameters
+    golden.save(arguments.out / "tokens.safetensors", tensors, description)
+
+
+if __name__ == "__main__":
+    main()
