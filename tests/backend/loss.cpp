@@ -102,10 +102,39 @@ TEMPLATE_LIST_TEST_CASE("cross entropy with every option", "[loss]", pass_backen
 // A backend may give a row to a group of threads, or several rows to one.
 TEMPLATE_LIST_TEST_CASE("cross entropy of many rows and of many classes", "[loss]", pass_backends) {
   entered<TestType> e;
-  for (const auto& [rows, classes] :
-       {std::pair<std::int64_t, std::int64_t>{3000, 10}, {64, 10}, {65, 10}, {700, 33}, {5, 2500}})
-    check_cross_entropy<TestType>(e.context, {.classes = classes, .label_smoothing = 0.1F}, 0.5,
-                                  uniform(rows * classes, 1, -4, 4), targets(rows, classes, -100));
+  for (const auto& [rows, classes] : {std::pair<std::int64_t, std::int64_t>{3000, 10},
+                                      {64, 10},
+                                      {65, 10},
+                                      {9, 16},
+                                      {40, 19},
+                                      {700, 33},
+                                      {300, 256},
+                                      {5, 2500}})
+    for (const float smoothing : {0.F, 0.1F})
+      check_cross_entropy<TestType>(e.context, {.classes = classes, .label_smoothing = smoothing}, 0.5,
+                                    uniform(rows * classes, 1, -4, 4), targets(rows, classes, -100));
+  const std::vector<float> weights(33, 0.5F);
+  check_cross_entropy<TestType>(e.context, {.classes = 33, .class_weights = weights.data()}, 0.5,
+                                uniform(70 * 33, 1, -4, 4), targets(70, 33, -100));
+}
+
+TEMPLATE_LIST_TEST_CASE("cross entropy of a logit that is NaN is NaN, and so is its row's gradient", "[loss]",
+                        pass_backends) {
+  entered<TestType> e;
+  for (const std::int64_t classes : {10, 40}) {
+    doubles logits = uniform(2 * classes, 1, -4, 4);
+    logits[static_cast<std::size_t>(classes + 7)] = std::nan("");
+    cross_entropy_case<TestType> all({.classes = classes}, logits, {1, 2});
+    stored<TestType, ls::step_values> now({.scale = 0.5});
+    array<TestType, double> sum({0.0});
+    TestType::softmax_cross_entropy(e.context, 2, all.a, all.logits.data(), all.t.data(), all.dlogits.data(), now.get(),
+                                    sum.data());
+    CHECK(std::isnan(sum.read()[0]));
+    const doubles gradient = all.dlogits.read();
+    CHECK(std::isfinite(gradient[0]));
+    CHECK(std::isnan(gradient[static_cast<std::size_t>(classes)]));
+    CHECK(std::isnan(gradient[static_cast<std::size_t>(classes + 2)]));
+  }
 }
 
 TEMPLATE_LIST_TEST_CASE("cross entropy of one class is zero", "[loss]", pass_backends) {

@@ -12,6 +12,7 @@
 #include <lockstep/backend/cpu/column_sums.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/convolution.hpp>
+#include <lockstep/backend/cpu/cross_entropy.hpp>
 #include <lockstep/backend/cpu/element_loss.hpp>
 #include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/linear.hpp>
@@ -88,9 +89,11 @@ struct cpu : host::synchronous<cpu_backend::context> {
   static void to_plain(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
     cpu_backend::to_plain(c, n, d, x, y);
   }
-  static void softmax_cross_entropy(context&, std::int64_t rows, const cross_entropy_arguments& a, const float* logits,
-                                    const std::int64_t* targets, float* dlogits, const step_values* now, double* sum) {
-    *sum += host::softmax_cross_entropy(rows, a, logits, targets, dlogits, dlogits == nullptr ? 1.0 : now->scale);
+  static void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a,
+                                    const float* logits, const std::int64_t* targets, float* dlogits,
+                                    const step_values* now, double* sum) {
+    *sum +=
+        cpu_backend::softmax_cross_entropy(c, rows, a, logits, targets, dlogits, dlogits == nullptr ? 1.0 : now->scale);
   }
   static void squared_error(context& c, std::int64_t n, const float* y, const float* t, float* dy,
                             const step_values* now, double* sum) {

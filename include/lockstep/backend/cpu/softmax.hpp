@@ -19,29 +19,8 @@ namespace lockstep::cpu_backend {
 /// Vectors whose elements are added up in float before they go into a sum in double.
 inline constexpr std::int64_t softmax_vectors = 16;
 
-/// See host::softmax_rows, for rows that lie side by side.
-struct softmax_kernel {
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t columns, bool logarithm, const float* x,
-                                         float* y) {
-    for (std::int64_t r = 0; r < rows; ++r, x += columns, y += columns) {
-      const float top = largest<V>(columns, x);
-      const double sum = exponentials<V>(columns, top, x, logarithm ? nullptr : y);
-      const auto log_sum = static_cast<float>(std::log(sum));
-      const auto inverse = static_cast<float>(1 / sum);
-      for (std::int64_t k = 0; k < columns; k += lanes<V>) {
-        V v;
-        load_first(v, (logarithm ? x : y) + k, columns - k);
-        if (logarithm)
-          v = (v - top) - log_sum;
-        else
-          v *= inverse;
-        store_first(y + k, v, columns - k);
-      }
-    }
-  }
-
- private:
+/// The exponentials of a row of numbers, as a softmax and its logarithm need them.
+struct row_exponentials {
   static constexpr float least = -std::numeric_limits<float>::infinity();
 
   /// The largest element that is a number.
@@ -62,7 +41,7 @@ struct softmax_kernel {
 
   /// The sum of e^(x - top), whose terms go to y unless that is null.
   template <class V>
-  static LOCKSTEP_ALWAYS_INLINE double exponentials(std::int64_t columns, const float& top, const float* x, float* y) {
+  static LOCKSTEP_ALWAYS_INLINE double sum(std::int64_t columns, const float& top, const float* x, float* y) {
     V most;
     detail::fill(most, top);
     double sum = 0;
@@ -80,6 +59,29 @@ struct softmax_kernel {
       sum += static_cast<double>(sum_lanes(total));
     }
     return sum;
+  }
+};
+
+/// See host::softmax_rows, for rows that lie side by side.
+struct softmax_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t columns, bool logarithm, const float* x,
+                                         float* y) {
+    for (std::int64_t r = 0; r < rows; ++r, x += columns, y += columns) {
+      const float top = row_exponentials::largest<V>(columns, x);
+      const double sum = row_exponentials::sum<V>(columns, top, x, logarithm ? nullptr : y);
+      const auto log_sum = static_cast<float>(std::log(sum));
+      const auto inverse = static_cast<float>(1 / sum);
+      for (std::int64_t k = 0; k < columns; k += lanes<V>) {
+        V v;
+        load_first(v, (logarithm ? x : y) + k, columns - k);
+        if (logarithm)
+          v = (v - top) - log_sum;
+        else
+          v *= inverse;
+        store_first(y + k, v, columns - k);
+      }
+    }
   }
 };
 
