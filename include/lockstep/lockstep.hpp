@@ -55,12 +55,14 @@
 #include <lockstep/nn/activation/tanh.hpp>
 #include <lockstep/nn/adaptive_avg_pool2d.hpp>
 #include <lockstep/nn/batch_norm.hpp>
+#include <lockstep/nn/bind.hpp>
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/conv1d.hpp>
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/conv_transpose2d.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/embedding.hpp>
+#include <lockstep/nn/feed.hpp>
 #include <lockstep/nn/flatten.hpp>
 #include <lockstep/nn/from.hpp>
 #include <lockstep/nn/frozen.hpp>

@@ -47,7 +47,7 @@ inline constexpr bool is_loss<losses<Parts...>> =
 /// Instantiated for each leaf, so that the compiler's note names the leaf that is not a layer.
 template <class Leaf>
 inline constexpr bool require_layer = [] {
-  static_assert(layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
+  static_assert(layer<Leaf> || joint_layer<Leaf>, "lockstep: sequential: one of its arguments is not a layer");
   return true;
 }();
 template <class... Ls>
@@ -68,6 +68,13 @@ inline constexpr bool require_layer<too_few_parts<concat<Ls...>>> = [] {
 template <class... Ls>
 inline constexpr bool require_layer<too_few_parts<outputs<Ls...>>> = [] {
   static_assert(sizeof...(Ls) > 1, "lockstep: outputs: at least two branches");
+  return true;
+}();
+template <class L, std::size_t Branches>
+inline constexpr bool require_layer<not_fed<L, Branches>> = [] {
+  static_assert(feeds<L, Branches>,
+                "lockstep: feed: its first argument (L) is a layer that reads several values, and after it comes one "
+                "branch for each of them (Branches)");
   return true;
 }();
 template <int N, class L>
@@ -91,7 +98,7 @@ template <class List>
 inline constexpr bool are_layers = false;
 template <class... Leaves>
 inline constexpr bool are_layers<type_list<Leaves...>> = [] {
-  for (const bool is : std::initializer_list<bool>{layer<Leaves>...})
+  for (const bool is : std::initializer_list<bool>{(layer<Leaves> || joint_layer<Leaves>)...})
     if (!is) return false;
   return true;
 }();
@@ -114,7 +121,7 @@ struct model_arguments {
     if constexpr (has_network) {
       constexpr network_size size = lowering<Network>::size;
       if constexpr (given::are_several || given::all[0].tokens || size.outputs > 0 || size.selections > 0 ||
-                    size.tokens > 0) {
+                    size.tokens + size.bindings > 0) {
         const auto lowered = lower<Network>(given::all);
         if (misleads(lowered.fault.what)) return {lowered.fault.what, lowered.fault_name};
       }
@@ -249,9 +256,16 @@ consteval bool check_primitives() {
     return require_primitives<typename Model::loss_type, B>();
 }
 
-template <class L, dims Arriving>
+template <class L, dims Arriving, std::array<dims, layer_traits::max_operands - 1> Further>
 consteval bool check_layer() {
-  if constexpr (requires { L::template check<Arriving>(); }) L::template check<Arriving>();
+  if constexpr (L::traits.operands == 2) {
+    if constexpr (requires { L::template check<Arriving, Further[0]>(); }) L::template check<Arriving, Further[0]>();
+  } else if constexpr (L::traits.operands == 3) {
+    if constexpr (requires { L::template check<Arriving, Further[0], Further[1]>(); })
+      L::template check<Arriving, Further[0], Further[1]>();
+  } else if constexpr (requires { L::template check<Arriving>(); }) {
+    L::template check<Arriving>();
+  }
   return true;
 }
 

@@ -153,6 +153,9 @@ consteval bool require_reads() {
   static_assert(What != network_fault::unread_value || is_free<Name>,
                 "lockstep: from: it takes an input (Name) in place of what arrives, so that nothing reads the layers "
                 "before it; put them and it into branches of a concat or a sum");
+  static_assert(What != network_fault::unread_binding || is_free<Name>,
+                "lockstep: bind: nothing reads the value that has this name (Name); begin a branch of its body with "
+                "from<...> of the name, or leave bind out");
   static_assert(What != network_fault::tokens_as_values || is_free<Name>,
                 "lockstep: tokens: something computes with the tokens of an input (Name) as if they were values; put "
                 "embedding<Vocabulary, Width> before it");

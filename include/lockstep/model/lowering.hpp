@@ -10,7 +10,9 @@
 #include <lockstep/core/static_for.hpp>
 #include <lockstep/model/path.hpp>
 #include <lockstep/model/type_list.hpp>
+#include <lockstep/nn/bind.hpp>
 #include <lockstep/nn/concat.hpp>
+#include <lockstep/nn/feed.hpp>
 #include <lockstep/nn/from.hpp>
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/identity.hpp>
@@ -32,7 +34,8 @@ namespace lockstep::detail {
 
 /// How many layers a network has, how many operations (layers and junctions), how many values these read, how many of
 /// the layers measure the whole batch, how many outputs `outputs` names, how many inputs `inputs` names (0: the model
-/// has one input), how often `from` reads one, how many composites may be skipped, and how many layers read tokens.
+/// has one input), how often `from` reads one, how many composites may be skipped, how many layers read tokens, and how
+/// many values `bind` names.
 struct network_size {
   std::size_t leaves = 0;
   std::size_t operations = 0;
@@ -43,11 +46,12 @@ struct network_size {
   std::size_t selections = 0;
   std::size_t skips = 0;
   std::size_t tokens = 0;
+  std::size_t bindings = 0;
 
   friend constexpr network_size operator+(const network_size& a, const network_size& b) {
-    return {a.leaves + b.leaves,         a.operations + b.operations, a.operands + b.operands,
-            a.measures + b.measures,     a.outputs + b.outputs,       a.inputs + b.inputs,
-            a.selections + b.selections, a.skips + b.skips,           a.tokens + b.tokens};
+    return {a.leaves + b.leaves,   a.operations + b.operations, a.operands + b.operands,     a.measures + b.measures,
+            a.outputs + b.outputs, a.inputs + b.inputs,         a.selections + b.selections, a.skips + b.skips,
+            a.tokens + b.tokens,   a.bindings + b.bindings};
   }
   friend constexpr bool operator==(const network_size&, const network_size&) = default;
 };
@@ -103,14 +107,15 @@ inline constexpr std::size_t measures_batch<L> = L::traits.measures_batch ? 1 : 
 template <class L>
 inline constexpr std::size_t reads_tokens = 0;
 template <class L>
-  requires requires { L::traits.reads_tokens; }
-inline constexpr std::size_t reads_tokens<L> = L::traits.reads_tokens ? 1 : 0;
+  requires requires { L::traits.token_operands; }
+inline constexpr std::size_t reads_tokens<L> = L::traits.token_operands != 0 ? 1 : 0;
 
 /// Lowers a network L. Has `leaves`, the list of its layers in the order of execution; `size`; and
 /// `run(builder, in, scope)`, which tells the builder what L does with the value `in`, and returns L's output value.
-/// The builder's `leaf<Layer>(in, scope)` and `join(junction, values)` return the values that they add, as do
-/// `begin_skip(in, scope)` and `end_skip(body)` around a composite that may be skipped; `input(name)` returns an input
-/// of the model; `outputs(values, names)` returns what stands for several values, which nobody may read.
+/// The builder's `leaf<Layer>(in, scope)`, `joint_leaf<Layer>(values, scope)` and `join(junction, values)` return the
+/// values that they add, as do `begin_skip(in, scope)` and `end_skip(body)` around a composite that may be skipped;
+/// `input(in, name)` returns an input of the model, or the value that `bind(name, value)` has named, until `unbind()`;
+/// `outputs(values, names)` returns what stands for several values, which nobody may read.
 template <class L>
 struct lowering {
   using leaves = type_list<L>;
@@ -291,7 +296,8 @@ struct lowering<repeat<N, L>> {
                                      .outputs = N * lowering<L>::size.outputs,
                                      .selections = N * lowering<L>::size.selections,
                                      .skips = N * lowering<L>::size.skips,
-                                     .tokens = N * lowering<L>::size.tokens};
+                                     .tokens = N * lowering<L>::size.tokens,
+                                     .bindings = N * lowering<L>::size.bindings};
 
   template <class Builder, class Path>
   static constexpr int run(Builder& b, int in, const scope<Path>& s) {
@@ -353,6 +359,100 @@ struct lowering<concat<Ls...>> {
     int branches[sizeof...(Ls)]{};
     run_branches<Ls...>(b, in, s, branches);
     return b.join(junction::concat, branches);
+  }
+};
+
+/// A feed's layer, past the names around it.
+template <class L>
+struct fed_layer {
+  using type = L;
+
+  template <class Path>
+  static constexpr scope<Path> enter(const scope<Path>& s) {
+    return s;
+  }
+};
+template <named_layer L>
+struct fed_layer<L> {
+  using inner = fed_layer<typename L::named_layer>;
+  using type = typename inner::type;
+
+  template <class Path>
+  static constexpr scope<Path> enter(const scope<Path>& s) {
+    return inner::enter(s.enter(L::own_name));
+  }
+};
+template <tied_layer L>
+struct fed_layer<L> {
+  using inner = fed_layer<typename L::tied_layer>;
+  using type = typename inner::type;
+
+  template <class Path>
+  static constexpr scope<Path> enter(const scope<Path>& s) {
+    return inner::enter(s.tie(L::own_name));
+  }
+};
+template <class L>
+struct fed_layer<frozen<L>> {
+  using inner = fed_layer<L>;
+  using type = typename inner::type;
+
+  template <class Path>
+  static constexpr scope<Path> enter(const scope<Path>& s) {
+    return inner::enter(s.freeze());
+  }
+};
+
+/// Replaces a feed whose layer does not read as many values as there are branches.
+template <class L, std::size_t Branches>
+struct not_fed {
+  using leaves = type_list<not_fed>;
+  static constexpr network_size size{.leaves = 1, .operations = 1, .operands = 1};
+};
+template <class L, std::size_t Branches>
+inline constexpr bool feeds = false;
+template <joint_layer L, std::size_t Branches>
+inline constexpr bool feeds<L, Branches> = L::traits.operands == static_cast<int>(Branches);
+
+template <class L, class... Ls>
+  requires(!feeds<typename fed_layer<L>::type, sizeof...(Ls)>)
+struct lowering<feed<L, Ls...>> : not_fed<typename fed_layer<L>::type, sizeof...(Ls)> {};
+template <class L, class... Ls>
+  requires feeds<typename fed_layer<L>::type, sizeof...(Ls)>
+struct lowering<feed<L, Ls...>> {
+  using layer = typename fed_layer<L>::type;
+  using leaves = typename joined<typename lowering<Ls>::leaves..., type_list<layer>>::type;
+  static constexpr network_size size =
+      (network_size{.leaves = 1, .operations = 1, .operands = sizeof...(Ls), .tokens = reads_tokens<layer>} + ... +
+       lowering<Ls>::size);
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    int branches[sizeof...(Ls)]{};
+    run_branches<Ls...>(b, in, s, branches);
+    return b.template joint_leaf<layer>(branches, fed_layer<L>::enter(s));
+  }
+};
+
+template <class L>
+concept value_binder = requires {
+  typename L::bound_producer;
+  typename L::bound_body;
+  L::bound_name;
+};
+template <value_binder L>
+struct lowering<L> {
+  using producer = typename L::bound_producer;
+  using body = typename L::bound_body;
+  using leaves = typename joined<typename lowering<producer>::leaves, typename lowering<body>::leaves>::type;
+  static constexpr network_size size = lowering<producer>::size + lowering<body>::size + network_size{.bindings = 1};
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
+    b.bind(L::bound_name, run_child<producer>(b, in, s, std::size_t{0}));
+    const int out = run_child<body>(b, in, s, std::size_t{1});
+    b.unbind();
+    return out;
   }
 };
 

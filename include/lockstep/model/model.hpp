@@ -137,11 +137,12 @@ struct model {
   // A plain fold makes the shortest errors, but compilers limit its operands.
   static constexpr std::size_t folded = (std::min)(checkable, std::size_t{200});
   static_assert([]<std::size_t... Index>(std::index_sequence<Index...>) {
-    return (... && detail::check_layer<leaf<Index>, graph.leaves[Index].in>());
+    return (... && detail::check_layer<leaf<Index>, graph.leaves[Index].in, graph.leaves[Index].further>());
   }(std::make_index_sequence<folded>{}));
   static_assert([] {
     detail::static_for<checkable - folded>([&]<std::size_t Index>() {
-      static_cast<void>(detail::check_layer<leaf<folded + Index>, graph.leaves[folded + Index].in>());
+      static_cast<void>(detail::check_layer<leaf<folded + Index>, graph.leaves[folded + Index].in,
+                                            graph.leaves[folded + Index].further>());
     });
     return true;
   }());

@@ -33,6 +33,8 @@ struct placed_leaf {
   std::string_view kind;
   layer_traits traits;
   dims in;
+  std::array<dims, layer_traits::max_operands - 1>
+      further{};  ///< of the values that a joint_layer reads after the first
   dims out;
   parameter_list parameters;
   std::int64_t flops = 0;
@@ -74,6 +76,7 @@ enum class network_fault : std::uint8_t {
   unknown_input,
   unread_input,
   unread_value,
+  unread_binding,
   tokens_as_values,
   values_as_tokens
 };
@@ -135,6 +138,8 @@ class network_builder {
     if constexpr (Size.selections > 0) {
       if (in == several_outputs) one_value(in);
       replaced_[selections_++] = {in, name};
+      for (std::size_t k = bindings_; k-- > 0;)
+        if (bound_[k].by == name) return bound_[k].value;
       for (std::size_t k = 0; k < data_.inputs.size(); ++k)
         if (!name.empty() && data_.inputs[k].name == name) return input_value(k);
       fault(network_fault::unknown_input, name);
@@ -145,26 +150,38 @@ class network_builder {
   template <class L>
   constexpr int leaf(int in, const scope<path_hash>& s) {
     in = one_value(in);
-    if constexpr (L::traits.reads_tokens)
-      read_tokens(in, L::vocabulary);
-    else
-      check_values(in);
-    const auto index = static_cast<int>(leaves_);
-    placed_leaf& placed = data_.leaves[leaves_++];
-    placed.kind = L::kind;
-    placed.traits = L::traits;
-    placed.in = extents_of(in);
+    check_tokens<L>(in, 0);
+    placed_leaf& placed = place<L>(extents_of(in), s);
     placed.out = L::output(placed.in);
     placed.parameters = L::parameters(placed.in);
     placed.flops = L::flops(placed.in);
-    placed.path = s.path;
-    placed.frozen = s.frozen;
-    placed.tied = s.tied;
-    placed.owner = index;
-    if (s.tied) tie(placed);
-    const int value = add(placed.out, &in, 1);
-    data_.operations[static_cast<std::size_t>(value)].leaf = index;
-    return value;
+    return add_leaf(placed, &in, 1);
+  }
+
+  template <class L, std::size_t Count>
+  constexpr int joint_leaf(const int (&given)[Count], const scope<path_hash>& s) {
+    int values[Count]{};
+    std::array<dims, Count> in{};
+    for (std::size_t i = 0; i < Count; ++i) {
+      values[i] = one_value(given[i]);
+      check_tokens<L>(values[i], static_cast<unsigned>(i));
+      in[i] = extents_of(values[i]);
+    }
+    placed_leaf& placed = place<L>(in[0], s);
+    for (std::size_t i = 1; i < Count; ++i) placed.further[i - 1] = in[i];
+    placed.out = L::output(in);
+    placed.parameters = L::parameters(in);
+    placed.flops = L::flops(in);
+    return add_leaf(placed, values, Count);
+  }
+
+  constexpr void bind(std::string_view name, int value) {
+    bound_[bindings_++] = {.value = one_value(value), .by = name};
+  }
+  constexpr void unbind() {
+    const replaced_value& last = bound_[--bindings_];
+    if (last.value >= 0 && data_.operations[static_cast<std::size_t>(last.value)].readers == 0)
+      fault(network_fault::unread_binding, last.by);
   }
 
   template <std::size_t Count>
@@ -224,7 +241,39 @@ class network_builder {
   }
 
  private:
-  /// A value, and the input that takes its place.
+  /// A layer of this walk, whose first value has the extents `in`.
+  template <class L>
+  constexpr placed_leaf& place(const dims& in, const scope<path_hash>& s) {
+    placed_leaf& placed = data_.leaves[leaves_];
+    placed.kind = L::kind;
+    placed.traits = L::traits;
+    placed.in = in;
+    placed.path = s.path;
+    placed.frozen = s.frozen;
+    placed.tied = s.tied;
+    placed.owner = static_cast<int>(leaves_++);
+    return placed;
+  }
+  /// The operation of a layer whose extents and parameters are known.
+  constexpr int add_leaf(placed_leaf& placed, const int* values, std::size_t count) {
+    const int index = placed.owner;
+    if (placed.tied) tie(placed);
+    const int value = add(placed.out, values, count);
+    data_.operations[static_cast<std::size_t>(value)].leaf = index;
+    return value;
+  }
+  /// Value k of a layer: tokens where it reads tokens, else values.
+  template <class L>
+  constexpr void check_tokens(int value, unsigned k) {
+    if constexpr (L::traits.token_operands == 0)
+      check_values(value);
+    else if ((L::traits.token_operands >> k & 1U) != 0)
+      read_tokens(value, L::vocabulary);
+    else
+      check_values(value);
+  }
+
+  /// A value, and the input that takes its place; or a value, and the name that it is bound to.
   struct replaced_value {
     int value = user_input;
     std::string_view by;
@@ -330,6 +379,7 @@ class network_builder {
 
   network_data<Size> data_;
   std::array<replaced_value, Size.selections> replaced_{};
+  std::array<replaced_value, Size.bindings> bound_{};
   std::array<int, Size.skips> begins_{};
   int skip_ = -1;  ///< the innermost skippable composite around what is being lowered
   std::size_t skips_ = 0;
@@ -337,6 +387,7 @@ class network_builder {
   std::size_t operations_ = 0;
   std::size_t operands_ = 0;
   std::size_t selections_ = 0;
+  std::size_t bindings_ = 0;
 };
 
 /// The size of a network that reads so many inputs.
@@ -366,7 +417,14 @@ struct path_builder {
     paths[count++] = s.path;
     return 0;
   }
+  template <class L, std::size_t Count>
+  constexpr int joint_leaf(const int (&)[Count], const scope<path>& s) {
+    paths[count++] = s.path;
+    return 0;
+  }
   constexpr int input(int, std::string_view) { return 0; }
+  constexpr void bind(std::string_view, int) {}
+  constexpr void unbind() {}
   constexpr int begin_skip(int, const scope<path>& s) {
     skips[skip_count++] = s.path;
     return 0;

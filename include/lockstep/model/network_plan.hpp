@@ -50,9 +50,9 @@ struct plan_operand {
   arena_transfer add;                   ///< and then this range is added to that one
 };
 
-/// One node of the network, in order of execution, and the value that it computes. A layer that reads a second operand
-/// adds it to its output (`layer_traits::fuses_addition`). Offsets and sizes of activations count elements of one
-/// sample.
+/// One node of the network, in order of execution, and the value that it computes. A layer that normalises the batch
+/// adds a second operand to its output (`layer_traits::fuses_addition`); any other with several is a joint_layer.
+/// Offsets and sizes of activations count elements of one sample.
 struct plan_node {
   node_kind kind = node_kind::layer;
   int leaf = -1;        ///< index of the layer in the flat list; -1 for a junction, or a change of order or of elements
@@ -63,10 +63,10 @@ struct plan_node {
   dims out;
   element_order order_in = element_order::plain;
   element_order order_out = element_order::plain;
-  dims picture;      ///< extents, before flatten, of a flattened channels-last input
-  dims picture_out;  ///< of a flattened channels-last output
-  bool reads_tokens = false;
-  bool converts = false;  ///< reads the user's elements where a pass computes in another type
+  dims picture;                 ///< extents, before flatten, of a flattened channels-last input
+  dims picture_out;             ///< of a flattened channels-last output
+  unsigned token_operands = 0;  ///< bit k: value k that it reads are tokens
+  bool converts = false;        ///< reads the user's elements where a pass computes in another type
   bool output_gradient_masked = false;
   bool mask_input = false;
   bool runs_backward = false;
@@ -98,7 +98,9 @@ struct plan_node {
     return kind == node_kind::alias || kind == node_kind::skip_begin || kind == node_kind::skip_end;
   }
   /// True when the node is a layer that adds another value to what it computes.
-  [[nodiscard]] constexpr bool adds_value() const { return kind == node_kind::layer && operands > 1; }
+  [[nodiscard]] constexpr bool adds_value() const { return kind == node_kind::layer && operands > 1 && partner >= 0; }
+  /// True when the node is a layer that computes from several values.
+  [[nodiscard]] constexpr bool is_joint() const { return kind == node_kind::layer && operands > 1 && partner < 0; }
   /// True when the node has parameters that learn.
   [[nodiscard]] constexpr bool learns() const { return parameter_size > 0 && !frozen; }
   /// True when a range of the learning parameters is this node's.

@@ -123,11 +123,22 @@ struct node_op {
     return all;
   }
 
+  /// The extents of all values that the node reads.
+  template <std::size_t Count>
+  static constexpr std::array<dims, Count> operand_extents() {
+    std::array<dims, Count> all{};
+    for (std::size_t k = 0; k < Count; ++k) all[k] = plan.extents_of(plan.operand(node, static_cast<int>(k)).from);
+    return all;
+  }
+
   static constexpr auto pick() {
     constexpr node_traits traits = node.traits();
     if constexpr (node.kind == node_kind::alias || node.kind == node_kind::measure ||
                   node.kind == node_kind::skip_begin || node.kind == node_kind::skip_end)
       return std::type_identity<no_op>{};
+    else if constexpr (node.is_joint())
+      return std::type_identity<typename Model::template leaf<static_cast<std::size_t>(
+          node.leaf)>::template op<B, traits, operand_extents<static_cast<std::size_t>(node.operands)>()>>{};
     else if constexpr (node.kind == node_kind::layer)
       return std::type_identity<
           typename Model::template leaf<static_cast<std::size_t>(node.leaf)>::template op<B, traits>>{};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -226,9 +227,10 @@ class pipeline {
   };
   using node_function = void (*)(pipeline&, std::size_t, const turn&);
 
-  /// The tokens that a node reads.
+  /// The tokens among the values that a node reads: value number Which.
+  template <int Which = 0>
   static const token_id* tokens_of(const turn& t, const plan_node& node) {
-    return input_at<token_id>(t.x, plan.operand(node, 0).from);
+    return input_at<token_id>(t.x, plan.operand(node, Which).from);
   }
 
   /// What of a node decides which code runs it; all else is read from the plan, so that equal layers share the code.
@@ -236,16 +238,31 @@ class pipeline {
     node_kind kind = node_kind::layer;
     int operands = 0;
     bool converts = false;
-    bool tokens = false;    ///< reads tokens
+    unsigned tokens = 0;    ///< bit k: value k that it reads are tokens
     bool measured = false;  ///< a node measures for this layer
   };
+  /// True for a layer that reads several values.
+  template <node_form Form>
+  static constexpr bool is_joint = Form.kind == node_kind::layer && Form.operands > 1 && !Form.measured;
+  /// Which of a layer's values are tokens.
+  template <node_form Form>
+  static constexpr int token_operand = std::countr_zero(Form.tokens);
   template <std::size_t Index>
   static constexpr node_form form{
       .kind = plan.nodes[Index].kind,
       .operands = plan.nodes[Index].operands,
       .converts = plan.nodes[Index].converts,
-      .tokens = plan.nodes[Index].reads_tokens,
+      .tokens = plan.nodes[Index].token_operands,
       .measured = plan.nodes[Index].kind == node_kind::layer && plan.nodes[Index].partner >= 0};
+  /// All values that a node reads.
+  template <node_form Form>
+  std::array<const activation*, static_cast<std::size_t>(Form.operands)> operands_of(
+      const plan_node& node, bool training, const activations& x, const pass_memory<B>& memory) const {
+    std::array<const activation*, static_cast<std::size_t>(Form.operands)> values{};
+    for (int k = 0; k < Form.operands; ++k)
+      values[static_cast<std::size_t>(k)] = operand_of(node, k, training, x, memory);
+    return values;
+  }
   /// The node whose op a node runs: of one that measures, the layer's that it measures for.
   template <std::size_t Index>
   static constexpr std::size_t actor =
@@ -288,13 +305,16 @@ class pipeline {
         if (parts::skips(p, node.skip))
           self.copy(t.c, node.out, self.operand_of(node, 1, p.training, user, t.memory), y);
       } else if constexpr (Form.kind == node_kind::sum || Form.kind == node_kind::concat) {
-        std::array<const activation*, static_cast<std::size_t>(Form.operands)> values{};
-        for (int k = 0; k < Form.operands; ++k)
-          values[static_cast<std::size_t>(k)] = self.operand_of(node, k, p.training, user, t.memory);
-        op.forward(t.c, values, y);
+        op.forward(t.c, self.template operands_of<Form>(node, p.training, user, t.memory), y);
       } else if constexpr (Form.converts) {
         op.forward(t.c, p, input_at<value>(t.x, plan.operand(node, 0).from), t.parameters, y);
-      } else if constexpr (Form.tokens) {
+      } else if constexpr (is_joint<Form>) {
+        const auto x = self.template operands_of<Form>(node, p.training, user, t.memory);
+        if constexpr (Form.tokens != 0)
+          op.forward(t.c, p, x, t.parameters + node.parameter_offset, y, tokens_of<token_operand<Form>>(t, node));
+        else
+          op.forward(t.c, p, x, t.parameters + node.parameter_offset, y);
+      } else if constexpr (Form.tokens != 0) {
         op.forward(t.c, p, tokens_of(t, node), t.parameters + node.parameter_offset, y);
       } else {
         const activation* in = self.operand_of(node, 0, p.training, user, t.memory);
@@ -366,25 +386,59 @@ class pipeline {
       self.backward_measured(t, op, node, dy);
     } else if constexpr (Form.kind != node_kind::alias && Form.kind != node_kind::skip_end) {
       if (node.repeats_forward) run_forward<Op, Form>(self, i, t);
-      const backward_arguments<B> arguments{
-          .x = self.operand_of(node, 0, true, user, memory),
-          .y = self.value_of(static_cast<int>(i), true, user, memory),
-          .dy = dy,
-          .parameters = t.parameters + node.parameter_offset,
-          .dx = self.written_to(memory, plan.operand(node, 0)),
-          .gradients = node.frozen ? self.unread_.data() : t.gradients + node.parameter_offset,
-          .accumulate = (t.accumulate || node.adds_gradients) && !node.frozen};
-      if constexpr (Form.tokens) {
-        op.backward(t.c, t.p, arguments, tokens_of(t, node));
-      } else if constexpr (!Form.measured) {
-        op.backward(t.c, t.p, arguments);
-      } else {
-        leaf_statistics& leaf = *memory.leaf;
-        op.gradients(t.c, arguments, memory.batch->of(node.statistics), leaf.first.data() + node.statistics,
-                     leaf.second.data() + node.statistics);
-        leaf.add_sums(node.statistics, node.in[0]);
-      }
+      if constexpr (is_joint<Form>)
+        self.template backward_joint<Op, Form>(t, op, i, dy);
+      else
+        self.template backward_layer<Op, Form>(t, op, i, dy);
     }
+  }
+
+  /// The backward of a layer that reads one value, and of a change of order.
+  template <class Op, node_form Form>
+  void backward_layer(const turn& t, Op& op, std::size_t i, activation* dy) {
+    const plan_node& node = plan.nodes[i];
+    const pass_memory<B>& memory = t.memory;
+    const activations user = unconverted(t.x);
+    const backward_arguments<B> arguments{
+        .x = operand_of(node, 0, true, user, memory),
+        .y = value_of(static_cast<int>(i), true, user, memory),
+        .dy = dy,
+        .parameters = t.parameters + node.parameter_offset,
+        .dx = written_to(memory, plan.operand(node, 0)),
+        .gradients = node.frozen ? unread_.data() : t.gradients + node.parameter_offset,
+        .accumulate = (t.accumulate || node.adds_gradients) && !node.frozen};
+    if constexpr (Form.tokens != 0) {
+      op.backward(t.c, t.p, arguments, tokens_of(t, node));
+    } else if constexpr (!Form.measured) {
+      op.backward(t.c, t.p, arguments);
+    } else {
+      leaf_statistics& leaf = *memory.leaf;
+      op.gradients(t.c, arguments, memory.batch->of(node.statistics), leaf.first.data() + node.statistics,
+                   leaf.second.data() + node.statistics);
+      leaf.add_sums(node.statistics, node.in[0]);
+    }
+  }
+
+  /// The backward of a layer that reads several values.
+  template <class Op, node_form Form>
+  void backward_joint(const turn& t, Op& op, std::size_t i, activation* dy) {
+    const plan_node& node = plan.nodes[i];
+    const activations user = unconverted(t.x);
+    constexpr auto operands = static_cast<std::size_t>(Form.operands);
+    joint_backward_arguments<B, operands> arguments{
+        .x = operands_of<Form>(node, true, user, t.memory),
+        .y = value_of(static_cast<int>(i), true, user, t.memory),
+        .dy = dy,
+        .parameters = t.parameters + node.parameter_offset,
+        .dx = {},
+        .gradients = node.frozen ? unread_.data() : t.gradients + node.parameter_offset,
+        .accumulate = (t.accumulate || node.adds_gradients) && !node.frozen};
+    for (std::size_t k = 0; k < operands; ++k)
+      arguments.dx[k] = written_to(t.memory, plan.operand(node, static_cast<int>(k)));
+    if constexpr (Form.tokens != 0)
+      op.backward(t.c, t.p, arguments, tokens_of<token_operand<Form>>(t, node));
+    else
+      op.backward(t.c, t.p, arguments);
   }
 
   /// The gradient of what a layer has measured, once the sums over the batch are there.

@@ -73,7 +73,8 @@ class arena_builder {
         use(from, i);
         if (k == 0 && node.hands_on()) use(from, last_use_[static_cast<std::size_t>(i)]);
         // A weight gradient, or the mask of the relu before the node, reads the elements of the input.
-        if (training && node.runs_backward && node.backward_reads_input && k == 0) use(from, backward_time(i));
+        if (training && node.runs_backward && node.backward_reads_input && (k == 0 || node.is_joint()))
+          use(from, backward_time(i));
       }
     }
   }

@@ -166,13 +166,15 @@ class node_builder {
 
   constexpr int add_leaf(const operation& o) {
     const placed_leaf& leaf = leaf_of(o);
-    return add_layer(o, leaf, prepared_for(leaf, operand_of(o, 0)));
+    std::array<int, layer_traits::max_operands> in{};
+    for (int k = 0; k < o.operands; ++k) in[static_cast<std::size_t>(k)] = prepared_for(leaf, operand_of(o, k), k);
+    return add_layer(o, leaf, in, o.operands);
   }
 
-  /// The value in the order and type that a layer wants.
-  constexpr int prepared_for(const placed_leaf& leaf, int in) {
+  /// Value k that a layer reads, in the order and type that it wants.
+  constexpr int prepared_for(const placed_leaf& leaf, int in, int k = 0) {
     const layer_traits& traits = leaf.traits;
-    if (traits.reads_tokens) return in;
+    if ((traits.token_operands >> static_cast<unsigned>(k) & 1U) != 0) return in;
     if (traits.needs_picture_order) in = in_picture_order(in);
     // A layer may keep its parameters in the order of what it reads; one set of them has one order.
     // One that mixes all elements of a sample finds their order out where the sample is flat.
@@ -207,17 +209,16 @@ class node_builder {
   constexpr int add_normalising(const operation& o, int measure, int addend = no_node) {
     if (plan_.node(measure).segment == segment_) ++segment_;
     const int in = plan_.operand(plan_.node(measure), 0).from;
-    const int added = add_layer(o, leaf_of(o), {in, addend}, addend == no_node ? 1 : 2);
+    const int added = add_layer(o, leaf_of(o), std::array{in, addend}, addend == no_node ? 1 : 2);
     plan_.node(added).partner = measure;
     plan_.node(added).statistics = plan_.node(measure).statistics;
     plan_.node(measure).partner = added;
     return added;
   }
 
-  constexpr int add_layer(const operation& o, const placed_leaf& leaf, int in) {
-    return add_layer(o, leaf, {in, no_node}, 1);
-  }
-  constexpr int add_layer(const operation& o, const placed_leaf& leaf, const std::array<int, 2>& operands, int count) {
+  template <std::size_t Count>
+  constexpr int add_layer(const operation& o, const placed_leaf& leaf, const std::array<int, Count>& operands,
+                          int count) {
     const int in = operands[0];
     const layer_traits& traits = leaf.traits;
     plan_node node;
@@ -229,7 +230,7 @@ class node_builder {
     node.order_in = node.order_out = order_of(in);
     node.picture = node.picture_out = flattened_of(in);
     node.flops = leaf.flops;
-    node.reads_tokens = traits.reads_tokens;
+    node.token_operands = traits.token_operands;
     places_.place(node, leaf);
     node.backward_reads_input = traits.backward_reads_input && !(node.frozen && traits.skips_parameter_gradient);
     node.backward_reads_output = traits.backward_reads_output;

@@ -54,7 +54,7 @@ template <std::int64_t Vocabulary, std::int64_t Width, class... Options>
 struct embedding {
   static constexpr std::string_view kind = "embedding";
   static constexpr layer_traits traits{.writes_plain_order = true,
-                                       .reads_tokens = true,
+                                       .token_operands = 1,
                                        .is_table = true,
                                        .backward_reads_input = false,
                                        .backward_keeps_gradient = true,

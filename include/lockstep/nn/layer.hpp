@@ -1,7 +1,9 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -60,6 +62,8 @@ struct parameter_list {
 
 /// What a layer tells the planner about itself. A layer overrides what differs from the defaults.
 struct layer_traits {
+  static constexpr int max_operands = 3;
+
   bool needs_picture_order = false;  ///< computes on pictures in the backend's order
   bool takes_signals = false;        ///< with needs_picture_order: samples are C x L, pictures of height 1
   /// Computes the same in any order, or reads from node_traits::picture which order it gets. A layer that sets neither
@@ -69,7 +73,8 @@ struct layer_traits {
   /// The same for pictures; what is flat comes in plain order.
   bool takes_any_picture_order = false;
   bool writes_plain_order = false;  ///< whatever the order it reads: a layer that mixes all elements of a sample
-  bool reads_tokens = false;        ///< its input are tokens: see `layer`
+  int operands = 1;                 ///< values that it reads: see `joint_layer` for one that reads several
+  unsigned token_operands = 0;      ///< bit k: what it reads as value k are tokens: see `layer`
   bool is_table = false;        ///< its parameters are a table of rows: tied to others of the same extents, it is one
   bool is_flatten = false;      ///< changes the extents and no element: no code, no buffer
   bool is_relu = false;         ///< may be fused into the layer before it
@@ -136,6 +141,22 @@ struct backward_arguments {
   bool accumulate;   ///< add the complete gradient of these samples to `gradients` instead of overwriting
 };
 
+/// The same of a layer that reads N values. `x[k]` and `dx[k]` of tokens are null; so is the dx of a value whose
+/// gradient nobody needs.
+template <class B, std::size_t N>
+struct joint_backward_arguments {
+  using activation = typename B::activation_type;
+  using value = typename B::value_type;
+
+  std::array<const activation*, N> x;
+  const activation* y;
+  activation* dy;
+  const activation* parameters;
+  std::array<activation*, N> dx;  ///< each in memory of its own
+  value* gradients;
+  bool accumulate;
+};
+
 /// True for an object that is prepared for a number of samples and can take as many or fewer in its next passes,
 /// without allocation, after `set_samples(n)`.
 template <class Op>
@@ -163,14 +184,28 @@ concept keeps_memory = requires(std::int64_t samples) {
 /// A layer that needs primitives which not every backend has (backend/capabilities.hpp) has `runs_on<Backend>`, a bool;
 /// where it is false, the model does not compile, and the op's code must not be a second error.
 ///
-/// A layer that reads tokens (traits.reads_tokens) has `vocabulary`, their number: lower ones are valid. The `x` of its
-/// op's forward are tokens, and backward takes them as a last argument; they have no gradient.
+/// A layer that reads tokens (traits.token_operands) has `vocabulary`, their number: lower ones are valid. The `x` of
+/// its op's forward are tokens, and backward takes them as a last argument; they have no gradient.
 ///
 /// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where every op of a model
 /// has it, a batch size that changes from step to step costs nothing.
 template <class L>
 concept layer = requires(const dims& in) {
   { L::traits } -> std::convertible_to<layer_traits>;
+  { L::kind } -> std::convertible_to<std::string_view>;
+  { L::output(in) } -> std::same_as<dims>;
+  { L::parameters(in) } -> std::same_as<parameter_list>;
+  { L::flops(in) } -> std::same_as<std::int64_t>;
+};
+
+/// A layer that reads several values, which stand in `feed`: as `layer`, but `output`, `parameters` and `flops` take
+/// the extents of all values, traits.operands of them, as does `check`, one by one. Its op is
+/// `op<Backend, node_traits, extents>`, with `forward(context, pass, x, parameters, y)`, x an array of arrays, and
+/// `backward(context, pass, joint_backward_arguments<Backend, N>)`. Where one of the values are tokens, both take them
+/// as a last argument. Values come in plain order.
+template <class L>
+concept joint_layer = requires(const std::array<dims, static_cast<std::size_t>(L::traits.operands)>& in) {
+  requires L::traits.operands > 1 && L::traits.operands <= layer_traits::max_operands;
   { L::kind } -> std::convertible_to<std::string_view>;
   { L::output(in) } -> std::same_as<dims>;
   { L::parameters(in) } -> std::same_as<parameter_list>;
