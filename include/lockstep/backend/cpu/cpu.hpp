@@ -1,7 +1,6 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
@@ -17,10 +16,8 @@
 #include <lockstep/backend/cpu/elementwise.hpp>
 #include <lockstep/backend/cpu/linear.hpp>
 #include <lockstep/backend/cpu/map.hpp>
-#include <lockstep/backend/cpu/normalise.hpp>
-#include <lockstep/backend/cpu/order.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
-#include <lockstep/backend/cpu/product.hpp>
+#include <lockstep/backend/cpu/primitives.hpp>
 #include <lockstep/backend/cpu/resampling.hpp>
 #include <lockstep/backend/cpu/sample_norm.hpp>
 #include <lockstep/backend/cpu/softmax.hpp>
@@ -42,17 +39,13 @@ struct cpu_bf16;
 /// The CPU backend: float32, pictures channels-last. Our own kernels run elementwise passes, narrow matrix products
 /// and, in one thread with AVX2, wide ones, convolutions of few input channels and those that Winograd's algorithm
 /// fits; oneDNN runs the rest.
-struct cpu : host::synchronous<cpu_backend::context> {
+struct cpu : host::synchronous<cpu_backend::context>, cpu_backend::primitives<float> {
   using value_type = float;
   using activation_type = float;
   using context = cpu_backend::context;
   using in_bf16 = cpu_bf16;
 
   static constexpr std::string_view name = "cpu";
-  static constexpr element_order picture_order = element_order::channels_last;
-  /// Bytes of activations that a micro-shard may fill: activations should stay in the caches.
-  static constexpr std::int64_t cache_bytes = std::int64_t{4} << 20U;
-  static constexpr std::int64_t largest_pass = 256;
 
   template <linear_geometry G>
   using linear = cpu_backend::linear<G>;
@@ -79,16 +72,6 @@ struct cpu : host::synchronous<cpu_backend::context> {
   static void relu_backward(context& c, std::int64_t n, const float* y, const float* dy, float* dx) {
     cpu_backend::relu_backward(c, n, y, dy, dx);
   }
-  static void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p,
-                      const dropout_key& key, const float* x, float* y) {
-    cpu_backend::dropout(c, samples, size, picture, p, key, x, y);
-  }
-  static void to_channels_last(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
-    cpu_backend::to_channels_last(c, n, d, x, y);
-  }
-  static void to_plain(context& c, std::int64_t n, const dims& d, const float* x, float* y) {
-    cpu_backend::to_plain(c, n, d, x, y);
-  }
   static void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a,
                                     const float* logits, const std::int64_t* targets, float* dlogits,
                                     const step_values* now, double* sum) {
@@ -108,46 +91,14 @@ struct cpu : host::synchronous<cpu_backend::context> {
                                       const std::int64_t* targets, float* dy, const step_values* now, double* sum) {
     *sum += host::negative_log_likelihood(rows, a, y, targets, dy, dy == nullptr ? 1.0 : now->scale);
   }
-  static void multiply(context& c, std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const float* b,
-                       bool transposed, float* y) {
-    cpu_backend::multiply(c, m, n, k, a, b, transposed, y);
-  }
-  static void add(context& c, std::int64_t n, const float* x, float* y) { cpu_backend::add(c, n, x, y); }
   static void sum(context& c, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
     cpu_backend::sum(c, n, a, b, relu, y);
-  }
-  static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
-                        float* to, std::int64_t to_stride) {
-    cpu_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
   }
   static void add_row(context& c, std::int64_t rows, std::int64_t width, const float* x, const float* row, float* y) {
     cpu_backend::add_row(c, rows, width, x, row, y);
   }
   static void sum_rows(context&, std::int64_t rows, std::int64_t width, const float* x, float* sums, bool accumulate) {
     cpu_backend::column_sums(rows, width, x, sums, accumulate);
-  }
-  static void measure_channels(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
-                               double* mean, double* squares) {
-    cpu_backend::measure_channels(c, samples, layout, x, mean, squares);
-  }
-  static void normalise(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
-                        const float* mean, const float* scale, const float* shift, bool relu, float* y) {
-    cpu_backend::normalise(c, samples, layout, x, mean, scale, shift, relu, y);
-  }
-  static void normalise_and_add(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
-                                const float* mean, const float* scale, const float* shift, const float* addend,
-                                bool relu, float* y) {
-    cpu_backend::normalise_and_add(c, samples, layout, x, mean, scale, shift, addend, relu, y);
-  }
-  static void normalise_gradients(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
-                                  const float* y, float* dy, const float* mean, const float* inverse, double* sums,
-                                  double* products) {
-    cpu_backend::normalise_gradients(c, samples, layout, x, y, dy, mean, inverse, sums, products);
-  }
-  static void normalise_backward(context& c, std::int64_t samples, const channel_layout& layout, const float* x,
-                                 const float* dy, const float* mean, const float* a, const float* b, const float* d,
-                                 float* dx) {
-    cpu_backend::normalise_backward(c, samples, layout, x, dy, mean, a, b, d, dx);
   }
   template <class F>
   static void map(context& c, std::int64_t n, const F& f, const float* x, float* y) {
@@ -165,19 +116,6 @@ struct cpu : host::synchronous<cpu_backend::context> {
   static void softmax_rows_backward(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm,
                                     const float* y, const float* dy, float* dx) {
     cpu_backend::softmax_rows_backward(c, samples, layout, logarithm, y, dy, dx);
-  }
-  static void dropout_channels(context& c, std::int64_t samples, const channel_layout& layout, float p,
-                               const dropout_key& key, const float* x, float* y) {
-    cpu_backend::dropout_channels(c, samples, layout, p, key, x, y);
-  }
-  static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
-    cpu_backend::square_sums(c, n, block, x, sums);
-  }
-  template <std::size_t N, std::size_t States, class Rule>
-  static void reduce_and_update(context& c, std::int64_t first, std::int64_t last,
-                                const std::array<const float*, N>& gradients, float* parameters,
-                                const std::array<float*, States>& states, const Rule& rule) {
-    cpu_backend::reduce_and_update(c, first, last, gradients, parameters, states, rule);
   }
 };
 

@@ -3,8 +3,6 @@
 
 #include <lockstep/core/config.hpp>
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -20,11 +18,7 @@
 #include <lockstep/backend/cpu/bf16/pooling.hpp>
 #include <lockstep/backend/cpu/bf16/rows.hpp>
 #include <lockstep/backend/cpu/cpu.hpp>
-#include <lockstep/backend/cpu/elementwise.hpp>
-#include <lockstep/backend/cpu/normalise.hpp>
-#include <lockstep/backend/cpu/order.hpp>
-#include <lockstep/backend/cpu/product.hpp>
-#include <lockstep/backend/cpu/update.hpp>
+#include <lockstep/backend/cpu/primitives.hpp>
 #include <lockstep/backend/host_memory.hpp>
 
 namespace lockstep {
@@ -32,7 +26,7 @@ namespace lockstep {
 /// The CPU backend of precision::bf16: passes compute in bfloat16, parameters and gradients are float32, pictures
 /// channels-last. oneDNN runs layers with weights, which add in float32; all else is computed in float32 and rounded
 /// where it is written. Needs a processor with AVX512_BF16; AMX makes it fast.
-struct cpu_bf16 : host::synchronous<cpu_backend::bf16::context> {
+struct cpu_bf16 : host::synchronous<cpu_backend::bf16::context>, cpu_backend::primitives<cpu_backend::bf16::element> {
   using value_type = float;
   using activation_type = cpu_backend::bf16::element;
   using element = activation_type;
@@ -40,9 +34,6 @@ struct cpu_bf16 : host::synchronous<cpu_backend::bf16::context> {
   using in_bf16 = cpu_bf16;
 
   static constexpr std::string_view name = "cpu bf16";
-  static constexpr element_order picture_order = cpu::picture_order;
-  static constexpr std::int64_t cache_bytes = cpu::cache_bytes;
-  static constexpr std::int64_t largest_pass = cpu::largest_pass;
 
   template <linear_geometry G>
   using linear = cpu_backend::bf16::linear<G>;
@@ -69,22 +60,9 @@ struct cpu_bf16 : host::synchronous<cpu_backend::bf16::context> {
   static void relu_backward(context&, std::int64_t n, const element* y, const element* dy, element* dx) {
     cpu_backend::bf16::relu_backward(n, y, dy, dx);
   }
-  static void dropout(context& c, std::int64_t samples, std::int64_t size, const dims& picture, float p,
-                      const dropout_key& key, const element* x, element* y) {
-    cpu_backend::dropout(c, samples, size, picture, p, key, x, y);
-  }
-  static void dropout_channels(context& c, std::int64_t samples, const channel_layout& layout, float p,
-                               const dropout_key& key, const element* x, element* y) {
-    cpu_backend::dropout_channels(c, samples, layout, p, key, x, y);
-  }
-  static void to_channels_last(context& c, std::int64_t n, const dims& d, const element* x, element* y) {
-    cpu_backend::to_channels_last(c, n, d, x, y);
-  }
+  using primitives::to_channels_last;
   static void to_channels_last(context& c, std::int64_t n, const dims& d, const float* x, element* y) {
     cpu_backend::bf16::to_channels_last(c, n, d, x, y);
-  }
-  static void to_plain(context& c, std::int64_t n, const dims& d, const element* x, element* y) {
-    cpu_backend::to_plain(c, n, d, x, y);
   }
   static void softmax_cross_entropy(context& c, std::int64_t rows, const cross_entropy_arguments& a,
                                     const element* logits, const std::int64_t* targets, element* dlogits,
@@ -107,33 +85,6 @@ struct cpu_bf16 : host::synchronous<cpu_backend::bf16::context> {
   static void sum(context&, std::int64_t n, const element* a, const element* b, bool relu, element* y) {
     cpu_backend::bf16::sum(n, a, b, relu, y);
   }
-  static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const element* from,
-                        std::int64_t from_stride, element* to, std::int64_t to_stride) {
-    cpu_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
-  }
-  static void measure_channels(context& c, std::int64_t samples, const channel_layout& layout, const element* x,
-                               double* mean, double* squares) {
-    cpu_backend::measure_channels(c, samples, layout, x, mean, squares);
-  }
-  static void normalise(context& c, std::int64_t samples, const channel_layout& layout, const element* x,
-                        const float* mean, const float* scale, const float* shift, bool relu, element* y) {
-    cpu_backend::normalise(c, samples, layout, x, mean, scale, shift, relu, y);
-  }
-  static void normalise_and_add(context& c, std::int64_t samples, const channel_layout& layout, const element* x,
-                                const float* mean, const float* scale, const float* shift, const element* addend,
-                                bool relu, element* y) {
-    cpu_backend::normalise_and_add(c, samples, layout, x, mean, scale, shift, addend, relu, y);
-  }
-  static void normalise_gradients(context& c, std::int64_t samples, const channel_layout& layout, const element* x,
-                                  const element* y, element* dy, const float* mean, const float* inverse, double* sums,
-                                  double* products) {
-    cpu_backend::normalise_gradients(c, samples, layout, x, y, dy, mean, inverse, sums, products);
-  }
-  static void normalise_backward(context& c, std::int64_t samples, const channel_layout& layout, const element* x,
-                                 const element* dy, const float* mean, const float* a, const float* b, const float* d,
-                                 element* dx) {
-    cpu_backend::normalise_backward(c, samples, layout, x, dy, mean, a, b, d, dx);
-  }
   template <class F>
   static void map(context&, std::int64_t n, const F& f, const element* x, element* y) {
     cpu_backend::bf16::map(n, f, x, y);
@@ -150,22 +101,6 @@ struct cpu_bf16 : host::synchronous<cpu_backend::bf16::context> {
   static void softmax_rows_backward(context& c, std::int64_t samples, const channel_layout& layout, bool logarithm,
                                     const element* y, const element* dy, element* dx) {
     cpu_backend::bf16::softmax_rows_backward(c, samples, layout, logarithm, y, dy, dx);
-  }
-
-  // What is done to parameters and their gradients, in float.
-  static void multiply(context& c, std::int64_t m, std::int64_t n, std::int64_t k, const float* a, const float* b,
-                       bool transposed, float* y) {
-    cpu_backend::multiply(c, m, n, k, a, b, transposed, y);
-  }
-  static void add(context& c, std::int64_t n, const float* x, float* y) { cpu_backend::add(c, n, x, y); }
-  static void square_sums(context& c, std::int64_t n, std::int64_t block, const float* x, double* sums) {
-    cpu_backend::square_sums(c, n, block, x, sums);
-  }
-  template <std::size_t N, std::size_t States, class Rule>
-  static void reduce_and_update(context& c, std::int64_t first, std::int64_t last,
-                                const std::array<const float*, N>& gradients, float* parameters,
-                                const std::array<float*, States>& states, const Rule& rule) {
-    cpu_backend::reduce_and_update(c, first, last, gradients, parameters, states, rule);
   }
 };
 
