@@ -78,13 +78,10 @@ class forward_pass {
   template <class V>
   void run(std::int64_t samples, const float* x, const float* w, const float* b, float* y) {
     constexpr std::int64_t panel = shape<G>::template panel<V>;
-    for (std::int64_t o = 0; o < G.out_channels; ++o) {
-      bias_.data()[o] = b == nullptr ? 0.F : b[o];
-      for (std::int64_t i = 0; i < G.in_channels; ++i)
-        for (std::int64_t k = 0; k < G.kernel.height; ++k)
-          for (std::int64_t l = 0; l < G.kernel.width; ++l)
-            weights_.data()[(k * shape<G>::row_taps + l * G.in_channels + i) * panel + o] = *w++;
-    }
+    for (std::int64_t o = 0; o < G.out_channels; ++o) bias_.data()[o] = b == nullptr ? 0.F : b[o];
+    each_weight<G>([&](std::int64_t o, std::int64_t k, std::int64_t t) {
+      weights_.data()[(k * shape<G>::row_taps + t) * panel + o] = *w++;
+    });
     const float* const end = y + samples * G.out_size();
     for (std::int64_t s = 0; s < samples; ++s, x += G.in_size(), y += G.out_size()) {
       const float* from = x;

@@ -92,11 +92,9 @@ class input_gradient {
   /// dx = the gradient for `samples` pictures, channels-last; weights in PyTorch's order.
   template <class V>
   void run(std::int64_t samples, const float* dy, const float* w, float* dx) {
-    for (std::int64_t o = 0; o < G.out_channels; ++o)
-      for (std::int64_t i = 0; i < G.in_channels; ++i)
-        for (std::int64_t k = 0; k < G.kernel.height; ++k)
-          for (std::int64_t l = 0; l < G.kernel.width; ++l)
-            weights_.data()[(o * G.kernel.height + k) * row_room<G> + l * G.in_channels + i] = *w++;
+    each_weight<G>([&](std::int64_t o, std::int64_t k, std::int64_t t) {
+      weights_.data()[(o * G.kernel.height + k) * row_room<G> + t] = *w++;
+    });
     constexpr std::int64_t width = G.in.width * G.in_channels;
     for (std::int64_t s = 0; s < samples; ++s, dy += G.out_size()) {
       std::fill_n(frame_.data(), shape<G>::frame_size, 0.F);

@@ -64,6 +64,16 @@ void with_vectors(const F& f) {
     with_widest(f);
 }
 
+/// Calls f(o, k, t) for every weight in PyTorch's order: output channel o, row k of the kernel, place t among the row's
+/// taps times the input channels.
+template <convolution_geometry G, class F>
+void each_weight(const F& f) {
+  for (std::int64_t o = 0; o < G.out_channels; ++o)
+    for (std::int64_t i = 0; i < G.in_channels; ++i)
+      for (std::int64_t k = 0; k < G.kernel.height; ++k)
+        for (std::int64_t l = 0; l < G.kernel.width; ++l) f(o, k, l * G.in_channels + i);
+}
+
 /// Copies the pixels of one picture, channels-last, into its frame of zeros.
 template <convolution_geometry G>
 void load_frame(const float* x, float* frame) {

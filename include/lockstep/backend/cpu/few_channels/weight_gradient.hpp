@@ -112,13 +112,11 @@ class weight_gradient {
       });
     }
     const auto put = [accumulate](float& to, float value) { to = accumulate ? to + value : value; };
-    for (std::int64_t o = 0; o < G.out_channels; ++o) {
-      if (db != nullptr) put(db[o], bias[o]);
-      for (std::int64_t i = 0; i < G.in_channels; ++i)
-        for (std::int64_t k = 0; k < G.kernel.height; ++k)
-          for (std::int64_t l = 0; l < G.kernel.width; ++l)
-            put(*dw++, sums_.data()[(k * shape<G>::row_taps + l * G.in_channels + i) * panel + o]);
-    }
+    if (db != nullptr)
+      for (std::int64_t o = 0; o < G.out_channels; ++o) put(db[o], bias[o]);
+    each_weight<G>([&](std::int64_t o, std::int64_t k, std::int64_t t) {
+      put(*dw++, sums_.data()[(k * shape<G>::row_taps + t) * panel + o]);
+    });
   }
 
  private:
