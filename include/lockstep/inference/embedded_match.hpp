@@ -153,26 +153,18 @@ template <class Weights>
   }
 }
 
-/// The prefix that load_safetensors would remove: the one with which most names are found.
+/// The prefix that load_safetensors would remove.
 template <class Model, class Weights>
-inline constexpr std::string_view embedded_prefix = [] {
-  std::string_view best;
-  std::size_t most = 0;
-  for (const std::string_view prefix : wrapper_prefixes) {
-    bool occurs = false;
-    for (const auto& tensor : Weights::tensors) occurs = occurs || std::string_view(tensor.name).starts_with(prefix);
-    if (!occurs) continue;
-    std::size_t found = 0;
-    each_wanted<Model>([&](const wanted_place& wanted) {
-      if (find_embedded<Weights>(prefix, wanted) < std::size(Weights::tensors)) ++found;
-    });
-    if (found > most) {
-      most = found;
-      best = prefix;
-    }
-  }
-  return best;
-}();
+inline constexpr std::string_view embedded_prefix = wrapper_prefix([](std::string_view prefix) {
+  std::ptrdiff_t found = 0;
+  bool occurs = false;  // where it does not, looking for every name would only cost the compiler steps
+  for (const auto& tensor : Weights::tensors) occurs = occurs || std::string_view(tensor.name).starts_with(prefix);
+  if (!occurs) return found;
+  each_wanted<Model>([&](const wanted_place& wanted) {
+    if (find_embedded<Weights>(prefix, wanted) < std::size(Weights::tensors)) ++found;
+  });
+  return found;
+});
 
 /// Why a tensor of the header is not the one that is wanted.
 template <class Weights>

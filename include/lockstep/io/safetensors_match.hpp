@@ -54,20 +54,17 @@ struct tensor_match {
 inline constexpr std::array<std::string_view, 5> wrapper_prefixes{"", "module.", "_orig_mod.", "module._orig_mod.",
                                                                   "_orig_mod.module."};
 
-/// The prefix with which the file has the most wanted names; the first when several tie.
-template <class File>
-[[nodiscard]] std::string_view wrapper_prefix(const File& file, const std::vector<wanted_tensor>& wanted) {
+/// The prefix with which the most wanted names are found, of which found(prefix) is the number; the first when several
+/// tie.
+template <class Found>
+[[nodiscard]] constexpr std::string_view wrapper_prefix(const Found& found) {
   std::string_view best;
   std::ptrdiff_t most = 0;
-  for (const std::string_view prefix : wrapper_prefixes) {
-    const auto found = std::count_if(wanted.begin(), wanted.end(), [&](const wanted_tensor& tensor) {
-      return file.contains(message({prefix, tensor.name}));
-    });
-    if (found > most) {
-      most = found;
+  for (const std::string_view prefix : wrapper_prefixes)
+    if (const std::ptrdiff_t count = found(prefix); count > most) {
+      most = count;
       best = prefix;
     }
-  }
   return best;
 }
 
@@ -87,7 +84,11 @@ template <class = void>
 
 template <class File>
 [[nodiscard]] tensor_match match_tensors(const File& file, const std::vector<wanted_tensor>& wanted) {
-  const std::string_view prefix = wrapper_prefix(file, wanted);
+  const std::string_view prefix = wrapper_prefix([&](std::string_view tried) {
+    return std::count_if(wanted.begin(), wanted.end(), [&](const wanted_tensor& tensor) {
+      return file.contains(message({tried, tensor.name}));
+    });
+  });
   tensor_match result;
   std::vector<std::string> names;
   for (const auto& tensor : wanted) {
