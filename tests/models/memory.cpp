@@ -7,6 +7,8 @@
 
 #include <malloc.h>
 
+#include <lockstep/observe/report_data.hpp>
+
 #include "models/resnet20.hpp"
 #include "parallel/parallel_support.hpp"
 #include "support/catch.hpp"
@@ -57,6 +59,11 @@ void train_and_check() {
   const auto grown = static_cast<double>(touched_bytes() - before);
   const std::string table = ls::plan_table<classifier, ls::cpu>(N, batch_size);
   const std::int64_t all = planned(table, "memory bytes");
+  // A report counts the same by category; this run has neither optimizer state nor data.
+  std::int64_t reported = 0;
+  for (const auto& item : ls::memory_items<classifier, ls::cpu>({.replicas = N, .batch = batch_size}))
+    reported += item.bytes;
+  CHECK(reported == all);
   INFO(N << " replicas; planned " << all << " bytes, taken " << grown);
   CHECK(all >= N * planned(table, "memory bytes a replica"));
   CHECK(grown >= 0.95 * static_cast<double>(all));

@@ -13,6 +13,8 @@
 
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/shard.hpp>
+#include <lockstep/model/executor.hpp>
+#include <lockstep/model/op_memory.hpp>
 #include <lockstep/model/plan_table.hpp>
 #include <lockstep/observe/divergence.hpp>
 #include <lockstep/observe/run_origin.hpp>
@@ -73,8 +75,12 @@ template <class Model, class Backend>
   constexpr auto activation = static_cast<std::int64_t>(sizeof(typename Backend::activation_type));
   const std::int64_t gradients = checked_multiply(plan.trainable_count, element);
   std::int64_t samples = 0;  // in flight at once, over all replicas
-  for (int r = 0; r < run.replicas; ++r)
-    samples += (std::min)(micro_shard<Model, Backend>, shard_of(run.batch, run.replicas, r).count);
+  std::int64_t in_ops = 0;
+  for (int r = 0; r < run.replicas; ++r) {
+    const std::int64_t own = (std::min)(micro_shard<Model, Backend>, shard_of(run.batch, run.replicas, r).count);
+    samples += own;
+    in_ops += detail::op_bytes<Model, Backend>(own);
+  }
   std::vector<memory_item> items{
       {"parameters", checked_multiply(plan.parameter_count, element)},
       {"gradients", checked_multiply(gradients, run.replicas)},
@@ -82,6 +88,7 @@ template <class Model, class Backend>
       {"activations", checked_add(checked_multiply(checked_multiply(plan.arena_size, activation), samples),
                                   checked_multiply(checked_multiply(plan.kept_size, activation), run.batch))},
       {"data", run.data_bytes}};
+  if (in_ops > 0) items.insert(items.begin() + 1, {"derived weights", in_ops});
   if (converts_values<Backend>)
     items.insert(items.begin() + 1, {"converted parameters",
                                      checked_multiply(checked_multiply(plan.value_count, activation), run.replicas)});
