@@ -19,6 +19,7 @@
 
 #include "inference/inference_support.hpp"
 #include "support/catch.hpp"
+#include "support/page_faults.hpp"
 #include "support/replaced_allocation.hpp"
 
 namespace ls = lockstep;
@@ -55,6 +56,7 @@ void require_no_allocation() {
   CHECK(allocations_of([&] { sum += model(one)[0]; }) == 0);
   CHECK(allocations_of([&] { model(x, y); }) == 0);
   CHECK(allocations_of([&] { model(x, y, workspace); }) == 0);
+  CHECK(steady_page_faults([&] { model(x, y, workspace); }) == 0);
   CHECK(sum == sum);
 }
 

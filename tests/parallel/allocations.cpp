@@ -22,11 +22,13 @@
 #include <vector>
 
 #include <dlfcn.h>
+#include <sys/mman.h>
 
 #include <lockstep/backend/cpu/bf16/cpu_bf16.hpp>
 #include <lockstep/comm/threads.hpp>
 
 #include "parallel/parallel_support.hpp"
+#include "support/page_faults.hpp"
 #include "support/replaced_allocation.hpp"
 
 namespace ls = lockstep;
@@ -97,11 +99,13 @@ void check_steady_steps(const Targets& targets, const Optimizer& optimizer = {},
   const auto x = draws<float>(1, samples * Model::input_dims.size());
   for (int i = 0; i < 3; ++i) static_cast<void>(trainer.step(batch<Model>(x), targets));
   double loss = 0;
-  const auto counts = count_allocations([&] {
+  const auto steps = [&] {
     for (int i = 0; i < 20; ++i) loss += trainer.step(batch<Model>(x), targets);
-  });
+  };
+  const auto counts = count_allocations(steps);
   INFO("called from oneDNN: " << counts.library << "; the first other one is called from " << counts.first_other);
   CHECK(counts.others == 0);
+  CHECK(steady_page_faults(steps) == 0);
   CHECK(loss > 0);
 }
 
@@ -163,11 +167,13 @@ void check_steady_steps_of_rank() {
   const auto x = draws<float>(1, 33 * 100);
   const auto targets = class_draws(2, 33, 10);
   for (int i = 0; i < 3; ++i) static_cast<void>(trainer.step(batch<mlp>(x), targets));
-  const auto counts = count_allocations([&] {
+  const auto steps = [&] {
     for (int i = 0; i < 20; ++i) static_cast<void>(trainer.step(batch<mlp>(x), targets));
-  });
+  };
+  const auto counts = count_allocations(steps);
   INFO("the first one is called from " << counts.first_other);
   CHECK(counts.others == 0);
+  CHECK(steady_page_faults(steps) == 0);
 }
 
 }  // namespace
@@ -204,6 +210,17 @@ TEST_CASE("the counter sees every kind of allocation, and only while it counts",
   CHECK(count_allocations([&] { static_cast<void>(trainer.step(batch<mlp>(x), targets)); }).others > 0);
 }
 
+TEST_CASE("the count of page faults sees pages that are used for the first time", "[allocations]") {
+  CHECK(steady_page_faults([] {
+          constexpr std::size_t size = std::size_t{1} << 20U;
+          // Straight from the kernel: an allocator might keep what is freed.
+          void* const fresh = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+          if (fresh == MAP_FAILED) return;
+          *static_cast<volatile char*>(fresh) = 1;
+          munmap(fresh, size);
+        }) > 0);
+}
+
 TEST_CASE("in bfloat16 on the CPU, steps of any size up to the largest allocate nothing", "[allocations][bf16]") {
   if (!ls::cpu_backend::bf16::is_supported()) LOCKSTEP_SKIP("this machine has no AVX512_BF16");
   check_changing_sizes<cnn, 1, ls::precision::bf16>();
@@ -217,7 +234,7 @@ TEST_CASE("steps on tokens allocate nothing", "[allocations][tokens]") {
   check_steps_on_tokens<2>();
 }
 
-TEST_CASE("a steady step allocates nothing", "[allocations]") {
+TEST_CASE("a steady step allocates nothing and touches no new page", "[allocations]") {
   const auto classes = class_draws(2, 33, 10);
   const auto values = draws<float>(3, 33 * 10);
   SECTION("linear") {
