@@ -12,20 +12,22 @@ its time slice.
 
 pytorch      training steps and forward passes of whole batches, beside step_time: contiguous pictures and channels
              last, eager and compiled, in float32 and in bfloat16 (under torch.autocast; in inference also a model that
-             was converted), at every number of threads from 1 to the cores. Ours is float32 in all of these.
+             was converted), at every number of threads from 1 to the cores. Ours is float32; where PyTorch is measured
+             in bfloat16, ours is too, by step_time_bf16, if the processor has AVX512_BF16.
 onnxruntime  predictions of one sample in one thread, beside predict_time, which calls ls::inference: dense16, dense64,
              mlp8 and lenet, phase infer. The call comes from Python, with bound input and output.
 dlib         training steps of cnn, mlp and lenet, beside step_time, at every number of the BLAS's threads.
 
 A peer that is not installed is left out with a note, but for PyTorch, which the others need too: for the numbers of
-parameters, and for the networks that ONNX Runtime loads. --bin names step_time; predict_time, and dlib_reference where
-CMake found dlib, lie beside it. --smoke runs everything once, PyTorch eager in one thread unless --modes and --threads
-say otherwise.
+parameters, and for the networks that ONNX Runtime loads. --bin names step_time; step_time_bf16, predict_time, and
+dlib_reference where CMake found dlib, lie beside it. --smoke runs everything once, PyTorch eager in one thread unless
+--modes and --threads say otherwise.
 
-The JSON is an array of {"case", "phase", "peer", "peer_version", "precision", "variant", "ours_s", "peer_s", "ratio",
-"spread"}: medians over the rounds in seconds a step, ratio = peer_s / ours_s (above 1: lockstep is faster), spread =
-(p75 - p25) / median of the ratios of single rounds. "precision" is the peer's, fp32 or bf16. Rows of ONNX Runtime also
-have "peer_call_s", the time that it takes to call an empty network: that much of peer_s is the call.
+The JSON is an array of {"case", "phase", "peer", "peer_version", "precision", "ours_precision", "variant", "ours_s",
+"peer_s", "ratio", "spread"}: medians over the rounds in seconds a step, ratio = peer_s / ours_s (above 1: lockstep is
+faster), spread = (p75 - p25) / median of the ratios of single rounds. "precision" is the peer's, fp32 or bf16, and
+"ours_precision" ours: beside a peer in bf16 ours is in fp32 too. Rows of ONNX Runtime also have "peer_call_s", the time
+that it takes to call an empty network: that much of peer_s is the call.
 
 There is a row for each way to run a peer and each number of our replicas. The rows of a case, phase and peer come in
 the order of peer_s, then ours_s, those of bf16 behind those of fp32, and the variants of the peer's fastest way in fp32
@@ -62,6 +64,7 @@ MODE_NAMES = {"eager": "eager", "compile": "torch.compile", "freeze": "torch.com
 LAYOUT_NAMES = {"contiguous": "contiguous", "channels_last": "channels last"}
 # What torch_reference.py calls precisions.
 TORCH_PRECISION_NAMES = {"fp32": "", "autocast": ", bfloat16 under autocast", "bf16": ", model converted to bfloat16"}
+OWN_PRECISION_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 ANSWER_LIMIT_S = 600  # beyond a slice: the time a first call may take to compile
 
 
@@ -327,12 +330,17 @@ def onnx_peer(worker, version):
 def trainer_ways(case, phase, options):
     """Ours with whole batches."""
 
-    def measure(seconds, replicas):
+    def way(precision, program, replicas):
         asked = {"case": case, "phase": phase, "replicas": replicas, "batch": BATCHES[case]}
-        return measure_program(options.bin, seconds, **asked)["median_s"]
+        return Way(
+            counted(replicas, "replica"),
+            lambda seconds: measure_program(program, seconds, **asked)["median_s"],
+            precision,
+        )
 
+    programs = {"fp32": options.bin} | ({"bf16": options.bf16_program} if options.bf16_program else {})
     replicas = [n for n in REPLICAS if n <= core_count()]
-    return [Way(counted(n, "replica"), lambda seconds, n=n: measure(seconds, n)) for n in replicas]
+    return [way(precision, program, n) for precision, program in programs.items() for n in replicas]
 
 
 def inference_way(case, options):
@@ -356,6 +364,7 @@ def run_rounds(ours, peers, options):
 
 
 def row_of(case, phase, peer, way, own, times):
+    own_text = own.text if way.precision == "fp32" else f"{OWN_PRECISION_NAMES[own.precision]}, {own.text}"
     ours_s, peer_s = statistics.median(times[own]), statistics.median(times[way])
     row = {
         "case": case,
@@ -363,7 +372,8 @@ def row_of(case, phase, peer, way, own, times):
         "peer": peer.name,
         "peer_version": peer.version,
         "precision": way.precision,
-        "variant": f"{way.text}; ours {'float32, ' if way.precision != 'fp32' else ''}{own.text}",
+        "ours_precision": own.precision,
+        "variant": f"{way.text}; ours {own_text}",
         "ours_s": ours_s,
         "peer_s": peer_s,
         "ratio": peer_s / ours_s,
@@ -380,7 +390,8 @@ def rows_of(case, phase, ours, peer, times):
     best = min(in_fp32, key=lambda way: statistics.median(times[way]), default=None)
     rows = []
     for way in peer.ways:
-        for own in ours:
+        # In float32 nobody would take our bfloat16 for the same.
+        for own in ours if way.precision == "bf16" else [own for own in ours if own.precision == "fp32"]:
             row = row_of(case, phase, peer, way, own, times)
             if way is best:
                 row["variant"] = f"best: {row['variant']}{peer.note}"
@@ -533,8 +544,24 @@ def find_programs(options):
             )
 
 
+def find_bf16_program(options):
+    """Sees whether ours can be measured in bfloat16, where PyTorch is: by which program, or by none."""
+    options.bf16_program = None
+    if "bf16" not in options.precision or "pytorch" not in options.peers or not set(options.cases) & set(BATCHES):
+        return
+    program = options.bin.with_name("step_time_bf16")
+    try:
+        if not is_program(program):
+            raise CompareError(f"there is no {program}")
+        ask_program(program, ANSWER_LIMIT_S, case="linear", phase="infer", replicas=1, batch=1, seconds=1e-6)
+        options.bf16_program = program
+    except CompareError as error:
+        print(f"note: ours in bfloat16 is left out: {error}", file=sys.stderr)
+
+
 def run(options):
     find_programs(options)
+    find_bf16_program(options)
     options.out = options.out.resolve()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -16,8 +16,13 @@ matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "lockstep"  # the same file from the same numbers
 from matplotlib import pyplot, ticker  # noqa: E402
 
-COLORS = {"lockstep": "#1f6feb", "pytorch": "#d1570a"}
-NAMES = {"lockstep": "lockstep", "pytorch": "PyTorch"}
+COLORS = {"lockstep": "#1f6feb", "lockstep-f2": "#1a7f37", "lockstep-direct": "#8250df", "pytorch": "#d1570a"}
+NAMES = {
+    "lockstep": "lockstep",
+    "lockstep-f2": "lockstep, F(2, 3)",
+    "lockstep-direct": "lockstep, direct sums",
+    "pytorch": "PyTorch",
+}
 
 
 def main():

@@ -9,11 +9,14 @@ are black, so they are put in before the normalisation. The first parameters are
 same distribution.
 
 Output: {"recipe": {...}, "runs": [{"peer", "seed", "seconds", "epochs": [{"train_loss", "test_loss", "test_accuracy"}]}],
-"summary": {peer: {"mean", "deviation", "seeds"}}}, where accuracies are those of the last epoch. PyTorch needs torch and
-numpy; it is left out with --peers lockstep. An epoch takes minutes on a processor: begin with --epochs 1 --limit 1280.
+"summary": {peer: {"mean", "deviation", "seeds"}}}, where accuracies are those of the last epoch; the summary is shown on
+standard error as a table too. PyTorch needs torch and numpy; it is left out with --peers lockstep. The peers lockstep-f2
+and lockstep-direct are lockstep with another algorithm for its convolutions, where lockstep takes f4. An epoch takes
+minutes on a processor: begin with --epochs 1 --limit 1280.
 """
 
 import argparse
+import functools
 import json
 import math
 import pathlib
@@ -149,7 +152,7 @@ def cut_folder(folder, limit, into):
     return into
 
 
-def train_lockstep(seed, args):
+def train_lockstep(convolution, seed, args):
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         folder = cut_folder(args.folder, args.limit, scratch) if args.limit else args.folder
@@ -159,17 +162,50 @@ def train_lockstep(seed, args):
              "--replicas", str(args.replicas), "--seed", str(seed), "--epochs", str(args.epochs),
              "--batch", str(args.batch), "--learning-rate", str(args.learning_rate), "--momentum", str(args.momentum),
              "--weight-decay", str(args.weight_decay), "--schedule", args.schedule, "--warmup", str(args.warmup),
-             "--quiet", "--log", log],
+             "--convolution", convolution, "--quiet", "--log", log],
             check=True, stderr=None if not args.limit else subprocess.DEVNULL,
         )  # fmt: skip
         lines = [line for line in map(json.loads, log.read_text().splitlines()) if "epoch" in line]
     return [{key: line[key] for key in ("train_loss", "test_loss", "test_accuracy")} for line in lines]
 
 
+TRAINERS = {
+    "lockstep": functools.partial(train_lockstep, "f4"),
+    "lockstep-f2": functools.partial(train_lockstep, "f2"),
+    "lockstep-direct": functools.partial(train_lockstep, "direct"),
+    "pytorch": train_pytorch,
+}
+
+
+def summarize(runs):
+    """Of each peer the accuracies after the last epoch."""
+    accuracies = {}
+    for run in runs:
+        accuracies.setdefault(run["peer"], []).append(run["epochs"][-1]["test_accuracy"])
+    return {
+        peer: {
+            "mean": statistics.mean(last),
+            "deviation": statistics.stdev(last) if len(last) > 1 else None,
+            "seeds": len(last),
+        }
+        for peer, last in accuracies.items()
+    }
+
+
+def print_table(runs, summary):
+    print(f"{'peer':17}{'mean':>9}{'deviation':>11}{'s a run':>9}  accuracies", file=sys.stderr)
+    for peer, of in summary.items():
+        own = [run for run in runs if run["peer"] == peer]
+        deviation = "-" if of["deviation"] is None else f"{of['deviation']:.2%}"
+        seconds = statistics.mean(run["seconds"] for run in own)
+        accuracies = ", ".join(f"{run['epochs'][-1]['test_accuracy']:.2%}" for run in own)
+        print(f"{peer:17}{of['mean']:>9.2%}{deviation:>11}{seconds:>9.0f}  {accuracies}", file=sys.stderr)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, help="CIFAR-10 binary folder")
-    parser.add_argument("--peers", nargs="+", choices=["lockstep", "pytorch"], default=["lockstep", "pytorch"])
+    parser.add_argument("--peers", nargs="+", choices=list(TRAINERS), default=["lockstep", "pytorch"])
     parser.add_argument("--program", default="build/release/bin/lockstep-train")
     parser.add_argument("--seeds", type=int, default=1, help="number of runs of each peer")
     parser.add_argument("--first-seed", type=int, default=0, help="of the first run")
@@ -190,28 +226,21 @@ def main():
     if args.warmup >= steps:
         parser.error(f"--warmup: expected fewer than the training's {steps} steps, got {args.warmup}")
 
-    trainers = {"lockstep": train_lockstep, "pytorch": train_pytorch}
+    names = ("epochs", "batch", "learning_rate", "momentum", "weight_decay", "schedule", "warmup", "limit")
     runs = []
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for peer in args.peers:
             began = time.perf_counter()
-            epochs = trainers[peer](seed, args)
+            epochs = TRAINERS[peer](seed, args)
             runs.append({"peer": peer, "seed": seed, "seconds": time.perf_counter() - began, "epochs": epochs})
-    summary = {}
-    for peer in args.peers:
-        last = [run["epochs"][-1]["test_accuracy"] for run in runs if run["peer"] == peer]
-        summary[peer] = {
-            "mean": statistics.mean(last),
-            "deviation": statistics.stdev(last) if len(last) > 1 else None,
-            "seeds": len(last),
-        }
-    names = ("epochs", "batch", "learning_rate", "momentum", "weight_decay", "schedule", "warmup", "limit")
-    result = {"recipe": {name: getattr(args, name) for name in names}, "runs": runs, "summary": summary}
-    text = json.dumps(result, indent=1) + "\n"
-    if args.output:
-        args.output.write_text(text)
-    else:
-        sys.stdout.write(text)
+            print(f"{peer}, seed {seed}: accuracy {epochs[-1]['test_accuracy']:.2%}", file=sys.stderr, flush=True)
+            summary = summarize(runs)
+            result = {"recipe": {name: getattr(args, name) for name in names}, "runs": runs, "summary": summary}
+            if args.output:  # after each run, so that what is cut off leaves what it has trained
+                args.output.write_text(json.dumps(result, indent=1) + "\n")
+    print_table(runs, summary)
+    if not args.output:
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
