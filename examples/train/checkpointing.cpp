@@ -37,7 +37,8 @@ notes flags_of(const options& o) {
               {"--augment", o.augment ? "on" : "off"},
               {"--normalise", o.normalise ? "on" : "off"},
               {"--reduce", o.reproducible ? "reproducible" : "automatic"},
-              {"--precision", std::string(arithmetic_names[static_cast<std::size_t>(o.precision)])}};
+              {"--precision", std::string(arithmetic_names[static_cast<std::size_t>(o.precision)])},
+              {"--convolution", o.convolution}};
   // A schedule's course depends on how long the training is.
   if (o.schedule != "constant") {
     flags.emplace_back("--epochs", o.steps ? "none" : fmt::format("{}", o.epochs));

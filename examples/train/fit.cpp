@@ -265,6 +265,8 @@ class run {
                   {"precision", std::string(arithmetic_names[static_cast<std::size_t>(options_.precision)])},
                   {"reduction", options_.reproducible ? "reproducible" : "automatic"},
                   {"seed", std::to_string(options_.seed)}};
+    if (options_.model == "resnet20" && options_.precision == arithmetic::fp32)
+      data.facts.emplace_back("convolutions", options_.convolution);
     constexpr double gib = 1 << 30U;
     if (gpus_)
       for (const lockstep::gpu_usage& gpu : gpus_->usage())

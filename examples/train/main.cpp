@@ -21,13 +21,13 @@
 
 #include "checkpointing.hpp"
 #include "complain.hpp"
+#include "cpu.hpp"
 #include "data.hpp"
 #include "fit.hpp"
 #include "gpu.hpp"
 #include "networks.hpp"
 #include "optimizer.hpp"
 #include "options.hpp"
-#include "pick_network.hpp"
 
 namespace {
 
@@ -63,7 +63,7 @@ std::int64_t steps_of(const options& o, std::int64_t per_epoch) {
 int train(options o) {
   const sample_format format = format_of(o);
   const bool on_gpu = o.backend == "cuda";
-  const network net = on_gpu ? gpu()->pick(o, format) : pick_network<lockstep::cpu>(o, format);
+  const network net = on_gpu ? gpu()->pick(o, format) : pick_on_cpu(o, format);
   if (o.plan) {
     fmt::print("{}\nover ranks, gradients are reduced in these buckets\n{}", net.plan(o.replicas, o.batch),
                net.buckets());
@@ -72,7 +72,10 @@ int train(options o) {
   // A run that cannot be saved should fail before it starts.
   for (const std::string* file : {&o.save, &o.log, &o.trace, &o.report})
     if (!file->empty()) lockstep::check_output(*file, file == &o.log);
-  if (on_gpu) o.devices = gpu()->place(o);
+  if (on_gpu)
+    o.devices = gpu()->place(o);
+  else
+    require_processor(o);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
   data_set data = open_data(o, format);

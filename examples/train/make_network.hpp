@@ -104,9 +104,10 @@ template <class Model, class Backend, class Reduction, int... Counts>
 
 template <class Model, class Backend, class Built>
 [[nodiscard]] std::unique_ptr<trainer> make_trainer(const options& o) {
-  return o.reproducible
-             ? make_trainer<Model, Backend, lockstep::reduce::reproducible>(o, typename Built::reproducible{})
-             : make_trainer<Model, Backend, lockstep::reduce::automatic>(o, typename Built::automatic{});
+  if constexpr (Built::reproducible::any)
+    if (o.reproducible)
+      return make_trainer<Model, Backend, lockstep::reduce::reproducible>(o, typename Built::reproducible{});
+  return make_trainer<Model, Backend, lockstep::reduce::automatic>(o, typename Built::automatic{});
 }
 
 template <class Model, class Backend, class Built = replicas_built<Backend>>

@@ -14,6 +14,7 @@
 
 namespace lockstep {
 struct cpu;
+struct cpu_bf16;
 struct cuda;
 struct cuda_bf16;
 class checkpoints;
@@ -96,7 +97,7 @@ struct network {
 };
 
 // Defined in models.hpp, lenet.hpp and resnet20.hpp, and instantiated in sources of their own, which compile side by
-// side: X.cpp for the CPU, X.cu for CUDA in both precisions.
+// side: X.cpp for the CPU, X_bf16.cpp for some of them in bfloat16, X.cu for CUDA in both precisions.
 template <class Backend>
 [[nodiscard]] network linear_network();
 template <class Backend>

@@ -123,11 +123,11 @@ void require_replicas(int replicas, const std::set<int>& built, const std::strin
   throw usage_error(fmt::format("{} works with {} --replicas, not with {}", flag, list, replicas));
 }
 
-/// The same for everything that bears on them.
+/// The same for everything that bears on them; `flag` chose the backend.
 template <class Backend>
-void require_replicas(const options& o) {
+void require_replicas(const options& o, const std::string& flag) {
   using built = replicas_built<Backend>;
-  require_replicas(o.replicas, built::automatic::counts(), "--backend " + o.backend);
+  require_replicas(o.replicas, built::automatic::counts(), flag);
   if (o.reproducible) require_replicas(o.replicas, built::reproducible::counts(), "--reduce reproducible");
   if (o.model != "resnet20") return;
   using deep = replicas_built_deep<Backend>;
@@ -136,6 +136,22 @@ void require_replicas(const options& o) {
   require_replicas(o.replicas, deep::automatic::counts(), "--model resnet20");
   if (o.reproducible)
     require_replicas(o.replicas, deep::reproducible::counts(), "--model resnet20 --reduce reproducible");
+}
+
+/// Throws usage_error unless there is a network in bfloat16 on the CPU for these options.
+void require_cpu_bf16(const options& o) {
+  if (o.model != "cnn" && o.model != "mlp" && o.model != "resnet20")
+    throw usage_error("--precision bf16 on the CPU goes with --model cnn, mlp or resnet20, not with " + o.model);
+  require_replicas<lockstep::cpu_bf16>(o, "--precision bf16 on the CPU");
+}
+
+/// Throws usage_error unless there is a network with another algorithm of convolutions for these options.
+void require_convolving(const options& o) {
+  if (o.model != "resnet20" || o.backend != "cpu" || o.precision != arithmetic::fp32 || o.reproducible)
+    throw usage_error("--convolution " + o.convolution +
+                      " goes with --model resnet20 on the CPU, --precision fp32 and --reduce automatic");
+  using built = replicas_built_deep<lockstep::cpu_convolving<lockstep::convolution_algorithm::f2>>;
+  require_replicas(o.replicas, built::automatic::counts(), "--convolution " + o.convolution);
 }
 
 }  // namespace
@@ -209,10 +225,17 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_option("--init", o.init, "Start from the parameters in this safetensors file")->check(check_name);
   app.add_option("--save", o.save, "Write the trained parameters to this safetensors file")->check(check_name);
   app.add_option("--precision", precision,
-                 with_gpu ? "Of all arithmetic; with --backend cuda, tf32 rounds the factors of products to TF32, and "
-                            "with bf16 layers compute in bfloat16, between parameters and gradients of float32"
-                          : "Of all arithmetic")
-      ->check(CLI::IsMember(with_gpu ? std::set<std::string>{"fp32", "tf32", "bf16"} : std::set<std::string>{"fp32"}))
+                 with_gpu ? "Of all arithmetic; with bf16 layers compute in bfloat16, between parameters and gradients "
+                            "of float32; with --backend cuda, tf32 rounds the factors of products to TF32"
+                          : "Of all arithmetic; with bf16 layers compute in bfloat16, between parameters and gradients "
+                            "of float32")
+      ->check(CLI::IsMember(with_gpu ? std::set<std::string>{"fp32", "tf32", "bf16"}
+                                     : std::set<std::string>{"fp32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--convolution", o.convolution,
+                 "How the CPU computes convolutions of 3 x 3, of --model resnet20: f4 or f2, by Winograd's algorithm "
+                 "with tiles of 4 x 4 or 2 x 2; direct, by the sums that define them")
+      ->check(CLI::IsMember(std::set<std::string>{"f4", "f2", "direct"}))
       ->capture_default_str();
   app.add_option(
          "--reduce", reduce,
@@ -271,15 +294,17 @@ std::optional<options> parse(int argc, const char* const* argv) {
   for (std::size_t i = 0; i < arithmetic_names.size(); ++i)
     if (precision == arithmetic_names[i]) o.precision = static_cast<arithmetic>(i);
   if (o.backend == "cuda") {
-    require_replicas<lockstep::cuda>(o);
+    require_replicas<lockstep::cuda>(o, "--backend cuda");
     if (o.devices.size() > 1 && o.devices.size() != static_cast<std::size_t>(o.replicas))
       throw usage_error(fmt::format("--device: expected one GPU, or one for each of the {} replicas, got {}",
                                     o.replicas, o.devices.size()));
   } else {
-    require_replicas<lockstep::cpu>(o);
+    require_replicas<lockstep::cpu>(o, "--backend cpu");
     if (device != nullptr && !device->empty()) throw usage_error("--device names a GPU and goes with --backend cuda");
-    if (o.precision != arithmetic::fp32) throw usage_error("--precision " + precision + " goes with --backend cuda");
+    if (o.precision == arithmetic::tf32) throw usage_error("--precision tf32 goes with --backend cuda");
+    if (o.precision == arithmetic::bf16) require_cpu_bf16(o);
   }
+  if (o.convolution != "f4") require_convolving(o);
   return o;
 }
 

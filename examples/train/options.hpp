@@ -47,10 +47,15 @@ struct options {
   bool resume = false;
   bool reproducible = false;                ///< --reduce
   arithmetic precision = arithmetic::fp32;  ///< --precision
+  std::string convolution = "f4";           ///< how the CPU computes convolutions of 3 x 3
   bool plan = false;
   bool keep_going = false;  ///< after a loss that is not finite
   bool quiet = false;
 };
+
+[[nodiscard]] inline bool computes_in_bf16_on_cpu(const options& o) {
+  return o.precision == arithmetic::bf16 && o.backend == "cpu";
+}
 
 /// A command line that cannot be followed. The message is one line.
 class usage_error : public std::runtime_error {

@@ -3,8 +3,13 @@
 
 #include <set>
 
+#include <lockstep/backend/convolution_algorithm.hpp>
+
 namespace lockstep {
 struct cpu;
+struct cpu_bf16;
+template <convolution_algorithm Algorithm>
+struct cpu_convolving;
 struct cuda;
 struct cuda_bf16;
 }  // namespace lockstep
@@ -28,6 +33,13 @@ struct replicas_built<lockstep::cpu> {
   using reproducible = built_for<1, 2, 4, 8>;
 };
 
+/// Few, so that bfloat16 adds little to what the program takes to build.
+template <>
+struct replicas_built<lockstep::cpu_bf16> {
+  using automatic = built_for<1, 2>;
+  using reproducible = built_for<1, 2>;
+};
+
 /// Those of one GPU.
 template <>
 struct replicas_built<lockstep::cuda> {
@@ -45,6 +57,15 @@ template <>
 struct replicas_built_deep<lockstep::cpu> {
   using automatic = built_for<1, 2, 4>;
   using reproducible = built_for<1, 2, 4>;
+};
+
+template <>
+struct replicas_built_deep<lockstep::cpu_bf16> : replicas_built<lockstep::cpu_bf16> {};
+/// To compare algorithms of convolutions.
+template <lockstep::convolution_algorithm Algorithm>
+struct replicas_built_deep<lockstep::cpu_convolving<Algorithm>> {
+  using automatic = built_for<1, 2>;
+  using reproducible = built_for<>;
 };
 
 /// The CUDA backend normalises no batches.

@@ -58,7 +58,7 @@ TEST_CASE("what this version does not have is refused like any other unknown val
   const workplace place;
   // The last word of each is what the message must name.
   for (const std::string flag : {"--model gpt", "--model lstm", "--optimizer lion", "--schedule plateau",
-                                 "--precision bf16", "--reduce fastest"})
+                                 "--precision fp16", "--convolution f6", "--reduce fastest"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
   for (const std::string word : {"gpt", "lstm", "lion"}) {
@@ -72,12 +72,28 @@ TEST_CASE("a precision that the CPU does not have is refused for it, and not sho
   const workplace place;
   check_refused(place, "--precision tf32", "tf32");
   check_refused(place, "--precision int8 --backend cpu", "int8");
-  const std::string help = place.run("--help").out;
-  for (const std::string word : {"bf16", "tf32"}) {
-    INFO(word);
-    const bool shown = help.find(word) != std::string::npos;
-    CHECK(shown == LOCKSTEP_TRAIN_HAS_CUDA);
-  }
+  const bool shown = place.run("--help").out.find("tf32") != std::string::npos;
+  CHECK(shown == LOCKSTEP_TRAIN_HAS_CUDA);
+}
+
+TEST_CASE("bfloat16 on the CPU and algorithms of convolutions are refused where no network was built for them") {
+  LOCKSTEP_NEED_PROGRAM();
+  const workplace place;
+  for (const std::string model : {"linear", "lenet"})
+    check_refused(place, "--precision bf16 --model " + model,
+                  "--precision bf16 on the CPU goes with --model cnn, mlp or resnet20, not with " + model);
+  check_refused(place, "--precision bf16 --replicas 4",
+                "--precision bf16 on the CPU works with 1 or 2 --replicas, not with 4");
+  place.make_folder("digits");
+  place.write("digits/train-images-idx3-ubyte", "");
+  check_refused(place, "--precision bf16 --model mlp --data digits",
+                "--precision bf16 on the CPU takes pictures of 3x32x32, as CIFAR-10's, and digits has IDX files");
+  for (const std::string other :
+       {"--model cnn", "--model resnet20 --precision bf16", "--model resnet20 --reduce reproducible"})
+    check_refused(place, other + " --convolution f2",
+                  "--convolution f2 goes with --model resnet20 on the CPU, --precision fp32 and --reduce automatic");
+  check_refused(place, "--model resnet20 --convolution direct --replicas 4",
+                "--convolution direct works with 1 or 2 --replicas, not with 4");
 }
 
 TEST_CASE("a backend that is not built in is refused, and what to do about it said") {

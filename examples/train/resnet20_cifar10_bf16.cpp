@@ -1,0 +1,6 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <lockstep/backend/cpu/bf16/cpu_bf16.hpp>
+
+#include "resnet20.hpp"
+
+template lockstep_train::network lockstep_train::resnet20_network_cifar10<lockstep::cpu_bf16>();
