@@ -31,6 +31,17 @@ struct exponential {
     }
   }
 };
+struct exponential_of_negative {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* x, float* y) {
+    for (std::int64_t i = 0; i < n; i += ls::cpu_backend::lanes<V>) {
+      V v;
+      ls::cpu_backend::load(v, x + i);
+      ls::detail::take_exponential_of_negative(v);
+      ls::cpu_backend::store(y + i, v);
+    }
+  }
+};
 struct logarithm {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t n, const float* x, float* y) {
@@ -106,6 +117,16 @@ void check_functions() {
   CHECK(ends[5] == 0);
   CHECK(ends[6] == 0);
   CHECK(std::isnan(ends[7]));
+
+  std::vector<float> negative;
+  for (int i = -87'300; i <= 0; ++i) negative.push_back(static_cast<float>(i) * 0.001F);
+  CHECK(worst<V, exponential_of_negative>(negative, [](double v) { return std::exp(v); }) < 3);
+  const std::vector<float> low =
+      values_of<V, exponential_of_negative>({0.F, -0.F, -88.F, -88.2F, -104.F, -1e30F, -infinity, nan});
+  CHECK(low[0] == 1);
+  CHECK(low[1] == 1);
+  for (std::size_t i = 2; i < 7; ++i) CHECK(low[i] == 0);
+  CHECK(std::isnan(low[7]));
 
   x.clear();
   for (int i = 0; i <= 1'000'000; ++i) x.push_back(static_cast<float>(i) * 1e-6F);
