@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 
+#include <lockstep/backend/attention_geometry.hpp>
 #include <lockstep/backend/channel_layout.hpp>
 #include <lockstep/backend/cross_entropy_arguments.hpp>
 #include <lockstep/backend/element_loss.hpp>
@@ -114,6 +115,21 @@ concept adds_rows = requires(typename B::context& c, std::int64_t n, const typen
                              typename B::activation_type* q, typename B::value_type* v) {
   { B::add_row(c, n, n, p, p, q) } -> std::same_as<void>;
   { B::sum_rows(c, n, n, p, v, true) } -> std::same_as<void>;
+};
+
+/// Attends to rows of a sample, for the layers of attention: a primitive that is prepared for a geometry, a number of
+/// samples and the scale of the scores. `forward(c, arguments, q, k, v, y)` and
+/// `backward(c, arguments, q, k, v, y, dy, dq, dk, dv)` compute what host_attention.hpp defines; dq may be q, dk k, and
+/// dv v. Backward comes after the forward pass of the same samples with the same arguments, of which the primitive may
+/// keep a number for each row of a head.
+template <class B>
+concept attends = requires(typename B::context& c, std::int64_t n, const attention_arguments& a,
+                           const typename B::activation_type* p, typename B::activation_type* q,
+                           typename B::template attention<attention_geometry{}>& of) {
+  requires std::constructible_from<typename B::template attention<attention_geometry{}>, typename B::context&,
+                                   std::int64_t, double>;
+  { of.forward(c, a, p, p, p, q) } -> std::same_as<void>;
+  { of.backward(c, a, p, p, p, p, p, q, q, q) } -> std::same_as<void>;
 };
 
 /// Stands for a primitive that a backend lacks, so that a layer's `runs_on` is the only error.

@@ -9,6 +9,7 @@
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/convolution_algorithm.hpp>
 #include <lockstep/backend/cpu/column_sums.hpp>
+#include <lockstep/backend/cpu/attention/attention.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/convolution.hpp>
 #include <lockstep/backend/cpu/cross_entropy.hpp>
@@ -63,6 +64,8 @@ struct cpu : host::synchronous<cpu_backend::context>, cpu_backend::primitives<fl
       host::embedding<float, float, G, linear<linear_geometry{.in = G.width, .out = G.vocabulary, .bias = false}>>;
   template <sample_norm_geometry G>
   using sample_norm = cpu_backend::sample_norm<G>;
+  template <attention_geometry G>
+  using attention = cpu_backend::attention<G>;
   template <resampling_geometry G>
   using resampling = cpu_backend::resampling<G>;
 
@@ -132,6 +135,7 @@ static_assert(normalises_batches<cpu>);
 static_assert(adds_to_normalised<cpu>);
 static_assert(maps_elements<cpu>);
 static_assert(normalises_samples<cpu>);
+static_assert(attends<cpu>);
 static_assert(transposes_convolutions<cpu>);
 static_assert(resamples_pictures<cpu>);
 static_assert(measures_elements<cpu>);

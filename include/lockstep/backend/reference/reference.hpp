@@ -12,6 +12,7 @@
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
 #include <lockstep/backend/host_embedding.hpp>
+#include <lockstep/backend/host_attention.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/host_memory.hpp>
@@ -58,6 +59,8 @@ struct reference : host::synchronous<reference_backend::context> {
       host::embedding<A, T, G, linear<linear_geometry{.in = G.width, .out = G.vocabulary, .bias = false}>>;
   template <sample_norm_geometry G>
   using sample_norm = host::sample_norm<A, T, G>;
+  template <attention_geometry G>
+  using attention = host::attention<A, G>;
   template <resampling_geometry G>
   using resampling = reference_backend::resampling<T, A, G>;
 
@@ -205,6 +208,7 @@ static_assert(normalises_batches<reference<double, float>>);
 static_assert(adds_to_normalised<reference<double, float>>);
 static_assert(maps_elements<reference<double, float>>);
 static_assert(normalises_samples<reference<double, float>>);
+static_assert(attends<reference<double, float>>);
 static_assert(transposes_convolutions<reference<double, float>>);
 static_assert(resamples_pictures<reference<double, float>>);
 static_assert(measures_elements<reference<double, float>>);
