@@ -214,13 +214,16 @@ concept joint_layer = requires(const std::array<dims, static_cast<std::size_t>(L
 
 namespace detail {
 
-/// PyTorch's default bound for weights and biases of Linear and Conv2d: 1/sqrt(fan_in), from kaiming_uniform with
-/// a = sqrt(5). Newton's iteration takes the root, since std::sqrt is not constexpr.
-constexpr double default_bound(std::int64_t fan_in) {
-  double guess = static_cast<double>(fan_in);
-  for (int i = 0; i < 64; ++i) guess = 0.5 * (guess + static_cast<double>(fan_in) / guess);
+/// 1/sqrt(x) for x > 0, by Newton's iteration, since std::sqrt is not constexpr.
+constexpr double inverse_root(double x) {
+  double guess = x;
+  for (int i = 0; i < 64; ++i) guess = 0.5 * (guess + x / guess);
   return 1.0 / guess;
 }
+
+/// PyTorch's default bound for weights and biases of Linear and Conv2d: 1/sqrt(fan_in), from kaiming_uniform with
+/// a = sqrt(5).
+constexpr double default_bound(std::int64_t fan_in) { return inverse_root(static_cast<double>(fan_in)); }
 
 }  // namespace detail
 
