@@ -56,6 +56,7 @@
 #include <lockstep/nn/adaptive_avg_pool2d.hpp>
 #include <lockstep/nn/batch_norm.hpp>
 #include <lockstep/nn/bind.hpp>
+#include <lockstep/nn/causal_self_attention.hpp>
 #include <lockstep/nn/concat.hpp>
 #include <lockstep/nn/conv1d.hpp>
 #include <lockstep/nn/conv2d.hpp>
@@ -73,7 +74,9 @@
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/losses.hpp>
+#include <lockstep/nn/multi_head_attention.hpp>
 #include <lockstep/nn/outputs.hpp>
+#include <lockstep/nn/packed_attention.hpp>
 #include <lockstep/nn/pool1d.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/positions.hpp>
@@ -84,6 +87,8 @@
 #include <lockstep/nn/skippable.hpp>
 #include <lockstep/nn/sum.hpp>
 #include <lockstep/nn/tied.hpp>
+#include <lockstep/nn/transformer_encoder_layer.hpp>
+#include <lockstep/nn/transposed_linear.hpp>
 #include <lockstep/nn/upsample.hpp>
 #include <lockstep/observe/progress.hpp>
 #include <lockstep/observe/step_log.hpp>
