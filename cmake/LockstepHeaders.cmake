@@ -10,7 +10,7 @@ set(LOCKSTEP_OPTIONAL_HEADERS "^lockstep/(cuda|mpi)\\.hpp$" "^lockstep/backend/c
 set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/lockstep\\.hpp$" "^lockstep/backend/reference/"
     "^lockstep/cpu_bf16\\.hpp$" "^lockstep/backend/cpu/bf16/"
-    "^lockstep/inference(\\.hpp$|/)"
+    "^lockstep/generate/" "^lockstep/inference(\\.hpp$|/)"
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/io/checkpoint(s|_folder)\\.hpp$"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"

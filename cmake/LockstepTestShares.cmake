@@ -15,6 +15,7 @@ set(lockstep_plain_tests
     "(comm|data|parallel)/allocations"
     # They compute for minutes there, by code that other tests run too.
     "golden/.*"
+    "generate/.*"
     "inference/.*"
     "models/.*"
     # They run programs that are not sanitized.

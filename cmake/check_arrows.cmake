@@ -22,7 +22,7 @@ set(floors
     "parallel/serve/"
     "parallel/[a-z_]+\\.hpp"
     "io/"
-    "inference/"
+    "inference/ generate/"
     "observe/"
     "(lockstep|inference)\\.hpp|cuda\\.hpp|cpu_bf16\\.hpp|mpi\\.hpp")
 

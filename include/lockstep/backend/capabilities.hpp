@@ -12,6 +12,7 @@
 #include <lockstep/backend/element_loss.hpp>
 #include <lockstep/backend/embedding_geometry.hpp>
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/host_attention_row.hpp>
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/resampling.hpp>
 #include <lockstep/backend/sample_norm_geometry.hpp>
@@ -123,13 +124,21 @@ concept adds_rows = requires(typename B::context& c, std::int64_t n, const typen
 /// dv v. Backward comes after the forward pass of the same samples with the same arguments, of which the primitive may
 /// keep a number for each row of a head.
 template <class B>
-concept attends = requires(typename B::context& c, std::int64_t n, const attention_arguments& a,
-                           const typename B::activation_type* p, typename B::activation_type* q,
-                           typename B::template attention<attention_geometry{}>& of) {
-  requires std::constructible_from<typename B::template attention<attention_geometry{}>, typename B::context&,
-                                   std::int64_t, double>;
-  { of.forward(c, a, p, p, p, q) } -> std::same_as<void>;
-  { of.backward(c, a, p, p, p, p, p, q, q, q) } -> std::same_as<void>;
+concept attends =
+    requires(typename B::context& c, std::int64_t n, const attention_arguments& a, const typename B::activation_type* p,
+             typename B::activation_type* q, typename B::template attention<attention_geometry{}>& of) {
+      requires std::constructible_from<typename B::template attention<attention_geometry{}>, typename B::context&,
+                                       std::int64_t, double>;
+      { of.forward(c, a, p, p, p, q) } -> std::same_as<void>;
+      { of.backward(c, a, p, p, p, p, p, q, q, q) } -> std::same_as<void>;
+    };
+
+/// Attends to the rows of a sequence that have come before, one row at a time: `attend_to_kept`, which
+/// host_attention_row.hpp defines.
+template <class B>
+concept attends_in_order = requires(typename B::context& c, std::int64_t n, const attention_row_geometry& g,
+                                    const typename B::activation_type* p, typename B::activation_type* q) {
+  { B::attend_to_kept(c, g, n, p, q, q) } -> std::same_as<void>;
 };
 
 /// Stands for a primitive that a backend lacks, so that a layer's `runs_on` is the only error.

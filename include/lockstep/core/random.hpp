@@ -40,7 +40,8 @@ enum class random_purpose : std::uint32_t {
   dropout = 2,
   shuffle = 3,
   synthetic_data = 4,
-  augmentation = 5
+  augmentation = 5,
+  generation = 6
 };
 
 /// A stateless source of draws keyed by (seed, purpose, a, b). For dropout, a is the step and layer, b the global

@@ -64,6 +64,10 @@ class executor {
   /// for each of the model's `skippable_parts`, or is null to skip none, and must outlive those passes.
   void skip(const bool* flags) noexcept { skipped_ = flags; }
 
+  /// For a model whose samples are single rows that come one after the other: their place in the next passes, of at
+  /// most one micro-shard, without training. Null where rows are samples of their own, as at first.
+  void place_row(const row_place<activation>* place) noexcept { row_ = place; }
+
   /// The parameters as a pass reads them: `parameters` itself, or, where a pass computes in another type, a copy in
   /// that type, which the next call overwrites. Enqueues the conversion; passes enqueued after it read the copy. Call
   /// it again when parameters have changed: passes may keep what they have derived from them.
@@ -206,7 +210,7 @@ class executor {
   void infer(const activation* parameters, const samples_type& x, std::int64_t samples, const F& f) {
     [[maybe_unused]] const auto entered = context_.enter();
     each_micro_shard(samples, [&](std::int64_t first, pipeline& p) {
-      const pass through{.training = false, .key = {}, .skipped = skipped_};
+      const pass through{.training = false, .key = {}, .skipped = skipped_, .row = row_};
       no_observer observer;
       const memory own{.arena = reserve(p.samples() * plan.inference_arena_size)};
       const samples_type in = x + first * plan.input.size();
@@ -372,6 +376,7 @@ class executor {
   typename B::template buffer<activation> converted_;  ///< the copy that `load` makes
   typename B::template buffer<value> outputs_;
   const bool* skipped_ = nullptr;
+  const row_place<activation>* row_ = nullptr;
   static_assert(detail::check_primitives<Model, B>());
 };
 

@@ -13,6 +13,7 @@ struct relu {
   static constexpr std::string_view kind = "relu";
   static constexpr layer_traits traits{.takes_any_order = true,
                                        .is_relu = true,
+                                       .rows = row_rule::apart,
                                        .backward_reads_input = false,
                                        .backward_reads_output = true,
                                        .backward_in_place = true,

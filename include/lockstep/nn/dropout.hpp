@@ -18,6 +18,7 @@ template <probability P = 0.5>
 struct dropout {
   static constexpr std::string_view kind = "dropout";
   static constexpr layer_traits traits{.takes_any_order = true,
+                                       .rows = row_rule::apart,
                                        .backward_reads_input = false,
                                        .backward_in_place = true,
                                        .backward_keeps_gradient = true};

@@ -56,6 +56,7 @@ struct embedding {
   static constexpr layer_traits traits{.writes_plain_order = true,
                                        .token_operands = 1,
                                        .is_table = true,
+                                       .rows = row_rule::apart,
                                        .backward_reads_input = false,
                                        .backward_keeps_gradient = true,
                                        .skips_parameter_gradient = true};

@@ -60,6 +60,13 @@ struct parameter_list {
   }
 };
 
+/// What a row of the output of a layer on rows (T, C) depends on.
+enum class row_rule : std::uint8_t {
+  mixed,     ///< any rows
+  apart,     ///< the same row of the input: the layer computes the same on one row
+  in_order,  ///< this row and those before it: on one row the layer obeys pass::row
+};
+
 /// What a layer tells the planner about itself. A layer overrides what differs from the defaults.
 struct layer_traits {
   static constexpr int max_operands = 3;
@@ -84,6 +91,7 @@ struct layer_traits {
   bool fuses_relu = false;         ///< its primitive can apply a relu to what it writes
   bool fuses_addition = false;     ///< with measures_batch: it can add a value to what it writes, before the relu
   bool masks_input = false;        ///< its backward can apply the mask of a relu before it
+  row_rule rows = row_rule::mixed;
   bool backward_reads_input = true;
   bool backward_reads_output = false;
   bool backward_in_place = false;          ///< dx may be the same range as dy
@@ -116,12 +124,31 @@ struct node_traits {
   friend constexpr bool operator==(const node_traits&, const node_traits&) = default;
 };
 
+/// The place of a pass over one row of each sample, where rows come one after the other: so many have come before, in
+/// earlier passes, of at most so many in all. kept[leaf] is the memory of a layer whose traits.rows is in_order:
+/// `kept_values(extents, most)` elements of a sample, which stay as its op leaves them, times the number of samples.
+template <class Activation>
+struct row_place {
+  std::int64_t before = 0;
+  std::int64_t most = 0;
+  Activation* const* kept = nullptr;
+};
+
 /// The arguments of one pass through the network besides its tensors.
 struct pass {
   bool training = true;
   dropout_key key{};              ///< the pipeline sets `layer` before each layer's turn
   const bool* skipped = nullptr;  ///< a flag for each layer and skippable composite of the model, or null: skips none
 
+  /// A row_place of the backend's activations, where the samples of the model are single rows that come one after the
+  /// other; else null.
+  const void* row = nullptr;
+
+  /// The place of the row, or null.
+  template <class Activation>
+  [[nodiscard]] const row_place<Activation>* row_of() const {
+    return static_cast<const row_place<Activation>*>(row);
+  }
   /// True when the layer whose turn it is (key.layer) hands its input on.
   [[nodiscard]] bool skips() const { return skipped != nullptr && skipped[key.layer]; }
 };

@@ -24,6 +24,7 @@ inline constexpr layer_traits linear_traits{.takes_any_order = true,
                                             .writes_plain_order = true,
                                             .fuses_relu = true,
                                             .masks_input = true,
+                                            .rows = row_rule::apart,
                                             .backward_overwrites_input = true,
                                             .backward_keeps_gradient = true,
                                             .skips_parameter_gradient = true};

@@ -48,11 +48,13 @@ class packed_attention_op {
   using primitive = typename decltype(pick())::type;
 
  public:
-  packed_attention_op(context& c, std::int64_t samples) : primitive_(c, samples, G.default_scale()) {}
+  packed_attention_op(context& c, std::int64_t samples)
+      : samples_(samples), primitive_(c, samples, G.default_scale()) {}
 
   void set_samples(std::int64_t samples) noexcept
     requires takes_fewer_samples<primitive>
   {
+    samples_ = samples;
     primitive_.set_samples(samples);
   }
 
@@ -63,6 +65,12 @@ class packed_attention_op {
   }
 
   void forward(context& c, const pass& p, const activation* x, const activation*, activation* y) {
+    if constexpr (G.queries == 1 && G.causal && attends_in_order<B>)
+      if (const auto* const row = p.row_of<activation>())
+        return B::attend_to_kept(
+            c,
+            {.heads = G.heads, .width = G.width, .before = row->before, .most = row->most, .scale = G.default_scale()},
+            samples_, x, row->kept[p.key.layer], y);
     if constexpr (attends<B>) primitive_.forward(c, arguments(p), x, x + width, x + 2 * width, y);
   }
 
@@ -79,6 +87,7 @@ class packed_attention_op {
     return {.dropout = G.dropout.parts > 0 && p.training ? &p.key : nullptr};
   }
 
+  std::int64_t samples_;
   primitive primitive_;
 };
 
@@ -87,6 +96,7 @@ template <std::int64_t Heads, attention_options Options>
 struct basic_packed_attention {
   static constexpr std::string_view kind = "attention";
   static constexpr layer_traits traits{.remembers_forward = true,
+                                       .rows = Options.is_causal ? row_rule::in_order : row_rule::mixed,
                                        .backward_reads_output = true,
                                        .backward_overwrites_input = true,
                                        .backward_keeps_gradient = true};
@@ -108,6 +118,11 @@ struct basic_packed_attention {
   [[nodiscard]] static constexpr std::int64_t flops(const dims& in) {
     const std::int64_t pairs = Options.is_causal ? in[0] * (in[0] + 1) / 2 : in[0] * in[0];
     return 4 * pairs * (in[1] / 3);
+  }
+
+  /// The keys and the values of all rows.
+  [[nodiscard]] static constexpr std::int64_t kept_values(const dims& in, std::int64_t rows) {
+    return rows * 2 * (in[1] / 3);
   }
 
   template <class B, node_traits T>

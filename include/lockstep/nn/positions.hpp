@@ -1,11 +1,11 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/nn/layer.hpp>
@@ -18,7 +18,8 @@ namespace lockstep {
 template <std::int64_t Context>
 struct learned_positions {
   static constexpr std::string_view kind = "learned_positions";
-  static constexpr layer_traits traits{.backward_reads_input = false,
+  static constexpr layer_traits traits{.rows = row_rule::in_order,
+                                       .backward_reads_input = false,
                                        .backward_in_place = true,
                                        .backward_keeps_gradient = true,
                                        .skips_parameter_gradient = true};
@@ -42,6 +43,9 @@ struct learned_positions {
     return list;
   }
   [[nodiscard]] static constexpr std::int64_t flops(const dims& in) { return in.size(); }
+  [[nodiscard]] static constexpr std::int64_t kept_values(const dims&, std::int64_t) { return 0; }
+  /// Rows that come one after the other are no more than these.
+  static constexpr std::int64_t most_rows = Context;
 
   template <class B, node_traits T>
   class op {
@@ -54,8 +58,10 @@ struct learned_positions {
     op(context&, std::int64_t samples) : samples_(samples) {}
     void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
-    void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
-      if constexpr (runs_on<B>) B::add_row(c, samples_, size, x, parameters, y);
+    void forward(context& c, const pass& p, const activation* x, const activation* parameters, activation* y) {
+      const auto* const row = p.row_of<activation>();
+      if constexpr (runs_on<B>)
+        B::add_row(c, samples_, size, x, parameters + (row == nullptr ? 0 : row->before * size), y);
     }
 
     void backward(context& c, const pass&, const backward_arguments<B>& a) {
@@ -78,8 +84,10 @@ struct learned_positions {
 /// y[t][2i + 1] the same with the cosine. No parameters. Source: Vaswani et al., "Attention is all you need", 2017.
 struct sinusoidal_positions {
   static constexpr std::string_view kind = "sinusoidal_positions";
-  static constexpr layer_traits traits{
-      .backward_reads_input = false, .backward_in_place = true, .backward_keeps_gradient = true};
+  static constexpr layer_traits traits{.rows = row_rule::in_order,
+                                       .backward_reads_input = false,
+                                       .backward_in_place = true,
+                                       .backward_keeps_gradient = true};
 
   template <class B>
   static constexpr bool runs_on = adds_rows<B>;
@@ -94,6 +102,7 @@ struct sinusoidal_positions {
   [[nodiscard]] static constexpr dims output(const dims& in) { return in; }
   [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
   [[nodiscard]] static constexpr std::int64_t flops(const dims& in) { return in.size(); }
+  [[nodiscard]] static constexpr std::int64_t kept_values(const dims&, std::int64_t) { return 0; }
 
   template <class B, node_traits T>
   class op {
@@ -103,23 +112,15 @@ struct sinusoidal_positions {
 
    public:
     op(context& c, std::int64_t samples) : samples_(samples), waves_(B::template allocate<activation>(c, size)) {
-      constexpr std::int64_t width = T.in[1];
-      std::vector<activation> waves(static_cast<std::size_t>(size));
-      for (std::int64_t t = 0; t < T.in[0]; ++t)
-        for (std::int64_t i = 0; i < width; ++i) {
-          const double turns = static_cast<double>(i / 2 * 2) / static_cast<double>(width);
-          const double angle = static_cast<double>(t) * std::pow(10000.0, -turns);
-          waves[static_cast<std::size_t>(t * width + i)] =
-              static_cast<activation>(i % 2 == 0 ? std::sin(angle) : std::cos(angle));
-        }
-      B::template copy_in<activation>(c, size, waves.data(), waves_.data());
+      write_waves(c, 0);
     }
     void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
     [[nodiscard]] static constexpr std::int64_t kept_bytes(std::int64_t) {
       return size * std::int64_t{sizeof(activation)};
     }
 
-    void forward(context& c, const pass&, const activation* x, const activation*, activation* y) {
+    void forward(context& c, const pass& p, const activation* x, const activation*, activation* y) {
+      if (const auto* const row = p.row_of<activation>()) write_waves(c, row->before);
       if constexpr (runs_on<B>) B::add_row(c, samples_, size, x, waves_.data(), y);
     }
 
@@ -129,6 +130,20 @@ struct sinusoidal_positions {
     }
 
    private:
+    /// The waves of the rows from `first` on.
+    void write_waves(context& c, std::int64_t first) {
+      constexpr std::int64_t width = T.in[1];
+      std::array<activation, static_cast<std::size_t>(width)> waves;
+      for (std::int64_t t = 0; t < T.in[0]; ++t) {
+        for (std::int64_t i = 0; i < width; ++i) {
+          const double turns = static_cast<double>(i / 2 * 2) / static_cast<double>(width);
+          const double angle = static_cast<double>(first + t) * std::pow(10000.0, -turns);
+          waves[static_cast<std::size_t>(i)] = static_cast<activation>(i % 2 == 0 ? std::sin(angle) : std::cos(angle));
+        }
+        B::template copy_in<activation>(c, width, waves.data(), waves_.data() + t * width);
+      }
+    }
+
     std::int64_t samples_;
     typename B::template buffer<activation> waves_;
   };

@@ -149,6 +149,7 @@ struct row_norm {
   static constexpr layer_traits traits = [] {
     layer_traits t = sample_norm_traits;
     t.takes_rows = true;
+    t.rows = row_rule::apart;
     t.takes_any_order = true;
     return t;
   }();

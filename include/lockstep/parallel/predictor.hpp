@@ -32,6 +32,7 @@
 #include <lockstep/parallel/serve/predictor_parameters.hpp>
 #include <lockstep/parallel/serve/predictor_queue.hpp>
 #include <lockstep/parallel/serve/predictor_replica.hpp>
+#include <lockstep/parallel/serve/state_copy.hpp>
 #include <lockstep/parallel/trainer/rethrow_first.hpp>
 #include <lockstep/parallel/trainer/thread_team.hpp>
 #include <lockstep/parallel/trainer/user_inputs.hpp>
@@ -46,28 +47,6 @@
 /// Serves a trained model. Not part of lockstep.hpp, since it needs <future>, <mutex> and <condition_variable>.
 
 namespace lockstep {
-
-namespace detail {
-
-/// Parameters and buffers of a trainer or predictor, or of what has parameters alone.
-template <class Holder>
-  requires requires(const Holder& holder) { holder.parameters(); }
-[[nodiscard]] decltype(auto) state_of(const Holder& holder) {
-  if constexpr (requires { holder.state(); })
-    return holder.state();
-  else
-    return holder.parameters();
-}
-
-/// A trainer or predictor: has named parameters with elements of type Value.
-template <class T, class Value>
-concept parameter_holder = requires(const T& holder) {
-  { (*state_of(holder).begin()).name() } -> std::convertible_to<std::string_view>;
-  { (*state_of(holder).begin()).shape() } -> std::convertible_to<dims>;
-  { (*state_of(holder).begin()).values() } -> std::convertible_to<std::vector<Value>>;
-};
-
-}  // namespace detail
 
 /// N replicas of a model that only run forward, for requests from any number of threads at once.
 ///
@@ -208,21 +187,7 @@ class predictor {
   template <class Trainer>
     requires detail::parameter_holder<Trainer, value_type>
   void update_from(const Trainer& trainer) {
-    std::vector<std::vector<value_type>> values;
-    const auto own = std::as_const(*this).state();
-    auto expected = own.begin();
-    for (const auto& given : detail::state_of(trainer)) {
-      const std::string_view name = given.name();
-      if (values.size() == own.size()) refuse("no further parameter", name);
-      const auto wanted = *expected;
-      if (name != wanted.name()) refuse(wanted.name(), name);
-      if (given.shape() != wanted.shape())
-        throw shape_error("predictor::update_from", std::string(name).append(" as ").append(to_string(wanted.shape())),
-                          to_string(given.shape()), "give a trainer of the same model");
-      values.push_back(given.values());
-      ++expected;
-    }
-    if (values.size() < own.size()) refuse((*expected).name(), "no further parameter");
+    const auto values = detail::copy_state<value_type>("predictor::update_from", std::as_const(*this).state(), trainer);
     update([&](predictor& self) {
       std::size_t next = 0;
       for (const auto& tensor : self.state()) tensor.assign(values[next++]);
@@ -284,10 +249,6 @@ class predictor {
   }
 
   using errors = std::array<std::exception_ptr, static_cast<std::size_t>(N)>;
-
-  [[noreturn, gnu::cold, gnu::noinline]] static void refuse(std::string_view expected, std::string_view given) {
-    throw value_error("predictor::update_from", expected, given, "give a trainer of the same model");
-  }
 
   void start(const predictor_options& options) {
     const auto rounding = detail::rounding_on<Backend>("predictor", options.rounding);

@@ -8,8 +8,9 @@
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/convolution_algorithm.hpp>
-#include <lockstep/backend/cpu/column_sums.hpp>
 #include <lockstep/backend/cpu/attention/attention.hpp>
+#include <lockstep/backend/cpu/attention/one_row.hpp>
+#include <lockstep/backend/cpu/column_sums.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/convolution.hpp>
 #include <lockstep/backend/cpu/cross_entropy.hpp>
@@ -97,6 +98,14 @@ struct cpu : host::synchronous<cpu_backend::context>, cpu_backend::primitives<fl
   static void sum(context& c, std::int64_t n, const float* a, const float* b, bool relu, float* y) {
     cpu_backend::sum(c, n, a, b, relu, y);
   }
+  static void copy_rows(context& c, std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_stride,
+                        float* to, std::int64_t to_stride) {
+    cpu_backend::copy_rows(c, rows, width, from, from_stride, to, to_stride);
+  }
+  static void attend_to_kept(context& c, const attention_row_geometry& g, std::int64_t samples, const float* x,
+                             float* kept, float* y) {
+    cpu_backend::run_widest<cpu_backend::attention_row_kernel>(g, samples, x, kept, c.workspace(g.most), y);
+  }
   static void add_row(context& c, std::int64_t rows, std::int64_t width, const float* x, const float* row, float* y) {
     cpu_backend::add_row(c, rows, width, x, row, y);
   }
@@ -136,6 +145,7 @@ static_assert(adds_to_normalised<cpu>);
 static_assert(maps_elements<cpu>);
 static_assert(normalises_samples<cpu>);
 static_assert(attends<cpu>);
+static_assert(attends_in_order<cpu>);
 static_assert(transposes_convolutions<cpu>);
 static_assert(resamples_pictures<cpu>);
 static_assert(measures_elements<cpu>);

@@ -7,12 +7,13 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include <lockstep/backend/backend.hpp>
 #include <lockstep/backend/capabilities.hpp>
 #include <lockstep/backend/dropout_mask.hpp>
-#include <lockstep/backend/host_embedding.hpp>
 #include <lockstep/backend/host_attention.hpp>
+#include <lockstep/backend/host_embedding.hpp>
 #include <lockstep/backend/host_loss.hpp>
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/host_memory.hpp>
@@ -143,6 +144,11 @@ struct reference : host::synchronous<reference_backend::context> {
   static void normalise_backward(context&, std::int64_t samples, const channel_layout& layout, const A* x, const A* dy,
                                  const T* mean, const T* a, const T* b, const T* d, A* dx) {
     host::normalise_backward(samples, layout, x, dy, mean, a, b, d, dx);
+  }
+  static void attend_to_kept(context&, const attention_row_geometry& g, std::int64_t samples, const A* x, A* kept,
+                             A* y) {
+    std::vector<double> scores(static_cast<std::size_t>(g.most));
+    host::attend_to_kept(g, samples, x, kept, scores.data(), y);
   }
   static void add_row(context&, std::int64_t rows, std::int64_t width, const A* x, const A* row, A* y) {
     host::add_row(rows, width, x, row, y);

@@ -16,6 +16,7 @@ struct function_layer {
   static constexpr bool reads_output = decltype(Source::template of<float>())::derivative_reads_output;
 
   static constexpr layer_traits traits{.takes_any_order = true,
+                                       .rows = row_rule::apart,
                                        .backward_reads_input = !reads_output,
                                        .backward_reads_output = reads_output,
                                        .backward_in_place = true,

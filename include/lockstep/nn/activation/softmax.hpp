@@ -18,6 +18,7 @@ struct softmax {
   static constexpr std::string_view kind = Logarithm ? "log_softmax" : "softmax";
   static constexpr layer_traits traits{.takes_any_order = true,
                                        .takes_rows = true,
+                                       .rows = row_rule::apart,
                                        .backward_reads_input = false,
                                        .backward_reads_output = true,
                                        .backward_in_place = true,
