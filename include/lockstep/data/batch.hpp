@@ -83,6 +83,15 @@ class batch<shape<Extents...>> {
   }
 };
 
+namespace detail {
+
+/// What a loader of a data set yields.
+template <class... Fields>
+struct loader_batch {
+  using type = batch<Fields...>;
+};
+
+}  // namespace detail
 }  // namespace lockstep::data
 
 template <class... Fields>

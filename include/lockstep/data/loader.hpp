@@ -91,7 +91,8 @@ class loader {
   using source_type = dataset<Fields...>;
   using field_types = typename detail::batch_fields<Fields...>::type;
   using slot = decltype(detail::batch_slot(field_types{}, 0));
-  using walk = detail::batch_walk<batch<Fields...>, slot, detail::gather_batch<Fields...>>;
+  using walk =
+      detail::batch_walk<typename detail::loader_batch<Fields...>::type, slot, detail::gather_batch<Fields...>>;
 
  public:
   using iterator = typename walk::iterator;

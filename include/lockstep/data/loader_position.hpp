@@ -61,6 +61,14 @@ void add_sample(crc32c& to, const dataset<Fields...>& from, std::int64_t sample)
   }(std::index_sequence_for<Fields...>{});
 }
 
+/// For a data set that has its samples made: adds what it stores of one.
+template <class... Fields>
+  requires requires(const dataset<Fields...>& from) { from.stored(std::int64_t{}); }
+void add_sample(crc32c& to, const dataset<Fields...>& from, std::int64_t sample) {
+  const auto stored = from.stored(sample);
+  add_values(to, stored.data(), static_cast<std::int64_t>(stored.size()));
+}
+
 /// A checksum of samples spread evenly over a data set: tells one data set from another in no time.
 template <class... Fields>
 [[nodiscard]] std::string sample_checksum(const dataset<Fields...>& from) {

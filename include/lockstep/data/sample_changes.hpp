@@ -46,6 +46,15 @@ void copy_sample(const dataset<Fields...>& from, std::int64_t sample, std::int64
   }(std::index_sequence_for<Fields...>{});
 }
 
+/// Copies one sample of a data set that has its samples made, as the windows of a text.
+template <class... Fields, class Pointers>
+  requires requires(const dataset<Fields...>& from, const Pointers& to) {
+    from.copy_sample(std::int64_t{}, std::int64_t{}, to);
+  }
+void copy_sample(const dataset<Fields...>& from, std::int64_t sample, std::int64_t place, const Pointers& to) {
+  from.copy_sample(sample, place, to);
+}
+
 /// The samples of one epoch, by their places in it.
 template <class... Fields>
 struct epoch_samples {

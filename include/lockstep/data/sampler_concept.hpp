@@ -74,7 +74,14 @@ template <sampler Sampler>
 namespace detail {
 
 /// Gives each kind of sampler a separate stream of draws. The stream of a loader's shuffle is 0.
-enum class sampler_stream : std::uint64_t { replacement = 1, weighted = 2, race = 3, strata = 4, split = 5 };
+enum class sampler_stream : std::uint64_t {
+  replacement = 1,
+  weighted = 2,
+  race = 3,
+  strata = 4,
+  split = 5,
+  windows = 6
+};
 
 /// The draws of one stream in order, 64 bits each.
 class draw_sequence {
