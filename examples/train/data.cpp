@@ -148,10 +148,12 @@ ls::data::dataset<ls::shape<1, 28, 28>> grey(const ls::data::dataset<ls::data::s
 sample_format format_of(const options& o) {
   if (o.model == "linear") return sample_format::rows;
   if (o.data == "synthetic") return o.model == "lenet" ? sample_format::idx : sample_format::cifar10;
-  const ls::data::folder_kind kind = ls::data::recognize(o.data);
-  if (kind == ls::data::folder_kind::cifar100)
+  const ls::data::data_kind kind = ls::data::recognize(o.data);
+  if (kind == ls::data::data_kind::cifar100)
     throw ls::io_error(o.data, "found CIFAR-100, of a hundred classes; the models here have ten");
-  const bool colour = kind == ls::data::folder_kind::cifar10;
+  if (kind == ls::data::data_kind::text)
+    throw usage_error("--model " + o.model + " takes pictures, and " + o.data + " is a text");
+  const bool colour = kind == ls::data::data_kind::cifar10;
   if (o.model == "lenet" && colour)
     throw usage_error("--model lenet takes pictures of 1x28x28, as MNIST's, and " + o.data + " has CIFAR-10");
   if (o.model == "resnet20" && !colour)

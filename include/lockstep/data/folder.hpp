@@ -61,11 +61,16 @@ class folder_listing {
 /// Throws io_error unless `folder` is an existing folder that can be listed.
 inline void require_folder(const std::string& folder) { static_cast<void>(folder_listing(folder)); }
 
+/// Whether there is something of that name, and no folder.
+[[nodiscard]] inline bool is_other_than_folder(const std::string& path) {
+  struct ::stat status {};
+  return ::stat(path.c_str(), &status) == 0 && !S_ISDIR(status.st_mode);
+}
+
 /// Whether `folder` holds a file of that name. A folder of that name does not count: archives are often unpacked into
 /// one.
 [[nodiscard]] inline bool holds_file(const std::string& folder, std::string_view name) {
-  struct ::stat status {};
-  return ::stat(path_in(folder, name).c_str(), &status) == 0 && !S_ISDIR(status.st_mode);
+  return is_other_than_folder(path_in(folder, name));
 }
 
 /// Whether `folder` holds a folder of that name.

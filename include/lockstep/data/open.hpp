@@ -10,17 +10,25 @@
 #include <lockstep/data/cifar10.hpp>
 #include <lockstep/data/folder.hpp>
 #include <lockstep/data/idx.hpp>
+#include <lockstep/data/text/text_file.hpp>
 
 namespace lockstep::data {
 
-/// The data set that a folder holds, and so the reader that opens it.
-enum class folder_kind : std::uint8_t { cifar10, idx, cifar100 };
+/// What a path leads to, and so the reader that opens it.
+enum class data_kind : std::uint8_t { cifar10, idx, cifar100, text };
 
-/// Tells from the names of its files which data set `folder` holds. One known name is enough (train.bin and test.bin
-/// count only together), so that an incomplete set goes to its reader, which says what is missing.
-/// Throws io_error when `folder` does not exist, is no folder, or holds none of the sets or more than one.
+/// Tells what data `path` leads to: a folder by the names of its files, a file by its bytes. One known name in a folder
+/// is enough (train.bin and test.bin count only together), so that an incomplete set goes to its reader, which says
+/// what is missing. A file is a text unless one of its first 65,536 bytes is a control character that no text has.
+/// Throws io_error when nothing of that name exists, a folder holds none of the sets or more than one, or a file is no
+/// text.
 template <class = void>
-[[nodiscard]] folder_kind recognize(const std::string& folder) {
+[[nodiscard]] data_kind recognize(const std::string& path) {
+  if (detail::is_other_than_folder(path)) {
+    detail::require_text(path);
+    return data_kind::text;
+  }
+  const std::string& folder = path;
   detail::require_folder(folder);
   const auto has_idx = [&](std::string_view stem, std::string_view ending) {
     const auto names = detail::idx_spellings(stem, ending);
@@ -35,9 +43,9 @@ template <class = void>
   if (int{is_cifar10} + int{is_idx} + int{is_cifar100} > 1)
     throw io_error(
         folder, "found files of more than one of CIFAR-10, CIFAR-100 and MNIST; keep each set in a folder of its own");
-  if (is_cifar10) return folder_kind::cifar10;
-  if (is_cifar100) return folder_kind::cifar100;
-  if (is_idx) return folder_kind::idx;
+  if (is_cifar10) return data_kind::cifar10;
+  if (is_cifar100) return data_kind::cifar100;
+  if (is_idx) return data_kind::idx;
   std::string_view first;
   const bool is_empty = !detail::folder_listing(folder).next(first);
   detail::throw_io_error(
