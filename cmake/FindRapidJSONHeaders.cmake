@@ -1,6 +1,6 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #[[
-The headers of RapidJSON, which reads and writes the header of a safetensors file.
+The headers of RapidJSON, which reads and writes the header of a safetensors file, and reads a tokenizer's vocabulary.
 
 Gives the target RapidJSONHeaders::RapidJSONHeaders and the variables RapidJSONHeaders_FOUND and
 RapidJSONHeaders_INCLUDE_DIR. Where LOCKSTEP_RAPIDJSON_DIR is set (a checkout, or a prefix), only that folder is

@@ -14,7 +14,8 @@ set(LOCKSTEP_SEPARATE_HEADERS
     "^lockstep/parallel/(predictor\\.hpp|serve/)"
     "^lockstep/io/checkpoint(s|_folder)\\.hpp$"
     "^lockstep/data/sampler(_distributed|_stratified|_weighted)?\\.hpp$"
-    "^lockstep/data/(augment|cifar100|normalisation|one_hot|random_split|stream|stream_source)\\.hpp$" "^lockstep/data/augment/"
+    "^lockstep/data/(augment|cifar100|gpt2_tokenizer|normalisation|one_hot|random_split|stream|stream_source|text)\\.hpp$"
+    "^lockstep/data/(augment|text)/"
     "^lockstep/comm/(low_rank|powersgd|simulated_link|thread_group|threads)\\.hpp$"
     "^lockstep/observe/(divergence|gpu_monitor|plan_drawing|plan_layout|plan_svg|report|report_data|run_origin|summary|svg|svg_style|svg_text|trace)\\.hpp$")
 

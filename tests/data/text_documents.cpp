@@ -15,7 +15,7 @@
 #include "data/data_support.hpp"
 #include "support/catch.hpp"
 
-namespace text_documents {
+namespace {
 
 namespace ls = lockstep;
 namespace data = ls::data;
@@ -32,9 +32,7 @@ auto field_of(const Samples& samples, std::int64_t index) {
   return result;
 }
 
-}  // namespace text_documents
-
-using namespace text_documents;
+}  // namespace
 
 TEST_CASE("documents: are padded or cut, and targets behind the end are ignored", "[data]") {
   const std::vector<ids> texts{{5, 6}, {1, 2, 3, 4}, {7, 8, 9, 10, 11, 12}, {13}};

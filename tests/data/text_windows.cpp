@@ -18,7 +18,7 @@
 #include "data/data_support.hpp"
 #include "support/catch.hpp"
 
-namespace text_windows {
+namespace {
 
 namespace ls = lockstep;
 namespace data = ls::data;
@@ -54,9 +54,7 @@ std::vector<std::int64_t> starts_of(Loader& batches) {
   return starts;
 }
 
-}  // namespace text_windows
-
-using namespace text_windows;
+}  // namespace
 
 TEST_CASE("text: a file is bytes, of which the last tenth is for validation", "[data]") {
   const temporary_folder folder;
@@ -88,7 +86,8 @@ TEST_CASE("text: a part shares the tokens, and lies within", "[data]") {
   const auto middle = all.part(3, 4);
   CHECK(middle.values().data() == all.values().data() + 3);
   CHECK(middle.part(4, 0).size() == 0);
-  CHECK(middle.part(1, 3).values().front() == 1004);
+  const auto end = middle.part(1, 3);
+  CHECK(end.values().front() == 1004);
   for (const auto& [first, count] : {std::pair<std::int64_t, std::int64_t>{-1, 1}, {5, 0}, {2, 3}, {0, -1}})
     CHECK(lacking(error_of<ls::value_error>([&] { (void)middle.part(first, count); }), {"a part of 4 tokens"}) == "");
   const auto copy = [] { return numbered(5).part(1, 2); }();  // outlives what it is a part of

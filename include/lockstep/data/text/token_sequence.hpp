@@ -34,7 +34,8 @@ class token_sequence {
   /// Number of tokens.
   [[nodiscard]] std::int64_t size() const noexcept { return static_cast<std::int64_t>(tokens_.size()); }
 
-  [[nodiscard]] std::span<const Token> values() const noexcept { return tokens_; }
+  [[nodiscard]] std::span<const Token> values() const& noexcept { return tokens_; }
+  std::span<const Token> values() const&& = delete;  // lockstep: name the sequence, which keeps its tokens
 
   /// Returns `count` tokens from `first` on. Throws value_error when the sequence does not have them.
   [[nodiscard]] token_sequence part(std::int64_t first, std::int64_t count) const {
