@@ -18,12 +18,14 @@
 
 namespace lockstep_test {
 
-/// Runs a block in a folder of its own, in which data/cifar10 and data/mnist hold small sets.
+/// Runs a block in a folder of its own, in which data/cifar10 and data/mnist hold small sets, data/gpt2 a small
+/// tokenizer, and data/input.txt is a text.
 inline void run_in_new_folder(int (*block)()) {
   const temporary_folder folder;
   const auto before = std::filesystem::current_path();
   std::filesystem::create_directories(folder.path() / "data" / "cifar10");
   std::filesystem::create_directories(folder.path() / "data" / "mnist");
+  std::filesystem::create_directories(folder.path() / "data" / "gpt2");
   constexpr std::size_t record = 3073;
   bytes records = random_bytes(128 * record, 1);
   for (std::size_t i = 0; i < 128; ++i) records[i * record] = static_cast<std::uint8_t>(i % 10);
@@ -35,6 +37,12 @@ inline void run_in_new_folder(int (*block)()) {
     folder.write("data/mnist/" + part + "-images-idx3-ubyte", images);
     folder.write("data/mnist/" + part + "-labels-idx1-ubyte", bytes{0, 0, 8, 1, 0, 0, 0, 2, 3, 4});
   }
+  std::string text;
+  for (int line = 0; line < 40; ++line) text += "Line " + std::to_string(line) + " of a text that isn't long.\n";
+  folder.write("data/input.txt", text);
+  const std::string tokenizer = std::string(LOCKSTEP_TEST_DATA_DIR) + "/golden/tokenizer_";
+  for (const std::string name : {"vocab.json", "merges.txt"})
+    std::filesystem::copy_file(tokenizer + name, folder.path() / "data" / "gpt2" / name);
   std::filesystem::current_path(folder.path());
   int result = -1;
   try {
