@@ -17,6 +17,7 @@
 #include <lockstep/data/loader.hpp>
 #include <lockstep/data/one_hot.hpp>
 #include <lockstep/data/stream.hpp>
+#include <lockstep/data/text.hpp>
 
 #include "support/catch.hpp"
 #include "support/replaced_allocation.hpp"
@@ -73,7 +74,10 @@ TEST_CASE("a loader allocates nothing for a batch", "[data][allocations]") {
     };
   });
   data::loader of_stream{stream, {.batch = 16, .prefetch = prefetch}};
+  const auto windows = data::windows<8>(data::token_sequence(std::vector<std::uint8_t>(8001)));
+  data::loader of_windows{windows, shuffled};
   for (int epoch = 0; epoch < 2; ++epoch) {
+    CHECK(allocations_of_a_walk(of_windows) == 0);
     CHECK(allocations_of_a_walk(of_pictures) == 0);
     CHECK(allocations_of_a_walk(of_table) == 0);
     CHECK(allocations_of_a_walk(augmented) == 0);

@@ -98,7 +98,7 @@ class word_merger {
         changed[kept] = merges_at(i);
         tokens[kept] = changed[kept] ? best.result : tokens[i];
         if (!changed[kept] && i + 1 < size) pairs[kept] = pairs[i];
-        i += changed[kept] ? 2 : 1;
+        i += changed[kept] ? std::size_t{2} : std::size_t{1};
       }
       size = kept;
       for (std::size_t i = 0; i + 1 < size; ++i)

@@ -20,9 +20,7 @@ namespace lockstep::data {
 
 /// A sample that is cut out of a text: T tokens, and as targets the T tokens that each of them is followed by.
 template <std::int64_t T, token_type Token>
-struct window {
-  static_assert(T > 0, "lockstep: windows: a window has one token or more, as in windows<128>(text)");
-};
+struct window;
 
 namespace detail {
 
@@ -43,6 +41,8 @@ struct loader_batch<window<T, Token>> {
 /// targets as a span of B * T std::int64_t, or by `batch.view<1>()` as a view of (B, T).
 template <std::int64_t T, token_type Token>
 class dataset<window<T, Token>> {
+  static_assert(T > 0, "lockstep: windows: a window has one token or more, as in windows<128>(text)");
+
  public:
   /// Throws value_error when the stride is below one, or the text is shorter than a window and the token after it.
   dataset(token_sequence<Token> text, std::int64_t stride) : text_(std::move(text)), stride_(stride) {
