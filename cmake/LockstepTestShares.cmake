@@ -46,6 +46,7 @@ set(lockstep_tests_without_threads
     "(comm|data|parallel)/allocations"
     "data/augment_(erasing|mixup|stream|transforms)"
     "data/(cifar10|cifar100|dataset|gzip|idx|normalisation|open|random_split|stratified_places|synthetic|table)"
+    "data/text_documents" "data/text_merges" "data/text_tokenizer"
     "data/sampler(_(distributed|edges|stratified))?"
     "parallel/(averaged|batch_norm_rows|clip_non_finite|converted|dropout2d|frozen|gather_into|graph|groups|losses)"
     "parallel/(optimizers|parameters|precision|ranges|row_targets|sample_norm|scatter|shard|state_steps|unet)"
