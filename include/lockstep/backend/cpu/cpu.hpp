@@ -20,6 +20,8 @@
 #include <lockstep/backend/cpu/map.hpp>
 #include <lockstep/backend/cpu/pooling.hpp>
 #include <lockstep/backend/cpu/primitives.hpp>
+#include <lockstep/backend/cpu/product.hpp>
+#include <lockstep/backend/cpu/recurrent.hpp>
 #include <lockstep/backend/cpu/resampling.hpp>
 #include <lockstep/backend/cpu/sample_norm.hpp>
 #include <lockstep/backend/cpu/softmax.hpp>
@@ -69,6 +71,8 @@ struct cpu : host::synchronous<cpu_backend::context>, cpu_backend::primitives<fl
   using attention = cpu_backend::attention<G>;
   template <resampling_geometry G>
   using resampling = cpu_backend::resampling<G>;
+  template <recurrent_geometry G>
+  using recurrent = cpu_backend::recurrent<G>;
 
   static void relu_forward(context& c, std::int64_t n, const float* x, float* y) {
     cpu_backend::relu_forward(c, n, x, y);
@@ -148,6 +152,7 @@ static_assert(attends<cpu>);
 static_assert(attends_in_order<cpu>);
 static_assert(transposes_convolutions<cpu>);
 static_assert(resamples_pictures<cpu>);
+static_assert(runs_recurrences<cpu>);
 static_assert(measures_elements<cpu>);
 static_assert(measures_classes<cpu>);
 static_assert(multiplies_matrices<cpu>);

@@ -345,10 +345,15 @@ inline void set_address(dnnl_memory_t memory, const void* bytes) {
   check(dnnl_memory_set_data_handle(memory, const_cast<void*>(bytes)), "a memory's new address");
 }
 
-/// c (m x n) = op(a) op(b) + beta c, where op transposes for 'T' and not for 'N'; row-major, rows of c contiguous.
+/// c (m x n) = op(a) op(b) + beta c, where op transposes for 'T' and not for 'N'; row-major, rows of c `row_c` apart.
+inline void sgemm(char transpose_a, char transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                  std::int64_t row_a, const float* b, std::int64_t row_b, float beta, float* c, std::int64_t row_c) {
+  check(dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1.F, a, row_a, b, row_b, beta, c, row_c), "a matrix product");
+}
+/// The same with contiguous rows of c.
 inline void sgemm(char transpose_a, char transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
                   std::int64_t row_a, const float* b, std::int64_t row_b, float beta, float* c) {
-  check(dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1.F, a, row_a, b, row_b, beta, c, n), "a matrix product");
+  sgemm(transpose_a, transpose_b, m, n, k, a, row_a, b, row_b, beta, c, n);
 }
 
 }  // namespace lockstep::onednn

@@ -19,6 +19,7 @@
 #include <lockstep/backend/host_memory.hpp>
 #include <lockstep/backend/host_normalise.hpp>
 #include <lockstep/backend/host_rows.hpp>
+#include <lockstep/backend/host_recurrent.hpp>
 #include <lockstep/backend/host_sample_norm.hpp>
 #include <lockstep/backend/host_softmax.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
@@ -64,6 +65,8 @@ struct reference : host::synchronous<reference_backend::context> {
   using attention = host::attention<A, G>;
   template <resampling_geometry G>
   using resampling = reference_backend::resampling<T, A, G>;
+  template <recurrent_geometry G>
+  using recurrent = host::recurrent<A, T, G>;
 
   template <class From, class To>
   static void convert(context&, std::int64_t n, const From* from, To* to) {
@@ -217,6 +220,7 @@ static_assert(normalises_samples<reference<double, float>>);
 static_assert(attends<reference<double, float>>);
 static_assert(transposes_convolutions<reference<double, float>>);
 static_assert(resamples_pictures<reference<double, float>>);
+static_assert(runs_recurrences<reference<double, float>>);
 static_assert(measures_elements<reference<double, float>>);
 static_assert(measures_classes<reference<double, float>>);
 static_assert(looks_up_rows<reference<double>>);
