@@ -6,11 +6,11 @@
 #include <memory>
 
 #include <lockstep/backend/cpu/context.hpp>
-#include <lockstep/backend/cpu/linear.hpp>
 #include <lockstep/backend/cpu/onednn.hpp>
 #include <lockstep/backend/cpu/recurrent/backward.hpp>
 #include <lockstep/backend/cpu/recurrent/forward.hpp>
 #include <lockstep/backend/cpu/recurrent/panels.hpp>
+#include <lockstep/backend/cpu/recurrent/weight_gradient.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/weights_version.hpp>
 #include <lockstep/backend/host_recurrent.hpp>
@@ -48,9 +48,10 @@ class direction {
     const std::int64_t arrays = kept_of(g.cell) + (g.cell == recurrent_cell::lstm ? 2 : 1);
     return (g.steps + 1) * samples * arrays * g.hidden + 2 * panels_size(g.gates(), g.hidden);
   }
-  /// Floats of scratch for `backward`: gradients of states and cells, and of a weight.
+  /// Floats of scratch for `backward`: gradients of states, cells and biases, and of a weight.
   [[nodiscard]] static constexpr std::int64_t scratch(const recurrent_geometry& g, std::int64_t samples) {
-    return 2 * samples * padded(g.hidden, widest) + 4 * g.hidden + g.rows() * (std::max)(g.in, g.hidden);
+    return 2 * samples * padded(g.hidden, widest) + kept_of(g.cell) * g.hidden +
+           (std::max)(gradient_scratch(g.rows(), g.in), gradient_scratch(g.rows(), g.hidden));
   }
 
   /// `x` are the inputs by steps. Calls f(time, states) after each step.
@@ -67,16 +68,16 @@ class direction {
     if constexpr (Cell == recurrent_cell::lstm) std::fill_n(cells_.data() + begin, samples * g_.hidden, 0.F);
     for (std::int64_t k = 0; k < g_.steps; ++k) {
       const places at(*this, samples, reverse, k);
-      recurrence::forward<V, Cell>({.hidden = g_.hidden,
-                                    .depth = k == 0 ? 0 : g_.hidden,
+      recurrence::forward<V, Cell>({.samples = samples,
+                                    .hidden = g_.hidden,
+                                    .first = k == 0,
                                     .panels = forward_panels_.data(),
                                     .bias = bias_.data(),
                                     .before = states_.data() + at.before,
                                     .cells_before = cells_.data() + at.before,
                                     .kept = kept_.data() + at.kept,
                                     .cells = cells_.data() + at.after,
-                                    .states = states_.data() + at.after},
-                                   samples);
+                                    .states = states_.data() + at.after});
       f(at.time, static_cast<const float*>(states_.data() + at.after));
     }
   }
@@ -93,7 +94,7 @@ class direction {
     float* const d_states = scratch;
     float* const d_cells = d_states + samples * row;
     float* const d_bias = d_cells + samples * row;
-    float* const fresh = d_bias + kept_row();
+    float* const products = d_bias + kept_row();
     std::fill_n(scratch, 2 * samples * row + kept_row(), 0.F);
     for (std::int64_t k = g_.steps - 1; k >= 0; --k) {
       const places at(*this, samples, reverse, k);
@@ -121,7 +122,7 @@ class direction {
                               .d_states = d_states},
                              backward_panels_.data(), samples);
     }
-    if (dw != nullptr) write_gradients(samples, reverse, x, d_bias, *dw, accumulate, fresh);
+    if (dw != nullptr) write_gradients<V>(samples, reverse, x, d_bias, *dw, accumulate, products);
   }
 
   /// dx (+)= the gradients of the gates * weight_ih, by steps.
@@ -155,26 +156,29 @@ class direction {
     std::copy(w.bias_hh + shared_rows(), w.bias_hh + g_.rows(), bias + g_.rows());
   }
 
+  template <class V>
   void write_gradients(std::int64_t samples, bool reverse, const float* x, const float* d_bias,
-                       const recurrent_parameters<float>& dw, bool accumulate, float* fresh) {
-    const auto product = [&](std::int64_t rows, std::int64_t columns, std::int64_t depth, const float* gates,
+                       const recurrent_parameters<float>& dw, bool accumulate, float* scratch) {
+    const auto product = [&](std::int64_t rows, std::int64_t columns, std::int64_t n, const float* gates,
                              const float* values, float* to) {
-      // A library may add to dw block by block, so the sum is completed first and then added.
-      float* const sums = accumulate ? fresh : to;
-      if (depth > 0)
-        onednn::sgemm('T', 'N', rows, columns, depth, gates, kept_row(), values, columns, 0.F, sums);
-      else
-        std::fill_n(sums, rows * columns, 0.F);
-      if (accumulate) add_product(rows * columns, sums, to);
+      weight_gradient<V>({.rows = rows,
+                          .columns = columns,
+                          .n = n,
+                          .gate_row = kept_row(),
+                          .gates = gates,
+                          .values = values,
+                          .dw = to,
+                          .accumulate = accumulate},
+                         scratch);
     };
     product(g_.rows(), g_.in, g_.steps * samples, kept_.data(), x, dw.weight_ih);
     // The states before the first step are zeros.
     const float* const gates = kept_.data() + (reverse ? 0 : samples * kept_row());
     const float* const before = states_.data() + samples * g_.hidden;
-    const std::int64_t depth = (g_.steps - 1) * samples;
-    product(shared_rows(), g_.hidden, depth, gates, before, dw.weight_hh);
+    const std::int64_t n = (g_.steps - 1) * samples;
+    product(shared_rows(), g_.hidden, n, gates, before, dw.weight_hh);
     if (shared_rows() < g_.rows())
-      product(g_.rows() - shared_rows(), g_.hidden, depth, gates + 3 * g_.hidden, before,
+      product(g_.rows() - shared_rows(), g_.hidden, n, gates + 3 * g_.hidden, before,
               dw.weight_hh + shared_rows() * g_.hidden);
     if (!g_.bias) return;
     const auto write = [&](std::int64_t count, const float* from, float* to) {

@@ -51,21 +51,6 @@ struct backward_cells {
   }
 
  private:
-  template <bool Whole, class V>
-  static LOCKSTEP_ALWAYS_INLINE void take(V& v, const float* from, std::int64_t left) {
-    if constexpr (Whole)
-      load(v, from);
-    else
-      load_first(v, from, left);
-  }
-  template <bool Whole, class V>
-  static LOCKSTEP_ALWAYS_INLINE void give(float* to, const V& v, std::int64_t left) {
-    if constexpr (Whole)
-      store(to, v);
-    else
-      store_first(to, v, left);
-  }
-
   template <class V, bool Whole>
   static LOCKSTEP_ALWAYS_INLINE void run_at(const backward_step& s, std::int64_t sample, std::int64_t unit) {
     const std::int64_t left = s.hidden - unit;

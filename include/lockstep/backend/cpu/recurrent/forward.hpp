@@ -13,8 +13,8 @@
 #include <lockstep/core/config.hpp>
 
 /// \file
-/// A forward step of a recurrent layer for all samples: the product of their states with weight_hh, and the cell, which
-/// works on the sums while they are in registers.
+/// A forward step of a recurrent layer for all samples: the product of their states with weight_hh, added to that of
+/// the inputs, and then the cell. One kernel for both would want more registers than there are.
 
 namespace lockstep::cpu_backend::recurrence {
 
@@ -27,21 +27,28 @@ namespace lockstep::cpu_backend::recurrence {
 
 /// The arrays of a step: rows of all samples, one after the other.
 struct forward_step {
+  std::int64_t samples;
   std::int64_t hidden;
-  std::int64_t depth;  ///< of the product: `hidden`, or 0 where the states before are zeros
+  bool first;  ///< the states before are zeros, and have no product
   const float* panels;
-  const float* bias;  ///< `kept` arrays of `hidden`: of each gate; a gru's n has bias_ih, and last that of the state
-  const float* before;
+  const float* bias;    ///< `kept` arrays of `hidden`: of each gate; a gru's n has bias_ih, and last that of the state
+  const float* before;  ///< states
   const float* cells_before;  ///< of an lstm
   float* kept;  ///< the products of the inputs with weight_ih; becomes the gates' values, and a gru's b of n
   float* cells;
   float* states;
 };
 
+/// Part of a product: units [first, first + depth) of the states before.
+struct forward_part {
+  std::int64_t first;
+  std::int64_t depth;
+  bool apart;  ///< the last gate begins with this product, in the place of a fourth
+};
+
 /// Rows of a tile: as many sums as fit in the registers beside what they are made of.
-template <class V, recurrent_cell Cell>
-inline constexpr int forward_rows =
-    lanes<V> == 16 ? (gates_of(Cell) == 1 ? 8 : 24 / gates_of(Cell)) : (gates_of(Cell) == 1 ? 8 : 12 / gates_of(Cell));
+template <class V, int Gates>
+inline constexpr int forward_rows = Gates == 1 ? 8 : (lanes<V> == 16 ? 24 : 12) / Gates;
 
 /// sum[r][g] += sum over k of states[r][k] * (vector g of row k of the panel).
 template <class V, int Rows, int Gates>
@@ -82,108 +89,133 @@ LOCKSTEP_ALWAYS_INLINE void multiply_states(std::int64_t depth, std::int64_t row
   }
 }
 
-/// `tiles` tiles of `Rows` samples from sample `first`, for a vector of units from `unit`. `Whole`: as many units are
-/// left.
-template <recurrent_cell Cell, int Rows, bool Whole>
-struct forward_tiles {
-  static constexpr int gates = gates_of(Cell);
-  static constexpr int kept = kept_of(Cell);
+/// A vector of units; not `Whole`: only `left` of them.
+template <bool Whole, class V>
+LOCKSTEP_ALWAYS_INLINE void take(V& v, const float* from, std::int64_t left) {
+  if constexpr (Whole)
+    load(v, from);
+  else
+    load_first(v, from, left);
+}
+template <bool Whole, class V>
+LOCKSTEP_ALWAYS_INLINE void give(float* to, const V& v, std::int64_t left) {
+  if constexpr (Whole)
+    store(to, v);
+  else
+    store_first(to, v, left);
+}
 
+/// `tiles` tiles of `Rows` samples from sample `first`, for a vector of units from `unit`: kept += states * weight_hh.
+template <int Gates, int Kept, int Rows, bool Whole>
+struct forward_tiles {
   template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void run(const forward_step& s, std::int64_t unit, std::int64_t first,
-                                         std::int64_t tiles) {
-    const float* const panel = s.panels + unit * gates * s.hidden;
+  static LOCKSTEP_ALWAYS_INLINE void run(const forward_step& s, const forward_part& part, std::int64_t unit,
+                                         std::int64_t first, std::int64_t tiles) {
+    const float* const panel = s.panels + (unit * s.hidden + part.first * lanes<V>)*Gates;
+    const std::int64_t left = s.hidden - unit;
     for (; tiles > 0; --tiles, first += Rows) {
-      matrix_of<V, Rows, gates> sum;
+      float* const kept = s.kept + first * Kept * s.hidden + unit;
+      matrix_of<V, Rows, Gates> sum = {};
 #pragma GCC unroll 12
       for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-        for (int g = 0; g < gates; ++g) {
-          // The state's part of a gru's n stays apart from the input's.
-          const bool apart = Cell == recurrent_cell::gru && g == 2;
-          take(s, unit, sum[r][g], s.bias + (apart ? 3 : g) * s.hidden);
-          if (apart) continue;
-          V input;
-          take(s, unit, input, s.kept + ((first + r) * kept + g) * s.hidden);
-          sum[r][g] += input;
-        }
-      multiply_states<V, Rows, gates>(s.depth, s.hidden, s.before + first * s.hidden, panel, sum);
+        for (int g = 0; g < Gates; ++g)
+          if (g + 1 < Gates || !part.apart) take<Whole>(sum[r][g], kept + (r * Kept + place(g)) * s.hidden, left);
+      multiply_states<V, Rows, Gates>(part.depth, s.hidden, s.before + first * s.hidden + part.first, panel, sum);
 #pragma GCC unroll 12
-      for (int r = 0; r < Rows; ++r) finish<V>(s, unit, first + r, sum[r]);
+      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+        for (int g = 0; g < Gates; ++g) give<Whole>(kept + (r * Kept + place(g)) * s.hidden, sum[r][g], left);
     }
   }
 
  private:
+  /// The state's part of a gru's n stays apart from the input's.
+  static constexpr int place(int gate) { return gate + 1 == Gates ? Kept - 1 : gate; }
+};
+
+/// The cell, for all units of all samples.
+template <recurrent_cell Cell>
+struct forward_cells {
+  static constexpr int kept = kept_of(Cell);
+
   template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void take(const forward_step& s, std::int64_t unit, V& v, const float* row) {
-    if constexpr (Whole)
-      load(v, row + unit);
-    else
-      load_first(v, row + unit, s.hidden - unit);
-  }
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void give(const forward_step& s, std::int64_t unit, float* row, const V& v) {
-    if constexpr (Whole)
-      store(row + unit, v);
-    else
-      store_first(row + unit, v, s.hidden - unit);
+  static LOCKSTEP_ALWAYS_INLINE void run(const forward_step& s) {
+    const std::int64_t whole = s.hidden / lanes<V> * lanes<V>;
+    for (std::int64_t sample = 0; sample < s.samples; ++sample) {
+      for (std::int64_t unit = 0; unit < whole; unit += lanes<V>) run_at<V, true>(s, sample, unit);
+      if (whole < s.hidden) run_at<V, false>(s, sample, whole);
+    }
   }
 
-  /// The cell. Reads all it needs of the step before it writes.
-  template <class V>
-  static LOCKSTEP_ALWAYS_INLINE void finish(const forward_step& s, std::int64_t unit, std::int64_t sample,
-                                            array_of<V, gates>& gate) {
-    float* const values = s.kept + sample * kept * s.hidden;
-    float* const state = s.states + sample * s.hidden;
+ private:
+  template <class V, bool Whole>
+  static LOCKSTEP_ALWAYS_INLINE void run_at(const forward_step& s, std::int64_t sample, std::int64_t unit) {
+    const std::int64_t left = s.hidden - unit;
+    const std::int64_t at = sample * s.hidden + unit;
+    float* const values = s.kept + sample * kept * s.hidden + unit;
+    array_of<V, kept> gate;
+#pragma GCC unroll 4
+    for (int g = 0; g < kept; ++g) {
+      take<Whole>(gate[g], s.bias + g * s.hidden + unit, left);
+      V product;
+      take<Whole>(product, values + g * s.hidden, left);
+      if (g < gates_of(Cell) || !s.first) gate[g] += product;
+    }
+    V h;
     if constexpr (Cell == recurrent_cell::lstm) {
       V c;
-      take(s, unit, c, s.cells_before + sample * s.hidden);
+      take<Whole>(c, s.cells_before + at, left);
       detail::take_sigmoid(gate[0]);
       detail::take_sigmoid(gate[1]);
       detail::take_tanh(gate[2]);
       detail::take_sigmoid(gate[3]);
-#pragma GCC unroll 4
-      for (int g = 0; g < gates; ++g) give(s, unit, values + g * s.hidden, gate[g]);
       c = gate[1] * c + gate[0] * gate[2];
-      give(s, unit, s.cells + sample * s.hidden, c);
+      give<Whole>(s.cells + at, c, left);
       detail::take_tanh(c);
-      c *= gate[3];
-      give(s, unit, state, c);
+      h = gate[3] * c;
     } else if constexpr (Cell == recurrent_cell::gru) {
-      V h, n, bias;
-      take(s, unit, h, s.before + sample * s.hidden);
-      take(s, unit, n, values + 2 * s.hidden);
-      take(s, unit, bias, s.bias + 2 * s.hidden);
-      n += bias;
+      take<Whole>(h, s.before + at, left);
       detail::take_sigmoid(gate[0]);
       detail::take_sigmoid(gate[1]);
-      n += gate[0] * gate[2];
-      detail::take_tanh(n);
-      give(s, unit, values, gate[0]);
-      give(s, unit, values + s.hidden, gate[1]);
-      give(s, unit, values + 2 * s.hidden, n);
-      give(s, unit, values + 3 * s.hidden, gate[2]);
-      h = n + gate[1] * (h - n);
-      give(s, unit, state, h);
+      gate[2] += gate[0] * gate[3];
+      detail::take_tanh(gate[2]);
+      h = gate[2] + gate[1] * (h - gate[2]);
     } else {
+      h = gate[0];
       if constexpr (Cell == recurrent_cell::tanh)
-        detail::take_tanh(gate[0]);
+        detail::take_tanh(h);
       else
-        relu(gate[0]);
-      give(s, unit, state, gate[0]);
+        relu(h);
     }
+    give<Whole>(s.states + at, h, left);
+    if constexpr (kept > 1)
+#pragma GCC unroll 4
+      for (int g = 0; g < kept; ++g) give<Whole>(values + g * s.hidden, gate[g], left);
   }
 };
 
-/// One step of `samples` samples. Cost: 2 samples gates hidden^2 flops; the weights are read once.
+/// One step. Cost: 2 samples gates hidden^2 flops; the weights are read once.
 template <class V, recurrent_cell Cell>
-void forward(const forward_step& s, std::int64_t samples) {
-  std::int64_t unit = 0;
-  for (; unit + lanes<V> <= s.hidden; unit += lanes<V>)
-    each_height<forward_rows<V, Cell>>(samples, [&](auto rows, std::int64_t first, std::int64_t tiles) {
-      run_for<V, forward_tiles<Cell, rows, true>>(s, unit, first, tiles);
-    });
-  if (unit < s.hidden) run_for<V, forward_tiles<Cell, 1, false>>(s, unit, std::int64_t{0}, samples);
+void forward(const forward_step& s) {
+  constexpr int gates = gates_of(Cell);
+  constexpr int kept = kept_of(Cell);
+  constexpr std::int64_t deepest = 128;  // so much of a panel stays in the first-level cache beside the states
+  for (std::int64_t unit = 0; unit < s.hidden; unit += lanes<V>) {
+    const bool whole = unit + lanes<V> <= s.hidden;
+    for (std::int64_t first = 0; first < s.hidden && !s.first; first += deepest) {
+      const forward_part part{.first = first,
+                              .depth = (std::min)(deepest, s.hidden - first),
+                              .apart = Cell == recurrent_cell::gru && first == 0};
+      if (whole)
+        each_height<forward_rows<V, gates>>(s.samples, [&](auto rows, std::int64_t sample, std::int64_t tiles) {
+          run_for<V, forward_tiles<gates, kept, rows, true>>(s, part, unit, sample, tiles);
+        });
+      else
+        run_for<V, forward_tiles<gates, kept, 1, false>>(s, part, unit, std::int64_t{0}, s.samples);
+    }
+  }
+  run_for<V, forward_cells<Cell>>(s);
 }
 
 }  // namespace lockstep::cpu_backend::recurrence
