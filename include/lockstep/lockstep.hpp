@@ -68,12 +68,14 @@
 #include <lockstep/nn/from.hpp>
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/group_norm.hpp>
+#include <lockstep/nn/gru.hpp>
 #include <lockstep/nn/identity.hpp>
 #include <lockstep/nn/layer.hpp>
 #include <lockstep/nn/layer_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/losses.hpp>
+#include <lockstep/nn/lstm.hpp>
 #include <lockstep/nn/multi_head_attention.hpp>
 #include <lockstep/nn/outputs.hpp>
 #include <lockstep/nn/packed_attention.hpp>
@@ -83,6 +85,7 @@
 #include <lockstep/nn/repeat.hpp>
 #include <lockstep/nn/residual.hpp>
 #include <lockstep/nn/rms_norm.hpp>
+#include <lockstep/nn/rnn.hpp>
 #include <lockstep/nn/sequential.hpp>
 #include <lockstep/nn/skippable.hpp>
 #include <lockstep/nn/sum.hpp>

@@ -12,8 +12,10 @@
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/flatten.hpp>
 #include <lockstep/nn/group_norm.hpp>
+#include <lockstep/nn/gru.hpp>
 #include <lockstep/nn/layer_norm.hpp>
 #include <lockstep/nn/linear.hpp>
+#include <lockstep/nn/lstm.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/rms_norm.hpp>
 
@@ -192,6 +194,10 @@ TEST_CASE("gradients pass through a frozen layer in the middle", "[frozen]") {
                             frozen<ls::group_norm<1>>, flatten, linear<2>>,
                  regression<input<2, 4, 4>, conv2d<8, 2>, ls::group_norm<2>, relu, conv2d<3, 2>, ls::group_norm<1>,
                             flatten, linear<2>>>();
+  }
+  SECTION("recurrent layers") {
+    check_frozen<regression<input<3, 2>, linear<4>, frozen<ls::lstm<4, ls::layers<2>>>, linear<4>, frozen<ls::gru<3>>>,
+                 regression<input<3, 2>, linear<4>, ls::lstm<4, ls::layers<2>>, linear<4>, ls::gru<3>>>();
   }
   SECTION("transposed convolutions") {
     check_frozen<

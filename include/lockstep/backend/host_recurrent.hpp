@@ -196,14 +196,13 @@ class recurrent {
           dh[u] += static_cast<double>(dy[(G.last_state ? 0 : t * G.directions * hidden) + u]);
       recurrent_backward(G, s, dh, dc, da, db);
       for (std::int64_t r = 0; r < G.rows(); ++r) {
-        for (std::int64_t i = 0; i < G.in; ++i) {
-          sums.weight_ih[r * G.in + i] += da[r] * static_cast<double>(x[t * G.in + i]);
+        for (std::int64_t i = 0; i < G.in; ++i)
           dx_.data()[t * G.in + i] += da[r] * static_cast<double>(w.weight_ih[r * G.in + i]);
-        }
-        for (std::int64_t u = 0; u < hidden; ++u) {
-          sums.weight_hh[r * hidden + u] += db[r] * s.h_before[u];
-          dh[u] += db[r] * static_cast<double>(w.weight_hh[r * hidden + u]);
-        }
+        for (std::int64_t u = 0; u < hidden; ++u) dh[u] += db[r] * static_cast<double>(w.weight_hh[r * hidden + u]);
+        if constexpr (!G.parameter_gradient) continue;
+        for (std::int64_t i = 0; i < G.in; ++i)
+          sums.weight_ih[r * G.in + i] += da[r] * static_cast<double>(x[t * G.in + i]);
+        for (std::int64_t u = 0; u < hidden; ++u) sums.weight_hh[r * hidden + u] += db[r] * s.h_before[u];
         if constexpr (G.bias) {
           sums.bias_ih[r] += da[r];
           sums.bias_hh[r] += db[r];

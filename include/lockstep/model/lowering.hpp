@@ -17,6 +17,7 @@
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/identity.hpp>
 #include <lockstep/nn/layer.hpp>
+#include <lockstep/nn/layer_stack.hpp>
 #include <lockstep/nn/outputs.hpp>
 #include <lockstep/nn/repeat.hpp>
 #include <lockstep/nn/residual.hpp>
@@ -72,6 +73,7 @@ struct scope {
   Path path{};
   bool frozen = false;
   bool tied = false;
+  int part = 0;  ///< of a stack of layers, which share a path
 
   [[nodiscard]] constexpr scope enter(std::string_view name) const { return {child(path, name), frozen, tied}; }
   [[nodiscard]] constexpr scope enter(std::size_t position) const { return {child(path, position), frozen, tied}; }
@@ -96,6 +98,10 @@ concept input_reader = requires {
   typename L::from_body;
   L::input_name;
 };
+
+/// A module that is a stack of layers.
+template <class L>
+concept is_layer_stack = requires { typename L::stacked_layers; };
 
 /// 1 for a layer that measures the whole batch.
 template <class L>
@@ -284,6 +290,20 @@ struct lowering<sequential<Ls...>> {
     return in;
   }
 };
+
+template <class... Ls>
+struct lowering<layer_stack<Ls...>> {
+  using leaves = typename joined<typename lowering<Ls>::leaves...>::type;
+  static constexpr network_size size = sum_of({lowering<Ls>::size...});
+
+  template <class Builder, class Path>
+  static constexpr int run(Builder& b, int in, scope<Path> s) {
+    ((s.part = s.part + 1, in = lowering<Ls>::run(b, in, s)), ...);
+    return in;
+  }
+};
+template <is_layer_stack L>
+struct lowering<L> : lowering<typename L::stacked_layers> {};
 
 template <int N, class L>
 struct lowering<repeat<N, L>> {

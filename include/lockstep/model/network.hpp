@@ -41,6 +41,7 @@ struct placed_leaf {
   path_hash path;
   bool frozen = false;
   bool tied = false;
+  int part = 0;    ///< of the stack of layers that it belongs to
   int owner = -1;  ///< the first leaf that has these parameters: itself unless tied
 };
 
@@ -251,6 +252,7 @@ class network_builder {
     placed.path = s.path;
     placed.frozen = s.frozen;
     placed.tied = s.tied;
+    placed.part = s.part;
     placed.owner = static_cast<int>(leaves_++);
     return placed;
   }
@@ -346,14 +348,15 @@ class network_builder {
       if (a.items[i].name != b.items[i].name || a.items[i].shape != b.items[i].shape) return false;
     return true;
   }
-  /// Finds the first leaf of the same path among those that are tied. Frozen at one place, they are so at all.
+  /// Finds the first leaf of the same path, and part, among those that are tied. Frozen at one place, they are so at
+  /// all.
   constexpr void tie(placed_leaf& placed) {
     if (placed.traits.is_skippable || skip_ >= 0) fault(network_fault::tied_skippable, placed.in, placed.in);
     if (placed.traits.measures_batch) fault(network_fault::tied_measuring, placed.in, placed.in);
     const int index = placed.owner;
     for (int i = 0; i < index; ++i) {
       placed_leaf& earlier = data_.leaves[static_cast<std::size_t>(i)];
-      if (!earlier.tied || earlier.path != placed.path) continue;
+      if (!earlier.tied || earlier.path != placed.path || earlier.part != placed.part) continue;
       if (placed.owner == index) {
         // What arrives may differ between places that read one table, such as an embedding and the logits.
         const bool one_table = earlier.traits.is_table && placed.traits.is_table;

@@ -27,7 +27,7 @@ struct parameter_spec {
 
 /// The tensors of a layer: its parameters in the order of their flat range, and its buffers in the order of theirs.
 struct parameter_list {
-  static constexpr int max_count = 6;
+  static constexpr int max_count = 8;
 
   int count = 0;
   parameter_spec items[max_count]{};
