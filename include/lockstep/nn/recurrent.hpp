@@ -135,15 +135,16 @@ struct recurrent_layer {
                                                   : plain,
             .steps = in[0],
             .in = in.rank == 2 ? in[1] : 1,
-            .hidden = Hidden,
+            .hidden = Hidden > 0 ? Hidden : 1,  // check() reports what is not; avoid further errors
             .directions = Options.directions,
             .bias = Options.bias,
             .last_state = Options.last_state && Layer + 1 == Options.layers};
   }
 
   [[nodiscard]] static constexpr dims output(const dims& in) {
-    constexpr std::int64_t features = Options.directions * Hidden;
-    return geometry(in).last_state ? dims{features} : dims{in[0], features};
+    const recurrent_geometry g = geometry(in);
+    const std::int64_t features = g.directions * g.hidden;
+    return g.last_state ? dims{features} : dims{in[0], features};
   }
 
   [[nodiscard]] static constexpr parameter_list parameters(const dims& in) {
@@ -207,7 +208,7 @@ struct recurrent_layer {
  private:
   template <bool Reverse>
   static constexpr void add_direction(parameter_list& list, const recurrent_geometry& g) {
-    const double bound = default_bound(Hidden);
+    const double bound = default_bound(g.hidden);
     const auto add = [&]<fixed_string What>(const dims& shape) {
       constexpr const auto& name = recurrent_name<What, Layer, Reverse>;
       list.add({name.characters, name.length}, shape, bound);
