@@ -48,9 +48,12 @@ struct vector_functions {
     floats_of(bits, v);
   }
 
-  /// x = e^r and n, with e^x = 2^n e^r and |r| <= log(2) / 2; the polynomial is that of Cephes' expf.
-  static LOCKSTEP_ALWAYS_INLINE void reduced_exponential(V& x, Bits& n) {
+  /// e^x = 2^n e^r with |r| <= log(2) / 2; the polynomial is that of Cephes' expf. 2^n is taken as two factors, so that
+  /// neither of them leaves the range of a float where the product does not.
+  static LOCKSTEP_ALWAYS_INLINE void exponential(V& x) {
+    clip(x, 104.F);
     const V shifted = x * 0x1.715476p0F + rounder;
+    Bits n;
     bits_of(shifted, n);
     n -= rounder_bits;
     const V whole = shifted - rounder;
@@ -60,30 +63,33 @@ struct vector_functions {
     p = p * r + 4.1665795894e-2F;
     p = p * r + 1.6666665459e-1F;
     p = p * r + 5.0000001201e-1F;
-    x = p * (r * r) + r + 1.F;
-  }
-
-  /// 2^n is taken as two factors, so that neither of them leaves the range of a float where the product does not.
-  static LOCKSTEP_ALWAYS_INLINE void exponential(V& x) {
-    clip(x, 104.F);
-    Bits n;
-    reduced_exponential(x, n);
+    p = p * (r * r) + r + 1.F;
     const Bits half = n >> 1;
     V low;
     V high;
     power_of_two(half, low);
     power_of_two(n - half, high);
-    x = x * low * high;
+    x = p * low * high;
   }
 
-  /// For x that is not positive. Where e^x is no normal float, it is 0: the factor 2^-127 has no bits.
-  static LOCKSTEP_ALWAYS_INLINE void exponential_of_negative(V& x) {
-    raise_to(x, -88.2F);
-    Bits n;
-    reduced_exponential(x, n);
+  /// 2^x for x that is not positive; 0 where that is no normal float. x = n + r with |r| <= 1/2, and the polynomial of
+  /// 2^r, whose relative error is below 1e-7, is exact at 0.
+  static LOCKSTEP_ALWAYS_INLINE void power_of_negative(V& x) {
+    constexpr float biased = rounder + 127;  // leaves n in the last bits as the exponent of a float has it
+    V least = -127.F - V{};                  // whose exponent has no bits: the factor is 0
+    take_larger(least, x);
+    x = least;
+    const V shifted = x + biased;
+    const V r = x - (shifted - biased);
+    Bits bits;
+    bits_of(shifted, bits);
     V factor;
-    power_of_two(n, factor);
-    x *= factor;
+    floats_of(bits << 23, factor);
+    V p = r * 0x1.5bba14p-10F + 0x1.3cea88p-7F;
+    p = p * r + 0x1.c6b752p-5F;
+    p = p * r + 0x1.ebf9bcp-3F;
+    p = p * r + 0x1.62e42ap-1F;
+    x = p * (r * factor) + factor;
   }
 
   /// x = log((1 + x) / (1 - x)) for x in [0, 1/3]: 2 (x + x^3 / 3 + x^5 / 5 + ...), the rest of the series fitted.
@@ -125,13 +131,9 @@ using functions_of_sixteen = vector_functions<sixteen_floats, sixteen_integers>;
 LOCKSTEP_ALWAYS_INLINE void take_exponential(eight_floats& x) { functions_of_eight::exponential(x); }
 LOCKSTEP_ALWAYS_INLINE void take_exponential(sixteen_floats& x) { functions_of_sixteen::exponential(x); }
 
-/// x = e^x for x <= 0, and 0 where that is no normal float, in half the time; a NaN stays one.
-LOCKSTEP_ALWAYS_INLINE void take_exponential_of_negative(eight_floats& x) {
-  functions_of_eight::exponential_of_negative(x);
-}
-LOCKSTEP_ALWAYS_INLINE void take_exponential_of_negative(sixteen_floats& x) {
-  functions_of_sixteen::exponential_of_negative(x);
-}
+/// x = 2^x for x <= 0, and 0 where that is no normal float, in half the time of an exponential; a NaN stays one.
+LOCKSTEP_ALWAYS_INLINE void take_power_of_negative(eight_floats& x) { functions_of_eight::power_of_negative(x); }
+LOCKSTEP_ALWAYS_INLINE void take_power_of_negative(sixteen_floats& x) { functions_of_sixteen::power_of_negative(x); }
 
 LOCKSTEP_ALWAYS_INLINE void take_log_one_plus(eight_floats& x) { functions_of_eight::log_one_plus(x); }
 LOCKSTEP_ALWAYS_INLINE void take_log_one_plus(sixteen_floats& x) { functions_of_sixteen::log_one_plus(x); }

@@ -101,16 +101,6 @@ LOCKSTEP_ALWAYS_INLINE void take_at_least(sixteen_floats& x, const float& limit)
   x = x > least ? x : least;
 }
 
-/// x = the larger of x and limit; a NaN stays one.
-LOCKSTEP_ALWAYS_INLINE void raise_to(eight_floats& x, const float& limit) {
-  const eight_floats least = limit - eight_floats{};
-  x = x < least ? least : x;
-}
-LOCKSTEP_ALWAYS_INLINE void raise_to(sixteen_floats& x, const float& limit) {
-  const sixteen_floats least = limit - sixteen_floats{};
-  x = x < least ? least : x;
-}
-
 LOCKSTEP_ALWAYS_INLINE void swap_where_negative(const eight_floats& x, eight_floats& a, eight_floats& b) {
   const eight_floats first = x < eight_floats{} ? b : a;
   b = x < eight_floats{} ? a : b;

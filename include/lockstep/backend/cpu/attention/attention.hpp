@@ -18,7 +18,7 @@
 namespace lockstep::cpu_backend {
 
 /// See host::attend, and host::attend_backward. Never holds more of a head's scores than a tile; keeps for backward the
-/// logarithm of each query's sum of exponentials. The geometry is a value, so that layers share this code.
+/// logarithm of each query's sum. The geometry is a value, so that layers share this code.
 class attention_passes {
  public:
   attention_passes(context& c, const attention_geometry& g, std::int64_t samples, double scale)

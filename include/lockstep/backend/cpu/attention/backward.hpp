@@ -33,7 +33,7 @@ struct mean_kernel {
   }
 };
 
-/// For `keys` rows: scores become probabilities p = e^(score - log_sum), times dropout's factors f; gradients of these
+/// For `keys` rows: scores become probabilities p = 2^(score - log_sum), times dropout's factors f; gradients of these
 /// become those of the scores, p (f gradient - mean).
 struct score_gradient_kernel {
   template <class V>
@@ -54,7 +54,7 @@ struct score_gradient_kernel {
         load(p, scores + at);
         load(gradient, gradients + at);
         p -= log_sum[v];
-        detail::take_exponential_of_negative(p);
+        detail::take_power_of_negative(p);
         if (factors == nullptr) {
           store(scores + at, p);
         } else {
@@ -125,7 +125,7 @@ void backward_head(const attention_geometry& g, float scale, std::int64_t length
     // The mean needs y as columns only here, where the gradients of queries come later.
     turn<V>(at.queries, g.width, of.y + i * g.y.row, g.y.row, 1.F, query_gradients);
     turn<V>(at.queries, g.width, dy, g.y.row, 1.F, outputs);
-    turn<V>(at.queries, g.width, q, g.q.row, scale, queries);
+    turn<V>(at.queries, g.width, q, g.q.row, scale * binary, queries);
     pack(at.queries, g.width, q, g.q.row, query_rows, row);
     pack(at.queries, g.width, dy, g.y.row, output_rows, row);
     run_for<V, mean_kernel>(g.width, query_gradients, outputs, means);

@@ -16,9 +16,9 @@
 
 namespace lockstep::cpu_backend::flash {
 
-/// Makes exponentials of `keys` rows of scores, relative to the largest score of each query so far. `top` is that
-/// largest score, `sum` the sum of the exponentials, `y` what the keys before have added up to (`width` rows): these
-/// are brought to the new largest score. The exponentials are then multiplied by dropout's factors, if any.
+/// Makes powers of two of `keys` rows of scores, relative to the largest score of each query so far. `top` is that
+/// largest score, `sum` the sum of the powers, `y` what the keys before have added up to (`width` rows): these
+/// are brought to the new largest score. The powers are then multiplied by dropout's factors, if any.
 struct softmax_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t keys, float* scores, const float* factors, float* top, float* sum,
@@ -42,7 +42,7 @@ struct softmax_kernel {
     for (int v = 0; v < 2; ++v) {
       store(top + v * lanes<V>, largest[v]);
       change[v] -= largest[v];
-      detail::take_exponential_of_negative(change[v]);
+      detail::take_power_of_negative(change[v]);
       total[v] *= change[v];
     }
     for (std::int64_t j = 0; j < keys; ++j)
@@ -51,7 +51,7 @@ struct softmax_kernel {
         V p;
         load(p, scores + j * row + v * lanes<V>);
         p -= largest[v];
-        detail::take_exponential_of_negative(p);
+        detail::take_power_of_negative(p);
         total[v] += p;
         if (factors != nullptr) {
           V factor;
@@ -73,7 +73,7 @@ struct softmax_kernel {
   }
 };
 
-/// y /= sum for `width` rows; top += log(sum), the logarithm of the sum of the exponentials of all scores.
+/// y /= sum for `width` rows; top += log2(sum), the logarithm of the sum of the powers of all scores.
 struct finish_kernel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(float* top, const float* sum, std::int64_t width, float* y) {
@@ -86,7 +86,7 @@ struct finish_kernel {
       load(largest, top + v * lanes<V>);
       V logarithm = total;
       detail::take_logarithm(logarithm);
-      largest += logarithm + 0.F * total;  // a NaN stays one
+      largest += logarithm * binary + 0.F * total;  // a NaN stays one
       store(top + v * lanes<V>, largest);
       const V inverse = 1.F / total;
       for (std::int64_t d = 0; d < width; ++d) {
@@ -106,7 +106,7 @@ struct finish_kernel {
 }
 
 /// One head of one sample, of which `length` keys count, more than none. q, k, v and y are at the head's first element.
-/// Writes the logarithm of each query's sum of exponentials to `log_sums`. Dao et al., "FlashAttention", NeurIPS 2022.
+/// Writes the logarithm of each query's sum of powers to `log_sums`. Dao et al., "FlashAttention", NeurIPS 2022.
 template <class V>
 void forward_head(const attention_geometry& g, float scale, std::int64_t length, const attention_mask* mask,
                   std::int64_t head, const float* q, const float* k, const float* v, float* y, float* log_sums,
@@ -126,7 +126,7 @@ void forward_head(const attention_geometry& g, float scale, std::int64_t length,
   pack(last, g.width, v, g.v.row, values, g.width);
   for (std::int64_t i = 0; i < g.queries; i += columns) {
     tile_place at{.query = i, .queries = (std::min)(columns, g.queries - i), .key = 0, .keys = 0};
-    turn<V>(at.queries, g.width, q + i * g.q.row, g.q.row, scale, queries);
+    turn<V>(at.queries, g.width, q + i * g.q.row, g.q.row, scale * binary, queries);
     std::fill_n(top, columns, std::numeric_limits<float>::lowest());
     std::fill_n(total, columns, 0.F);
     const std::int64_t seen = g.seen(i + at.queries - 1, length);

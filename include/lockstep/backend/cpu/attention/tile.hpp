@@ -24,6 +24,9 @@ inline constexpr std::int64_t tile_queries = 2 * lanes<V>;
 /// Most keys of a tile; a multiple of 4, as dropout's draws want it.
 inline constexpr std::int64_t tile_keys = 64;
 
+/// log2(e): scores are kept in units in which softmax takes powers of two.
+inline constexpr float binary = 0x1.715476p0F;
+
 /// Hands out parts of a workspace, each on a cache line of its own.
 class workspace_parts {
  public:
