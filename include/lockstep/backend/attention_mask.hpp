@@ -27,14 +27,22 @@ class attention_mask {
   /// a query begin with a block of draws of their own.
   template <class F>
   void each_factor(std::int64_t head, std::int64_t query, std::int64_t first, std::int64_t last, const F& f) const {
-    const std::int64_t row = (head * queries_ + query) * blocks_;
     for (std::int64_t start = first; start < last; start += 4) {
-      const auto bits = stream_.block(static_cast<std::uint64_t>(row + start / 4));
+      const auto bits = stream_.block(block(head, query, start));
       const std::int64_t count = (std::min)(std::int64_t{4}, last - start);
       for (std::int64_t i = 0; i < count; ++i)
         f(start + i, to_unit_float(bits[static_cast<std::size_t>(i)]) < p_ ? 0.F : keep_);
     }
   }
+
+  /// The block of draws of four keys from `key` on, and how many blocks a query has.
+  [[nodiscard]] std::uint64_t block(std::int64_t head, std::int64_t query, std::int64_t key) const {
+    return static_cast<std::uint64_t>((head * queries_ + query) * blocks_ + key / 4);
+  }
+  [[nodiscard]] std::int64_t blocks() const { return blocks_; }
+  [[nodiscard]] const random_stream& stream() const { return stream_; }
+  [[nodiscard]] float probability() const { return p_; }
+  [[nodiscard]] float kept() const { return keep_; }  ///< the factor of what is not dropped
 
  private:
   random_stream stream_;

@@ -61,6 +61,11 @@ class random_stream {
     lane_ = {folded[2], folded[3]};
   }
 
+  /// What `block` gives philox4x32_10 as its key, and as the upper half of its counter: for code that computes many
+  /// blocks at once.
+  [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr const std::array<std::uint32_t, 2>& key() const { return key_; }
+  [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr const std::array<std::uint32_t, 2>& lane() const { return lane_; }
+
   /// Returns draws 4 * index .. 4 * index + 3.
   [[nodiscard]] LOCKSTEP_HOST_DEVICE constexpr std::array<std::uint32_t, 4> block(std::uint64_t index) const {
     return philox4x32_10(

@@ -6,6 +6,7 @@
 
 #include <lockstep/backend/attention_geometry.hpp>
 #include <lockstep/backend/attention_mask.hpp>
+#include <lockstep/backend/cpu/attention/draws.hpp>
 #include <lockstep/backend/cpu/attention/product.hpp>
 #include <lockstep/backend/cpu/attention/tile.hpp>
 #include <lockstep/backend/cpu/simd.hpp>

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include <lockstep/backend/attention_geometry.hpp>
-#include <lockstep/backend/attention_mask.hpp>
 #include <lockstep/backend/cpu/simd.hpp>
 #include <lockstep/backend/cpu/transpose.hpp>
 #include <lockstep/core/config.hpp>
@@ -110,14 +109,6 @@ void hide_later_keys(const tile_place& at, float* scores) {
   for (std::int64_t j = (std::max)(std::int64_t{0}, at.query + 1 - at.key); j < at.keys; ++j)
     std::fill_n(scores + j * tile_queries<V>, (std::min)(at.queries, at.key + j - at.query),
                 -std::numeric_limits<float>::infinity());
-}
-
-/// Dropout's factors of a tile.
-template <class V>
-void draw_factors(const attention_mask& mask, std::int64_t head, const tile_place& at, float* factors) {
-  for (std::int64_t i = 0; i < at.queries; ++i)
-    mask.each_factor(head, at.query + i, at.key, at.key + at.keys,
-                     [&](std::int64_t key, float factor) { factors[(key - at.key) * tile_queries<V> + i] = factor; });
 }
 
 }  // namespace lockstep::cpu_backend::flash
