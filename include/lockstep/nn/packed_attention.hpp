@@ -91,7 +91,7 @@ class packed_attention_op {
   primitive primitive_;
 };
 
-/// packed_attention with its options as a value.
+/// packed_attention with its options as a value, for composites, which have checked what arrives.
 template <std::int64_t Heads, attention_options Options>
 struct basic_packed_attention {
   static constexpr std::string_view kind = "attention";
@@ -102,15 +102,6 @@ struct basic_packed_attention {
                                        .backward_keeps_gradient = true};
   template <class B>
   static constexpr bool runs_on = attends<B>;
-
-  template <dims Arriving>
-  static consteval void check() {
-    static_assert(Options.known, "lockstep: attention: takes causal and dropout<>");
-    static_assert(Options.dropped.valid(), "lockstep: attention: the probability of dropout lies between 0 and 1");
-    static_assert(cuts_into_heads(Arriving, 3, Heads),
-                  "lockstep: attention: what arrives (Arriving) is not T rows of a query, a key and a value, each of "
-                  "as many features, which the number of heads divides");
-  }
 
   [[nodiscard]] static constexpr dims output(const dims& in) { return dims{in[0], in[1] / 3}; }
   [[nodiscard]] static constexpr parameter_list parameters(const dims&) { return parameter_list{}; }
@@ -137,10 +128,17 @@ struct basic_packed_attention {
 /// the probabilities while training. The CPU never holds all T x T scores of a head (Dao et al., "FlashAttention",
 /// 2022). Cost: 4 T T C flops, half of it when causal.
 template <std::int64_t Heads, class... Options>
-struct packed_attention : detail::basic_packed_attention<Heads, [] {
-  auto options = detail::attention_options::of<Options...>();
-  options.known = options.known && !options.names_bias;
-  return options;
-}()> {};
+struct packed_attention : detail::basic_packed_attention<Heads, detail::attention_options::of<Options...>()> {
+  static constexpr auto options = detail::attention_options::of<Options...>();
+
+  template <dims Arriving>
+  static consteval void check() {
+    static_assert(options.known && !options.names_bias, "lockstep: attention: takes causal and dropout<>");
+    static_assert(options.dropped.valid(), "lockstep: attention: the probability of dropout lies between 0 and 1");
+    static_assert(detail::cuts_into_heads(Arriving, 3, Heads),
+                  "lockstep: attention: what arrives (Arriving) is not T rows of a query, a key and a value, each of "
+                  "as many features, which the number of heads divides");
+  }
+};
 
 }  // namespace lockstep
