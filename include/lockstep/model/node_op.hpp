@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -104,6 +105,27 @@ struct no_op {
   no_op(Context&, std::int64_t) {}
   void set_samples(std::int64_t) noexcept {}
 };
+
+/// What of a node decides which code runs it; all else is read from the plan, so that equal layers share the code.
+struct node_form {
+  node_kind kind = node_kind::layer;
+  int operands = 0;
+  bool converts = false;
+  unsigned tokens = 0;    ///< bit k: value k that it reads are tokens
+  bool measured = false;  ///< a node measures for this layer
+
+  /// True for a layer that reads several values.
+  [[nodiscard]] constexpr bool is_joint() const { return kind == node_kind::layer && operands > 1 && !measured; }
+  /// Which of a layer's values are tokens.
+  [[nodiscard]] constexpr int token_operand() const { return std::countr_zero(tokens); }
+};
+[[nodiscard]] constexpr node_form form_of(const plan_node& node) {
+  return {.kind = node.kind,
+          .operands = node.operands,
+          .converts = node.converts,
+          .tokens = node.token_operands,
+          .measured = node.kind == node_kind::layer && node.partner >= 0};
+}
 
 /// The op of node Index of a model's plan.
 template <class Model, class B, std::size_t Index>

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -17,6 +16,7 @@
 #include <lockstep/model/input_pack.hpp>
 #include <lockstep/model/model.hpp>
 #include <lockstep/model/node_op.hpp>
+#include <lockstep/model/node_values.hpp>
 #include <lockstep/model/observer.hpp>
 #include <lockstep/model/op_slots.hpp>
 #include <lockstep/model/pass_memory.hpp>
@@ -30,11 +30,18 @@ namespace lockstep::detail {
 /// The gradients cover the range of the parameters that learn. A layer need not know that it is frozen: where it
 /// computes the gradients of its parameters anyway, backward sends them to a buffer that nobody reads.
 template <class Model, class B>
-class pipeline {
+class pipeline : private node_values<Model, B> {
   static constexpr const auto& plan = Model::template plan<B>;
   static constexpr auto count = static_cast<std::size_t>(plan.node_count);
   using indices = std::make_index_sequence<count>;
   using parts = skipped_parts<Model>;
+  using values = node_values<Model, B>;
+  using values::at;
+  using values::copy;
+  using values::operand_of;
+  using values::samples_;
+  using values::value_of;
+  using values::written_to;
 
  public:
   using value = typename B::value_type;
@@ -52,7 +59,7 @@ class pipeline {
   }(indices{});
 
   pipeline(context& c, std::int64_t samples)
-      : most_(samples), samples_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {
+      : values(samples), most_(samples), ops_(c, samples), unread_(B::template allocate<value>(c, unread_size)) {
     find_ops(indices{});
   }
   pipeline(const pipeline&) = delete;
@@ -164,7 +171,7 @@ class pipeline {
     static_cast<Op*>(op)->set_samples(samples);
   }
 
-  using activations = input_pack<Model, const activation>;
+  using activations = typename values::activations;
 
   /// `x` where a pass computes in the user's type; else null, since one node converts an input and no other node reads
   /// it.
@@ -189,32 +196,6 @@ class pipeline {
     return segment == all_segments ? count : segment_begins[static_cast<std::size_t>(segment) + 1];
   }
 
-  /// Where a range of memory begins, of a value of these extents; null for no_buffer.
-  activation* at(const pass_memory<B>& memory, std::int64_t offset, [[maybe_unused]] const dims& extents) const {
-    if (offset == no_buffer) return nullptr;
-    if constexpr (plan.segments > 1)
-      if (offset >= kept_base) return memory.kept + (offset - kept_base) * memory.shard + memory.first * extents.size();
-    return memory.arena + offset * samples_;
-  }
-
-  /// Where the input lies that a value is, itself or by another name.
-  template <class Element, class Pack>
-  static const Element* input_at(const Pack& x, int from) {
-    return array_at<const Element>(x, Model::input_count == 1 ? 0 : input_of(plan.origin_of(from)));
-  }
-  /// The value that a node has computed, or the user's input.
-  const activation* value_of(int from, bool training, const activations& x, const pass_memory<B>& memory) const {
-    if (from < 0) return input_at<activation>(x, from);
-    const plan_node& node = plan.node(from);
-    const activation* found = at(memory, training ? node.output_buffer : node.inference_buffer, node.out);
-    return found == nullptr ? input_at<activation>(x, from) : found;
-  }
-  /// Value k that a node reads.
-  const activation* operand_of(const plan_node& node, int k, bool training, const activations& x,
-                               const pass_memory<B>& memory) const {
-    return value_of(plan.operand(node, k).from, training, x, memory);
-  }
-
   /// What the functions of nodes are given.
   struct turn {
     context& c;
@@ -230,38 +211,15 @@ class pipeline {
   /// The tokens among the values that a node reads: value number Which.
   template <int Which = 0>
   static const token_id* tokens_of(const turn& t, const plan_node& node) {
-    return input_at<token_id>(t.x, plan.operand(node, Which).from);
+    return values::template input_at<token_id>(t.x, plan.operand(node, Which).from);
   }
 
-  /// What of a node decides which code runs it; all else is read from the plan, so that equal layers share the code.
-  struct node_form {
-    node_kind kind = node_kind::layer;
-    int operands = 0;
-    bool converts = false;
-    unsigned tokens = 0;    ///< bit k: value k that it reads are tokens
-    bool measured = false;  ///< a node measures for this layer
-  };
-  /// True for a layer that reads several values.
-  template <node_form Form>
-  static constexpr bool is_joint = Form.kind == node_kind::layer && Form.operands > 1 && !Form.measured;
-  /// Which of a layer's values are tokens.
-  template <node_form Form>
-  static constexpr int token_operand = std::countr_zero(Form.tokens);
   template <std::size_t Index>
-  static constexpr node_form form{
-      .kind = plan.nodes[Index].kind,
-      .operands = plan.nodes[Index].operands,
-      .converts = plan.nodes[Index].converts,
-      .tokens = plan.nodes[Index].token_operands,
-      .measured = plan.nodes[Index].kind == node_kind::layer && plan.nodes[Index].partner >= 0};
+  static constexpr node_form form = form_of(plan.nodes[Index]);
   /// All values that a node reads.
   template <node_form Form>
-  std::array<const activation*, static_cast<std::size_t>(Form.operands)> operands_of(
-      const plan_node& node, bool training, const activations& x, const pass_memory<B>& memory) const {
-    std::array<const activation*, static_cast<std::size_t>(Form.operands)> values{};
-    for (int k = 0; k < Form.operands; ++k)
-      values[static_cast<std::size_t>(k)] = operand_of(node, k, training, x, memory);
-    return values;
+  auto operands(const plan_node& node, bool training, const activations& x, const pass_memory<B>& memory) const {
+    return values::template operands_of<static_cast<std::size_t>(Form.operands)>(node, training, x, memory);
   }
   /// The node whose op a node runs: of one that measures, the layer's that it measures for.
   template <std::size_t Index>
@@ -269,11 +227,6 @@ class pipeline {
       plan.nodes[Index].kind == node_kind::measure ? static_cast<std::size_t>(plan.nodes[Index].partner) : Index;
   template <std::size_t Index>
   using actor_op = typename node_op<Model, B, actor<Index>>::type;
-
-  /// Copies a value. The two places may be one.
-  void copy(context& c, const dims& extents, const activation* from, activation* to) {
-    if (from != to && to != nullptr) B::copy(c, samples_ * extents.size(), from, to);
-  }
 
   /// The function that runs a node forward; null for a new name, which needs none.
   template <std::size_t Index>
@@ -305,13 +258,13 @@ class pipeline {
         if (parts::skips(p, node.skip))
           self.copy(t.c, node.out, self.operand_of(node, 1, p.training, user, t.memory), y);
       } else if constexpr (Form.kind == node_kind::sum || Form.kind == node_kind::concat) {
-        op.forward(t.c, self.template operands_of<Form>(node, p.training, user, t.memory), y);
+        op.forward(t.c, self.template operands<Form>(node, p.training, user, t.memory), y);
       } else if constexpr (Form.converts) {
-        op.forward(t.c, p, input_at<value>(t.x, plan.operand(node, 0).from), t.parameters, y);
-      } else if constexpr (is_joint<Form>) {
-        const auto x = self.template operands_of<Form>(node, p.training, user, t.memory);
+        op.forward(t.c, p, values::template input_at<value>(t.x, plan.operand(node, 0).from), t.parameters, y);
+      } else if constexpr (Form.is_joint()) {
+        const auto x = self.template operands<Form>(node, p.training, user, t.memory);
         if constexpr (Form.tokens != 0)
-          op.forward(t.c, p, x, t.parameters + node.parameter_offset, y, tokens_of<token_operand<Form>>(t, node));
+          op.forward(t.c, p, x, t.parameters + node.parameter_offset, y, tokens_of<Form.token_operand()>(t, node));
         else
           op.forward(t.c, p, x, t.parameters + node.parameter_offset, y);
       } else if constexpr (Form.tokens != 0) {
@@ -386,7 +339,7 @@ class pipeline {
       self.backward_measured(t, op, node, dy);
     } else if constexpr (Form.kind != node_kind::alias && Form.kind != node_kind::skip_end) {
       if (node.repeats_forward) run_forward<Op, Form>(self, i, t);
-      if constexpr (is_joint<Form>)
+      if constexpr (Form.is_joint())
         self.template backward_joint<Op, Form>(t, op, i, dy);
       else
         self.template backward_layer<Op, Form>(t, op, i, dy);
@@ -424,19 +377,19 @@ class pipeline {
   void backward_joint(const turn& t, Op& op, std::size_t i, activation* dy) {
     const plan_node& node = plan.nodes[i];
     const activations user = unconverted(t.x);
-    constexpr auto operands = static_cast<std::size_t>(Form.operands);
-    joint_backward_arguments<B, operands> arguments{
-        .x = operands_of<Form>(node, true, user, t.memory),
+    constexpr auto count_of_values = static_cast<std::size_t>(Form.operands);
+    joint_backward_arguments<B, count_of_values> arguments{
+        .x = operands<Form>(node, true, user, t.memory),
         .y = value_of(static_cast<int>(i), true, user, t.memory),
         .dy = dy,
         .parameters = t.parameters + node.parameter_offset,
         .dx = {},
         .gradients = node.frozen ? unread_.data() : t.gradients + node.parameter_offset,
         .accumulate = (t.accumulate || node.adds_gradients) && !node.frozen};
-    for (std::size_t k = 0; k < operands; ++k)
+    for (std::size_t k = 0; k < count_of_values; ++k)
       arguments.dx[k] = written_to(t.memory, plan.operand(node, static_cast<int>(k)));
     if constexpr (Form.tokens != 0)
-      op.backward(t.c, t.p, arguments, tokens_of<token_operand<Form>>(t, node));
+      op.backward(t.c, t.p, arguments, tokens_of<Form.token_operand()>(t, node));
     else
       op.backward(t.c, t.p, arguments);
   }
@@ -453,11 +406,6 @@ class pipeline {
                       written_to(memory, plan.operand(node, 0)));
   }
 
-  /// Where backward writes the gradient of an operand.
-  activation* written_to(const pass_memory<B>& memory, const plan_operand& operand) const {
-    return operand.written_to == no_buffer ? nullptr : at(memory, operand.written_to, plan.node(operand.from).out);
-  }
-
   /// Adds what a node has written for an operand to what other readers have.
   void settle(context& c, const plan_operand& operand, const pass_memory<B>& memory) {
     if (!operand.add.needed()) return;
@@ -471,7 +419,6 @@ class pipeline {
   }
 
   std::int64_t most_;
-  std::int64_t samples_;
   op_slots<Model, B, indices> ops_;
   std::array<void*, count> op_at_{};
   typename B::template buffer<value> unread_;
