@@ -61,6 +61,7 @@
 #include <lockstep/nn/conv1d.hpp>
 #include <lockstep/nn/conv2d.hpp>
 #include <lockstep/nn/conv_transpose2d.hpp>
+#include <lockstep/nn/cross_attention.hpp>
 #include <lockstep/nn/dropout.hpp>
 #include <lockstep/nn/embedding.hpp>
 #include <lockstep/nn/feed.hpp>
@@ -90,6 +91,7 @@
 #include <lockstep/nn/skippable.hpp>
 #include <lockstep/nn/sum.hpp>
 #include <lockstep/nn/tied.hpp>
+#include <lockstep/nn/transformer_decoder_layer.hpp>
 #include <lockstep/nn/transformer_encoder_layer.hpp>
 #include <lockstep/nn/transposed_linear.hpp>
 #include <lockstep/nn/upsample.hpp>

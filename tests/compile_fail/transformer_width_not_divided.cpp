@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: transformer_encoder_layer<Width, Heads, FeedForward>: the numbers are positive
+// expect: lockstep: transformer_encoder_layer, transformer_decoder_layer: the width, the heads
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

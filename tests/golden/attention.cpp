@@ -29,6 +29,10 @@ using case_model = ls::model<
     ls::sequential<ls::named<"first", ls::linear<In.extent[1]>>, arriving, ls::named<"layer", Layer>, leaving>,
     ls::input<In.extent[0], In.extent[1]>, ls::mean_squared_error>;
 
+/// Twice as many rows, made of those that arrive.
+template <std::int64_t Width>
+using memory = ls::named<"memory", ls::concat<ls::identity, ls::named<"fc", ls::linear<Width>>>>;
+
 const ls::safetensors_file& golden() {
   static const auto file = golden_file("attention");
   return file;
@@ -118,6 +122,21 @@ TEST_CASE("multi_head_attention computes what MultiheadAttention does", "[golden
   check_layer<ls::dims{5, 6}, ls::multi_head_attention<2>>("multi_head/plain", 97300);
   check_layer<ls::dims{6, 9}, ls::multi_head_attention<3, ls::causal>>("multi_head/causal", 97400);
   check_layer<ls::dims{4, 10}, ls::multi_head_attention<1, ls::no_bias>>("multi_head/no_bias", 97500);
+}
+
+TEST_CASE("cross_attention computes what MultiheadAttention does with a memory", "[golden][attention]") {
+  using namespace attention_as_golden;
+  check_layer<ls::dims{4, 6}, ls::cross_attention<6, 2, 4, memory<6>>>("cross/plain", 98200);
+  check_layer<ls::dims{1, 8}, ls::cross_attention<8, 4, 1, memory<8>, ls::no_bias>>("cross/no_bias", 98300);
+}
+
+TEST_CASE("transformer_decoder_layer computes what TransformerDecoderLayer does", "[golden][attention]") {
+  using namespace attention_as_golden;
+  check_layer<ls::dims{5, 6}, ls::transformer_decoder_layer<6, 2, 11, 5, memory<6>, ls::causal>>("decoder/after",
+                                                                                                 98400);
+  check_layer<ls::dims{4, 8},
+              ls::transformer_decoder_layer<8, 2, 9, 4, memory<8>, ls::causal, ls::norm_first, ls::gelu<>>>(
+      "decoder/first", 98500);
 }
 
 TEST_CASE("the attention and the block of GPT-2", "[golden][attention]") {

@@ -54,6 +54,41 @@ class EncoderLayer(nn.TransformerEncoderLayer):
         return super().forward(x, src_mask=later_rows(x) if self.causal else None)
 
 
+class Memory(nn.Module):
+    """Twice as many rows, made of those that arrive."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+
+    def forward(self, x):
+        return torch.cat([x, self.fc(x)], dim=1)
+
+
+class CrossAttention(nn.MultiheadAttention):
+    def __init__(self, width, heads, **options):
+        super().__init__(width, heads, batch_first=True, **options)
+        self.memory = Memory(width)
+
+    def forward(self, x):
+        memory = self.memory(x)
+        return super().forward(x, memory, memory, need_weights=False)[0]
+
+
+class DecoderLayer(nn.TransformerDecoderLayer):
+    """The memory is made of what its attention reads."""
+
+    def __init__(self, width, heads, feed_forward, **options):
+        super().__init__(width, heads, feed_forward, dropout=0.0, batch_first=True, **options)
+        self.multihead_attn.memory = Memory(width)
+
+    def _mha_block(self, x, memory, *arguments):
+        return super()._mha_block(x, self.multihead_attn.memory(x), *arguments)
+
+    def forward(self, x):
+        return super().forward(x, x, tgt_mask=later_rows(x))
+
+
 def later_rows(x):
     return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
 
@@ -118,6 +153,10 @@ LAYERS = {
     "encoder/first": (97900, [5, 6], lambda: EncoderLayer(6, 3, 11, norm_first=True)),
     "encoder/gelu": (98000, [5, 6], lambda: EncoderLayer(6, 2, 11, activation="gelu", layer_norm_eps=0.125)),
     "encoder/causal": (98100, [5, 8], lambda: EncoderLayer(8, 2, 9, causal=True, bias=False, norm_first=True)),
+    "cross/plain": (98200, [4, 6], lambda: CrossAttention(6, 2)),
+    "cross/no_bias": (98300, [1, 8], lambda: CrossAttention(8, 4, bias=False)),
+    "decoder/after": (98400, [5, 6], lambda: DecoderLayer(6, 2, 11)),
+    "decoder/first": (98500, [4, 8], lambda: DecoderLayer(8, 2, 9, norm_first=True, activation="gelu")),
 }
 
 

@@ -30,8 +30,9 @@ namespace detail {
           .dropout = options.dropped};
 }
 
-template <class B, node_traits T, attention_geometry G>
-class packed_attention_op {
+/// Attention of one array, in which the keys begin Keys elements after the queries, and the values Values elements.
+template <class B, node_traits T, attention_geometry G, std::int64_t Keys, std::int64_t Values>
+class attention_op {
   using activation = typename B::activation_type;
   using context = typename B::context;
 
@@ -48,8 +49,7 @@ class packed_attention_op {
   using primitive = typename decltype(pick())::type;
 
  public:
-  packed_attention_op(context& c, std::int64_t samples)
-      : samples_(samples), primitive_(c, samples, G.default_scale()) {}
+  attention_op(context& c, std::int64_t samples) : samples_(samples), primitive_(c, samples, G.default_scale()) {}
 
   void set_samples(std::int64_t samples) noexcept
     requires takes_fewer_samples<primitive>
@@ -71,18 +71,15 @@ class packed_attention_op {
             c,
             {.heads = G.heads, .width = G.width, .before = row->before, .most = row->most, .scale = G.default_scale()},
             samples_, x, row->kept[p.key.layer], y);
-    if constexpr (attends<B>) primitive_.forward(c, arguments(p), x, x + width, x + 2 * width, y);
+    if constexpr (attends<B>) primitive_.forward(c, arguments(p), x, x + Keys, x + Values, y);
   }
 
   void backward(context& c, const pass& p, const backward_arguments<B>& a) {
     if constexpr (attends<B> && T.input_gradient)
-      primitive_.backward(c, arguments(p), a.x, a.x + width, a.x + 2 * width, a.y, a.dy, a.dx, a.dx + width,
-                          a.dx + 2 * width);
+      primitive_.backward(c, arguments(p), a.x, a.x + Keys, a.x + Values, a.y, a.dy, a.dx, a.dx + Keys, a.dx + Values);
   }
 
  private:
-  static constexpr std::int64_t width = G.heads * G.width;
-
   [[nodiscard]] static attention_arguments arguments(const pass& p) {
     return {.dropout = G.dropout.parts > 0 && p.training ? &p.key : nullptr};
   }
@@ -117,7 +114,7 @@ struct basic_packed_attention {
   }
 
   template <class B, node_traits T>
-  using op = packed_attention_op<B, T, packed_geometry(T.in, Heads, Options)>;
+  using op = attention_op<B, T, packed_geometry(T.in, Heads, Options), T.in.extent[1] / 3, 2 * (T.in.extent[1] / 3)>;
 };
 
 }  // namespace detail

@@ -61,11 +61,12 @@ struct transformer_options {
 template <std::int64_t Width, std::int64_t Heads, std::int64_t FeedForward, transformer_options Options>
 struct transformer_parts {
   static_assert(Options.known,
-                "lockstep: transformer_encoder_layer: takes norm_first, relu or gelu<>, dropout<>, causal, no_bias and "
-                "epsilon<>");
-  static_assert(Width > 0 && FeedForward > 0 && Heads > 0 && Width % Heads == 0,
-                "lockstep: transformer_encoder_layer<Width, Heads, FeedForward>: the numbers are positive, and the "
-                "number of heads divides the width");
+                "lockstep: transformer_encoder_layer, transformer_decoder_layer: take norm_first, relu or gelu<>, "
+                "dropout<>, causal, no_bias and epsilon<>");
+  static_assert(
+      Width > 0 && FeedForward > 0 && Heads > 0 && Width % Heads == 0,
+      "lockstep: transformer_encoder_layer, transformer_decoder_layer: the width, the heads and the features of "
+      "the feed-forward are positive, and the number of heads divides the width");
 
   static constexpr bool has_bias = Options.attention.bias;
   using norm = std::conditional_t<has_bias, layer_norm<epsilon<Options.epsilon_value>>,
