@@ -252,6 +252,7 @@ void check_all() {
   check<B, causal(packed(137, 2, 8))>(c, {.in_place = true});
   check<B, causal(packed(137, 2, 8))>(c, {.lengths = {90, 137}, .spread = 8});
   check<B, separate(40, 70, 1, 33)>(c);
+  check<B, causal(packed(70, 1, 64))>(c);
   check<B, separate(1, 150, 3, 4)>(c, {.samples = 3, .lengths = {150, 1, 65}, .in_place = true});
   check<B, causal(separate(20, 70, 1, 3))>(c);
   check<B, causal(separate(70, 20, 1, 3))>(c, {.lengths = {20, 3}});

@@ -114,8 +114,8 @@ void backward_head(const attention_geometry& g, float scale, std::int64_t length
   float* const sums = parts.take(columns);
   float* const means = parts.take(columns);
   const std::int64_t last = g.seen(g.queries - 1, length);
-  pack(last, g.width, of.k, g.k.row, keys, g.width);
-  pack(last, g.width, of.v, g.v.row, values, g.width);
+  pack<V>(last, g.width, of.k, g.k.row, keys, g.width);
+  pack<V>(last, g.width, of.v, g.v.row, values, g.width);
   std::fill_n(key_gradients, last * row, 0.F);
   std::fill_n(value_gradients, last * row, 0.F);
   std::fill_n(sums, columns, 0.F);
@@ -127,8 +127,8 @@ void backward_head(const attention_geometry& g, float scale, std::int64_t length
     turn<V>(at.queries, g.width, of.y + i * g.y.row, g.y.row, 1.F, query_gradients);
     turn<V>(at.queries, g.width, dy, g.y.row, 1.F, outputs);
     turn<V>(at.queries, g.width, q, g.q.row, scale * binary, queries);
-    pack(at.queries, g.width, q, g.q.row, query_rows, row);
-    pack(at.queries, g.width, dy, g.y.row, output_rows, row);
+    pack<V>(at.queries, g.width, q, g.q.row, query_rows, row);
+    pack<V>(at.queries, g.width, dy, g.y.row, output_rows, row);
     run_for<V, mean_kernel>(g.width, query_gradients, outputs, means);
     std::copy_n(log_sums + i, at.queries, sums);
     const std::int64_t seen = g.seen(i + at.queries - 1, length);
@@ -177,14 +177,11 @@ void backward_head(const attention_geometry& g, float scale, std::int64_t length
     turn_back<V>(at.queries, g.width, query_gradients, of.dq + i * g.q.row, g.q.row);
   }
   run_for<V, scale_kernel>(last * row, scale, key_gradients);
-  for (std::int64_t j = 0; j < g.keys; ++j) {
-    if (j < last) {
-      std::copy_n(key_gradients + j * row, g.width, of.dk + j * g.k.row);
-      std::copy_n(value_gradients + j * row, g.width, of.dv + j * g.v.row);
-    } else {
-      std::fill_n(of.dk + j * g.k.row, g.width, 0.F);
-      std::fill_n(of.dv + j * g.v.row, g.width, 0.F);
-    }
+  run_for<V, copy_rows_kernel>(last, g.width, key_gradients, row, of.dk, g.k.row);
+  run_for<V, copy_rows_kernel>(last, g.width, value_gradients, row, of.dv, g.v.row);
+  for (std::int64_t j = last; j < g.keys; ++j) {
+    std::fill_n(of.dk + j * g.k.row, g.width, 0.F);
+    std::fill_n(of.dv + j * g.v.row, g.width, 0.F);
   }
 }
 

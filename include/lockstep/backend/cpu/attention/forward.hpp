@@ -123,8 +123,8 @@ void forward_head(const attention_geometry& g, float scale, std::int64_t length,
   float* const top = parts.take(columns);
   float* const total = parts.take(columns);
   const std::int64_t last = g.seen(g.queries - 1, length);
-  pack(last, g.width, k, g.k.row, keys, g.width);
-  pack(last, g.width, v, g.v.row, values, g.width);
+  pack<V>(last, g.width, k, g.k.row, keys, g.width);
+  pack<V>(last, g.width, v, g.v.row, values, g.width);
   for (std::int64_t i = 0; i < g.queries; i += columns) {
     tile_place at{.query = i, .queries = (std::min)(columns, g.queries - i), .key = 0, .keys = 0};
     turn<V>(at.queries, g.width, q + i * g.q.row, g.q.row, scale * binary, queries);

@@ -89,13 +89,29 @@ void turn_back(std::int64_t count, std::int64_t width, const float* from, float*
   run_for<V, transpose_kernel>(width, count, from, tile_queries<V>, to, to_row);
 }
 
-/// Copies rows; elements from `width` to `to_row` become zero.
-inline void pack(std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_row, float* to,
-                 std::int64_t to_row) {
-  for (std::int64_t r = 0; r < rows; ++r, from += from_row, to += to_row) {
-    std::copy_n(from, width, to);
-    std::fill_n(to + width, to_row - width, 0.F);
+/// Copies rows, which are too short for a call of memcpy each.
+struct copy_rows_kernel {
+  template <class V>
+  static LOCKSTEP_ALWAYS_INLINE void run(std::int64_t rows, std::int64_t width, const float* from,
+                                         std::int64_t from_row, float* to, std::int64_t to_row) {
+    for (std::int64_t r = 0; r < rows; ++r, from += from_row, to += to_row) {
+      std::int64_t i = 0;
+      for (; i + lanes<V> <= width; i += lanes<V>) {
+        V v;
+        load(v, from + i);
+        store(to + i, v);
+      }
+      for (; i < width; ++i) to[i] = from[i];
+    }
   }
+};
+
+/// Copies rows; elements from `width` to `to_row` become zero.
+template <class V>
+void pack(std::int64_t rows, std::int64_t width, const float* from, std::int64_t from_row, float* to,
+          std::int64_t to_row) {
+  if (width < to_row) std::fill_n(to, rows * to_row, 0.F);
+  run_for<V, copy_rows_kernel>(rows, width, from, from_row, to, to_row);
 }
 
 /// The place of a tile: queries [query, query + queries), keys [key, key + keys).
