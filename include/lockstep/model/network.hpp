@@ -43,7 +43,7 @@ class network_builder {
   template <class L>
   constexpr int leaf(int in, const scope<path_hash>& s) {
     in = one_value(in);
-    check_tokens<L>(in, 0);
+    check_tokens<L>(in, 0, extents_of(in));
     placed_leaf& placed = place<L>(extents_of(in), s);
     placed.out = L::output(placed.in);
     placed.parameters = L::parameters(placed.in);
@@ -57,9 +57,9 @@ class network_builder {
     std::array<dims, Count> in{};
     for (std::size_t i = 0; i < Count; ++i) {
       values[i] = one_value(given[i]);
-      check_tokens<L>(values[i], static_cast<unsigned>(i));
       in[i] = extents_of(values[i]);
     }
+    for (std::size_t i = 0; i < Count; ++i) check_tokens<L>(values[i], static_cast<unsigned>(i), in);
     placed_leaf& placed = place<L>(in[0], s);
     for (std::size_t i = 1; i < Count; ++i) placed.further[i - 1] = in[i];
     placed.out = L::output(in);
@@ -156,15 +156,17 @@ class network_builder {
     data_.operations[static_cast<std::size_t>(value)].leaf = index;
     return value;
   }
-  /// Value k of a layer: tokens where it reads tokens, else values.
-  template <class L>
-  constexpr void check_tokens(int value, unsigned k) {
+  /// Value k of a layer, which reads values of the extents `in`: tokens where it reads tokens, else values.
+  template <class L, class Extents>
+  constexpr void check_tokens(int value, unsigned k, [[maybe_unused]] const Extents& in) {
     if constexpr (L::traits.token_operands == 0)
       check_values(value);
-    else if ((L::traits.token_operands >> k & 1U) != 0)
-      read_tokens(value, L::vocabulary);
-    else
+    else if ((L::traits.token_operands >> k & 1U) == 0)
       check_values(value);
+    else if constexpr (requires { L::vocabulary(in); })
+      read_tokens(value, L::vocabulary(in));
+    else
+      read_tokens(value, L::vocabulary);
   }
 
   /// A value, and the input that takes its place; or a value, and the name that it is bound to.

@@ -211,8 +211,9 @@ concept keeps_memory = requires(std::int64_t samples) {
 /// A layer that needs primitives which not every backend has (backend/capabilities.hpp) has `runs_on<Backend>`, a bool;
 /// where it is false, the model does not compile, and the op's code must not be a second error.
 ///
-/// A layer that reads tokens (traits.token_operands) has `vocabulary`, their number: lower ones are valid. The `x` of
-/// its op's forward are tokens, and backward takes them as a last argument; they have no gradient.
+/// A layer that reads tokens (traits.token_operands) has `vocabulary`, their number, or, where it depends on the
+/// extents that arrive, `vocabulary(extents)`: lower ones are valid. The `x` of its op's forward are tokens, and
+/// backward takes them as a last argument; they have no gradient.
 ///
 /// An op that has `set_samples` (`takes_fewer_samples`) serves every smaller batch too; where every op of a model
 /// has it, a batch size that changes from step to step costs nothing.

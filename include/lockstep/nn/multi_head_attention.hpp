@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <lockstep/nn/attention_options.hpp>
+#include <lockstep/nn/feed.hpp>
+#include <lockstep/nn/identity.hpp>
 #include <lockstep/nn/packed_attention.hpp>
 #include <lockstep/nn/projection.hpp>
 #include <lockstep/nn/sequential.hpp>
@@ -19,7 +22,7 @@ struct attention_in_projection
           .times = 3, .bias = Options.bias, .in_proj = true, .weights = projection_form::start::xavier_uniform}> {
   template <dims Arriving>
   static consteval void check() {
-    static_assert(Options.known, "lockstep: multi_head_attention: takes causal, dropout<> and no_bias");
+    static_assert(Options.known, "lockstep: multi_head_attention: takes causal, dropout<>, no_bias and key_lengths<>");
     static_assert(Options.dropped.valid(),
                   "lockstep: multi_head_attention: the probability of dropout lies between 0 and 1");
     static_assert(cuts_into_heads(Arriving, 1, Heads),
@@ -28,11 +31,21 @@ struct attention_in_projection
   }
 };
 
-template <std::int64_t Heads, attention_options Options>
+/// Lengths reads the lengths of samples, or is void.
+template <std::int64_t Heads, attention_options Options, class Lengths = void>
 struct multi_head_attention_of {
-  using type = sequential<named<"", attention_in_projection<Heads, Options>>,
-                          named<"attention", basic_packed_attention<Heads, Options>>,
-                          named<"out_proj", projection<projection_form{.bias = Options.bias}>>>;
+  template <class Of>
+  struct core {
+    using type = feed<attention_with_lengths<Heads, Options>, identity, Of>;
+  };
+  template <class Of>
+    requires std::is_void_v<Of>
+  struct core<Of> {
+    using type = basic_packed_attention<Heads, Options>;
+  };
+  using type =
+      sequential<named<"", attention_in_projection<Heads, Options>>, named<"attention", typename core<Lengths>::type>,
+                 named<"out_proj", projection<projection_form{.bias = Options.bias}>>>;
 };
 
 }  // namespace detail
@@ -43,6 +56,7 @@ struct multi_head_attention_of {
 /// probabilities while training, no_bias.
 template <std::int64_t Heads, class... Options>
 using multi_head_attention =
-    typename detail::multi_head_attention_of<Heads, detail::attention_options::of<Options...>()>::type;
+    typename detail::multi_head_attention_of<Heads, detail::attention_options::of<Options...>(),
+                                             typename detail::lengths_among<Options...>::type>::type;
 
 }  // namespace lockstep

@@ -1,12 +1,14 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
 
 #include <lockstep/backend/attention_geometry.hpp>
 #include <lockstep/backend/capabilities.hpp>
+#include <lockstep/core/token.hpp>
 #include <lockstep/nn/attention_options.hpp>
 #include <lockstep/nn/layer.hpp>
 
@@ -71,17 +73,27 @@ class attention_op {
             c,
             {.heads = G.heads, .width = G.width, .before = row->before, .most = row->most, .scale = G.default_scale()},
             samples_, x, row->kept[p.key.layer], y);
-    if constexpr (attends<B>) primitive_.forward(c, arguments(p), x, x + Keys, x + Values, y);
+    attend(c, p, nullptr, x, y);
   }
 
   void backward(context& c, const pass& p, const backward_arguments<B>& a) {
+    attend_backward(c, p, nullptr, a.x, a.y, a.dy, a.dx);
+  }
+
+ protected:
+  /// `lengths` are the keys of each sample that are seen; null for all.
+  void attend(context& c, const pass& p, const token_id* lengths, const activation* x, activation* y) {
+    if constexpr (attends<B>) primitive_.forward(c, arguments(p, lengths), x, x + Keys, x + Values, y);
+  }
+  void attend_backward(context& c, const pass& p, const token_id* lengths, const activation* x, const activation* y,
+                       const activation* dy, activation* dx) {
     if constexpr (attends<B> && T.input_gradient)
-      primitive_.backward(c, arguments(p), a.x, a.x + Keys, a.x + Values, a.y, a.dy, a.dx, a.dx + Keys, a.dx + Values);
+      primitive_.backward(c, arguments(p, lengths), x, x + Keys, x + Values, y, dy, dx, dx + Keys, dx + Values);
   }
 
  private:
-  [[nodiscard]] static attention_arguments arguments(const pass& p) {
-    return {.dropout = G.dropout.parts > 0 && p.training ? &p.key : nullptr};
+  [[nodiscard]] static attention_arguments arguments(const pass& p, const token_id* lengths) {
+    return {.key_lengths = lengths, .dropout = G.dropout.parts > 0 && p.training ? &p.key : nullptr};
   }
 
   std::int64_t samples_;
@@ -117,6 +129,51 @@ struct basic_packed_attention {
   using op = attention_op<B, T, packed_geometry(T.in, Heads, Options), T.in.extent[1] / 3, 2 * (T.in.extent[1] / 3)>;
 };
 
+/// The same among samples of different lengths: reads rows (T, 3C), and the length of each sample.
+template <std::int64_t Heads, attention_options Options>
+struct attention_with_lengths {
+  using packed = basic_packed_attention<Heads, Options>;
+  using extents = std::array<dims, 2>;
+  static constexpr std::string_view kind = packed::kind;
+  static constexpr layer_traits traits{.operands = 2,
+                                       .token_operands = 2,
+                                       .remembers_forward = true,
+                                       .backward_reads_output = true,
+                                       .backward_keeps_gradient = true};
+  template <class B>
+  static constexpr bool runs_on = attends<B>;
+
+  template <dims Arriving, dims Lengths>
+  static consteval void check() {
+    static_assert(Lengths == dims{1},
+                  "lockstep: attention: the input that key_lengths names is not tokens<1>, the length of each sample");
+  }
+
+  /// A length is at most the number of rows.
+  [[nodiscard]] static constexpr std::int64_t vocabulary(const extents& in) { return in[0][0] + 1; }
+  [[nodiscard]] static constexpr dims output(const extents& in) { return packed::output(in[0]); }
+  [[nodiscard]] static constexpr parameter_list parameters(const extents&) { return parameter_list{}; }
+  [[nodiscard]] static constexpr std::int64_t flops(const extents& in) { return packed::flops(in[0]); }
+
+  template <class B, node_traits T, extents>
+  class op : public packed::template op<B, T> {
+    using base = typename packed::template op<B, T>;
+    using activation = typename B::activation_type;
+    using context = typename B::context;
+
+   public:
+    using base::base;
+
+    void forward(context& c, const pass& p, const std::array<const activation*, 2>& x, const activation*, activation* y,
+                 const token_id* lengths) {
+      base::attend(c, p, lengths, x[0], y);
+    }
+    void backward(context& c, const pass& p, const joint_backward_arguments<B, 2>& a, const token_id* lengths) {
+      base::attend_backward(c, p, lengths, a.x[0], a.y, a.dy, a.dx[0]);
+    }
+  };
+};
+
 }  // namespace detail
 
 /// Scaled dot-product attention among the T rows of a sample: (T, 3C), in each row a query, a key and a value of C
@@ -130,7 +187,8 @@ struct packed_attention : detail::basic_packed_attention<Heads, detail::attentio
 
   template <dims Arriving>
   static consteval void check() {
-    static_assert(options.known && !options.names_bias, "lockstep: attention: takes causal and dropout<>");
+    static_assert(options.known && !options.names_bias && !options.has_lengths,
+                  "lockstep: attention: takes causal and dropout<>");
     static_assert(options.dropped.valid(), "lockstep: attention: the probability of dropout lies between 0 and 1");
     static_assert(detail::cuts_into_heads(Arriving, 3, Heads),
                   "lockstep: attention: what arrives (Arriving) is not T rows of a query, a key and a value, each of "

@@ -36,6 +36,10 @@ struct transformer_options {
   constexpr void take(gelu<>) { by_gelu = true; }
   constexpr void take(causal) { attention.take(causal{}); }
   constexpr void take(no_bias) { attention.take(no_bias{}); }
+  template <fixed_string Input>
+  constexpr void take(key_lengths<Input> lengths) {
+    attention.take(lengths);
+  }
   template <probability P>
   constexpr void take(dropout<P>) {
     attention.dropped = P;
@@ -58,11 +62,12 @@ struct transformer_options {
 };
 
 /// The parts of a layer of a transformer. What is named "" adds nothing to the paths of its layers.
-template <std::int64_t Width, std::int64_t Heads, std::int64_t FeedForward, transformer_options Options>
+template <std::int64_t Width, std::int64_t Heads, std::int64_t FeedForward, transformer_options Options,
+          class Lengths = void>
 struct transformer_parts {
   static_assert(Options.known,
                 "lockstep: transformer_encoder_layer, transformer_decoder_layer: take norm_first, relu or gelu<>, "
-                "dropout<>, causal, no_bias and epsilon<>");
+                "dropout<>, causal, no_bias, epsilon<> and key_lengths<>");
   static_assert(
       Width > 0 && FeedForward > 0 && Heads > 0 && Width % Heads == 0,
       "lockstep: transformer_encoder_layer, transformer_decoder_layer: the width, the heads and the features of "
@@ -76,7 +81,7 @@ struct transformer_parts {
       std::conditional_t<(Options.attention.dropped.parts > 0), dropout<Options.attention.dropped>, identity>;
 
   using self_attention =
-      sequential<named<"self_attn", typename multi_head_attention_of<Heads, Options.attention>::type>,
+      sequential<named<"self_attn", typename multi_head_attention_of<Heads, Options.attention, Lengths>::type>,
                  named<"dropout1", dropped>>;
   using feed_forward =
       sequential<named<"linear1", basic_linear<Width, FeedForward, has_bias>>, named<"activation", activation>,
@@ -99,6 +104,7 @@ struct transformer_parts {
 /// PyTorch's `dropout` at four places; causal; no_bias; epsilon<> of the normalisations.
 template <std::int64_t Width, std::int64_t Heads, std::int64_t FeedForward, class... Options>
 using transformer_encoder_layer =
-    typename detail::transformer_parts<Width, Heads, FeedForward, detail::transformer_options::of<Options...>()>::type;
+    typename detail::transformer_parts<Width, Heads, FeedForward, detail::transformer_options::of<Options...>(),
+                                       typename detail::lengths_among<Options...>::type>::type;
 
 }  // namespace lockstep
