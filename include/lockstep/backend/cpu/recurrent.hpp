@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 
+#include <lockstep/backend/cpu/array.hpp>
 #include <lockstep/backend/cpu/context.hpp>
 #include <lockstep/backend/cpu/onednn.hpp>
 #include <lockstep/backend/cpu/recurrent/backward.hpp>
@@ -283,7 +285,7 @@ class recurrent {
 
   std::int64_t samples_;
   std::unique_ptr<definition> definition_;  ///< where the machine lacks AVX2
-  std::unique_ptr<recurrence::direction> directions_[G.directions];
+  array_of<std::unique_ptr<recurrence::direction>, G.directions> directions_;
 };
 
 }  // namespace lockstep::cpu_backend
