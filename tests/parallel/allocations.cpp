@@ -90,6 +90,11 @@ using resized = ls::model<
 using signals = ls::model<ls::sequential<ls::conv1d<8, 3>, ls::relu, ls::max_pool1d<2>, ls::flatten, ls::linear<10>>,
                           ls::input<3, 20>, ls::cross_entropy>;
 
+// What a recurrent layer keeps of all steps, and its scratch.
+using sequences = ls::model<ls::sequential<ls::lstm<24, ls::layers<2>, ls::bidirectional, ls::dropout<0.25>>,
+                                           ls::gru<9, ls::last_state>, ls::linear<10>>,
+                            ls::input<7, 6>, ls::cross_entropy>;
+
 template <class Model, int N, class Optimizer = ls::sgd, class Targets>
 void check_steady_steps(const Targets& targets, const Optimizer& optimizer = {},
                         const ls::trainer_options& options = {}) {
@@ -257,6 +262,7 @@ TEST_CASE("a steady step allocates nothing and touches no new page", "[allocatio
     check_steady_steps<resized, 2>(classes);
     check_steady_steps<signals, 1>(classes);
   }
+  SECTION("sequences") { check_steady_steps<sequences, 2>(classes); }
   SECTION("a schedule, and gradients clipped by value") {
     const ls::scheduled optimizer{ls::nadam{}, ls::schedule::warm_up{9, ls::schedule::one_cycle{.steps = 90}}};
     check_steady_steps<mlp, 2>(classes, optimizer, {.max_value = 0.01});
@@ -283,6 +289,7 @@ TEST_CASE("batches of any size allocate nothing once the largest has been met", 
     check_changing_sizes<normalised, 2>();
     check_changing_sizes<normalised, 2, ls::reduce::reproducible>();
   }
+  SECTION("sequences") { check_changing_sizes<sequences, 2>(); }
   SECTION("mlp") {
     check_changing_sizes<mlp, 1>();
     check_changing_sizes<mlp, 2>();
