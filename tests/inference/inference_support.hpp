@@ -103,7 +103,7 @@ template <class V, class Model>
   std::vector<float> arena(static_cast<std::size_t>(code::workspace_size), std::nanf(""));
   const std::int64_t samples = static_cast<std::int64_t>(x.size()) / Model::input_dims.size();
   std::vector<float> y(static_cast<std::size_t>(samples * Model::output_dims.size()));
-  chosen.run(packed.data(), x.data(), y.data(), arena.data(), samples);
+  chosen.run(packed.data(), x.data(), y.data(), arena.data(), samples, nullptr);
   return y;
 }
 

@@ -55,6 +55,8 @@ class inference {
   static constexpr std::int64_t state_size = detail::infer::state_size<Model>;
   /// Floats of working memory that a call needs.
   static constexpr std::int64_t workspace_size = code::workspace_size;
+  /// Floats of the states that recurrent layers carry from a call to the next; 0 without such layers.
+  static constexpr std::int64_t carried_size = code::carried_size;
   /// True when calls without a workspace compile: they keep it on the stack, at most 64 KB.
   static constexpr bool fits_stack = code::fits_stack;
   /// The most packed weights, in floats, that lie in the object itself.
@@ -84,7 +86,7 @@ class inference {
     const auto x = detail::infer::take_samples<Model::input_dims>(sample);
     if (x.count != 1) detail::infer::throw_other_count("one sample", x.count);
     output_type y;
-    run_on_stack(x.first, y.data(), 1);
+    run_on_stack(x.first, y.data(), 1, nullptr);
     return y;
   }
 
@@ -95,7 +97,7 @@ class inference {
   void operator()(const Samples& samples, std::span<float> outputs) const {
     const auto x = detail::infer::take_samples<Model::input_dims>(samples);
     detail::infer::require_outputs(x.count, output_size, outputs.size());
-    run_on_stack(x.first, outputs.data(), x.count);
+    run_on_stack(x.first, outputs.data(), x.count, nullptr);
   }
 
   /// The same with working memory of the caller's, at least `workspace_size` floats, whatever they are; calls at the
@@ -105,7 +107,22 @@ class inference {
     const auto x = detail::infer::take_samples<Model::input_dims>(samples);
     detail::infer::require_outputs(x.count, output_size, outputs.size());
     detail::infer::require_workspace(workspace_size, workspace.size());
-    run_(weights_.data(), x.first, outputs.data(), workspace.data(), x.count);
+    run_(weights_.data(), x.first, outputs.data(), workspace.data(), x.count, nullptr);
+  }
+
+  /// Predicts samples that follow each other in time, as a model of one step, `input<1, C>`, reads a stream step by
+  /// step. Recurrent layers begin with the states that are in `states`, zeros at the beginning of a sequence, and leave
+  /// there those after the last step. `states` has `carried_size` floats of the caller's, for each sequence its own.
+  /// Does not compile for a layer that also reads the steps from the last to the first. Throws shape_error as above.
+  template <class Samples>
+  void carry(const Samples& samples, std::span<float> outputs, std::span<float> states) const {
+    static_assert(!code::reads_back,
+                  "lockstep: inference: carry: a bidirectional layer reads a sequence from its end too, and carries no "
+                  "state; predict whole sequences");
+    const auto x = detail::infer::take_samples<Model::input_dims>(samples);
+    detail::infer::require_outputs(x.count, output_size, outputs.size());
+    detail::infer::require_states(carried_size, states.size());
+    run_on_stack(x.first, outputs.data(), x.count, states.data());
   }
 
  private:
@@ -128,14 +145,14 @@ class inference {
     chosen.pack(state.data(), weights_.data());
   }
 
-  void run_on_stack(const float* x, float* y, std::int64_t samples) const {
+  void run_on_stack(const float* x, float* y, std::int64_t samples, float* carried) const {
     static_assert(
         fits_stack,
         "lockstep: inference: the values between the layers of this model take more than the 64 KB that a call "
         "puts on the stack; hand in working memory: model(samples, outputs, workspace), workspace_size floats");
     if constexpr (fits_stack) {
       alignas(64) float arena[static_cast<std::size_t>(workspace_size)];
-      run_(weights_.data(), x, y, arena, samples);
+      run_(weights_.data(), x, y, arena, samples, carried);
     }
   }
 

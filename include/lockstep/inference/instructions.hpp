@@ -42,10 +42,13 @@ class instructions {
                                : 2 * values_size <= most_on_stack           ? 2
                                                                             : 1;
   static constexpr std::int64_t workspace_size = group * values_size;
+  static constexpr std::int64_t carried_size = kernel<float_x4>::carried;
+  static constexpr bool reads_back = kernel<float_x4>::reads_back;
   static constexpr std::int64_t packed_size =
       (std::max)({kernel<float_x4>::packed, kernel<float_x8>::packed, kernel<float_x16>::packed});
 
-  using function = void (*)(const float* weights, const float* x, float* y, float* arena, std::int64_t samples);
+  using function = void (*)(const float* weights, const float* x, float* y, float* arena, std::int64_t samples,
+                            float* carried);
   struct choice {
     function run;
     void (*pack)(const float* state, float* packed);
@@ -69,11 +72,11 @@ class instructions {
     if constexpr (program_of<Model, 4>.unsupported >= 0)
       return c;
     else if constexpr (std::is_same_v<V, float_x16>)
-      c.run = &cpu_backend::run_for_avx512<grouped, floats, floats, float*, float*, std::int64_t>;
+      c.run = &cpu_backend::run_for_avx512<grouped, floats, floats, float*, float*, std::int64_t, float*>;
     else if constexpr (std::is_same_v<V, float_x8>)
-      c.run = &cpu_backend::run_for_avx2<grouped, floats, floats, float*, float*, std::int64_t>;
+      c.run = &cpu_backend::run_for_avx2<grouped, floats, floats, float*, float*, std::int64_t, float*>;
     else
-      c.run = &run_apart_anywhere<grouped, floats, floats, float*, float*, std::int64_t>;
+      c.run = &run_apart_anywhere<grouped, floats, floats, float*, float*, std::int64_t, float*>;
     return c;
   }
 

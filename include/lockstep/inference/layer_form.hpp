@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <lockstep/backend/geometry.hpp>
+#include <lockstep/backend/recurrent_geometry.hpp>
 #include <lockstep/backend/resampling.hpp>
 #include <lockstep/core/shape.hpp>
 #include <lockstep/nn/activation.hpp>
@@ -23,6 +24,7 @@
 #include <lockstep/nn/group_norm.hpp>
 #include <lockstep/nn/linear.hpp>
 #include <lockstep/nn/pool2d.hpp>
+#include <lockstep/nn/recurrent.hpp>
 #include <lockstep/nn/sample_norm.hpp>
 #include <lockstep/nn/skippable.hpp>
 #include <lockstep/nn/upsample.hpp>
@@ -45,6 +47,7 @@ enum class form_kind : std::uint8_t {
   batch_norm,
   sample_norm,
   softmax,
+  recurrent,
 };
 
 /// A layer at its place; of the members that follow `kind`, those that the kind has a use for.
@@ -56,6 +59,7 @@ struct layer_form {
   convolution_geometry convolution{};
   pooling_geometry pooling{};
   resampling_geometry resampling{};
+  recurrent_geometry recurrent{};
   std::int64_t groups = 0;  ///< of channels; 0 for a normalisation of rows, or of all of a picture
   bool centred = false;
   bool logarithm = false;
@@ -116,6 +120,10 @@ template <int Rank, class... Options>
 constexpr layer_form form_of(const batch_norm<Rank, Options...>*, const dims&) {
   constexpr batch_norm_options options = batch_norm<Rank, Options...>::options;
   return {.kind = form_kind::batch_norm, .weight = options.affine, .epsilon = options.epsilon_value};
+}
+template <recurrent_kind Kind, std::int64_t Hidden, recurrent_options Options, int Layer>
+constexpr layer_form form_of(const recurrent_layer<Kind, Hidden, Options, Layer>*, const dims& in) {
+  return {.kind = form_kind::recurrent, .recurrent = recurrent_layer<Kind, Hidden, Options, Layer>::geometry(in)};
 }
 template <probability P>
 constexpr layer_form form_of(const dropout<P>*, const dims&) {

@@ -17,6 +17,7 @@
 #include <lockstep/inference/packing.hpp>
 #include <lockstep/inference/pooling_kernel.hpp>
 #include <lockstep/inference/program_builder.hpp>
+#include <lockstep/inference/recurrent_kernel.hpp>
 
 /// \file
 /// A whole network as one function, in which every extent is a constant.
@@ -38,6 +39,7 @@ class network_kernel {
     const float* x;
     float* y;
     float* arena;
+    float* carried;  ///< the states that recurrent layers begin with and leave, or null
   };
 
   /// Floats from a sample of a value to the next.
@@ -114,6 +116,15 @@ class network_kernel {
     return g;
   }();
 
+  template <int Index>
+  static constexpr recurrent_shape recurrence = [] {
+    const step& s = p.at(Index);
+    const recurrent_geometry& g = layer_forms<Model>[static_cast<std::size_t>(s.leaf)].recurrent;
+    const value_layout& out = p.out(s);
+    return recurrent_shape{
+        .g = g, .in_row = p.in(s).channel_step, .out_row = g.last_state ? out.size : out.channel_step};
+  }();
+
   /// Runs a kernel as part of this function. In a network of many steps it is a function of its own, and equal layers
   /// share it.
   static constexpr bool shares_code = p.step_count > 32;
@@ -174,6 +185,9 @@ class network_kernel {
       scale_kernel<to, s.relu, (s.addend >= 0)>::template run<V>(w, x, addend, y);
     } else if constexpr (s.kind == step_kind::sample_norm) {
       call<sample_norm_kernel<norm<Index>, to>>(w, x, y);
+    } else if constexpr (s.kind == step_kind::recurrent) {
+      float* const carried = m.carried == nullptr ? nullptr : m.carried + s.carried;
+      call<recurrent_kernel<recurrence<Index>>>(w, x, y, at<s.scratch, Samples>(m, i), carried);
     } else if constexpr (s.kind == step_kind::softmax) {
       softmax_kernel<from, to, layer_forms<Model>[static_cast<std::size_t>(s.leaf)].logarithm>::template run<V>(x, y);
     } else if constexpr (s.kind == step_kind::map) {
@@ -225,17 +239,21 @@ class network_kernel {
   /// Floats of working memory.
   static constexpr std::int64_t workspace = p.arena_size;
   static constexpr std::int64_t packed = p.packed_size;
+  static constexpr std::int64_t carried = p.carried_size;
+  static constexpr bool reads_back = p.reads_back;
 
-  /// `run<V>` predicts `samples` samples, `Group` at once while there are as many.
+  /// `run<V>` predicts `samples` samples, `Group` at once while there are as many; one after the other where states are
+  /// carried from each to the next.
   template <int Group>
   struct in_groups {
     template <class>
     static LOCKSTEP_ALWAYS_INLINE void run(const float* weights, const float* x, float* y, float* arena,
-                                           std::int64_t samples) {
+                                           std::int64_t samples, float* carried) {
       if constexpr (Group > 1)
-        for (; samples >= Group; samples -= Group, x += Group * in_size, y += Group * out_size)
-          run_blocks<Group>({weights, x, y, arena}, blocks{});
-      for (; samples > 0; --samples, x += in_size, y += out_size) run_blocks<1>({weights, x, y, arena}, blocks{});
+        for (; samples >= Group && carried == nullptr; samples -= Group, x += Group * in_size, y += Group * out_size)
+          run_blocks<Group>({weights, x, y, arena, nullptr}, blocks{});
+      for (; samples > 0; --samples, x += in_size, y += out_size)
+        run_blocks<1>({weights, x, y, arena, carried}, blocks{});
     }
   };
 };

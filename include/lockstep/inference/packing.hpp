@@ -13,6 +13,7 @@
 #include <lockstep/inference/linear_kernel.hpp>
 #include <lockstep/inference/program.hpp>
 #include <lockstep/inference/program_builder.hpp>
+#include <lockstep/inference/recurrent_kernel.hpp>
 #include <lockstep/inference/state.hpp>
 
 /// \file
@@ -148,6 +149,8 @@ void pack_program(const float* state, float* packed) {
         to[padded + c] = exists ? static_cast<float>(own.scale(c)) : 0.F;
         to[2 * padded + c] = exists ? static_cast<float>(own.shift(c)) : 0.F;
       }
+    } else if (form.kind == form_kind::recurrent) {
+      pack_recurrent(form.recurrent, Vector, tensors_of(s.leaf), to);
     } else if (form.kind == form_kind::sample_norm) {
       const std::int64_t size = Model::graph.leaves[static_cast<std::size_t>(s.leaf)].parameters.size();
       to[0] = static_cast<float>(form.epsilon);

@@ -27,6 +27,7 @@ enum class step_kind : std::uint8_t {
   scale,  ///< a batch normalisation
   sample_norm,
   softmax,
+  recurrent,
   map,
   relu,
   sum,
@@ -45,8 +46,9 @@ struct step {
   int operands = 0;
   int addend = -1;
   int out = -1;
-  int scratch = -1;         ///< a value: the operand in a frame of zeros
-  std::int64_t packed = 0;  ///< where its weights begin
+  int scratch = -1;          ///< a value: the operand in a frame of zeros, or the states of a recurrent layer
+  std::int64_t packed = 0;   ///< where its weights begin
+  std::int64_t carried = 0;  ///< where its state begins among those that the caller keeps
 };
 
 enum class place : std::uint8_t { input, arena, output };
@@ -78,6 +80,8 @@ struct program {
   int unsupported = -1;  ///< a leaf that there is no kernel for
   std::int64_t arena_size = 0;
   std::int64_t packed_size = 0;
+  std::int64_t carried_size = 0;  ///< floats of the states after the last step, for recurrent layers of one direction
+  bool reads_back = false;        ///< a layer reads the steps from the last to the first
 
   [[nodiscard]] constexpr step& at(int i) { return steps[static_cast<std::size_t>(i)]; }
   [[nodiscard]] constexpr const step& at(int i) const { return steps[static_cast<std::size_t>(i)]; }

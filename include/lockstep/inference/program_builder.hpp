@@ -11,6 +11,7 @@
 #include <lockstep/inference/layer_form.hpp>
 #include <lockstep/inference/place_values.hpp>
 #include <lockstep/inference/program.hpp>
+#include <lockstep/inference/recurrent_kernel.hpp>
 #include <lockstep/inference/value_layout.hpp>
 #include <lockstep/model/network.hpp>
 
@@ -126,6 +127,8 @@ class program_builder {
         const step s{.kind = kind, .leaf = o.leaf, .packed = take_packed(1 + weights)};
         return push(s, in, out);
       }
+      case form_kind::recurrent:
+        return add_recurrent(o, f.recurrent, first);
       case form_kind::unsupported:
         break;
     }
@@ -157,8 +160,8 @@ class program_builder {
     step& last = p_.at(p_.step_count - 1);
     const int computed = value_for(v);
     const bool extends = last.kind != step_kind::pooling && last.kind != step_kind::resampling &&
-                         last.kind != step_kind::softmax && last.kind != step_kind::map &&
-                         last.kind != step_kind::concat && last.kind != step_kind::copy;
+                         last.kind != step_kind::softmax && last.kind != step_kind::recurrent &&
+                         last.kind != step_kind::map && last.kind != step_kind::concat && last.kind != step_kind::copy;
     return extends && !last.relu && last.out == computed ? &last : nullptr;
   }
   [[nodiscard]] static constexpr bool has_weights(const step& s) {
@@ -207,6 +210,17 @@ class program_builder {
     value_layout out = like(layout(in), o.out);
     if (!out.is_channels_last()) out.size += 2 * vector_;  // its kernel writes beyond the last row
     return push({.kind = step_kind::pooling, .leaf = o.leaf}, in, out);
+  }
+
+  constexpr int add_recurrent(const operation& o, const recurrent_geometry& g, int in) {
+    if (layout(in).pixel_step != 1) in = in_plain_order(in);
+    step s{.kind = step_kind::recurrent, .leaf = o.leaf};
+    s.scratch = add_value(plain_layout(dims{3 * round_up(g.hidden, vector_)}, vector_));
+    s.packed = take_packed(g.directions * packed_direction(g, vector_));
+    s.carried = p_.carried_size;
+    p_.carried_size += carried_size(g);
+    p_.reads_back = p_.reads_back || g.directions > 1;
+    return push(s, in, rows_layout(o.out, vector_));
   }
 
   constexpr int add_sum(const operation& o) {

@@ -49,6 +49,13 @@ inline void require_workspace(std::int64_t wanted, std::size_t given) {
   if (given < static_cast<std::size_t>(wanted)) throw_small_workspace(wanted, given);
 }
 
+[[noreturn, gnu::cold, gnu::noinline]] inline void throw_other_states(std::int64_t wanted, std::size_t given) {
+  throw shape_error("inference", "states of " + std::to_string(wanted) + " floats", std::to_string(given));
+}
+inline void require_states(std::int64_t wanted, std::size_t given) {
+  if (static_cast<std::size_t>(wanted) != given) throw_other_states(wanted, given);
+}
+
 template <class T>
 concept has_view = requires(const T& t) {
   { t.view() } -> mdspan_like;
