@@ -177,10 +177,6 @@ void check_cell() {
   check<B, small(Cell, 1, true, true)>(2);
 }
 
-}  // namespace recurrent_test
-
-using namespace recurrent_test;
-
 TEST_CASE("the definition of recurrent layers", "[recurrent]") {
   check_definition<small(recurrent_cell::lstm, 1, true, false)>(2);
   check_definition<small(recurrent_cell::lstm, 2, false, true)>(2);
@@ -200,3 +196,5 @@ TEMPLATE_LIST_TEST_CASE("plain recurrences", "[recurrent]", backends) {
   check_cell<TestType, recurrent_cell::tanh>();
   check_cell<TestType, recurrent_cell::relu>();
 }
+
+}  // namespace recurrent_test

@@ -132,10 +132,6 @@ void check_training(double tolerance) {
     check_values("trained/" + std::string(parameter.name()), parameter.values());
 }
 
-}  // namespace recurrent_golden
-
-using namespace recurrent_golden;
-
 TEST_CASE("lstm computes what LSTM does", "[golden][recurrent]") {
   check<1, 4, 5, ls::lstm>("lstm/one_step", 200000, 3);
   check<7, 3, 19, ls::lstm>("lstm/steps", 200100, 5);
@@ -169,3 +165,5 @@ TEST_CASE("a network of lstm trains as in PyTorch", "[golden][recurrent]") {
   check_training<ls::data_parallel<tagger, 1>>(1e-5);
   check_training<ls::data_parallel<tagger, 3>>(1e-5);
 }
+
+}  // namespace recurrent_golden

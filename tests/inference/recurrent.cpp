@@ -32,10 +32,6 @@ std::vector<float> run_stream(const std::vector<float>& weights, const std::vect
   return y;
 }
 
-}  // namespace recurrent_test
-
-using namespace recurrent_test;
-
 TEST_CASE("inference: recurrent layers on whole sequences", "[inference][recurrent]") {
   require_layers<ls::input<1, 3>, ls::lstm<5>>();
   require_layers<ls::input<6, 3>, ls::lstm<19, ls::layers<2>>, ls::linear<3>>();
@@ -76,3 +72,5 @@ TEST_CASE("inference: states have a size", "[inference][recurrent]") {
           model.carry(std::array<float, 3>{}, std::span<float>(y), std::span<float>(states));
         }) == "lockstep: inference: expected states of 91 floats, got 7");
 }
+
+}  // namespace recurrent_test

@@ -9,9 +9,9 @@
 /// \file
 /// Recurrent layers in networks: their gradients, their names, and where they may stand.
 
-using namespace lockstep_test;
-
 namespace recurrent_test {
+
+using namespace lockstep_test;
 
 constexpr settings several{.samples = 3};
 
@@ -42,10 +42,6 @@ using segmented =
 using shared = ls::tied<"shared", ls::lstm<5, ls::layers<2>>>;
 using tied_steps = regression<ls::input<3, 5>, ls::linear<5>, shared, shared, ls::linear<2>>;
 
-}  // namespace recurrent_test
-
-using namespace recurrent_test;
-
 TEST_CASE("gradients of recurrent layers", "[recurrent]") {
   SECTION("lstm") { check_gradients<steps<ls::lstm<4, ls::layers<2>>, ls::linear<2>>>({}, several); }
   SECTION("both directions, last states") {
@@ -74,3 +70,5 @@ TEST_CASE("parameters of recurrent layers have torch.nn's names", "[recurrent]")
   CHECK(all[8] == "lstm.weight_ih_l1");
   CHECK(all[23] == "lstm.bias_hh_l2_reverse");
 }
+
+}  // namespace recurrent_test

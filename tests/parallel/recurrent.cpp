@@ -77,10 +77,6 @@ void check_replicas(double tolerance) {
 
 constexpr std::int64_t batches[] = {5, 21, 5};
 
-}  // namespace recurrent_test
-
-using namespace recurrent_test;
-
 TEST_CASE("recurrent layers on replicas compute what they do on one device", "[recurrent]") {
   SECTION("on the CPU") { check_replicas<ls::cpu, 1, 2, 3, 4>(1e-5); }
   SECTION("in double precision") { check_replicas<ls::reference<double>, 3>(1e-12); }
@@ -90,3 +86,5 @@ TEST_CASE("recurrent layers on replicas compute what they do on one device", "[r
 TEST_CASE("recurrent layers train to the same bits on 1, 2, 4 and 8 replicas", "[recurrent]") {
   check_replicas_agree<net>({.learning_rate = 0.05F, .momentum = 0.9F}, 1.0, batches);
 }
+
+}  // namespace recurrent_test
