@@ -33,6 +33,9 @@ using net = ls::sequential<
     ls::layer_norm<>, Head>;
 using learned = ls::model<net<ls::learned_positions<length>, ls::tied<"wte", ls::linear_without_bias<vocabulary>>>,
                           ls::tokens<length>, ls::cross_entropy>;
+using recurrent = ls::model<ls::sequential<ls::embedding<vocabulary, 12>, ls::lstm<20, ls::layers<2>>, ls::gru<14>,
+                                           ls::rnn<10>, ls::linear<vocabulary>>,
+                            ls::tokens<length>, ls::cross_entropy>;
 using waves = ls::model<net<ls::sinusoidal_positions, ls::linear<vocabulary>>, ls::tokens<length>, ls::cross_entropy>;
 
 /// A trainer whose parameters are not those that it begins with.
@@ -80,18 +83,11 @@ void check_against_forward() {
   CHECK(std::count(written.begin(), written.end(), written.back()) < 400);
 }
 
-}  // namespace generating
-
-using namespace generating;
-
-TEST_CASE("500 tokens one by one are those of a forward pass", "[generate]") {
-  SECTION("learned positions") { check_against_forward<learned>(); }
-  SECTION("waves") { check_against_forward<waves>(); }
-}
-
-TEST_CASE("logits one by one are those of a forward pass", "[generate]") {
-  trained<learned> of;
-  ls::generator<learned> writer(of.trainer, {.batch = 2});
+/// The logits of two sequences of 40 tokens.
+template <class Model>
+void check_logits() {
+  trained<Model> of;
+  ls::generator<Model> writer(of.trainer, {.batch = 2});
   tokens x(2 * length);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<ls::token_id>((i * i + i / 7) % vocabulary);
   const auto expected = of.trainer.forward(x);
@@ -109,6 +105,20 @@ TEST_CASE("logits one by one are those of a forward pass", "[generate]") {
   }
   CHECK(writer.position() == 40);
   CHECK(worst <= 1e-5 * largest);
+}
+
+}  // namespace generating
+
+using namespace generating;
+
+TEST_CASE("500 tokens one by one are those of a forward pass", "[generate]") {
+  SECTION("learned positions") { check_against_forward<learned>(); }
+  SECTION("waves") { check_against_forward<waves>(); }
+}
+
+TEST_CASE("logits one by one are those of a forward pass", "[generate]") {
+  SECTION("attention") { check_logits<learned>(); }
+  SECTION("recurrent layers") { check_logits<recurrent>(); }
 }
 
 TEST_CASE("prompts of different lengths in a batch get what each gets alone", "[generate]") {

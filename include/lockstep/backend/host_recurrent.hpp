@@ -113,11 +113,14 @@ class recurrent {
         scratch_(2 * G.rows() + 2 * hidden) {}
   void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
+  /// `given`, of a layer of one direction, are the states before the first step, state_size() numbers of each sample,
+  /// and becomes those after the last; null: states begin with zeros. Backward is for those that do.
   template <class Context>
-  void forward(Context&, const A* x, const A* w, A* y) {
+  void forward(Context&, const A* x, const A* w, A* y, A* given = nullptr) {
     for (std::int64_t s = 0; s < samples_; ++s)
       for (std::int64_t d = 0; d < G.directions; ++d)
-        run_forward(s, d, x + s * G.in_size(), {G, d, w}, y + s * G.out_size() + d * hidden);
+        run_forward(s, d, x + s * G.in_size(), {G, d, w}, y + s * G.out_size() + d * hidden,
+                    given == nullptr ? nullptr : given + s * G.state_size());
   }
 
   /// dx may be x.
@@ -158,10 +161,13 @@ class recurrent {
     return direction == 0 ? k : steps - 1 - k;
   }
 
-  void run_forward(std::int64_t sample, std::int64_t d, const A* x, const recurrent_parameters<const A>& w, A* y) {
+  void run_forward(std::int64_t sample, std::int64_t d, const A* x, const recurrent_parameters<const A>& w, A* y,
+                   A* given) {
     double* const a = scratch_.data();
     double* const b = a + G.rows();
-    std::fill_n(kept_.data() + (sample * G.directions + d) * direction_size, step_size, 0.0);
+    double* const begin = kept_.data() + (sample * G.directions + d) * direction_size;
+    std::fill_n(begin, step_size, 0.0);
+    if (given != nullptr) std::copy_n(given, G.state_size(), begin + 4 * hidden);
     for (std::int64_t k = 0; k < steps; ++k) {
       const recurrent_step s = step(sample, d, k);
       const std::int64_t t = time(d, k);
@@ -178,6 +184,9 @@ class recurrent {
       for (std::int64_t u = 0; u < hidden; ++u)
         y[(G.last_state ? 0 : t * G.directions * hidden) + u] = static_cast<A>(s.h[u]);
     }
+    if (given == nullptr) return;
+    const double* const last = begin + steps * step_size + 4 * hidden;
+    for (std::int64_t i = 0; i < G.state_size(); ++i) given[i] = static_cast<A>(last[i]);
   }
 
   void run_backward(std::int64_t sample, std::int64_t d, const A* x, const A* dy,

@@ -34,6 +34,8 @@ struct recurrent_geometry {
   [[nodiscard]] constexpr std::int64_t rows() const { return gates() * hidden; }
   [[nodiscard]] constexpr std::int64_t in_size() const { return steps * in; }
   [[nodiscard]] constexpr std::int64_t out_size() const { return (last_state ? 1 : steps) * directions * hidden; }
+  /// Numbers of a state of one direction: h, and after it c of an lstm.
+  [[nodiscard]] constexpr std::int64_t state_size() const { return (cell == recurrent_cell::lstm ? 2 : 1) * hidden; }
   /// Parameters of a direction.
   [[nodiscard]] constexpr std::int64_t direction_size() const { return rows() * (in + hidden + (bias ? 2 : 0)); }
 

@@ -103,6 +103,7 @@ struct recurrent_layer {
                                            : Kind == recurrent_kind::gru ? "gru"
                                                                          : "rnn";
   static constexpr layer_traits traits{.remembers_forward = true,
+                                       .rows = Options.directions == 1 ? row_rule::in_order : row_rule::mixed,
                                        .backward_overwrites_input = true,
                                        .backward_keeps_gradient = true,
                                        .skips_parameter_gradient = true};
@@ -159,6 +160,11 @@ struct recurrent_layer {
     return 2 * g.directions * g.steps * g.rows() * (g.in + g.hidden);
   }
 
+  /// The state of a sample.
+  [[nodiscard]] static constexpr std::int64_t kept_values(const dims& in, std::int64_t) {
+    return geometry(in).state_size();
+  }
+
   template <class B, node_traits T>
   class op {
     using activation = typename B::activation_type;
@@ -192,8 +198,10 @@ struct recurrent_layer {
       return primitive::kept_bytes(samples);
     }
 
-    void forward(context& c, const pass&, const activation* x, const activation* parameters, activation* y) {
-      if constexpr (runs_recurrences<B>) primitive_.forward(c, x, parameters, y);
+    void forward(context& c, const pass& p, const activation* x, const activation* parameters, activation* y) {
+      const auto* const row = p.row_of<activation>();
+      if constexpr (runs_recurrences<B>)
+        primitive_.forward(c, x, parameters, y, row == nullptr ? nullptr : row->kept[p.key.layer]);
     }
     void backward(context& c, const pass&, const backward_arguments<B>& a) {
       if constexpr (runs_recurrences<B>)

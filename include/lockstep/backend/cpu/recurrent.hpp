@@ -56,23 +56,28 @@ class direction {
            (std::max)(gradient_scratch(g.rows(), g.in), gradient_scratch(g.rows(), g.hidden));
   }
 
-  /// `x` are the inputs by steps. Calls f(time, states) after each step.
+  /// `x` are the inputs by steps. Calls f(time, states) after each step. `given`, unless it is null, are the states
+  /// before the first step (recurrent_geometry::state_size of each sample), and becomes those after the last.
   template <class V, recurrent_cell Cell, class F>
   void forward(context& c, std::int64_t samples, bool reverse, const float* x,
-               const recurrent_parameters<const float>& w, const F& f) {
+               const recurrent_parameters<const float>& w, float* given, const F& f) {
     onednn::sgemm('N', 'T', g_.steps * samples, g_.rows(), g_.in, x, g_.in, w.weight_ih, g_.in, 0.F, kept_.data(),
                   kept_row());
     if (forward_version_.changed(c, w.weight_hh))
       run_for<V, pack_forward>(g_.gates(), g_.hidden, w.weight_hh, forward_panels_.data());
     add_biases(w);
     const std::int64_t begin = (reverse ? g_.steps : 0) * samples * g_.hidden;
-    std::fill_n(states_.data() + begin, samples * g_.hidden, 0.F);
-    if constexpr (Cell == recurrent_cell::lstm) std::fill_n(cells_.data() + begin, samples * g_.hidden, 0.F);
+    if (given != nullptr) {
+      each_state<Cell>(samples, begin, given, [&](float* own, float* user) { std::copy_n(user, g_.hidden, own); });
+    } else {
+      std::fill_n(states_.data() + begin, samples * g_.hidden, 0.F);
+      if constexpr (Cell == recurrent_cell::lstm) std::fill_n(cells_.data() + begin, samples * g_.hidden, 0.F);
+    }
     for (std::int64_t k = 0; k < g_.steps; ++k) {
       const places at(*this, samples, reverse, k);
       recurrence::forward<V, Cell>({.samples = samples,
                                     .hidden = g_.hidden,
-                                    .first = k == 0,
+                                    .first = k == 0 && given == nullptr,
                                     .panels = forward_panels_.data(),
                                     .bias = bias_.data(),
                                     .before = states_.data() + at.before,
@@ -81,6 +86,8 @@ class direction {
                                     .cells = cells_.data() + at.after,
                                     .states = states_.data() + at.after});
       f(at.time, static_cast<const float*>(states_.data() + at.after));
+      if (given != nullptr && k + 1 == g_.steps)
+        each_state<Cell>(samples, at.after, given, [&](float* own, float* user) { std::copy_n(own, g_.hidden, user); });
     }
   }
 
@@ -134,6 +141,15 @@ class direction {
   }
 
  private:
+  /// Calls f(a state, the user's) for the states of each sample that begin at `at`, and for its cells.
+  template <recurrent_cell Cell, class F>
+  void each_state(std::int64_t samples, std::int64_t at, float* given, const F& f) {
+    for (std::int64_t s = 0; s < samples; ++s, given += g_.state_size()) {
+      f(states_.data() + at + s * g_.hidden, given);
+      if constexpr (Cell == recurrent_cell::lstm) f(cells_.data() + at + s * g_.hidden, given + g_.hidden);
+    }
+  }
+
   /// Where the arrays of the k-th step begin.
   struct places {
     std::int64_t time, before, after, kept;
@@ -227,8 +243,9 @@ class recurrent {
     return G.directions * recurrence::direction::size(G, samples) * static_cast<std::int64_t>(sizeof(float));
   }
 
-  void forward(context& c, const float* x, const float* w, float* y) {
-    if (definition_) return definition_->forward(c, x, w, y);
+  /// See host::recurrent.
+  void forward(context& c, const float* x, const float* w, float* y, float* given = nullptr) {
+    if (definition_) return definition_->forward(c, x, w, y, given);
     const float* const by_steps = inputs_by_steps(x, c.workspace(samples_ * G.in_size()));
     with_widest([&]<class V>(std::type_identity<V>) {
       for (std::int64_t d = 0; d < G.directions; ++d) {
@@ -239,7 +256,7 @@ class recurrent {
           for (std::int64_t s = 0; s < samples_; ++s)
             std::copy_n(states + s * G.hidden, G.hidden, row + s * G.out_size());
         };
-        directions_[d]->template forward<V, G.cell>(c, samples_, d == 1, by_steps, parameters(G, d, w), write);
+        directions_[d]->template forward<V, G.cell>(c, samples_, d == 1, by_steps, parameters(G, d, w), given, write);
       }
     });
   }
