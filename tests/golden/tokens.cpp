@@ -1,12 +1,11 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include <lockstep/backend/reference/reference.hpp>
 #include <lockstep/lockstep.hpp>
 
-#include "golden/graphs.hpp"
+#include "golden/tokens.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -24,44 +23,28 @@ using waves = ls::model<ls::sequential<ls::named<"embedding", ls::embedding<voca
                                        ls::tanh, ls::named<"head", ls::linear<vocabulary>>>,
                         ls::tokens<length>, ls::cross_entropy>;
 
-template <class Trainer>
-void check_tokens(const std::string& name, double tolerance) {
-  INFO(name << ", " << Trainer::replicas << " replicas");
-  static const auto golden = golden_file("tokens");
-  Trainer trainer(ls::sgd{.learning_rate = 0.0625F, .momentum = 0.875F, .weight_decay = 0x1p-10F});
-  for (const auto& parameter : trainer.parameters())
-    REQUIRE(golden.contains(name + "/grad/" + std::string(parameter.name())));
-  start_as_golden(trainer);
-  const auto tokens = golden_labels(1, graph_batch * length, vocabulary);
-  auto targets = golden_labels(2, graph_batch * length, vocabulary + 1);
-  for (auto& target : targets)
-    if (target == vocabulary) target = -100;
+using char_lstm =
+    ls::model<ls::sequential<ls::named<"embedding", ls::embedding<vocabulary, 6>>,
+                             ls::named<"lstm", ls::lstm<12, ls::layers<2>>>, ls::named<"head", ls::linear<vocabulary>>>,
+              ls::tokens<length>, ls::cross_entropy>;
 
-  CHECK(relative_difference(trainer.forward(tokens), golden.values_f64(name + "/output")) <= tolerance);
-  const auto losses = golden.values_f64(name + "/losses");
-  REQUIRE(losses.size() == 5);
-  for (std::size_t step = 0; step < losses.size(); ++step) {
-    INFO("step " << step);
-    CHECK(same_loss(trainer.step(tokens, targets), losses[step], tolerance));
-    if (step > 0) continue;
-    for (const auto& gradient : trainer.gradients()) {
-      INFO(gradient.name());
-      CHECK(relative_difference(gradient.values(), golden.values_f64(name + "/grad/" + std::string(gradient.name()))) <=
-            tolerance);
-    }
-  }
-  for (const auto& parameter : trainer.parameters()) {
-    INFO(parameter.name());
-    CHECK(relative_difference(parameter.values(),
-                              golden.values_f64(name + "/trained/" + std::string(parameter.name()))) <= tolerance);
-  }
+template <class Trainer, class Optimizer>
+void check_tokens(const std::string& name, const Optimizer& optimizer, double tolerance) {
+  static const auto golden = golden_file("tokens");
+  check_golden_tokens<Trainer>(golden, name, optimizer, vocabulary, tolerance, tolerance);
 }
 
 TEST_CASE("networks that read tokens train as in PyTorch", "[golden][tokens]") {
-  check_tokens<ls::data_parallel<learned, 1, ls::reference<double>>>("learned", 1e-10);
-  check_tokens<ls::data_parallel<learned, 1>>("learned", 1e-5);
-  check_tokens<ls::data_parallel<learned, 3>>("learned", 1e-5);
-  check_tokens<ls::data_parallel<waves, 2>>("waves", 1e-5);
+  check_tokens<ls::data_parallel<learned, 1, ls::reference<double>>>("learned", tokens_sgd, 1e-10);
+  check_tokens<ls::data_parallel<learned, 1>>("learned", tokens_sgd, 1e-5);
+  check_tokens<ls::data_parallel<learned, 3>>("learned", tokens_sgd, 1e-5);
+  check_tokens<ls::data_parallel<waves, 2>>("waves", tokens_sgd, 1e-5);
+}
+
+TEST_CASE("a language model of lstm trains under adamw as in PyTorch", "[golden][tokens]") {
+  check_tokens<ls::data_parallel<char_lstm, 1, ls::reference<double>, ls::adamw>>("char_lstm", tokens_adamw, 1e-10);
+  check_tokens<ls::data_parallel<char_lstm, 1, ls::adamw>>("char_lstm", tokens_adamw, 1e-5);
+  check_tokens<ls::data_parallel<char_lstm, 3, ls::adamw>>("char_lstm", tokens_adamw, 1e-5);
 }
 
 }  // namespace golden_tokens
