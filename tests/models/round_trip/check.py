@@ -20,12 +20,7 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-LIMIT = 1e-4
-
-
-class CheckError(Exception):
-    """Ends the program with its text on stderr."""
+from compare import LIMIT, ROOT, CheckError, changed_tensors, difference
 
 
 def network(name, seed):
@@ -47,26 +42,6 @@ def network(name, seed):
 def forward(model, inputs):
     with torch.inference_mode():
         return model(inputs)
-
-
-def difference(given, expected):
-    """The largest difference over the largest magnitude; nan when a value is not finite."""
-    if given.shape != expected.shape:
-        raise CheckError(f"outputs of shape {tuple(given.shape)}, not {tuple(expected.shape)}")
-    return ((given.double() - expected.double()).abs().max() / expected.double().abs().max()).item()
-
-
-def changed_tensors(given, expected):
-    """Names that one side lacks, or whose types or values differ. A strict load does not see all of these: it converts
-    types, and takes a missing num_batches_tracked for 0."""
-    return [
-        key
-        for key in sorted(given.keys() | expected.keys())
-        if key not in given
-        or key not in expected
-        or given[key].dtype != expected[key].dtype
-        or not torch.equal(given[key], expected[key])
-    ]
 
 
 def check(name, program, batch, folder):
