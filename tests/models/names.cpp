@@ -8,6 +8,7 @@
 #include <lockstep/backend/reference/reference.hpp>
 
 #include "models/autoencoder.hpp"
+#include "models/gpt.hpp"
 #include "models/lenet.hpp"
 #include "models/resnet18.hpp"
 #include "models/resnet20.hpp"
@@ -48,6 +49,12 @@ std::vector<std::string> pytorch(const std::string& model) {
 TEST_CASE("models have the tensors of torchvision's", "[models]") {
   CHECK(tensors<ls::model<models::resnet18<1000>, ls::input<3, 224, 224>>>() == pytorch("resnet18"));
   CHECK(tensors<ls::model<models::vgg16<1000>, ls::input<3, 224, 224>>>() == pytorch("vgg16"));
+}
+
+// generate_gpt.py in tests/golden writes the file; the logits have no weight of their own.
+TEST_CASE("models have the tensors of transformers'", "[models]") {
+  CHECK(tensors<ls::model<models::gpt2_124m, ls::tokens<1024>>>() == pytorch("gpt2_124m"));
+  STATIC_REQUIRE(ls::model<models::gpt2_124m, ls::tokens<1024>>::parameter_count == 124'439'808);
 }
 
 // The modules are those of tests/golden/generate_pictures.py.
