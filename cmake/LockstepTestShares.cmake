@@ -23,6 +23,8 @@ set(lockstep_plain_tests
     "docs/.*"
     # It would see in them what it sees in others.
     "nn/activation.*"
+    "nn/attention"
+    "nn/recurrent"
     "nn/(conv_transpose2d|inputs|linear|resampling|sample_norm|several_outputs|signals|skippable|softmax)"
     "nn/loss(es)?"
     "parallel/(dropout2d|inputs|losses|row_targets|sample_norm|skip_composites|unet)"
@@ -51,6 +53,8 @@ set(lockstep_tests_without_threads
     "parallel/(averaged|batch_norm_rows|clip_non_finite|converted|dropout2d|frozen|gather_into|graph|groups|losses)"
     "parallel/(optimizers|parameters|precision|ranges|row_targets|sample_norm|scatter|shard|state_steps|unet)"
     "parallel/(reproducible_|skip_|step_).*"
+    "parallel/attention"
+    "parallel/recurrent"
     "parallel/split.*")
 
 # lockstep_tests_of_share(RESULT SHARE NAMES...): sets RESULT to the names that belong to the share.
