@@ -234,6 +234,27 @@ TEST_CASE("parameters of type double are saved as F64 and loaded exactly", "[io]
   CHECK(loaded.list[1].elements == std::vector<double>{0.1});
 }
 
+TEST_CASE("the file of a part that holds all of a model's tensors loads without its name", "[io]") {
+  const lockstep_test::temporary_folder folder;
+  const auto path = folder / "part.safetensors";
+  const trainer part{{{"wte.weight", ls::dims(1), {5.0F}}, {"h.0.bias", ls::dims(1), {6.0F}}}};
+  ls::save_safetensors(part, path);
+  trainer whole{{{"transformer.wte.weight", ls::dims(1), {0.0F}}, {"transformer.h.0.bias", ls::dims(1), {0.0F}}}};
+  ls::load_safetensors(whole, path);
+  CHECK(whole.list[0].elements == std::vector<float>{5.0F});
+  CHECK(whole.list[1].elements == std::vector<float>{6.0F});
+
+  // Not where the model has tensors outside of the part, and not where the file has the part's name too.
+  trainer more{{{"transformer.wte.weight", ls::dims(1), {0.0F}}, {"head.bias", ls::dims(1), {0.0F}}}};
+  CHECK_THROWS_AS(ls::load_safetensors(more, path), ls::io_error);
+  ls::save_safetensors(trainer{{{"wte.weight", ls::dims(1), {1.0F}}, {"transformer.wte.weight", ls::dims(1), {2.0F}}}},
+                       path);
+  trainer named{{{"transformer.wte.weight", ls::dims(1), {0.0F}}}};
+  const auto report = ls::load_safetensors(named, path, ls::match::partial);
+  CHECK(named.list[0].elements == std::vector<float>{2.0F});
+  CHECK(report.foreign == std::vector<std::string>{"wte.weight"});
+}
+
 TEST_CASE("a model whose own names begin with module. loads by these names", "[io]") {
   const lockstep_test::temporary_folder folder;
   const trainer saved{{{"module.w", ls::dims(1), {5.0F}}}};

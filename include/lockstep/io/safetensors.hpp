@@ -263,7 +263,8 @@ void save_safetensors(const Trainer& trainer, const std::string& path, const Ext
 
 /// Assigns parameters, buffers and the tensors of all `extras` from a file, and converts F16, BF16, F32 and F64 values.
 /// Under match::strict names and shapes must agree exactly; match::partial assigns what fits. Removes the prefixes that
-/// wrappers put before every name (`module.`, `_orig_mod.`, or both).
+/// wrappers put before every name (`module.`, `_orig_mod.`, or both). Where all names of the model begin with one
+/// component, such as `transformer.`, a file that lacks it loads too.
 ///
 /// Returns the names that were left out: none under match::strict, which throws an io_error that lists them. All values
 /// are checked and converted before the first assignment, so a load that throws changes nothing.

@@ -68,6 +68,17 @@ template <class Found>
   return best;
 }
 
+/// The component that all wanted names begin with, with its dot; empty when they have none in common. A file that a
+/// part of a model was saved to lacks it: GPT2Model's names are those of GPT2LMHeadModel without `transformer.`.
+[[nodiscard]] inline std::string_view common_component(const std::vector<wanted_tensor>& wanted) {
+  if (wanted.empty()) return {};
+  const std::string_view first = wanted.front().name;
+  const std::string_view component = first.substr(0, first.find('.') + 1);  // empty without a dot
+  const bool all = std::all_of(wanted.begin(), wanted.end(),
+                               [&](const wanted_tensor& tensor) { return tensor.name.starts_with(component); });
+  return all ? component : std::string_view{};
+}
+
 /// Why an entry does not hold whole numbers up to `most`; empty when it does.
 template <class = void>
 [[nodiscard, gnu::cold]] std::string misfit_of_counts(const std::string& name, const safetensors_entry& entry,
@@ -84,15 +95,24 @@ template <class = void>
 
 template <class File>
 [[nodiscard]] tensor_match match_tensors(const File& file, const std::vector<wanted_tensor>& wanted) {
-  const std::string_view prefix = wrapper_prefix([&](std::string_view tried) {
-    return std::count_if(wanted.begin(), wanted.end(), [&](const wanted_tensor& tensor) {
-      return file.contains(message({tried, tensor.name}));
-    });
-  });
+  std::size_t dropped = 0;  // characters of every name that the file does not have
+  const auto name_in_file = [&](std::string_view prefix, const wanted_tensor& tensor) {
+    return message({prefix, std::string_view(tensor.name).substr(dropped)});
+  };
+  const auto found = [&](std::string_view prefix) {
+    return std::count_if(wanted.begin(), wanted.end(),
+                         [&](const wanted_tensor& tensor) { return file.contains(name_in_file(prefix, tensor)); });
+  };
+  std::string_view prefix = wrapper_prefix(found);
+  if (found(prefix) == 0) {
+    dropped = common_component(wanted).size();
+    prefix = wrapper_prefix(found);
+    if (found(prefix) == 0) dropped = 0;
+  }
   tensor_match result;
   std::vector<std::string> names;
   for (const auto& tensor : wanted) {
-    const std::string& name = names.emplace_back(message({prefix, tensor.name}));
+    const std::string& name = names.emplace_back(name_in_file(prefix, tensor));
     result.entries.push_back(nullptr);
     if (!file.contains(name)) {
       result.report.missing.push_back(tensor.name);
