@@ -56,6 +56,8 @@ int main(int argc, char** argv) {
   add("compile/cnn", "cnn.cpp");
   add("compile/resnet20", "resnet20.cpp");
   add("compile/unet_small", "unet_small.cpp");
+  add("compile/gpt", "gpt.cpp");
+  add("compile/lstm", "lstm.cpp");
   add("compile/hundred_layers", "hundred_layers.cpp");
   add("compile/equal_layers", "equal_layers.cpp");
   add("compile/different_layers", "different_layers.cpp");

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -27,14 +28,24 @@ struct request {
 };
 
 template <class F>
-void measure(const request& r, const F& step) {
+void measure(const request& r, const char* optimizer, const F& step) {
   const step_times times = time_steps(r.seconds, step);
   std::printf(
-      "{\"case\": \"%s\", \"phase\": \"%s\", \"replicas\": %d, \"batch\": %d, \"steps\": %zu, \"median_s\": %.9g}\n",
-      r.name.c_str(), r.phase.c_str(), r.replicas, r.batch, times.steps, times.median_s);
+      "{\"case\": \"%s\", \"phase\": \"%s\", \"optimizer\": \"%s\", \"replicas\": %d, \"batch\": %d, \"steps\": %zu, "
+      "\"median_s\": %.9g}\n",
+      r.name.c_str(), r.phase.c_str(), optimizer, r.replicas, r.batch, times.steps, times.median_s);
 }
 
-template <class Model, class Precision>
+/// The learning rates are those of torch_reference.py; all other options are PyTorch's defaults.
+template <class Optimizer>
+constexpr Optimizer reference_optimizer() {
+  if constexpr (std::is_same_v<Optimizer, lockstep::adamw>)
+    return {.learning_rate = 0.001};
+  else
+    return {.learning_rate = 0.01F};
+}
+
+template <class Model, class Precision, class Optimizer = lockstep::sgd>
 void run(const request& r) {
   if (r.counts_parameters) {
     std::printf("{\"case\": \"%s\", \"parameters\": %lld}\n", r.name.c_str(),
@@ -42,13 +53,13 @@ void run(const request& r) {
     return;
   }
   lockstep::with_replicas<1, 2, 4>(r.replicas, [&]<int N>() {
-    lockstep::data_parallel<Model, N, Precision> trainer{lockstep::sgd{.learning_rate = 0.01F}};
+    lockstep::data_parallel<Model, N, Precision> trainer{reference_optimizer<Optimizer>()};
     const random_batch<Model> batch(r.batch);
     if (r.phase == "train") {
-      measure(r, [&] { trainer.step(batch.images, batch.targets); });
+      measure(r, Optimizer::kind, [&] { trainer.step(batch.images, batch.targets); });
     } else {
       typename decltype(trainer)::output_tensor out(r.batch);
-      measure(r, [&] { trainer.forward(batch.images, out.view()); });
+      measure(r, Optimizer::kind, [&] { trainer.forward(batch.images, out.view()); });
     }
   });
 }
@@ -58,13 +69,14 @@ struct measured_case {
   void (*run)(const request&);
 };
 
-/// The program: trainers of that precision.
+/// The program: trainers of that precision, of the cases of pictures and rows, and of `more`.
 template <class Precision>
-int time_case(int argc, char** argv) {
-  constexpr measured_case cases[] = {
+int time_case(int argc, char** argv, const std::vector<measured_case>& more = {}) {
+  std::vector<measured_case> cases{
       {"cnn", run<cnn, Precision>},     {"linear", run<linear, Precision>}, {"mlp", run<mlp, Precision>},
       {"lenet", run<lenet, Precision>}, {"vgg8", run<vgg8, Precision>},     {"resnet20", run<resnet20, Precision>},
   };
+  cases.insert(cases.end(), more.begin(), more.end());
   request r;
   CLI::App app{"Times one case of lockstep."};
   std::vector<std::string> names;
