@@ -13,21 +13,25 @@ its time slice.
 pytorch      training steps and forward passes of whole batches, beside step_time: contiguous pictures and channels
              last, eager and compiled, in float32 and in bfloat16 (under torch.autocast; in inference also a model that
              was converted), at every number of threads from 1 to the cores. Ours is float32; where PyTorch is measured
-             in bfloat16, ours is too, by step_time_bf16, if the processor has AVX512_BF16.
+             in bfloat16, ours is too, by step_time_bf16, if the processor has AVX512_BF16. The cases of tokens, gpt and
+             lstm, train by AdamW on both sides, the others by SGD; ours in bfloat16 has them not. In the phase generate
+             they write one text token by token, always the most likely one, beside generate_time, which calls
+             ls::generator.
 onnxruntime  predictions of one sample in one thread, beside predict_time, which calls ls::inference: dense16, dense64,
              mlp8 and lenet, phase infer. The call comes from Python, with bound input and output.
 dlib         training steps of cnn, mlp and lenet, beside step_time, at every number of the BLAS's threads.
 
 A peer that is not installed is left out with a note, but for PyTorch, which the others need too: for the numbers of
-parameters, and for the networks that ONNX Runtime loads. --bin names step_time; step_time_bf16, predict_time, and
-dlib_reference where CMake found dlib, lie beside it. --smoke runs everything once, PyTorch eager in one thread unless
---modes and --threads say otherwise.
+parameters, and for the networks that ONNX Runtime loads. --bin names step_time; step_time_bf16, predict_time,
+generate_time, and dlib_reference where CMake found dlib, lie beside it. --smoke runs everything once, with batches of
+4 samples, PyTorch eager in one thread unless --modes and --threads say otherwise.
 
 The JSON is an array of {"case", "phase", "peer", "peer_version", "precision", "ours_precision", "variant", "ours_s",
-"peer_s", "ratio", "spread"}: medians over the rounds in seconds a step, ratio = peer_s / ours_s (above 1: lockstep is
-faster), spread = (p75 - p25) / median of the ratios of single rounds. "precision" is the peer's, fp32 or bf16, and
-"ours_precision" ours: beside a peer in bf16 ours is in fp32 too. Rows of ONNX Runtime also have "peer_call_s", the time
-that it takes to call an empty network: that much of peer_s is the call.
+"peer_s", "ratio", "spread"}: medians over the rounds in seconds a step, in the phase generate a token, ratio =
+peer_s / ours_s (above 1: lockstep is faster), spread = (p75 - p25) / median of the ratios of single rounds. "precision"
+is the peer's, fp32 or bf16, and "ours_precision" ours: beside a peer in bf16 ours is in fp32 too. Rows of training also
+have "optimizer", sgd or adamw, which is that of both sides. Rows of ONNX Runtime also have "peer_call_s", the time that
+it takes to call an empty network: that much of peer_s is the call.
 
 There is a row for each way to run a peer and each number of our replicas. The rows of a case, phase and peer come in
 the order of peer_s, then ours_s, those of bf16 behind those of fp32, and the variants of the peer's fastest way in fp32
@@ -51,13 +55,16 @@ from collections.abc import Callable
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TORCH_REFERENCE = pathlib.Path(__file__).resolve().with_name("torch_reference.py")
 ONNX_REFERENCE = TORCH_REFERENCE.with_name("onnx_reference.py")
-BATCHES = {"cnn": 64, "linear": 100, "mlp": 64, "lenet": 128, "vgg8": 64, "resnet20": 128}
-CASES_WITHOUT_PICTURES = ("linear", "mlp")
+BATCHES = {"cnn": 64, "linear": 100, "mlp": 64, "lenet": 128, "vgg8": 64, "resnet20": 128, "gpt": 16, "lstm": 64}
+SMOKE_BATCH = 4
+TOKEN_CASES = ("gpt", "lstm")
+CASES_WITHOUT_PICTURES = ("linear", "mlp", *TOKEN_CASES)
 PREDICTED_CASES = ("dense16", "dense64", "mlp8", "lenet")  # one sample at a time
 DLIB_CASES = ("cnn", "mlp", "lenet")
+OWN_BF16_CASES = set(BATCHES) - set(TOKEN_CASES)
 CASES = tuple(dict.fromkeys((*BATCHES, *PREDICTED_CASES)))
 REPLICAS = (4, 2, 1)
-PHASES = ("train", "infer")
+PHASES = ("train", "infer", "generate")
 PEERS = ("pytorch", "onnxruntime", "dlib")
 PRECISIONS = ("fp32", "bf16")
 MODE_NAMES = {"eager": "eager", "compile": "torch.compile", "freeze": "torch.compile with frozen weights"}
@@ -66,6 +73,14 @@ LAYOUT_NAMES = {"contiguous": "contiguous", "channels_last": "channels last"}
 TORCH_PRECISION_NAMES = {"fp32": "", "autocast": ", bfloat16 under autocast", "bf16": ", model converted to bfloat16"}
 OWN_PRECISION_NAMES = {"fp32": "float32", "bf16": "bfloat16"}
 ANSWER_LIMIT_S = 600  # beyond a slice: the time a first call may take to compile
+
+
+def optimizer_of(case):
+    return "adamw" if case in TOKEN_CASES else "sgd"
+
+
+def batch_of(case, options):
+    return min(BATCHES[case], SMOKE_BATCH) if options.smoke else BATCHES[case]
 
 
 class CompareError(Exception):
@@ -135,9 +150,10 @@ class Worker:
 class TorchWorker(Worker):
     """A living torch_reference.py for one case and one thread count."""
 
-    def __init__(self, case, threads, log):
+    def __init__(self, case, threads, log, options):
         command = [sys.executable, str(TORCH_REFERENCE)]
-        command += ["--case", case, "--batch", str(BATCHES[case]), "--threads", str(threads)]
+        command += ["--case", case, "--batch", str(batch_of(case, options)), "--threads", str(threads)]
+        command += ["--optimizer", optimizer_of(case)]
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
@@ -202,6 +218,8 @@ def programs_of(case, options):
     programs = []
     if case in BATCHES and {"pytorch", "dlib"} & set(options.peers):
         programs.append(options.bin)
+    if case in options.generated_cases:
+        programs.append(options.generate_time)
     if case in PREDICTED_CASES and "onnxruntime" in options.peers:
         programs.append(options.predict_time)
     if case in DLIB_CASES and "dlib" in options.peers:
@@ -244,11 +262,11 @@ def counted(number, noun):
 
 def torch_ways(case, phase, options):
     """The (mode, layout, precision) in which PyTorch may do it."""
-    modes = [mode for mode in options.modes if phase == "infer" or mode != "freeze"]
+    modes = [mode for mode in options.modes if phase != "train" or mode != "freeze"]
     layouts = ["contiguous"] if case in CASES_WITHOUT_PICTURES else options.layouts
     precisions = ["fp32"] * ("fp32" in options.precision)
     if "bf16" in options.precision:
-        precisions += ["autocast", "bf16"] if phase == "infer" else ["autocast"]
+        precisions += ["autocast"] if phase == "train" else ["autocast", "bf16"]
     return [(mode, layout, precision) for precision in precisions for mode in modes for layout in layouts]
 
 
@@ -305,7 +323,7 @@ def blas_threads(threads):
 def dlib_peer(case, options):
     def answer(threads, seconds):
         environment = blas_threads(threads)
-        return measure_program(options.dlib_reference, seconds, environment, case=case, batch=BATCHES[case])
+        return measure_program(options.dlib_reference, seconds, environment, case=case, batch=batch_of(case, options))
 
     first = {threads: answer(threads, options.seconds) for threads in options.threads}
     ways = [
@@ -331,14 +349,19 @@ def trainer_ways(case, phase, options):
     """Ours with whole batches."""
 
     def way(precision, program, replicas):
-        asked = {"case": case, "phase": phase, "replicas": replicas, "batch": BATCHES[case]}
-        return Way(
-            counted(replicas, "replica"),
-            lambda seconds: measure_program(program, seconds, **asked)["median_s"],
-            precision,
-        )
+        asked = {"case": case, "phase": phase, "replicas": replicas, "batch": batch_of(case, options)}
 
-    programs = {"fp32": options.bin} | ({"bf16": options.bf16_program} if options.bf16_program else {})
+        def measure(seconds):
+            answer = measure_program(program, seconds, **asked)
+            if answer.get("optimizer") != optimizer_of(case):
+                raise CompareError(f"{program}: expected {optimizer_of(case)} as the optimizer, got {answer}")
+            return answer["median_s"]
+
+        return Way(counted(replicas, "replica"), measure, precision)
+
+    programs = {"fp32": options.bin}
+    if options.bf16_program and case in OWN_BF16_CASES:
+        programs["bf16"] = options.bf16_program
     replicas = [n for n in REPLICAS if n <= core_count()]
     return [way(precision, program, n) for precision, program in programs.items() for n in replicas]
 
@@ -348,6 +371,14 @@ def inference_way(case, options):
     return Way(
         "ls::inference",
         lambda seconds: measure_program(options.predict_time, seconds, case=case)["median_s"],
+    )
+
+
+def generator_way(case, options):
+    """Ours with one text."""
+    return Way(
+        "ls::generator",
+        lambda seconds: measure_program(options.generate_time, seconds, case=case)["median_s"],
     )
 
 
@@ -379,6 +410,8 @@ def row_of(case, phase, peer, way, own, times):
         "ratio": peer_s / ours_s,
         "spread": quartile_spread([p / o for p, o in zip(times[way], times[own], strict=True)]),
     }
+    if phase == "train":
+        row["optimizer"] = optimizer_of(case)
     if peer.call:
         row["peer_call_s"] = statistics.median(times[peer.call])
     return row
@@ -411,6 +444,13 @@ def compare_batches(case, phase, workers, version, options):
     return [row for peer in peers for row in rows_of(case, phase, ours, peer, times)]
 
 
+def compare_texts(case, workers, version, options):
+    """The rows of texts that are written token by token."""
+    peer = torch_peer(workers, version, case, "generate", options)
+    ours = [generator_way(case, options)]
+    return rows_of(case, "generate", ours, peer, run_rounds(ours, [peer], options))
+
+
 def compare_predictions(case, log, options):
     """The rows of predictions of one sample."""
     with contextlib.closing(OnnxWorker(case, log)) as worker:
@@ -426,11 +466,15 @@ def compare_case(case, log, options):
         workers = {}
         if "pytorch" in options.peers and case in BATCHES:
             for threads in options.threads:
-                workers[threads] = TorchWorker(case, threads, log)
+                workers[threads] = TorchWorker(case, threads, log, options)
                 stack.callback(workers[threads].close)
         versions = [worker.greet() for worker in workers.values()]
         for phase in options.phases:
-            rows = compare_batches(case, phase, workers, versions[0] if versions else "", options)
+            version = versions[0] if versions else ""
+            if phase == "generate":
+                rows = compare_texts(case, workers, version, options) if case in options.generated_cases else []
+            else:
+                rows = compare_batches(case, phase, workers, version, options)
             if "onnxruntime" in options.peers and phase == "infer" and case in PREDICTED_CASES:
                 rows += compare_predictions(case, log, options)
             if rows:
@@ -449,12 +493,19 @@ def print_table(rows):
     # What was left out stands in the JSON, and was said already.
     variants = [row["variant"].partition("; left out: ")[0] for row in rows]
     width = max(map(len, variants))
-    print(f"{'case':10}{'phase':7}{'peer':13}{'variant':{width}}{'ours':>11}{'peer':>11}{'ratio':>9}{'spread':>8}")
+    print(f"{'case':10}{'phase':10}{'peer':13}{'variant':{width}}{'ours':>11}{'peer':>11}{'ratio':>9}{'spread':>8}")
     for row, variant in zip(rows, variants, strict=True):
         print(
-            f"{row['case']:10}{row['phase']:7}{row['peer']:13}{variant:{width}}{time_text(row['ours_s']):>11}"
+            f"{row['case']:10}{row['phase']:10}{row['peer']:13}{variant:{width}}{time_text(row['ours_s']):>11}"
             f"{time_text(row['peer_s']):>11}{row['ratio']:9.2f}{row['spread']:8.1%}"
         )
+    trained = {}
+    for row in rows:
+        if "optimizer" in row:
+            trained.setdefault(row["optimizer"], {})[row["case"]] = None
+    if trained:
+        names = (f"{optimizer} ({', '.join(cases)})" for optimizer, cases in trained.items())
+        print(f"trained on both sides by {', '.join(names)}")
 
 
 def positive(kind):
@@ -497,7 +548,7 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--modes",
         type=choice_list(MODE_NAMES),
-        help="of PyTorch; freeze: for inference, the weights are constants of the compiled code "
+        help="of PyTorch; freeze: not for training, the weights are constants of the compiled code "
         f"({','.join(MODE_NAMES)}; with --smoke eager)",
     )
     parser.add_argument(
@@ -506,7 +557,9 @@ def parse_arguments(arguments=None):
     parser.add_argument("--rounds", type=positive(int), default=7, help="measurements of each contestant (7)")
     parser.add_argument("--seconds", type=positive(float), default=0.5, help="length of one measurement (0.5)")
     parser.add_argument(
-        "--smoke", action="store_true", help="one round of single steps: shows that all works, and measures nothing"
+        "--smoke",
+        action="store_true",
+        help="one round of single steps of small batches: shows that all works, and measures nothing",
     )
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin/step_time", help="step_time")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/compare/compare.json", help="result")
@@ -514,7 +567,7 @@ def parse_arguments(arguments=None):
     options.modes = options.modes or (["eager"] if options.smoke else list(MODE_NAMES))
     options.threads = options.threads or ([1] if options.smoke else list(range(1, core_count() + 1)))
     if options.modes == ["freeze"] and "train" in options.phases:
-        parser.error("expected --phases infer with --modes freeze alone, which is for inference only")
+        parser.error("expected --phases infer or generate with --modes freeze alone, which is not for training")
     if options.smoke:
         options.rounds, options.seconds = 1, 1e-6
     return options
@@ -529,6 +582,8 @@ def find_programs(options):
     options.bin = options.bin.resolve()
     options.predict_time = options.bin.with_name("predict_time")
     options.dlib_reference = options.bin.with_name("dlib_reference")
+    options.generate_time = options.bin.with_name("generate_time")
+    options.generated_cases = cases_to_generate(options)
     if "dlib" in options.peers and not is_program(options.dlib_reference):
         print(f"note: dlib is left out: there is no {options.dlib_reference}", file=sys.stderr)
         options.peers.remove("dlib")
@@ -544,10 +599,24 @@ def find_programs(options):
             )
 
 
+def cases_to_generate(options):
+    """Those whose layers ours can run row by row, if they were asked for: generate_time has the others not."""
+    if "generate" not in options.phases or "pytorch" not in options.peers:
+        return []
+    asked = [case for case in options.cases if case in TOKEN_CASES]
+    if not asked or not is_program(options.generate_time):
+        return asked  # find_programs says what is missing
+    known = ask([str(options.generate_time), "--list"], ANSWER_LIMIT_S, stderr=subprocess.PIPE)["cases"]
+    for case in asked:
+        if case not in known:
+            print(f"note: {case} is left out in generate: ls::generator does not run its layers", file=sys.stderr)
+    return [case for case in asked if case in known]
+
+
 def find_bf16_program(options):
     """Sees whether ours can be measured in bfloat16, where PyTorch is: by which program, or by none."""
     options.bf16_program = None
-    if "bf16" not in options.precision or "pytorch" not in options.peers or not set(options.cases) & set(BATCHES):
+    if "bf16" not in options.precision or "pytorch" not in options.peers or not set(options.cases) & OWN_BF16_CASES:
         return
     program = options.bin.with_name("step_time_bf16")
     try:

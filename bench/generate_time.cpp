@@ -28,6 +28,7 @@ struct request {
   std::string name = "gpt";
   double seconds = 0.5;
   bool counts_parameters = false;
+  bool lists_cases = false;
 };
 
 template <class Model>
@@ -74,8 +75,15 @@ int main(int argc, char** argv) {
   for (const measured_case& each : cases) names.emplace_back(each.name);
   app.add_option("--case", r.name)->check(CLI::IsMember(names));
   app.add_option("--seconds", r.seconds)->check(CLI::PositiveNumber);
+  app.add_flag("--list", r.lists_cases, "only list the cases");
   app.add_flag("--parameters", r.counts_parameters, "only count the parameters");
   CLI11_PARSE(app, argc, argv);
+  if (r.lists_cases) {
+    std::printf("{\"cases\": [");
+    for (std::size_t i = 0; i < names.size(); ++i) std::printf("%s\"%s\"", i == 0 ? "" : ", ", names[i].c_str());
+    std::printf("]}\n");
+    return 0;
+  }
   try {
     for (const measured_case& each : cases)
       if (r.name == each.name) each.run(r);

@@ -53,7 +53,7 @@ void run(const request& r) {
     return;
   }
   lockstep::with_replicas<1, 2, 4>(r.replicas, [&]<int N>() {
-    lockstep::data_parallel<Model, N, Precision> trainer{reference_optimizer<Optimizer>()};
+    lockstep::data_parallel<Model, N, Precision, Optimizer> trainer{reference_optimizer<Optimizer>()};
     const random_batch<Model> batch(r.batch);
     if (r.phase == "train") {
       measure(r, Optimizer::kind, [&] { trainer.step(batch.images, batch.targets); });

@@ -1,21 +1,25 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The PyTorch side of compare.py: one process that holds one case at one thread count and measures on request.
 
-    python torch_reference.py --case cnn --batch 64 --threads 2
+    python torch_reference.py --case cnn --batch 64 --threads 2 [--optimizer sgd]
     python torch_reference.py --count cnn,linear
 
-Each line on stdin is a request {"mode": [MODE, LAYOUT, PRECISION], "phase": "train" | "infer", "seconds": S} with MODE
-eager, compile or freeze, LAYOUT contiguous or channels_last and PRECISION fp32, autocast or bf16; each line on stdout
-its answer {"median_s", "steps"} or {"error"}. The first line on stdout greets with {"version"}, or says {"error"}.
---count prints the numbers of parameters instead: {"parameters": {case: number}} or {"error"}.
+Each line on stdin is a request {"mode": [MODE, LAYOUT, PRECISION], "phase": "train" | "infer" | "generate", "seconds":
+S} with MODE eager, compile or freeze, LAYOUT contiguous or channels_last and PRECISION fp32, autocast or bf16; each
+line on stdout its answer {"median_s", "steps"} or {"error"}. The first line on stdout greets with {"version"}, or says
+{"error"}. --count prints the numbers of parameters instead: {"parameters": {case: number}} or {"error"}.
 
-A training step is zero_grad, forward, loss, backward and the SGD update, in the implementation of torch.optim.SGD that
-is the fastest for these parameters. Inference is forward alone, in inference mode. `compile` is torch.compile of the
-forward pass, and of the loss in training; `freeze`, for inference only, is torch.compile that takes the weights as
-constants, folds them and packs them. Batches lie in the layout already.
+A training step is zero_grad, forward, loss, backward and the update, in the implementation of the optimizer that is the
+fastest for these parameters. Inference is forward alone, in inference mode. `compile` is torch.compile of the forward
+pass, and of the loss in training; `freeze`, not for training, is torch.compile that takes the weights as constants,
+folds them and packs them. Batches lie in the layout already.
+
+Generation, of the networks of tokens, writes one text token by token in inference mode, after a prompt of one token,
+from the keys and values, or the states, of the tokens before; its time is that of a token. `compile` is torch.compile
+of the step from one token to the next.
 
 `autocast` keeps parameters and pictures in float32 and does forward and loss under torch.autocast in bfloat16; `bf16`,
-for inference only, is the model converted to bfloat16, and so are the pictures, before anything is measured.
+not for training, is the model converted to bfloat16, and so are the pictures, before anything is measured.
 """
 
 import argparse
@@ -26,13 +30,15 @@ import statistics
 import sys
 import time
 
-LEARNING_RATE = 0.01
+LEARNING_RATE = 0.01  # of SGD
 WARM_UP_STEPS = 3
 MODES = ("eager", "compile", "freeze")
 LAYOUTS = ("contiguous", "channels_last")
 PRECISIONS = ("fp32", "autocast", "bf16")
-SGD_VARIANTS = ({"foreach": False}, {"foreach": True}, {"fused": True})
-SGD_TRIALS = 9
+# The torch.optim of each, and its options where they are not the defaults.
+OPTIMIZERS = {"sgd": ("SGD", {"lr": LEARNING_RATE}), "adamw": ("AdamW", {"lr": 0.001})}
+OPTIMIZER_VARIANTS = ({"foreach": False}, {"foreach": True}, {"fused": True})
+OPTIMIZER_TRIALS = 9
 
 
 def lenet(nn):
@@ -65,6 +71,18 @@ def resnet20(nn):
     return train_resnet20.resnet20()
 
 
+def gpt(nn):
+    import torch_sequences
+
+    return torch_sequences.Gpt()
+
+
+def lstm(nn):
+    import torch_sequences
+
+    return torch_sequences.Lstm()
+
+
 def cnn(nn):
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64 * 32 * 32, 10)
@@ -93,6 +111,7 @@ def mlp8(nn):
     return nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
 
 
+TOKENS = None
 # The module and the extents of a sample.
 CASES = {
     "cnn": (cnn, (3, 32, 32)),
@@ -101,6 +120,8 @@ CASES = {
     "lenet": (lenet, (1, 28, 28)),
     "vgg8": (vgg8, (3, 32, 32)),
     "resnet20": (resnet20, (3, 32, 32)),
+    "gpt": (gpt, TOKENS),
+    "lstm": (lstm, TOKENS),
     "dense16": (dense16, (16,)),
     "dense64": (dense64, (64,)),
     "mlp8": (mlp8, (8,)),
@@ -115,49 +136,57 @@ def build(torch, case, batch):
         raise ValueError(f"expected one of the cases {', '.join(CASES)}, got {case}")
     module, extents = CASES[case]
     torch.manual_seed(0)
+    if extents is TOKENS:
+        import torch_sequences as sequences
+
+        return module(torch.nn), sequences.TokenLoss(), *(sequences.random_tokens(batch) for _ in range(2))
     x = torch.rand(batch, *extents)
     if case in REGRESSIONS:
         return module(torch.nn), torch.nn.MSELoss(), x, torch.rand(batch, REGRESSIONS[case])
     return module(torch.nn), torch.nn.CrossEntropyLoss(), x, torch.randint(0, 10, (batch,))
 
 
-def fastest_sgd(torch, model):
-    """PyTorch's SGD in the implementation that is the fastest for the model's parameters, which have gradients."""
+def fastest_optimizer(torch, name, model):
+    """The optimizer in the implementation that is the fastest for the model's parameters, which have gradients."""
+    kind, options = getattr(torch.optim, OPTIMIZERS[name][0]), OPTIMIZERS[name][1]
     trials = []
-    for variant in SGD_VARIANTS:
+    for variant in OPTIMIZER_VARIANTS:
         # Without a learning rate, so that the parameters keep their values.
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.0, **variant)
+        optimizer = kind(model.parameters(), lr=0.0, **variant)
         optimizer.step()
         trials.append((variant, optimizer, []))
-    for _ in range(SGD_TRIALS):
+    for _ in range(OPTIMIZER_TRIALS):
         for _, optimizer, times in trials:
             start = time.perf_counter()
             optimizer.step()
             times.append(time.perf_counter() - start)
     variant = min(trials, key=lambda trial: statistics.median(trial[2]))[0]
-    return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, **variant)
+    return kind(model.parameters(), **options, **variant)
 
 
-def check_way(mode, layout, precision, phase):
+def check_way(case, mode, layout, precision, phase):
     if mode not in MODES or layout not in LAYOUTS or precision not in PRECISIONS:
         raise ValueError(
             f"expected one of {MODES}, of {LAYOUTS} and of {PRECISIONS}, got {mode}, {layout} and {precision}"
         )
     for word in (mode, precision):
-        if word in ("freeze", "bf16") and phase != "infer":
-            raise ValueError(f"{word} is for the phase infer")
+        if word in ("freeze", "bf16") and phase == "train":
+            raise ValueError(f"{word} is not for the phase train")
+    if phase == "generate" and CASES[case][1] is not TOKENS:
+        raise ValueError(f"expected a network of tokens to generate with, got {case}")
 
 
-def make_step(torch, case, batch, mode, layout, precision, phase):
-    """Returns a callable that does one step with a model of its own; a compiled one is compiled here or in its first
-    call."""
-    check_way(mode, layout, precision, phase)
+def make_step(torch, case, batch, optimizer, mode, layout, precision, phase):
+    """Returns a callable that does one step, in the phase generate a text, with a model of its own; a compiled one is
+    compiled here or in its first call."""
+    check_way(case, mode, layout, precision, phase)
     model, criterion, x, y = build(torch, case, batch)
     if layout == "channels_last":
         model = model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
     if precision == "bf16":
-        model, x = model.to(torch.bfloat16), x.to(torch.bfloat16)
+        model = model.to(torch.bfloat16)
+        x = x.to(torch.bfloat16) if x.is_floating_point() else x
     options = {"freezing": True, "max_autotune": True} if mode == "freeze" else None
 
     def wrap(function):
@@ -165,6 +194,17 @@ def make_step(torch, case, batch, mode, layout, precision, phase):
 
     def casting():
         return torch.autocast("cpu", torch.bfloat16) if precision == "autocast" else contextlib.nullcontext()
+
+    if phase == "generate":
+        import torch_sequences
+
+        write = torch_sequences.text_writer(model.eval(), wrap(model.write))
+
+        def generate():
+            with torch.inference_mode(), casting():
+                return write()
+
+        return generate
 
     if phase == "infer":
         predict = wrap(model.eval())
@@ -184,18 +224,19 @@ def make_step(torch, case, batch, mode, layout, precision, phase):
         loss.backward()
 
     backward()
-    optimizer = fastest_sgd(torch, model)
+    update = fastest_optimizer(torch, optimizer, model)
 
     def train():
-        optimizer.zero_grad()
+        update.zero_grad()
         backward()
-        optimizer.step()
+        update.step()
 
     return train
 
 
-def measure(step, seconds):
-    """The median time of a step, over as many as fit into `seconds`, after a few that do not count."""
+def measure(step, seconds, parts=1):
+    """The median time of a step's part, of which it has so many, over as many steps as fit into `seconds`, after a few
+    that do not count."""
     for _ in range(WARM_UP_STEPS):
         step()
     times = []
@@ -206,7 +247,16 @@ def measure(step, seconds):
         after = time.perf_counter()
         times.append(after - now)
         now = after
-    return {"median_s": statistics.median(times), "steps": len(times)}
+    return {"median_s": statistics.median(times) / parts, "steps": len(times)}
+
+
+def parts_of_step(phase):
+    """What the time of a step is divided by: the tokens of a text."""
+    if phase != "generate":
+        return 1
+    import torch_sequences
+
+    return torch_sequences.LENGTH - 1
 
 
 def count(torch, cases):
@@ -222,8 +272,8 @@ def serve(torch, arguments, answer):
         key = *request["mode"], request["phase"]
         try:
             if key not in steps:
-                steps[key] = make_step(torch, arguments.case, arguments.batch, *key)
-            answer(measure(steps[key], request["seconds"]))
+                steps[key] = make_step(torch, arguments.case, arguments.batch, arguments.optimizer, *key)
+            answer(measure(steps[key], request["seconds"], parts_of_step(request["phase"])))
         except Exception as error:  # the peer's failure is an answer, whatever it is
             reason = str(error).strip().splitlines()
             answer({"error": f"{type(error).__name__}: {reason[0] if reason else 'no message'}"})
@@ -234,6 +284,7 @@ def main():
     parser.add_argument("--case", choices=CASES)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
     parser.add_argument("--count", type=lambda text: text.split(","), help="cases whose parameters to count")
     arguments = parser.parse_args()
     if not arguments.count and None in (arguments.case, arguments.batch, arguments.threads):
