@@ -24,6 +24,7 @@
 #include <lockstep/data/open.hpp>
 #include <lockstep/data/synthetic.hpp>
 #include <lockstep/data/table.hpp>
+#include <lockstep/data/text.hpp>
 
 namespace lockstep_train {
 
@@ -33,6 +34,7 @@ namespace ls = lockstep;
 
 /// Samples in a batch of the test set: what a network answers does not depend on it.
 constexpr std::int64_t test_batch = 250;
+constexpr std::int64_t test_text_batch = 64;
 
 /// A data set and its loader.
 template <class... Fields>
@@ -51,7 +53,11 @@ class loaded_source : public batch_source {
     if (!std::exchange(fresh_, false)) ++at_;
     if (at_ == loader_.end()) return false;
     const auto& [inputs, targets] = *at_;
-    b = {.samples = at_->size(), .inputs = inputs.data_handle()};
+    b = {.samples = at_->size()};
+    if constexpr (std::is_same_v<typename std::remove_cvref_t<decltype(inputs)>::value_type, std::int32_t>)
+      b.tokens = inputs.data_handle();
+    else
+      b.inputs = inputs.data_handle();
     if constexpr (std::is_same_v<typename std::remove_cvref_t<decltype(targets)>::value_type, float>)
       b.values = targets.data();
     else
@@ -126,6 +132,26 @@ data_set pictures(const options& o, std::string description, ls::data::split<Sam
   return result;
 }
 
+/// Bytes in a sample of a text.
+constexpr std::int64_t text_length = 128;
+
+data_set text(const options& o, const ls::data::loader_options& train) {
+  const auto all = ls::data::read_bytes(o.data);
+  const auto split = ls::data::split_text(all);
+  constexpr std::int64_t least = 10 * (text_length + 1);
+  if (all.size() < least)
+    throw usage_error(
+        fmt::format("--data: expected a text of {} bytes or more, so that its last tenth has a sample of "
+                    "{} and the byte after it, got {} in {}",
+                    least, text_length, all.size(), o.data));
+  using source = loaded_source<ls::data::window<text_length, std::uint8_t>>;
+  return {fmt::format("{} bytes of {}", split.train.size(), o.data),
+          {},
+          std::make_unique<source>(ls::data::windows<text_length>(split.train), train),
+          std::make_unique<source>(ls::data::windows<text_length>(split.validation),
+                                   ls::data::loader_options{.batch = test_text_batch})};
+}
+
 /// Synthetic pictures as MNIST's are: the mean of the three channels, without a border of two.
 ls::data::dataset<ls::shape<1, 28, 28>> grey(const ls::data::dataset<ls::data::synthetic_sample>& colour) {
   constexpr std::size_t side = 32;
@@ -147,6 +173,13 @@ ls::data::dataset<ls::shape<1, 28, 28>> grey(const ls::data::dataset<ls::data::s
 
 sample_format format_of(const options& o) {
   if (o.model == "linear") return sample_format::rows;
+  if (reads_text(o)) {
+    if (o.data == "synthetic" && !o.plan && !only_generates(o))
+      throw usage_error("--model " + o.model + " reads a text; name its file with --data");
+    if (o.data != "synthetic" && ls::data::recognize(o.data) != ls::data::data_kind::text)
+      throw usage_error("--model " + o.model + " reads a text, and " + o.data + " has pictures");
+    return sample_format::text;
+  }
   if (o.data == "synthetic") return o.model == "lenet" ? sample_format::idx : sample_format::cifar10;
   const ls::data::data_kind kind = ls::data::recognize(o.data);
   if (kind == ls::data::data_kind::cifar100)
@@ -166,6 +199,7 @@ sample_format format_of(const options& o) {
 
 data_set open_data(const options& o, sample_format format) {
   const ls::data::loader_options train{.batch = o.batch, .shuffle = o.shuffle, .seed = ls::seed{o.seed}};
+  if (format == sample_format::text) return text(o, train);
   if (format == sample_format::rows)
     return {"synthetic rows", {}, rows(1000, 0, train), rows(1000, 1, {.batch = test_batch})};
   if (o.data == "synthetic") {

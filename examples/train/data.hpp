@@ -18,7 +18,8 @@ namespace lockstep_train {
 enum class sample_format : std::uint8_t {
   rows,     ///< 10 values, with 10 values to predict
   cifar10,  ///< 3x32x32, ten classes
-  idx       ///< 1x28x28, ten classes
+  idx,      ///< 1x28x28, ten classes
+  text      ///< 128 bytes, with the byte that comes after each
 };
 
 /// A data set as a sequence of batches, walked once an epoch.

@@ -61,12 +61,19 @@ std::string speed_text(std::string_view before, double samples_per_s) {
 /// What was measured on the test set, in words.
 std::string verdict(const network& net, const score& test) {
   const double loss = test.loss_sum / test.denominator;
+  if (net.reads_text) return "validation loss " + loss_text(loss, 4);
   if (!net.classifies) return "test loss " + loss_text(loss, 6);
   return fmt::format("test accuracy {:.2f} %",
                      100.0 * static_cast<double>(test.correct) / static_cast<double>(test.counted));
 }
 
+/// Epochs that hold so many steps, the last perhaps in part.
+std::int64_t epochs_of(std::int64_t steps, std::int64_t per_epoch) {
+  return steps == 0 ? 0 : (steps - 1) / per_epoch + 1;
+}
+
 lockstep::value_check check(const float* values, std::int64_t samples, std::int64_t size) {
+  if (values == nullptr) return {};  // tokens
   return lockstep::check_values({values, static_cast<std::size_t>(samples * size)});
 }
 
@@ -97,14 +104,14 @@ class run {
   /// Returns false when a loss that is not finite ended the training.
   bool operator()() {
     const std::int64_t per_epoch = data_.train->batches();
-    const std::int64_t epochs = options_.steps ? (*options_.steps - 1) / per_epoch + 1 : options_.epochs;
+    const std::int64_t epochs = options_.steps ? epochs_of(*options_.steps, per_epoch) : options_.epochs;
     epoch_result all;
     score test;
     const auto [epochs_done, batches_done] = data_.train->position();
     std::int64_t rest = per_epoch - batches_done;
     if (keeper_ != nullptr) sums_ = keeper_->sums();
     auto epoch = static_cast<std::int64_t>(epochs_done) + 1;
-    if (epoch > epochs) test = evaluate();  // the checkpoint's run was longer
+    if (epoch > epochs) test = evaluate();  // nothing to train, or the checkpoint's run was longer
     for (; epoch <= epochs && !ended(); ++epoch) {
       const std::int64_t left = options_.steps ? std::max<std::int64_t>(*options_.steps - step_, 0) : rest;
       const epoch_result result = train(fmt::format("epoch {}/{}", epoch, epochs), std::min(left, rest));
@@ -227,8 +234,8 @@ class run {
     if (log_)
       log_->write({{"epoch", epoch},
                    {"train_loss", train_loss()},
-                   {"test_loss", test.loss_sum / test.denominator},
-                   {"test_accuracy", accuracy},
+                   {network_.reads_text ? "validation_loss" : "test_loss", test.loss_sum / test.denominator},
+                   {network_.reads_text ? "validation_accuracy" : "test_accuracy", accuracy},
                    {"samples_per_s", speed}});
     say("epoch {}/{}  loss {}  {}{}\n", epoch, epochs, loss_text(train_loss(), 4), verdict(network_, test),
         speed_text("  ", speed));

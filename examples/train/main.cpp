@@ -15,8 +15,11 @@
 
 #include <fmt/core.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <lockstep/core/error.hpp>
+#include <lockstep/core/random.hpp>
+#include <lockstep/generate/sampling.hpp>
 #include <lockstep/io/output_target.hpp>
 
 #include "checkpointing.hpp"
@@ -59,6 +62,22 @@ std::int64_t steps_of(const options& o, std::int64_t per_epoch) {
   return std::min(o.epochs, std::numeric_limits<std::int64_t>::max() / per_epoch) * per_epoch;
 }
 
+/// Prints what the network writes, and nothing else; a terminal gets a new line after it.
+void print_text(const options& o, const trainer& t) {
+  const std::string text = t.generate(
+      o.prompt, o.generate, {.temperature = o.temperature, .top_k = 0, .top_p = 1, .seed = lockstep::seed{o.seed}});
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (::isatty(STDOUT_FILENO) != 0) std::fputc('\n', stdout);
+}
+
+/// Throws usage_error for a text that the network cannot write.
+void require_writing(const options& o, const network& net) {
+  if (net.longest_prompt == 0) throw usage_error("--generate: --model " + o.model + " writes no text yet");
+  if (static_cast<std::int64_t>(o.prompt.size()) > net.longest_prompt)
+    throw usage_error(fmt::format("--prompt: expected at most {} bytes, which --model {} remembers, got {}",
+                                  net.longest_prompt, o.model, o.prompt.size()));
+}
+
 /// Returns the exit code.
 int train(options o) {
   const sample_format format = format_of(o);
@@ -69,6 +88,7 @@ int train(options o) {
                net.buckets());
     return done;
   }
+  if (o.generate > 0) require_writing(o, net);
   // A run that cannot be saved should fail before it starts.
   for (const std::string* file : {&o.save, &o.log, &o.trace, &o.report})
     if (!file->empty()) lockstep::check_output(*file, file == &o.log);
@@ -78,8 +98,12 @@ int train(options o) {
     require_processor(o);
   const auto t = net.make(o);
   if (!o.init.empty()) t->load(o.init);
+  if (only_generates(o)) {
+    print_text(o, *t);
+    return done;
+  }
   data_set data = open_data(o, format);
-  t->follow(schedule_of(o, steps_of(o, data.train->batches())));
+  if (o.steps != std::int64_t{0}) t->follow(schedule_of(o, steps_of(o, data.train->batches())));
   std::optional<checkpointing> keeper;
   if (!o.checkpoint.empty()) keeper.emplace(o, *t, data);
   if (!o.quiet) {
@@ -98,6 +122,7 @@ int train(options o) {
     data.notes.emplace(data.notes.begin(), "format", "pt");  // as Hugging Face's loaders ask for
     t->save(o.save, data.notes);
   }
+  if (o.generate > 0) print_text(o, *t);
   return done;
 }
 

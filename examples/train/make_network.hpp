@@ -6,8 +6,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
+#include <lockstep/generate/sampling.hpp>
 #include <lockstep/io/checkpoints.hpp>
 #include <lockstep/io/safetensors.hpp>
 #include <lockstep/model/plan_table.hpp>
@@ -17,6 +19,7 @@
 #include <lockstep/parallel/ranks/bucket_table.hpp>
 #include <lockstep/parallel/with_replicas.hpp>
 
+#include "conventions.hpp"
 #include "data.hpp"
 #include "networks.hpp"
 #include "optimizer.hpp"
@@ -26,13 +29,14 @@ namespace lockstep_train {
 
 template <class Model, int N, class Backend, class Reduction>
 class model_trainer : public trainer {
-  using parallel = lockstep::data_parallel<Model, N, Backend, Reduction, update_rule>;
+  using parallel =
+      lockstep::data_parallel<Model, N, Backend, Reduction, update_rule, typename conventions<Model>::groups>;
   using target = typename Model::loss_type::template target_type<float>;
 
  public:
   explicit model_trainer(const options& o)
       : parallel_({optimizer_of(o), {}}, {}, {.devices = o.devices, .rounding = rounding(o), .max_norm = o.max_norm}) {
-    parallel_.initialize(lockstep::seed{o.seed});
+    conventions<Model>::initialize(parallel_, lockstep::seed{o.seed});
   }
 
   double step(const batch& b) override { return parallel_.step(inputs(b), targets(b)); }
@@ -43,12 +47,14 @@ class model_trainer : public trainer {
   }
 
   lockstep::dims output_shape(std::int64_t samples) override {
-    const lockstep::tensor<float, typename parallel::input_shape> zeros(samples);
-    const auto gathered = parallel_.forward(zeros);
-    const auto out = gathered.view();
     lockstep::dims shape;
-    shape.rank = static_cast<int>(out.rank());
-    for (int i = 0; i < shape.rank; ++i) shape.extent[i] = out.extent(static_cast<std::size_t>(i));
+    if constexpr (!Model::takes_tokens[0]) {  // asked for where samples are rows
+      const lockstep::tensor<float, typename parallel::input_shape> zeros(samples);
+      const auto gathered = parallel_.forward(zeros);
+      const auto out = gathered.view();
+      shape.rank = static_cast<int>(out.rank());
+      for (int i = 0; i < shape.rank; ++i) shape.extent[i] = out.extent(static_cast<std::size_t>(i));
+    }
     return shape;
   }
 
@@ -66,6 +72,9 @@ class model_trainer : public trainer {
   void restore_checkpoint(lockstep::checkpoints& from, batch_source& batches) override {
     static_cast<void>(from.restore(parallel_, batches));
   }
+  std::string generate(std::string_view prompt, std::int64_t count, const lockstep::sampling& how) const override {
+    return conventions<Model>::generate(parallel_, prompt, count, how);
+  }
   bool finite() const override {
     for (const auto& tensor : parallel_.state())
       for (const auto value : tensor.values())
@@ -80,7 +89,10 @@ class model_trainer : public trainer {
   }
 
   static typename parallel::input_view inputs(const batch& b) {
-    return typename parallel::input_view(b.inputs, b.samples);
+    if constexpr (Model::takes_tokens[0])
+      return typename parallel::input_view(b.tokens, b.samples);
+    else
+      return typename parallel::input_view(b.inputs, b.samples);
   }
 
   std::span<const target> targets(const batch& b) const {
@@ -116,6 +128,8 @@ template <class Model, class Backend, class Built = replicas_built<Backend>>
           .inputs = Model::input_dims.size(),
           .outputs = Model::output_dims.size(),
           .classifies = !std::is_same_v<typename Model::loss_type, lockstep::mean_squared_error>,
+          .reads_text = Model::takes_tokens[0],
+          .longest_prompt = conventions<Model>::longest_prompt,
           .plan = &lockstep::plan_table<Model, Backend>,
           .buckets = &lockstep::bucket_table<Model, Backend>,
           .write_trace = &lockstep::write_trace<Model, Backend>,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,7 @@ class timeline;
 struct trace_options;
 struct report_data;
 struct report_run;
+struct sampling;
 }  // namespace lockstep
 
 namespace lockstep_train {
@@ -32,6 +34,7 @@ class batch_source;
 struct batch {
   std::int64_t samples = 0;
   const float* inputs = nullptr;
+  const std::int32_t* tokens = nullptr;  ///< inputs of a network that reads text
   const std::int64_t* labels = nullptr;  ///< of a classifier
   const float* values = nullptr;         ///< of a regression
 };
@@ -77,6 +80,10 @@ class trainer {
                                const std::vector<std::pair<std::string, std::string>>& notes) = 0;
   /// Goes on from the newest checkpoint that is whole.
   virtual void restore_checkpoint(lockstep::checkpoints& from, batch_source& batches) = 0;
+  /// The bytes that follow a prompt, of a network that writes text. Throws lockstep::value_error for a prompt that is
+  /// longer than it remembers.
+  [[nodiscard]] virtual std::string generate(std::string_view prompt, std::int64_t count,
+                                             const lockstep::sampling& how) const = 0;
   /// Whether all parameters are finite.
   [[nodiscard]] virtual bool finite() const = 0;
   /// Writes down what the replicas do, a track each, from the next step on; null ends it.
@@ -86,9 +93,11 @@ class trainer {
 /// A network that this program was built with.
 struct network {
   std::int64_t parameters;
-  std::int64_t inputs;   ///< of one sample
-  std::int64_t outputs;  ///< for one sample
-  bool classifies;       ///< has labels and an accuracy
+  std::int64_t inputs;          ///< of one sample
+  std::int64_t outputs;         ///< for one sample
+  bool classifies;              ///< has labels and an accuracy
+  bool reads_text;              ///< has tokens as inputs, and as labels those that come next
+  std::int64_t longest_prompt;  ///< bytes that it writes on from, at most; 0: writes no text
   std::string (*plan)(int replicas, std::int64_t batch);
   std::string (*buckets)();
   void (*write_trace)(const std::string& file, const lockstep::timeline& times, const lockstep::trace_options& options);
@@ -96,8 +105,9 @@ struct network {
   std::unique_ptr<trainer> (*make)(const options& o);
 };
 
-// Defined in models.hpp, lenet.hpp and resnet20.hpp, and instantiated in sources of their own, which compile side by
-// side: X.cpp for the CPU, X_bf16.cpp for some of them in bfloat16, X.cu for CUDA in both precisions.
+// Defined in models.hpp, lenet.hpp, resnet20.hpp, gpt_text.hpp and lstm_text.hpp, and instantiated in sources of their
+// own, which compile side by side: X.cpp for the CPU, X_bf16.cpp for some of them in bfloat16, X.cu for CUDA in both
+// precisions.
 template <class Backend>
 [[nodiscard]] network linear_network();
 template <class Backend>
@@ -112,5 +122,9 @@ template <class Backend>
 [[nodiscard]] network lenet_network_idx();
 template <class Backend>
 [[nodiscard]] network resnet20_network_cifar10();
+template <class Backend>
+[[nodiscard]] network gpt_network_text();
+template <class Backend>
+[[nodiscard]] network lstm_network_text();
 
 }  // namespace lockstep_train

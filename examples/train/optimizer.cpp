@@ -8,20 +8,21 @@
 namespace lockstep_train {
 
 chosen_optimizer optimizer_of(const options& o) {
-  chosen_optimizer rule{.learning_rate = o.learning_rate};
+  chosen_optimizer rule{
+      .learning_rate = o.learning_rate, .weight_decay = o.weight_decay, .decays_all = !o.decay_matrices};
   if (o.optimizer == "adam")
-    rule.chosen = lockstep::adam{.weight_decay = o.weight_decay};
+    rule.chosen = lockstep::adam{};
   else if (o.optimizer == "adamw")
-    rule.chosen = lockstep::adamw{.weight_decay = o.weight_decay};
+    rule.chosen = lockstep::adamw{};
   else
-    rule.chosen = lockstep::sgd{.momentum = o.momentum, .weight_decay = o.weight_decay};
+    rule.chosen = lockstep::sgd{.momentum = o.momentum};
   return rule;
 }
 
 std::string optimizer_text(const options& o) {
   std::string text = fmt::format("{}, learning rate {}", o.optimizer, o.learning_rate);
   if (o.optimizer == "sgd") text += fmt::format(", momentum {}", o.momentum);
-  text += fmt::format(", weight decay {}", o.weight_decay);
+  text += fmt::format(", weight decay {}{}", o.weight_decay, o.decay_matrices ? " of matrices" : "");
   if (o.schedule != "constant") text += ", schedule " + o.schedule;
   if (o.warmup > 0) text += fmt::format(", warm-up of {} steps", o.warmup);
   return text;

@@ -24,12 +24,24 @@ namespace lockstep_train {
 /// pass that updates the parameters once for each.
 struct chosen_optimizer {
   double learning_rate = 0;
+  double weight_decay = 0;
+  bool decays_all = true;  ///< false: as a network's groups of parameters say
   std::variant<lockstep::sgd, lockstep::adam, lockstep::adamw> chosen{};
 
   static constexpr std::size_t max_states = 3;
 
   void check_options() const {
-    std::visit([](const auto& o) { o.check_options(); }, chosen);
+    std::visit(
+        [&](auto o) {
+          o.weight_decay = weight_decay;
+          o.check_options();
+        },
+        chosen);
+  }
+  /// What a schedule and groups of parameters change.
+  void scale(double rate, double decay) {
+    learning_rate *= rate;
+    if (!decays_all) weight_decay *= decay;
   }
   [[nodiscard]] std::size_t states() const {
     return std::visit([](const auto& o) { return o.states(); }, chosen);
@@ -42,6 +54,7 @@ struct chosen_optimizer {
     std::visit(
         [&](auto o) {
           o.learning_rate = learning_rate;
+          o.weight_decay = weight_decay;
           o.template rule<T>(step, with);
         },
         chosen);

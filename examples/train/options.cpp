@@ -129,13 +129,14 @@ void require_replicas(const options& o, const std::string& flag) {
   using built = replicas_built<Backend>;
   require_replicas(o.replicas, built::automatic::counts(), flag);
   if (o.reproducible) require_replicas(o.replicas, built::reproducible::counts(), "--reduce reproducible");
-  if (o.model != "resnet20") return;
+  if (!is_deep(o)) return;
   using deep = replicas_built_deep<Backend>;
   if constexpr (!deep::automatic::any)
-    throw usage_error("--model resnet20 normalises batches, which --backend " + o.backend + " does not; use cpu");
-  require_replicas(o.replicas, deep::automatic::counts(), "--model resnet20");
+    throw usage_error(fmt::format("--model {} {}, which --backend {} does not; use cpu", o.model,
+                                  reads_text(o) ? "reads text" : "normalises batches", o.backend));
+  require_replicas(o.replicas, deep::automatic::counts(), "--model " + o.model);
   if (o.reproducible)
-    require_replicas(o.replicas, deep::reproducible::counts(), "--model resnet20 --reduce reproducible");
+    require_replicas(o.replicas, deep::reproducible::counts(), "--model " + o.model + " --reduce reproducible");
 }
 
 /// Throws usage_error unless there is a network in bfloat16 on the CPU for these options.
@@ -160,6 +161,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
   options o;
   std::string precision = "fp32";
   std::string reduce = "automatic";
+  std::string decays = "all";
   bool no_shuffle = false;
 
   const bool with_gpu = gpu() != nullptr;
@@ -168,12 +170,14 @@ std::optional<options> parse(int argc, const char* const* argv) {
                "lockstep-train"};
   app.add_option("--model", o.model,
                  "linear: Linear(10, 10) on synthetic rows; cnn: one convolution and one linear layer; "
-                 "mlp: three linear layers; lenet: LeNet-5, for MNIST; resnet20: 20 layers, for CIFAR-10")
-      ->check(CLI::IsMember(std::set<std::string>{"linear", "cnn", "mlp", "lenet", "resnet20"}))
+                 "mlp: three linear layers; lenet: LeNet-5, for MNIST; resnet20: 20 layers, for CIFAR-10; gpt: GPT-2 "
+                 "with 4 layers of width 128, and lstm: two layers of 256, for a text")
+      ->check(CLI::IsMember(std::set<std::string>{"linear", "cnn", "mlp", "lenet", "resnet20", "gpt", "lstm"}))
       ->capture_default_str();
-  app.add_option(
-         "--data", o.data,
-         "synthetic, or a folder with CIFAR-10's binary version or with MNIST's IDX files; linear draws rows instead")
+  app.add_option("--data", o.data,
+                 "synthetic, or a folder with CIFAR-10's binary version or with MNIST's IDX files, or a text file, "
+                 "read as bytes "
+                 "in samples of 128, its last tenth for validation; linear draws rows instead")
       ->capture_default_str();
   app.add_option("--backend", o.backend, "Where replicas run")
       ->check(check_backend)
@@ -193,7 +197,9 @@ std::optional<options> parse(int argc, const char* const* argv) {
                     ->check(check_count);
   auto* epochs =
       app.add_option("--epochs", o.epochs, "Passes over the training data")->check(check_count)->capture_default_str();
-  app.add_option("--steps", o.steps, "Steps to train, instead of --epochs")->check(check_count)->excludes(epochs);
+  app.add_option("--steps", o.steps, "Steps to train, instead of --epochs; 0 only tests what is loaded")
+      ->check(check_steps)
+      ->excludes(epochs);
   app.add_option("--optimizer", o.optimizer, "How parameters are updated")
       ->check(CLI::IsMember(std::set<std::string>{"sgd", "adam", "adamw"}))
       ->capture_default_str();
@@ -212,6 +218,11 @@ std::optional<options> parse(int argc, const char* const* argv) {
   app.add_option("--warmup", o.warmup, "Steps in which the learning rate rises, before the schedule begins [0]")
       ->check(check_steps);
   app.add_option("--max-norm", o.max_norm, "Scale gradients down to this norm")->check(check_norm);
+  auto* decay = app.add_option("--decay", decays,
+                               "What decays, of --model gpt and lstm: all parameters, or matrices, and no biases and "
+                               "normalisations")
+                    ->check(CLI::IsMember(std::set<std::string>{"all", "matrices"}))
+                    ->capture_default_str();
   app.add_option("--seed", o.seed,
                  "Keys the first parameters and the order of samples; synthetic data is always the same")
       ->check(check_seed)
@@ -260,6 +271,17 @@ std::optional<options> parse(int argc, const char* const* argv) {
                "same flags the run ends as if it had never stopped")
       ->needs(checkpoint);
   app.add_flag("--keep-going", o.keep_going, "Go on after a loss that is not finite, which otherwise ends the run");
+  auto* generate =
+      app.add_option("--generate", o.generate,
+                     "After the training, print so many bytes of text, by --model gpt or lstm; with --init "
+                     "and --steps 0 no data is needed")
+          ->check(check_count);
+  app.add_option("--prompt", o.prompt, "What the printed text follows [a new line]")->needs(generate);
+  app.add_option("--temperature", o.temperature,
+                 "How freely bytes are chosen: from 0, the likeliest each time, over 1, as likely as the model says")
+      ->check(check_factor)
+      ->needs(generate)
+      ->capture_default_str();
   app.add_flag("--plan", o.plan, "Print the static plan and stop");
   app.add_flag("--quiet", o.quiet, "Print nothing but errors");
 
@@ -287,8 +309,15 @@ std::optional<options> parse(int argc, const char* const* argv) {
     throw usage_error("--warmup goes with another --schedule than one-cycle, which rises by itself");
   if (batch->empty() && o.model == "linear") o.batch = 100;
   for (const auto& [given, flag] : {std::pair(o.augment, "--augment"), std::pair(o.normalise, "--normalise")})
-    if (given && o.model == "linear")
-      throw usage_error(std::string(flag) + " changes pictures, and --model linear has none");
+    if (given && (o.model == "linear" || reads_text(o)))
+      throw usage_error(std::string(flag) + " changes pictures, and --model " + o.model + " has none");
+  if (!decay->empty() && !reads_text(o))
+    throw usage_error("--decay goes with --model gpt or lstm, not with " + o.model);
+  if (o.generate > 0 && !reads_text(o))
+    throw usage_error("--generate goes with --model gpt or lstm, which write text, not with " + o.model);
+  if (o.generate > 0 && o.prompt.empty())
+    throw usage_error("--prompt: expected a text of one byte or more, got nothing");
+  o.decay_matrices = decays == "matrices";
   o.shuffle = !no_shuffle;
   o.reproducible = reduce == "reproducible";
   for (std::size_t i = 0; i < arithmetic_names.size(); ++i)

@@ -30,6 +30,7 @@ struct options {
   double learning_rate = 0.01;
   double momentum = 0;
   double weight_decay = 0;
+  bool decay_matrices = false;  ///< of matrices alone
   std::string schedule = "constant";
   std::int64_t warmup = 0;  ///< steps in which the learning rate rises, before the schedule
   double max_norm = std::numeric_limits<double>::infinity();
@@ -48,10 +49,25 @@ struct options {
   bool reproducible = false;                ///< --reduce
   arithmetic precision = arithmetic::fp32;  ///< --precision
   std::string convolution = "f4";           ///< how the CPU computes convolutions of 3 x 3
+  std::int64_t generate = 0;                ///< bytes to write after the training
+  std::string prompt = "\n";                ///< what they follow
+  double temperature = 0.8;
   bool plan = false;
   bool keep_going = false;  ///< after a loss that is not finite
   bool quiet = false;
 };
+
+/// The models that read a text.
+[[nodiscard]] inline bool reads_text(const options& o) { return o.model == "gpt" || o.model == "lstm"; }
+
+/// Of so many layers that few numbers of replicas are built.
+[[nodiscard]] inline bool is_deep(const options& o) { return o.model == "resnet20" || reads_text(o); }
+
+/// Whether a run does nothing but write text with what it loads, so that it needs no data.
+[[nodiscard]] inline bool only_generates(const options& o) {
+  return o.steps == std::int64_t{0} && o.generate > 0 && o.data == "synthetic" && o.save.empty() && o.log.empty() &&
+         o.trace.empty() && o.report.empty() && o.checkpoint.empty();
+}
 
 [[nodiscard]] inline bool computes_in_bf16_on_cpu(const options& o) {
   return o.precision == arithmetic::bf16 && o.backend == "cpu";

@@ -14,8 +14,11 @@ template <class Backend>
   if (format == sample_format::rows) return linear_network<Backend>();
   const bool colour = format == sample_format::cifar10;
   if (o.model == "lenet") return lenet_network_idx<Backend>();
-  if constexpr (replicas_built_deep<Backend>::automatic::any)
+  if constexpr (replicas_built_deep<Backend>::automatic::any) {
+    if (o.model == "gpt") return gpt_network_text<Backend>();
+    if (o.model == "lstm") return lstm_network_text<Backend>();
     if (o.model == "resnet20") return resnet20_network_cifar10<Backend>();
+  }
   if (o.model == "cnn") return colour ? cnn_network_cifar10<Backend>() : cnn_network_idx<Backend>();
   return colour ? mlp_network_cifar10<Backend>() : mlp_network_idx<Backend>();
 }

@@ -31,7 +31,7 @@ TEST_CASE("a flag out of its domain is one line on stderr and exit code 2") {
   check_refused(place, "--batch many", "many");
   check_refused(place, "--batch 99999999999999999999", "--batch");
   check_refused(place, "--epochs 0", "--epochs");
-  check_refused(place, "--steps 0", "--steps");
+  check_refused(place, "--steps -1", "--steps");
   check_refused(place, "--steps 5 --epochs 1", "--steps");
   check_refused(place, "--replicas 5", "--replicas");
   check_refused(place, "--replicas 0", "--replicas");

@@ -1,0 +1,8 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "gpt_text.hpp"
+
+#include <lockstep/backend/cpu/cpu.hpp>
+
+template std::unique_ptr<lockstep_train::trainer>
+lockstep_train::make_trainer<models::byte_gpt, lockstep::cpu, lockstep::reduce::reproducible>(
+    const options&, replicas_built_deep<lockstep::cpu>::reproducible);
