@@ -25,7 +25,8 @@
 #define LOCKSTEP_TRAIN_PROGRAM ""
 #define LOCKSTEP_TRAIN_HAS_CUDA 0
 #define LOCKSTEP_EMBED_PROGRAM ""
-#define LOCKSTEP_NEED_PROGRAM() LOCKSTEP_SKIP("lockstep-train and lockstep-embed were not built")
+#define LOCKSTEP_GENERATE_PROGRAM ""
+#define LOCKSTEP_NEED_PROGRAM() LOCKSTEP_SKIP("lockstep-train, lockstep-embed and lockstep-generate were not built")
 #endif
 
 namespace lockstep_test {
@@ -89,7 +90,7 @@ class workplace {
 /// The lines of a log: every one an object of numbers and nulls.
 struct log_lines {
   std::vector<double> losses;       ///< a line a step; NaN for null
-  std::vector<double> test_losses;  ///< a line an epoch
+  std::vector<double> test_losses;  ///< a line an epoch; of a text, those of validation
   std::vector<double> accuracies;
 
   explicit log_lines(const std::string& text) {
@@ -112,8 +113,9 @@ struct log_lines {
       } else {
         REQUIRE(json["epoch"].GetInt64() == static_cast<std::int64_t>(accuracies.size()) + 1);
         REQUIRE(json["samples_per_s"].GetDouble() > 0);
-        accuracies.push_back(number(json, "test_accuracy"));
-        test_losses.push_back(number(json, "test_loss"));
+        const bool text = json.HasMember("validation_loss");
+        accuracies.push_back(number(json, text ? "validation_accuracy" : "test_accuracy"));
+        test_losses.push_back(number(json, text ? "validation_loss" : "test_loss"));
       }
     }
   }
