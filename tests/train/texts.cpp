@@ -68,10 +68,6 @@ double mean_of(const std::vector<double>& losses, const std::vector<double>& sam
   return sum / count;
 }
 
-}  // namespace text_runs
-
-using namespace text_runs;
-
 TEST_CASE("a text trains each network that reads one") {
   LOCKSTEP_NEED_PROGRAM();
   for (const std::string model : {"gpt", "lstm"}) {
@@ -285,3 +281,5 @@ TEST_CASE("the plan of a network of text needs no text") {
   CHECK(result.code == 0);
   CHECK(result.out.find("transformer.h.3.mlp.c_proj") != std::string::npos);
 }
+
+}  // namespace text_runs
