@@ -15,14 +15,17 @@ namespace models {
 
 /// GPT-2, as in Radford et al., "Language models are unsupervised multitask learners" (2019): T <= Context tokens to
 /// (T, Vocabulary) logits of the token that comes after each. Layers blocks of Width values with so many Heads; the
-/// embedding is the weight of the logits too. Names and layouts as transformers saves GPT2LMHeadModel.
-template <std::int64_t Layers, std::int64_t Heads, std::int64_t Width, std::int64_t Context, std::int64_t Vocabulary>
+/// embedding is the weight of the logits too. Dropout may be lockstep::dropout<P>. Names and layouts as transformers
+/// saves GPT2LMHeadModel.
+template <std::int64_t Layers, std::int64_t Heads, std::int64_t Width, std::int64_t Context, std::int64_t Vocabulary,
+          class... Dropout>
 using gpt = lockstep::sequential<
     lockstep::tied<"transformer.wte", lockstep::embedding<Vocabulary, Width>>,
-    lockstep::named<"transformer",
-                    lockstep::sequential<lockstep::named<"wpe", lockstep::learned_positions<Context>>,
-                                         lockstep::named<"h", lockstep::repeat<Layers, gpt_block::block<Width, Heads>>>,
-                                         lockstep::named<"ln_f", gpt_block::norm>>>,
+    lockstep::named<
+        "transformer",
+        lockstep::sequential<lockstep::named<"wpe", lockstep::learned_positions<Context>>, Dropout...,
+                             lockstep::named<"h", lockstep::repeat<Layers, gpt_block::block<Width, Heads, Dropout...>>>,
+                             lockstep::named<"ln_f", gpt_block::norm>>>,
     lockstep::tied<"transformer.wte", lockstep::linear_without_bias<Vocabulary>>>;
 
 /// The smallest GPT-2 that OpenAI published.

@@ -29,6 +29,7 @@ notes flags_of(const options& o) {
               {"--learning-rate", fmt::format("{}", o.learning_rate)},
               {"--momentum", fmt::format("{}", o.momentum)},
               {"--weight-decay", fmt::format("{}", o.weight_decay)},
+              {"--dropout", fmt::format("{}", o.dropout)},
               {"--decay", o.decay_matrices ? "matrices" : "all"},
               {"--schedule", o.schedule},
               {"--warmup", fmt::format("{}", o.warmup)},

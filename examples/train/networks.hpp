@@ -125,6 +125,8 @@ template <class Backend>
 template <class Backend>
 [[nodiscard]] network gpt_network_text();
 template <class Backend>
+[[nodiscard]] network gpt_dropout_network_text();
+template <class Backend>
 [[nodiscard]] network lstm_network_text();
 
 }  // namespace lockstep_train

@@ -155,6 +155,16 @@ void require_convolving(const options& o) {
   require_replicas(o.replicas, built::automatic::counts(), "--convolution " + o.convolution);
 }
 
+/// Throws usage_error unless there is a network with dropout for these options.
+void require_dropout(const options& o) {
+  if (o.model != "gpt" || o.dropout != 0.1 || o.reproducible)
+    throw usage_error(
+        fmt::format("--dropout: expected 0, or 0.1 with --model gpt and --reduce automatic, for which the "
+                    "program was built, got {} with --model {} and --reduce {}",
+                    o.dropout, o.model, o.reproducible ? "reproducible" : "automatic"));
+  require_replicas(o.replicas, replicas_built_dropout::automatic::counts(), "--dropout");
+}
+
 }  // namespace
 
 std::optional<options> parse(int argc, const char* const* argv) {
@@ -223,8 +233,13 @@ std::optional<options> parse(int argc, const char* const* argv) {
                                "normalisations")
                     ->check(CLI::IsMember(std::set<std::string>{"all", "matrices"}))
                     ->capture_default_str();
-  app.add_option("--seed", o.seed,
-                 "Keys the first parameters and the order of samples; synthetic data is always the same")
+  app.add_option("--dropout", o.dropout, "Probability of dropout in --model gpt: 0, or GPT-2's 0.1")
+      ->check(check_factor)
+      ->capture_default_str();
+  app.add_option(
+         "--seed", o.seed,
+         "Keys the first parameters, the order of samples, dropout and what is drawn for --generate; synthetic data is "
+         "always the same")
       ->check(check_seed)
       ->capture_default_str();
   app.add_flag("--no-shuffle", no_shuffle, "Take samples in the data set's order");
@@ -334,6 +349,7 @@ std::optional<options> parse(int argc, const char* const* argv) {
     if (o.precision == arithmetic::bf16) require_cpu_bf16(o);
   }
   if (o.convolution != "f4") require_convolving(o);
+  if (o.dropout > 0) require_dropout(o);
   return o;
 }
 

@@ -31,6 +31,7 @@ struct options {
   double momentum = 0;
   double weight_decay = 0;
   bool decay_matrices = false;  ///< of matrices alone
+  double dropout = 0;
   std::string schedule = "constant";
   std::int64_t warmup = 0;  ///< steps in which the learning rate rises, before the schedule
   double max_norm = std::numeric_limits<double>::infinity();

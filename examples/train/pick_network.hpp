@@ -15,7 +15,7 @@ template <class Backend>
   const bool colour = format == sample_format::cifar10;
   if (o.model == "lenet") return lenet_network_idx<Backend>();
   if constexpr (replicas_built_deep<Backend>::automatic::any) {
-    if (o.model == "gpt") return gpt_network_text<Backend>();
+    if (o.model == "gpt") return o.dropout > 0 ? gpt_dropout_network_text<Backend>() : gpt_network_text<Backend>();
     if (o.model == "lstm") return lstm_network_text<Backend>();
     if (o.model == "resnet20") return resnet20_network_cifar10<Backend>();
   }

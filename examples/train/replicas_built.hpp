@@ -68,7 +68,13 @@ struct replicas_built_deep<lockstep::cpu_convolving<Algorithm>> {
   using reproducible = built_for<>;
 };
 
-/// The CUDA backend normalises no batches.
+/// Those of the network with dropout.
+struct replicas_built_dropout {
+  using automatic = built_for<1, 2>;
+  using reproducible = built_for<>;
+};
+
+/// The CUDA backend normalises no batches, and reads no text.
 template <>
 struct replicas_built_deep<lockstep::cuda> {
   using automatic = built_for<>;

@@ -185,6 +185,25 @@ TEST_CASE("weight decay leaves vectors alone when it is of matrices") {
   for (std::size_t i = 0; i < with.size(); ++i) CHECK(std::abs(without[i] - with[i] - 0.05F) < 1e-6F);
 }
 
+TEST_CASE("dropout trains another way from the same parameters") {
+  LOCKSTEP_NEED_PROGRAM();
+  const place_with_text place;
+  const std::string flags = "--model gpt --batch 5 --epochs 1 --no-shuffle --learning-rate 0 --init begin ";
+  CHECK(place.succeed("--model gpt --data words.txt --steps 0 --save begin --quiet --seed 3").empty());
+  CHECK(place.succeed("--model gpt --data words.txt --steps 0 --save dropping --quiet --seed 3 --dropout 0.1").empty());
+  CHECK((place.read("begin") == place.read("dropping")));
+  const log_lines plain = place.train(flags);
+  const log_lines dropped = place.train(flags + "--dropout 0.1 --seed 3");
+  const log_lines others = place.train(flags + "--dropout 0.1 --seed 4");
+  const log_lines two = place.train(flags + "--dropout 0.1 --seed 3 --replicas 2");
+  CHECK(dropped.losses[0] != plain.losses[0]);
+  CHECK(dropped.losses[0] != others.losses[0]);
+  // What is dropped depends on the sample, not on its replica.
+  for (std::size_t i = 0; i < 2; ++i) CHECK(std::abs(dropped.losses[i] - two.losses[i]) < 1e-5);
+  // Nothing is dropped from what is measured.
+  CHECK(std::abs(dropped.test_losses[0] - plain.test_losses[0]) < 1e-6);
+}
+
 TEST_CASE("a network writes as many bytes as it is asked for, by its seed") {
   LOCKSTEP_NEED_PROGRAM();
   const place_with_text place;
@@ -241,6 +260,10 @@ TEST_CASE("what does not go with a text is refused in a line") {
   refused("--model gpt --data short.txt", "--data: expected a text of 1290 bytes or more");
   refused("--model cnn --data words.txt", "--model cnn takes pictures, and words.txt is a text");
   refused("--model gpt --data words.txt --replicas 8", "--model gpt works with 1, 2 or 4 --replicas, not with 8");
+  refused("--model gpt --data words.txt --dropout 0.2", "--dropout: expected 0, or 0.1 with --model gpt");
+  refused("--model lstm --data words.txt --dropout 0.1", "--dropout: expected 0, or 0.1 with --model gpt");
+  refused("--model gpt --data words.txt --dropout 0.1 --replicas 4",
+          "--dropout works with 1 or 2 --replicas, not with 4");
   refused("--model gpt --data words.txt --augment", "--augment changes pictures, and --model gpt has none");
   refused("--model lstm --data words.txt --precision bf16", "goes with --model cnn, mlp or resnet20, not with lstm");
   refused("--model cnn --decay matrices", "--decay goes with --model gpt or lstm, not with cnn");
