@@ -9,6 +9,8 @@
 
 #include <lockstep/io/safetensors_file.hpp>
 
+#include "models/char_lstm.hpp"
+#include "models/write_text.hpp"
 #include "train/program.hpp"
 
 namespace text_runs {
@@ -225,6 +227,24 @@ TEST_CASE("a network writes as many bytes as it is asked for, by its seed") {
   CHECK(likeliest.size() == 256);
   CHECK((place.generate("--model gpt --weights a --top-k 1 --seed 3") == likeliest));
   CHECK((place.generate("--model gpt --weights a --top-p 1e-6 --seed 4") == likeliest));
+}
+
+TEST_CASE("the network of LSTMs writes text where its layers run one row at a time") {
+  LOCKSTEP_NEED_PROGRAM();
+  const place_with_text place;
+  const std::string prompt(200, 'x');  // it knows no positions, so that a prompt may be longer than a sample
+  CHECK(place.succeed("--model lstm --data words.txt --steps 0 --save a --quiet").empty());
+  const outcome result = place.run("--model lstm --init a --steps 0 --generate 60 --seed 2 --prompt " + prompt);
+  if constexpr (models::longest_text<models::char_lstm_model<>> > 0) {
+    INFO(result.err);
+    CHECK(result.code == 0);
+    CHECK(result.out.size() == 60);
+    CHECK((place.generate("--model lstm --weights a --tokens 60 --seed 2 --prompt " + prompt) == result.out));
+    CHECK((place.generate("--model lstm --weights a --tokens 60 --seed 3 --prompt " + prompt) != result.out));
+  } else {
+    check_refused(result, "--generate: --model lstm writes no text yet");
+    check_refused(place.run(LOCKSTEP_GENERATE_PROGRAM, "--model lstm --weights a"), "--model lstm writes no text yet");
+  }
 }
 
 TEST_CASE("a network that has learned a pattern writes it on") {
