@@ -115,7 +115,6 @@ std::optional<options> parse(int argc, char** argv) {
 
 int generate(const options& o) {
   const text_model model = o.model == "gpt" ? gpt() : lstm();
-  if (model.longest_prompt == 0) return complain("--model " + o.model + " writes no text yet", bad_input);
   if (static_cast<std::int64_t>(o.prompt.size()) > model.longest_prompt)
     return complain(fmt::format("--prompt: expected at most {} bytes, which --model {} remembers, got {}",
                                 model.longest_prompt, o.model, o.prompt.size()),

@@ -11,14 +11,12 @@ namespace lockstep_generate {
 /// What the program needs of a model.
 template <class Model>
 [[nodiscard]] text_model make_writer() {
-  text_model made{.longest_prompt = models::longest_text<Model>, .write = nullptr};
-  if constexpr (models::longest_text<Model> > 0)
-    made.write = [](const std::string& weights, const std::string& prompt, std::int64_t count,
-                    const lockstep::sampling& how) {
-      return models::write_text<Model>(prompt, count, how,
-                                       [&](auto& writer) { lockstep::load_safetensors(writer, weights); });
-    };
-  return made;
+  return {.longest_prompt = models::longest_text<Model>,
+          .write = [](const std::string& weights, const std::string& prompt, std::int64_t count,
+                      const lockstep::sampling& how) {
+            return models::write_text<Model>(prompt, count, how,
+                                             [&](auto& writer) { lockstep::load_safetensors(writer, weights); });
+          }};
 }
 
 }  // namespace lockstep_generate

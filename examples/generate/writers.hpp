@@ -10,7 +10,7 @@ namespace lockstep_generate {
 
 /// A model that this program was built with.
 struct text_model {
-  std::int64_t longest_prompt;  ///< bytes that it remembers, at most; 0: writes no text
+  std::int64_t longest_prompt;  ///< bytes that it remembers, at most
   /// The bytes that it writes after a prompt, with the parameters of a file. Throws lockstep::error for a file that
   /// does not have them.
   std::string (*write)(const std::string& weights, const std::string& prompt, std::int64_t count,

@@ -2,26 +2,19 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <lockstep/generate/generator.hpp>
 
 namespace models {
 
-/// Bytes that a model of a vocabulary of bytes remembers, at most: of its layers, the one that knows the fewest
-/// positions. 0 for a model with a layer that cannot be run row by row.
+/// Bytes that a model of a vocabulary of bytes remembers, at most: as many as there are positions that all of its
+/// layers know.
 template <class Model>
-inline constexpr std::int64_t longest_text = [] {
-  const bool by_rows = []<std::size_t... Leaf>(std::index_sequence<Leaf...>) {
-    return (... && (Model::template leaf<Leaf>::traits.rows != lockstep::row_rule::mixed));
-  }(std::make_index_sequence<Model::leaf_count>{});
-  return by_rows ? lockstep::detail::most_rows<Model>() : 0;
-}();
+inline constexpr std::int64_t longest_text = lockstep::detail::most_rows<Model>();
 
 /// The `count` bytes that a model writes after a prompt. `load` gets the generator and gives it its parameters. A model
 /// that knows no end of positions remembers the whole text. Throws lockstep::value_error for a prompt that is empty or

@@ -70,9 +70,8 @@ void print_text(const options& o, const trainer& t) {
   if (::isatty(STDOUT_FILENO) != 0) std::fputc('\n', stdout);
 }
 
-/// Throws usage_error for a text that the network cannot write.
-void require_writing(const options& o, const network& net) {
-  if (net.longest_prompt == 0) throw usage_error("--generate: --model " + o.model + " writes no text yet");
+/// Throws usage_error for a prompt that the network cannot write on from.
+void require_short_prompt(const options& o, const network& net) {
   if (static_cast<std::int64_t>(o.prompt.size()) > net.longest_prompt)
     throw usage_error(fmt::format("--prompt: expected at most {} bytes, which --model {} remembers, got {}",
                                   net.longest_prompt, o.model, o.prompt.size()));
@@ -88,7 +87,7 @@ int train(options o) {
                net.buckets());
     return done;
   }
-  if (o.generate > 0) require_writing(o, net);
+  if (o.generate > 0) require_short_prompt(o, net);
   // A run that cannot be saved should fail before it starts.
   for (const std::string* file : {&o.save, &o.log, &o.trace, &o.report})
     if (!file->empty()) lockstep::check_output(*file, file == &o.log);

@@ -20,10 +20,7 @@ struct text_conventions {
   template <class Parallel>
   [[nodiscard]] static std::string generate(const Parallel& parallel, std::string_view prompt, std::int64_t count,
                                             const lockstep::sampling& how) {
-    if constexpr (longest_prompt > 0)
-      return models::write_text<Model>(prompt, count, how, [&](auto& writer) { writer.update_from(parallel); });
-    else
-      return {};
+    return models::write_text<Model>(prompt, count, how, [&](auto& writer) { writer.update_from(parallel); });
   }
 };
 
