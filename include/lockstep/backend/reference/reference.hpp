@@ -18,8 +18,8 @@
 #include <lockstep/backend/host_map.hpp>
 #include <lockstep/backend/host_memory.hpp>
 #include <lockstep/backend/host_normalise.hpp>
-#include <lockstep/backend/host_rows.hpp>
 #include <lockstep/backend/host_recurrent.hpp>
+#include <lockstep/backend/host_rows.hpp>
 #include <lockstep/backend/host_sample_norm.hpp>
 #include <lockstep/backend/host_softmax.hpp>
 #include <lockstep/backend/reference/convolution.hpp>
