@@ -22,7 +22,7 @@ struct attention_rows {
 
 /// Scaled dot-product attention of one sample: a template argument of the primitive that a backend prepares. Head h
 /// takes elements [h * width, (h + 1) * width) of each row. Queries, keys and values may lie in one array, each row
-/// behind another, or in arrays of their own.
+/// after another, or in arrays of their own.
 struct attention_geometry {
   std::int64_t queries = 1;
   std::int64_t keys = 1;

@@ -71,7 +71,7 @@ struct attention_options {
   }
 };
 
-/// Whether rows of `parts` arrays behind each other can be cut into heads.
+/// Whether rows of `parts` arrays one after the other can be cut into heads.
 [[nodiscard]] constexpr bool cuts_into_heads(const dims& rows, std::int64_t parts, std::int64_t heads) {
   return heads > 0 && rows.rank == 2 && rows[1] % (parts * heads) == 0;
 }

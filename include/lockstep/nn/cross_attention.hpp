@@ -36,7 +36,7 @@ struct cross_projection {
     static_assert(
         cuts_into_heads(Arriving, 1, Heads) && Queries > 0 && Arriving[0] > Queries,
         "lockstep: cross_attention: what arrives is not as many rows (T, C) as there are queries, of features "
-        "whose number C the number of heads divides (Arriving: those rows, and behind them the memory's)");
+        "whose number C the number of heads divides (Arriving: those rows, and after them the memory's)");
   }
 
   [[nodiscard]] static constexpr dims output(const dims& in) { return dims{(Queries + 2 * (in[0] - Queries)) * in[1]}; }

@@ -122,7 +122,7 @@ struct recurrent_layer {
     static_assert(Options.dropout.valid(), "lockstep: lstm, gru, rnn: the probability of dropout lies between 0 and 1");
     static_assert(Options.dropout.parts == 0 || Options.layers > 1,
                   "lockstep: lstm, gru, rnn: dropout comes between layers, and there is one; put lockstep::dropout "
-                  "behind it, or ask for more with layers<>");
+                  "after it, or ask for more with layers<>");
     static_assert(
         Arriving.rank == 2,
         "lockstep: lstm, gru, rnn: the sample that arrives (Arriving) is not T steps of C features; the input "

@@ -18,8 +18,8 @@
 namespace lockstep::data {
 
 struct document_options {
-  std::int32_t padding = 0;           ///< the token behind the end of a document that is shorter than T
-  std::optional<std::int32_t> end{};  ///< a token to put behind each document, such as a tokenizer's end_of_text()
+  std::int32_t padding = 0;           ///< the token after the end of a document that is shorter than T
+  std::optional<std::int32_t> end{};  ///< a token to put after each document, such as a tokenizer's end_of_text()
   std::int64_t ignored = -100;        ///< the target of a token that nothing follows, and of padding
 };
 
@@ -47,7 +47,7 @@ template <class Documents>
     if (whole.empty())
       throw value_error("documents", "one token or more in each document",
                         lockstep::detail::message({"none in document ", result.lengths.size()}),
-                        "leave empty documents out, or let .end be the token behind each");
+                        "leave empty documents out, or let .end be the token after each");
     const auto length = (std::min)(static_cast<std::ptrdiff_t>(whole.size()), static_cast<std::ptrdiff_t>(most));
     const auto followed = (std::min)(static_cast<std::ptrdiff_t>(whole.size()) - 1, length);
     const auto wanted = (result.lengths.size() + 1) * static_cast<std::size_t>(most);

@@ -124,10 +124,10 @@ inline constexpr std::array<std::uint32_t, 1534> character_runs{
 
 /// The kind of a code point.
 [[nodiscard]] constexpr character kind_of_character(char32_t code) {
-  // The first run that begins behind it; its kind does not matter, since every kind is below 4.
-  const auto* const behind =
+  // The first run that begins after it; its kind does not matter, since every kind is below 4.
+  const auto* const after =
       std::upper_bound(character_runs.begin(), character_runs.end(), static_cast<std::uint32_t>(code) << 2U | 3U);
-  return static_cast<character>(*(behind - 1) & 3U);
+  return static_cast<character>(*(after - 1) & 3U);
 }
 
 }  // namespace lockstep::data::detail

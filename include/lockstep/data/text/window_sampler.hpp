@@ -41,7 +41,7 @@ class window_sampler {
   }
 
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
-  /// As many windows as fit behind the largest offset.
+  /// As many windows as fit after the largest offset.
   [[nodiscard]] std::int64_t size() const noexcept { return samples_ / offsets_; }
 
   void draw(std::uint64_t epoch, std::span<std::int64_t> order) const {
