@@ -57,11 +57,11 @@ TEST_CASE("what this version does not have is refused like any other unknown val
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   // The last word of each is what the message must name.
-  for (const std::string flag : {"--model gpt", "--model lstm", "--optimizer lion", "--schedule plateau",
-                                 "--precision fp16", "--convolution f6", "--reduce fastest"})
+  for (const std::string flag : {"--model vit", "--optimizer lion", "--schedule plateau", "--precision fp16",
+                                 "--convolution f6", "--reduce fastest"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
-  for (const std::string word : {"gpt", "lstm", "lion"}) {
+  for (const std::string word : {"vit", "lion"}) {
     INFO(word);
     CHECK(help.find(word) == std::string::npos);
   }
