@@ -53,7 +53,7 @@ struct draw_kernel {
   static LOCKSTEP_ALWAYS_INLINE void run(const tile_draws* of, float* factors) {
     for (std::int64_t v = 0; v < 2; ++v) {
       // Even queries and odd ones, whose draws then lie side by side.
-      words<V> index[2];
+      words<V> index[2] = {};
 #pragma GCC unroll 2
       for (int odd = 0; odd < 2; ++odd)
         for (std::int64_t i = 0; i < lanes<V> / 2; ++i)
