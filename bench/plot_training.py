@@ -3,9 +3,9 @@
 """Draws what train_resnet20.py or train_text.py has written, as an SVG file.
 
 Of pictures it shows test accuracy and training loss after each epoch: a thin line is a run, a thick one the mean of a
-peer's runs. Of texts it shows in a panel for each network the training loss, the mean of a peer's runs, and as points the
-validation loss of each run after each epoch; PyTorch's line is wide, since both begin alike and hardly part. Several
-files may hold the runs of one recipe. Needs matplotlib.
+peer's runs. Of texts it shows in a panel for each network the training loss, the mean of a peer's runs, and as points
+the validation loss of each run after each epoch; PyTorch's line is wide, since both begin alike and hardly part.
+Several files may hold the runs of one recipe. Needs matplotlib.
 """
 
 import argparse
@@ -77,6 +77,7 @@ def draw_text(panel, contents):
             )  # fmt: skip
     panel.set_title(f"{recipe['model']}: loss on {recipe['text']}", fontsize=11)
     panel.set_xlabel("step")
+    panel.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(frameon=False, loc="upper right")

@@ -269,8 +269,9 @@ def print_differences(runs):
             points_apart = largest(ours["losses"], theirs["losses"])
             last = [run["epochs"][-1]["validation_loss"] for run in (ours, theirs)]
             print(
-                f"seed {ours['seed']}: losses of the first {len(ours['first_losses'])} steps at most {first:.1e} apart, "
-                f"means of {STEPS_A_POINT} steps {points_apart:.1e}, the last validation loss {last[0] - last[1]:+.1e}",
+                f"seed {ours['seed']}: losses of the first {len(ours['first_losses'])} steps at most {first:.1e} "
+                f"apart, means of {STEPS_A_POINT} steps {points_apart:.1e}, the last validation loss "
+                f"{last[0] - last[1]:+.1e}",
                 file=sys.stderr,
             )
 
@@ -292,7 +293,9 @@ def parse():
     parser.add_argument("--warmup", type=int, help="steps; gpt: 100; lstm: 0")
     parser.add_argument("--replicas", type=int, choices=[1, 2, 4], default=2, help="of lockstep-train")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0: its own choice")
-    parser.add_argument("--save", type=pathlib.Path, help="folder for lockstep's trained parameters, MODEL-SEED.safetensors")
+    parser.add_argument(
+        "--save", type=pathlib.Path, help="folder for what lockstep has trained, as MODEL-SEED.safetensors"
+    )
     parser.add_argument("--output", type=pathlib.Path, help="file to write; standard output when not given")
     args = parser.parse_args()
     for name, value in RECIPES[args.model].items():
