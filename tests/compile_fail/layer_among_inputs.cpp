@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: inputs: each is the one to four extents of one sample, with a name
+// expect: lockstep: inputs: each is the one to four extents of one sample, or tokens<T>, with a name
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

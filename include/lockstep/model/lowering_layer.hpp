@@ -14,11 +14,9 @@
 #include <lockstep/nn/frozen.hpp>
 #include <lockstep/nn/identity.hpp>
 #include <lockstep/nn/layer.hpp>
-#include <lockstep/nn/skippable.hpp>
 
 /// \file
-/// The walk over a network's type, as far as layers go and what stands around one: names, `frozen`, `from`,
-/// `skippable`.
+/// The walk over a network's type, as far as layers go and what stands around one: names, `frozen`, `from`.
 
 namespace lockstep::detail {
 
@@ -123,13 +121,11 @@ struct lowering {
   }
 };
 
-/// True for a layer that has a name, inside or outside of `frozen`, `skippable` and `from`.
+/// True for a layer that has a name, inside or outside of `frozen`, `skippable` (lowering.hpp) and `from`.
 template <class L>
 inline constexpr bool has_name = named_layer<L> || tied_layer<L>;
 template <class L>
 inline constexpr bool has_name<frozen<L>> = has_name<L>;
-template <class L>
-inline constexpr bool has_name<skippable<L>> = has_name<L>;
 template <input_reader L>
 inline constexpr bool has_name<L> = has_name<typename L::from_body>;
 
@@ -188,57 +184,5 @@ struct lowering<L> {
     return body::run(b, b.input(in, L::input_name), s);
   }
 };
-
-/// `skippable` moves inwards, past names and `frozen`. Around a composite, or a layer that measures the whole batch, it
-/// becomes two operations, before and after it.
-template <class L>
-struct lowering<skippable<L>> {
-  using leaves = typename lowering<L>::leaves;
-  static constexpr network_size size = lowering<L>::size + network_size{.operations = 2, .operands = 3, .skips = 1};
-
-  template <class Builder, class Path>
-  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
-    return b.end_skip(lowering<L>::run(b, b.begin_skip(in, s), s));
-  }
-};
-template <class L>
-inline constexpr bool is_skippable = false;
-template <class L>
-inline constexpr bool is_skippable<skippable<L>> = true;
-/// A layer obeys by itself.
-template <class L>
-  requires(!is_skippable<L>) && layer<L> && (measures_batch<L> == 0)
-struct lowering<skippable<L>> {
-  using leaves = type_list<skippable<L>>;
-  static constexpr network_size size = lowering<L>::size;
-
-  template <class Builder, class Path>
-  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
-    return b.template leaf<skippable<L>>(in, s);
-  }
-};
-template <named_layer L>
-struct lowering<skippable<L>> : lowering<skippable<typename L::named_layer>> {
-  template <class Builder, class Path>
-  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
-    return lowering<skippable<typename L::named_layer>>::run(b, in, s.enter(L::own_name));
-  }
-};
-template <tied_layer L>
-struct lowering<skippable<L>> : lowering<skippable<typename L::tied_layer>> {
-  template <class Builder, class Path>
-  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
-    return lowering<skippable<typename L::tied_layer>>::run(b, in, s.tie(L::own_name));
-  }
-};
-template <class L>
-struct lowering<skippable<frozen<L>>> : lowering<skippable<L>> {
-  template <class Builder, class Path>
-  static constexpr int run(Builder& b, int in, const scope<Path>& s) {
-    return lowering<skippable<L>>::run(b, in, s.freeze());
-  }
-};
-template <class L>
-struct lowering<skippable<skippable<L>>> : lowering<skippable<L>> {};
 
 }  // namespace lockstep::detail
