@@ -142,7 +142,8 @@ TEST_CASE("networks that read tokens have the same bits for any number of replic
     trainer.initialize(ls::seed{7});
     std::vector<double> losses;
     for (const std::int64_t samples : {11, 8, 3})
-      losses.push_back(trainer.step(class_draws(samples, samples * length, 40), class_draws(2, samples * length, 40)));
+      losses.push_back(trainer.step(class_draws(static_cast<std::uint64_t>(samples), samples * length, 40),
+                                    class_draws(2, samples * length, 40)));
     return std::pair(losses, all_values(trainer.parameters()));
   };
   const auto expected = train.operator()<1>();

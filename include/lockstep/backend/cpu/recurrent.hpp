@@ -81,9 +81,9 @@ class direction {
                                     .panels = forward_panels_.data(),
                                     .bias = bias_.data(),
                                     .before = states_.data() + at.before,
-                                    .cells_before = cells_.data() + at.before,
+                                    .cells_before = cells_at(at.before),
                                     .kept = kept_.data() + at.kept,
-                                    .cells = cells_.data() + at.after,
+                                    .cells = cells_at(at.after),
                                     .states = states_.data() + at.after});
       f(at.time, static_cast<const float*>(states_.data() + at.after));
       if (given != nullptr && k + 1 == g_.steps)
@@ -114,8 +114,8 @@ class direction {
                                                      .dy_row = dy_row,
                                                      .before = states_.data() + at.before,
                                                      .states = states_.data() + at.after,
-                                                     .cells_before = cells_.data() + at.before,
-                                                     .cells = cells_.data() + at.after,
+                                                     .cells_before = cells_at(at.before),
+                                                     .cells = cells_at(at.after),
                                                      .kept = kept_.data() + at.kept,
                                                      .d_states = d_states,
                                                      .d_cells = d_cells,
@@ -161,6 +161,8 @@ class direction {
           kept(time * samples * d.kept_row()) {}
   };
 
+  /// Where cells begin; null where there are none.
+  [[nodiscard]] float* cells_at(std::int64_t offset) { return is_lstm() ? cells_.data() + offset : nullptr; }
   [[nodiscard]] bool is_lstm() const { return g_.cell == recurrent_cell::lstm; }
   [[nodiscard]] std::int64_t kept_row() const { return kept_of(g_.cell) * g_.hidden; }
   /// Rows of both weights whose gradients are the same: all but those of a gru's n.
