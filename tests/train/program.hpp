@@ -113,9 +113,9 @@ struct log_lines {
       } else {
         REQUIRE(json["epoch"].GetInt64() == static_cast<std::int64_t>(accuracies.size()) + 1);
         REQUIRE(json["samples_per_s"].GetDouble() > 0);
-        const bool text = json.HasMember("validation_loss");
-        accuracies.push_back(number(json, text ? "validation_accuracy" : "test_accuracy"));
-        test_losses.push_back(number(json, text ? "validation_loss" : "test_loss"));
+        const bool of_text = json.HasMember("validation_loss");
+        accuracies.push_back(number(json, of_text ? "validation_accuracy" : "test_accuracy"));
+        test_losses.push_back(number(json, of_text ? "validation_loss" : "test_loss"));
       }
     }
   }
