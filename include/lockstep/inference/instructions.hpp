@@ -42,7 +42,7 @@ class instructions {
                                : 2 * values_size <= most_on_stack           ? 2
                                                                             : 1;
   static constexpr std::int64_t workspace_size = group * values_size;
-  static constexpr std::int64_t carried_size = kernel<float_x4>::carried;
+  static constexpr std::int64_t carried_size = kernel<float_x4>::carried_size;
   static constexpr bool reads_back = kernel<float_x4>::reads_back;
   static constexpr std::int64_t packed_size =
       (std::max)({kernel<float_x4>::packed, kernel<float_x8>::packed, kernel<float_x16>::packed});

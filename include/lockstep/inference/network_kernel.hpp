@@ -239,7 +239,7 @@ class network_kernel {
   /// Floats of working memory.
   static constexpr std::int64_t workspace = p.arena_size;
   static constexpr std::int64_t packed = p.packed_size;
-  static constexpr std::int64_t carried = p.carried_size;
+  static constexpr std::int64_t carried_size = p.carried_size;
   static constexpr bool reads_back = p.reads_back;
 
   /// `run<V>` predicts `samples` samples, `Group` at once while there are as many; one after the other where states are
