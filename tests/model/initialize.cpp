@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "model/networks.hpp"
 #include "support/catch.hpp"
 #include "support/difference.hpp"
+#include "support/user_layer.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -24,6 +26,22 @@ std::vector<std::vector<typename B::value_type>> initial(ls::seed s) {
   for (const auto& each : ls::named_values_range<Model, B, 1, false>({parameters.data()})) all.push_back(each.values());
   return all;
 }
+
+/// A user's layer with one number as its parameter.
+struct one_number : same_extents {
+  static constexpr std::string_view kind = "one_number";
+
+  static constexpr ls::parameter_list parameters(const ls::dims&) {
+    ls::parameter_list list;
+    list.add("scale", ls::dims{}, 0.5);
+    return list;
+  }
+
+  template <class B, ls::node_traits T>
+  struct op {
+    op(typename B::context&, std::int64_t) {}
+  };
+};
 
 }  // namespace
 
@@ -55,6 +73,14 @@ TEST_CASE("weights and biases are uniform in +-1/sqrt(fan_in)", "[initialize]") 
   CHECK(*low >= -bound * (1 + 1e-6));
   CHECK(*high <= bound * (1 + 1e-6));
   CHECK(*high - *low > 1.98 * bound);
+}
+
+TEST_CASE("a parameter without extents is drawn too", "[initialize]") {
+  const auto all = initial<ls::model<one_number, ls::input<3>>, ls::cpu>(ls::seed{42});
+  REQUIRE(all.size() == 1);
+  REQUIRE(all[0].size() == 1);
+  CHECK(all[0][0] != 0);
+  CHECK(std::abs(all[0][0]) <= 0.5F);
 }
 
 TEST_CASE("the bound is the inverse square root", "[initialize]") {

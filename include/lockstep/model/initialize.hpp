@@ -26,11 +26,15 @@ void initialize_parameters(typename B::value_type* parameters, seed s) {
     }
     const auto bound = static_cast<float>(parameter.bound);
     const auto deviation = static_cast<float>(parameter.deviation);
-    const std::int64_t row = parameter.shape.size() / parameter.shape[0];
     detail::each_element<Model, B>(p, [&](std::int64_t index, std::int64_t offset) {
       const auto draw = static_cast<std::uint64_t>(index);
       const float fresh = deviation > 0 ? stream.normal(draw) * deviation : (2.F * stream.uniform(draw) - 1.F) * bound;
-      parameters[offset] = index / row == parameter.zero_row ? value{0} : static_cast<value>(fresh);
+      parameters[offset] = static_cast<value>(fresh);
+    });
+    if (parameter.zero_row < 0) continue;
+    const std::int64_t row = parameter.shape.size() / parameter.shape[0];
+    detail::each_element<Model, B>(p, [&](std::int64_t index, std::int64_t offset) {
+      if (index / row == parameter.zero_row) parameters[offset] = value{0};
     });
   }
 }
