@@ -26,6 +26,8 @@ import sys
 import tempfile
 import time
 
+from training_runs import summarize
+
 
 def factor(step, steps, args):
     """Of the learning rate: lockstep-train's --warmup and --schedule."""
@@ -177,21 +179,6 @@ TRAINERS = {
 }
 
 
-def summarize(runs):
-    """Of each peer the accuracies after the last epoch."""
-    accuracies = {}
-    for run in runs:
-        accuracies.setdefault(run["peer"], []).append(run["epochs"][-1]["test_accuracy"])
-    return {
-        peer: {
-            "mean": statistics.mean(last),
-            "deviation": statistics.stdev(last) if len(last) > 1 else None,
-            "seeds": len(last),
-        }
-        for peer, last in accuracies.items()
-    }
-
-
 def print_table(runs, summary):
     print(f"{'peer':17}{'mean':>9}{'deviation':>11}{'s a run':>9}  accuracies", file=sys.stderr)
     for peer, of in summary.items():
@@ -234,7 +221,7 @@ def main():
             epochs = TRAINERS[peer](seed, args)
             runs.append({"peer": peer, "seed": seed, "seconds": time.perf_counter() - began, "epochs": epochs})
             print(f"{peer}, seed {seed}: accuracy {epochs[-1]['test_accuracy']:.2%}", file=sys.stderr, flush=True)
-            summary = summarize(runs)
+            summary = summarize(runs, "test_accuracy")
             result = {"recipe": {name: getattr(args, name) for name in names}, "runs": runs, "summary": summary}
             if args.output:  # after each run, so that what is cut off leaves what it has trained
                 args.output.write_text(json.dumps(result, indent=1) + "\n")

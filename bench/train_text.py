@@ -33,6 +33,7 @@ from torch import nn
 from torch.nn import functional
 
 from train_resnet20 import factor
+from training_runs import summarize
 
 VOCABULARY = 256
 LENGTH = 128  # bytes in a sample
@@ -231,21 +232,6 @@ def train_lockstep(seed, args):
 TRAINERS = {"lockstep": train_lockstep, "pytorch": train_pytorch}
 
 
-def summarize(runs):
-    """Of each peer the validation losses after the last epoch."""
-    losses = {}
-    for run in runs:
-        losses.setdefault(run["peer"], []).append(run["epochs"][-1]["validation_loss"])
-    return {
-        peer: {
-            "mean": statistics.mean(last),
-            "deviation": statistics.stdev(last) if len(last) > 1 else None,
-            "seeds": len(last),
-        }
-        for peer, last in losses.items()
-    }
-
-
 def print_table(runs, summary):
     print(f"{'peer':9}{'mean':>9}{'deviation':>11}{'samples/s':>11}{'s a run':>9}  validation losses", file=sys.stderr)
     for peer, of in summary.items():
@@ -329,7 +315,7 @@ def main():
             print(
                 f"{peer}, seed {seed}: validation loss {epochs[-1]['validation_loss']:.4f}", file=sys.stderr, flush=True
             )
-            summary = summarize(runs)
+            summary = summarize(runs, "validation_loss")
             recipe = {name: getattr(args, name) for name in names}
             result = {
                 "recipe": {**recipe, "text": args.file.name, "steps_a_point": STEPS_A_POINT},
