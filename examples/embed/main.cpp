@@ -1,13 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <algorithm>
-#include <csignal>
-#include <cstdio>
-#include <exception>
 #include <filesystem>
-#include <new>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -20,6 +14,7 @@
 #include <lockstep/io/output_target.hpp>
 #include <lockstep/io/safetensors_file.hpp>
 
+#include "../small_program.hpp"
 #include "header.hpp"
 #include "names.hpp"
 
@@ -27,26 +22,11 @@ namespace {
 
 using namespace lockstep_embed;
 
-// Exit codes.
-constexpr int done = 0;
-constexpr int failure = 1;
-constexpr int bad_input = 2;
-
 struct options {
   std::string input;
   std::string output;
   header_names names{.source = {}, .name_space = "weights", .type = "model"};
 };
-
-/// One line on stderr. The library's messages carry its own name in front, which gives way to the program's.
-int complain(std::string_view message, int code) {
-  constexpr std::string_view prefix = "lockstep: ";
-  if (message.substr(0, prefix.size()) == prefix) message.remove_prefix(prefix.size());
-  std::string line(message);
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  fmt::print(stderr, "lockstep-embed: {}\n", line);
-  return code;
-}
 
 /// Returns nothing after --help. Throws CLI::ParseError.
 std::optional<options> parse(int argc, char** argv) {
@@ -85,19 +65,8 @@ void embed(options o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // The reader of a pipe that goes away is then told of like a full disk, instead of ending the program without a word.
-  std::signal(SIGPIPE, SIG_IGN);
-  try {
+  return small_program::run("lockstep-embed", [&] {
     if (auto o = parse(argc, argv)) embed(std::move(*o));
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain("the output cannot be written", failure);
-    return done;
-  } catch (const CLI::ParseError& error) {
-    return complain(std::string(error.what()) + "; --help lists the flags", bad_input);
-  } catch (const lockstep::error& error) {
-    return complain(error.what(), bad_input);
-  } catch (const std::bad_alloc&) {
-    return complain("the memory is not enough", failure);
-  } catch (const std::exception& error) {
-    return complain(error.what(), failure);
-  }
+    return small_program::done;
+  });
 }

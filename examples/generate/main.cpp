@@ -1,17 +1,12 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <limits>
-#include <new>
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <system_error>
 
 #include <fmt/core.h>
@@ -20,20 +15,17 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <lockstep/core/error.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/generate/sampling.hpp>
 
+#include "../small_program.hpp"
 #include "writers.hpp"
 
 namespace {
 
 using namespace lockstep_generate;
 
-// Exit codes.
-constexpr int done = 0;
-constexpr int failure = 1;
-constexpr int bad_input = 2;
+constexpr const char* program = "lockstep-generate";
 
 struct options {
   std::string model;
@@ -45,16 +37,6 @@ struct options {
   double top_p = 1;
   std::uint64_t seed = 0;
 };
-
-/// One line on stderr. The library's messages carry its own name in front, which gives way to the program's.
-int complain(std::string_view message, int code) {
-  constexpr std::string_view prefix = "lockstep: ";
-  if (message.substr(0, prefix.size()) == prefix) message.remove_prefix(prefix.size());
-  std::string line(message);
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  fmt::print(stderr, "lockstep-generate: {}\n", line);
-  return code;
-}
 
 /// Refuses what is no whole number in the domain; CLI's own conversion wraps those that are too large around.
 template <class T>
@@ -78,7 +60,7 @@ std::string refuse_real(const std::string& text, bool zero, double most) {
 /// Returns nothing after --help. Throws CLI::ParseError.
 std::optional<options> parse(int argc, char** argv) {
   options o;
-  CLI::App app("Writes text with a model that lockstep-train, or PyTorch, has trained", "lockstep-generate");
+  CLI::App app("Writes text with a model that lockstep-train, or PyTorch, has trained", program);
   app.add_option("--model", o.model, "gpt or lstm, as lockstep-train has them")
       ->required()
       ->check(CLI::IsMember(std::set<std::string>{"gpt", "lstm"}));
@@ -116,34 +98,24 @@ std::optional<options> parse(int argc, char** argv) {
 int generate(const options& o) {
   const text_model model = o.model == "gpt" ? gpt() : lstm();
   if (static_cast<std::int64_t>(o.prompt.size()) > model.longest_prompt)
-    return complain(fmt::format("--prompt: expected at most {} bytes, which --model {} remembers, got {}",
-                                model.longest_prompt, o.model, o.prompt.size()),
-                    bad_input);
+    return small_program::complain(
+        program,
+        fmt::format("--prompt: expected at most {} bytes, which --model {} remembers, got {}", model.longest_prompt,
+                    o.model, o.prompt.size()),
+        small_program::bad_input);
   const std::string text =
       model.write(o.weights, o.prompt, o.tokens,
                   {.temperature = o.temperature, .top_k = o.top_k, .top_p = o.top_p, .seed = lockstep::seed{o.seed}});
   std::fwrite(text.data(), 1, text.size(), stdout);
   if (::isatty(STDOUT_FILENO) != 0) std::fputc('\n', stdout);
-  return done;
+  return small_program::done;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // The reader of a pipe that goes away is then told of like a full disk, instead of ending the program without a word.
-  std::signal(SIGPIPE, SIG_IGN);
-  try {
-    int code = done;
-    if (const auto o = parse(argc, argv)) code = generate(*o);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain("the output cannot be written", failure);
-    return code;
-  } catch (const CLI::ParseError& error) {
-    return complain(std::string(error.what()) + "; --help lists the flags", bad_input);
-  } catch (const lockstep::error& error) {
-    return complain(error.what(), bad_input);
-  } catch (const std::bad_alloc&) {
-    return complain("the memory is not enough", failure);
-  } catch (const std::exception& error) {
-    return complain(error.what(), failure);
-  }
+  return small_program::run(program, [&] {
+    const auto o = parse(argc, argv);
+    return o ? generate(*o) : small_program::done;
+  });
 }
