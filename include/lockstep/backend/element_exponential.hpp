@@ -76,9 +76,7 @@ struct vector_functions {
   /// 2^r, whose relative error is below 1e-7, is exact at 0.
   static LOCKSTEP_ALWAYS_INLINE void power_of_negative(V& x) {
     constexpr float biased = rounder + 127;  // leaves n in the last bits as the exponent of a float has it
-    V least = -127.F - V{};                  // whose exponent has no bits: the factor is 0
-    take_larger(least, x);
-    x = least;
+    raise_to(x, -127.F);                     // whose exponent has no bits: the factor is 0
     const V shifted = x + biased;
     const V r = x - (shifted - biased);
     Bits bits;

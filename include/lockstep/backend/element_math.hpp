@@ -62,7 +62,8 @@ LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void clip(T& x, const T& limit) {
 template <class T>
 LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void round_first(T&) {}
 
-// Not templates: nvcc's front end fails on selections between vectors in templates.
+// Not templates: nvcc's front end fails on selections between vectors in templates. Limits are parameters, since it also
+// fails on a constant less a vector.
 
 #if LOCKSTEP_GCC_ON_X86_64()
 LOCKSTEP_ALWAYS_INLINE void take_root(eight_floats& x) { asm("vsqrtps %0, %0" : "+v"(x)); }
@@ -99,6 +100,16 @@ LOCKSTEP_ALWAYS_INLINE void take_at_least(eight_floats& x, const float& limit) {
 LOCKSTEP_ALWAYS_INLINE void take_at_least(sixteen_floats& x, const float& limit) {
   const sixteen_floats least = limit - sixteen_floats{};
   x = x > least ? x : least;
+}
+
+/// x = the larger of x and limit; a NaN stays one.
+LOCKSTEP_ALWAYS_INLINE void raise_to(eight_floats& x, const float& limit) {
+  const eight_floats least = limit - eight_floats{};
+  x = least > x ? least : x;
+}
+LOCKSTEP_ALWAYS_INLINE void raise_to(sixteen_floats& x, const float& limit) {
+  const sixteen_floats least = limit - sixteen_floats{};
+  x = least > x ? least : x;
 }
 
 LOCKSTEP_ALWAYS_INLINE void swap_where_negative(const eight_floats& x, eight_floats& a, eight_floats& b) {

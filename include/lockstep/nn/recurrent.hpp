@@ -214,18 +214,19 @@ struct recurrent_layer {
   };
 
  private:
+  template <fixed_string What, bool Reverse>
+  static constexpr void add(parameter_list& list, const recurrent_geometry& g, const dims& shape) {
+    constexpr const auto& name = recurrent_name<What, Layer, Reverse>;
+    list.add(std::string_view(name.characters, name.length), shape, default_bound(g.hidden));
+  }
+
   template <bool Reverse>
   static constexpr void add_direction(parameter_list& list, const recurrent_geometry& g) {
-    const double bound = default_bound(g.hidden);
-    const auto add = [&]<fixed_string What>(const dims& shape) {
-      constexpr const auto& name = recurrent_name<What, Layer, Reverse>;
-      list.add({name.characters, name.length}, shape, bound);
-    };
-    add.template operator()<"weight_ih">(dims{g.rows(), g.in});
-    add.template operator()<"weight_hh">(dims{g.rows(), g.hidden});
+    add<"weight_ih", Reverse>(list, g, dims{g.rows(), g.in});
+    add<"weight_hh", Reverse>(list, g, dims{g.rows(), g.hidden});
     if (!g.bias) return;
-    add.template operator()<"bias_ih">(dims{g.rows()});
-    add.template operator()<"bias_hh">(dims{g.rows()});
+    add<"bias_ih", Reverse>(list, g, dims{g.rows()});
+    add<"bias_hh", Reverse>(list, g, dims{g.rows()});
   }
 };
 
