@@ -32,7 +32,8 @@ constexpr bool starts(const ls::parameter_list& list, double bound) {
   const double error = list.items[0].bound - bound;
   return error < 1e-12 && error > -1e-12 && list.items[1].bound == 0 && list.items[1].value == 0;
 }
-static_assert(starts(ls::detail::attention_in_projection<2, {}>::parameters(ls::dims{5, 6}), 0.5));
+static_assert(
+    starts(ls::detail::attention_in_projection<2, ls::detail::attention_options{}>::parameters(ls::dims{5, 6}), 0.5));
 static_assert(starts(ls::detail::projection<ls::detail::projection_form{}>::parameters(ls::dims{5, 16}), 0.25));
 static_assert(starts(ls::transposed_linear<6>::parameters(ls::dims{5, 6}), 0.034641016151377546));
 

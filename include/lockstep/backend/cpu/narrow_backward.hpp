@@ -97,19 +97,20 @@ LOCKSTEP_ALWAYS_INLINE void ask_for(const next_columns& next) {
   }
 }
 
-/// Both gradients for the whole vectors of one panel and `Samples` samples.
-template <linear_geometry G, int Samples, class Width>
+/// Both gradients for the whole vectors of a panel of `Width` inputs and `Samples` samples.
+template <linear_geometry G, int Samples, std::int64_t Width>
 struct backward_panel {
   template <class V>
   static LOCKSTEP_ALWAYS_INLINE void run(const float* x, const float* dy, const float* w, float* dx,
-                                         const sum_path& path, Width width, const next_columns& next) {
-    constexpr bool asks = !std::is_same_v<Width, std::int64_t>;  // `ask_for` expects whole panels
+                                         const sum_path& path, const next_columns& next) {
+    constexpr bool asks = Width == panel;  // `ask_for` expects whole panels
     constexpr std::int64_t pair = 2 * lanes<V>;
     const auto back = [&](std::int64_t i) { return G.input_gradient ? dx + i : nullptr; };
     std::int64_t i = 0;
-    for (; i + pair <= width; i += pair) columns<V, 2, asks>(x + i, dy, w + i, back(i), path.at(i), width, next.at(i));
-    if constexpr (G.in % pair >= lanes<V>)
-      if (i + lanes<V> <= width) columns<V, 1, false>(x + i, dy, w + i, back(i), path.at(i), width, next);
+    if constexpr (Width >= pair)
+      for (; i + pair <= Width; i += pair)
+        columns<V, 2, asks>(x + i, dy, w + i, back(i), path.at(i), Width, next.at(i));
+    if constexpr (Width % pair >= lanes<V>) columns<V, 1, false>(x + i, dy, w + i, back(i), path.at(i), Width, next);
   }
 
  private:
@@ -166,11 +167,9 @@ void backward(std::int64_t n, const float* x, const float* dy, const float* w, f
   // A panel of eight samples fits the first-level cache, even where samples lie a power of two apart and each fills one
   // way. Sums in progress stay there too. The last samples take them to dw, so that the sum over all samples is
   // complete before it is added to older values.
-  using whole_panel = std::integral_constant<std::int64_t, panel>;
   array_of<float, G.out * panel> sums;
-  for (std::int64_t start = 0; start < G.in; start += panel) {
-    const std::int64_t width = (std::min)(panel, G.in - start);
-    const std::int64_t whole = width / lanes<V> * lanes<V>;
+  const auto run_panel = [&]<std::int64_t Width>(std::int64_t start, std::integral_constant<std::int64_t, Width>) {
+    constexpr std::int64_t whole = Width / lanes<V> * lanes<V>;
     const float* wp = w + start * G.out;
     // Without a gradient of the weights, nothing is written to `dwp`.
     float* dwp = G.parameter_gradient ? dw + start * G.out : sums;
@@ -184,20 +183,22 @@ void backward(std::int64_t n, const float* x, const float* dy, const float* w, f
         const std::int64_t at = s * G.in + start;
         const next_columns next{x + at + ahead, wp + ahead * G.out, dwp + (G.parameter_gradient ? ahead * G.out : 0)};
         const sum_path path{s == 0 ? nullptr : sums, last ? dwp : sums, last && accumulate};
-        if (G.in % panel == 0 || width == panel)
-          run_for<V, backward_panel<G, Samples, whole_panel>>(x + at, dy + s * G.out, wp, back(at), path, whole_panel{},
-                                                              next);
-        else
-          run_for<V, backward_panel<G, Samples, std::int64_t>>(x + at, dy + s * G.out, wp, back(at), path, width, next);
+        run_for<V, backward_panel<G, Samples, Width>>(x + at, dy + s * G.out, wp, back(at), path, next);
       }
     };
-    run(std::integral_constant<int, 8>{});
-    run(std::integral_constant<int, 4>{});
-    run(std::integral_constant<int, 1>{});
-    if constexpr (G.in % lanes<V> != 0)
-      for (std::int64_t i = whole; i < width; ++i)
-        backward_tail<G>(n, x + start + i, dy, wp + i, back(start + i), dwp + i, width, accumulate);
-  }
+    if constexpr (whole > 0) {
+      run(std::integral_constant<int, 8>{});
+      run(std::integral_constant<int, 4>{});
+      run(std::integral_constant<int, 1>{});
+    }
+    if constexpr (whole < Width)
+      for (std::int64_t i = whole; i < Width; ++i)
+        backward_tail<G>(n, x + start + i, dy, wp + i, back(start + i), dwp + i, Width, accumulate);
+  };
+  for (std::int64_t start = 0; start + panel <= G.in; start += panel)
+    run_panel(start, std::integral_constant<std::int64_t, panel>{});
+  if constexpr (G.in % panel != 0)
+    run_panel(G.in / panel * panel, std::integral_constant<std::int64_t, G.in % panel>{});
 }
 
 }  // namespace lockstep::cpu_backend::narrow

@@ -110,10 +110,11 @@ struct forward_kernel {
           for (int s = 0; s < Samples; ++s) prefetch(in + s * G.in + forward_ahead, panel);
         prefetch(weights + forward_ahead * G.out + ask, asked);
       }
-      if (const std::int64_t width = G.in - start; G.in % panel == 0 || width >= panel)
-        add_panel<V, Samples, Outputs>(in, weights + o * panel, std::integral_constant<std::int64_t, panel>{}, sum);
-      else
-        add_panel<V, Samples, Outputs>(in, weights + o * width, width, sum);
+      constexpr std::int64_t rest = G.in % panel;
+      if (rest == 0 || G.in - start >= panel)
+        add_panel<V, Samples, Outputs, panel>(in, weights + o * panel, sum);
+      else if constexpr (rest != 0)
+        add_panel<V, Samples, Outputs, rest>(in, weights + o * rest, sum);
     }
 #pragma GCC unroll 2
     for (int s = 0; s < Samples; ++s)
@@ -121,12 +122,12 @@ struct forward_kernel {
       for (int k = 0; k < Outputs; ++k) store(partial + (s * G.out + o + k) * lanes<V>, sum[s][k]);
   }
 
-  /// sum[s][k] += the products of one panel, whose inputs are the lanes; `w` holds `width` weights of each output.
-  template <class V, int Samples, int Outputs, class Width>
+  /// sum[s][k] += the products of one panel, whose inputs are the lanes; `w` holds `Width` weights of each output.
+  template <class V, int Samples, int Outputs, std::int64_t Width>
   static LOCKSTEP_ALWAYS_INLINE void add_panel(const float* LOCKSTEP_RESTRICT x, const float* LOCKSTEP_RESTRICT w,
-                                               Width width, matrix_of<V, Samples, Outputs>& sum) {
+                                               matrix_of<V, Samples, Outputs>& sum) {
     std::int64_t i = 0;
-    for (; i + lanes<V> <= width; i += lanes<V>) {
+    for (; i + lanes<V> <= Width; i += lanes<V>) {
       array_of<V, Samples> values;
 #pragma GCC unroll 2
       for (int s = 0; s < Samples; ++s) {
@@ -136,16 +137,16 @@ struct forward_kernel {
 #pragma GCC unroll 16
       for (int k = 0; k < Outputs; ++k) {
         V weight;
-        load(weight, w + k * width + i);
+        load(weight, w + k * Width + i);
         if constexpr (Samples > 1) LOCKSTEP_IN_REGISTER(weight);
 #pragma GCC unroll 2
         for (int s = 0; s < Samples; ++s) sum[s][k] += values[s] * weight;
       }
     }
-    if constexpr (G.in % lanes<V> != 0)
-      for (; i < width; ++i)
+    if constexpr (Width % lanes<V> != 0)
+      for (; i < Width; ++i)
         for (int k = 0; k < Outputs; ++k)
-          for (int s = 0; s < Samples; ++s) sum[s][k][0] += x[s * G.in + i] * w[k * width + i];
+          for (int s = 0; s < Samples; ++s) sum[s][k][0] += x[s * G.in + i] * w[k * Width + i];
   }
 };
 
