@@ -71,13 +71,44 @@ TEST_CASE("an abort leaves a communicator alone while a replica is in a call wit
   const auto entered = contexts[0]->enter();
   auto values = backend::allocate<float>(*contexts[0], 8);
   const int before = emulated::uses_of_closed_communicators();
+  const int ends_before = emulated::ends_during_calls();
   emulated::call_in_next_sum([&] {
     between.abort();
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   });
-  between.start_sum(0, *contexts[0], 8, values.data());
-  between.await_sums(0, *contexts[0]);
-  CHECK_THROWS_AS(between.finish(0, *contexts[0]), ls::backend_error);
+  // The call itself throws where NCCL still works on what it has begun.
+  const auto sum = [&] {
+    between.start_sum(0, *contexts[0], 8, values.data());
+    between.await_sums(0, *contexts[0]);
+    between.finish(0, *contexts[0]);
+  };
+  CHECK_THROWS_AS(sum(), ls::backend_error);
   CHECK_THROWS_AS(between.start_sum(0, *contexts[0], 8, values.data()), ls::backend_error);
   CHECK(emulated::uses_of_closed_communicators() == before);
+  CHECK(emulated::ends_during_calls() == ends_before);
+}
+
+TEST_CASE("an abort ends the wait for what NCCL has begun, between two calls", "[failures]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  auto contexts = two_contexts();
+  backend::collective<2> between;
+  CHECK(on_both(contexts, [&](std::size_t r, backend::context& c) { between.join(r, c); }) ==
+        std::array<std::string, 2>{});
+  const int uses_before = emulated::uses_of_closed_communicators();
+  const int ends_before = emulated::ends_during_calls();
+  emulated::hold_up_communicators(true);
+  std::thread gives_up([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    between.abort();
+  });
+  const auto messages = on_both(contexts, [&](std::size_t r, backend::context& c) {
+    const auto entered = c.enter();
+    auto values = backend::allocate<float>(c, 8);
+    between.start_sum(r, c, 8, values.data());
+  });
+  gives_up.join();
+  emulated::hold_up_communicators(false);
+  for (const std::string& message : messages) CHECK_THAT(message, Catch::Contains("closed after one had failed"));
+  CHECK(emulated::uses_of_closed_communicators() == uses_before);
+  CHECK(emulated::ends_during_calls() == ends_before);
 }

@@ -17,4 +17,10 @@ void call_in_next_sum(std::function<void()> f);
 /// How often NCCL was given a communicator that had been closed.
 [[nodiscard]] int uses_of_closed_communicators();
 
+/// How often NCCL was to end a communicator that a thread was in a call with.
+[[nodiscard]] int ends_during_calls();
+
+/// Whether what communicators have begun goes on for now, however often they are asked.
+void hold_up_communicators(bool held_up_now);
+
 }  // namespace emulated

@@ -1,7 +1,9 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // NCCL's functions, as far as the library uses them. A call is done when all ranks' streams have come to it. Closing a
-// communicator waits until no graph holds its calls, as NCCL's does.
+// communicator waits until no graph holds its calls, as NCCL's does. Communicators are non-blocking, or refused: what a
+// call has begun goes on for a few queries of the communicator's state, its stream gets the work with the last of them,
+// and until then NCCL takes no other call.
 #include <nccl.h>
 
 #include <algorithm>
@@ -17,44 +19,11 @@
 
 #include "faults.hpp"
 #include "machine.hpp"
+#include "nccl_meeting.hpp"
 
 namespace {
 
 using namespace emulated;
-
-enum class operation { all_reduce, all_gather, exchange };
-
-/// What one rank brings to a call.
-struct part {
-  operation what{};
-  const float* from = nullptr;
-  float* to = nullptr;
-  std::size_t count = 0;
-  bool recorded = false;
-
-  /// Of an exchange: what goes to another rank, and what comes from it.
-  struct message {
-    const float* from = nullptr;
-    float* to = nullptr;
-    std::size_t sent = 0, received = 0;
-  };
-  std::map<std::size_t, message> messages{};
-};
-
-/// One call of all ranks.
-struct call {
-  std::vector<part> parts;
-  std::size_t come = 0;
-};
-
-struct group {
-  explicit group(std::size_t size) : posted(size) {}
-
-  std::size_t joined = 0;
-  bool aborted = false;
-  std::vector<std::int64_t> posted;  ///< calls that each rank's stream has come to
-  std::map<std::int64_t, call> open;
-};
 
 /// Ranks' identities by the communicators that are made of them.
 std::map<std::uint64_t, std::shared_ptr<group>>& groups() {
@@ -71,77 +40,9 @@ std::set<ncclComm_t>& communicators() {
   return *all;
 }
 int closed_uses = 0;
+int interrupted_calls = 0;
+bool held_up = false;
 std::function<void()> in_next_sum;
-
-[[noreturn]] void differ() {
-  static_cast<void>(std::fprintf(stderr, "emulated NCCL: ranks whose calls do not fit together\n"));
-  std::abort();
-}
-
-void finish(const call& c) {
-  const part& first = c.parts.front();
-  for (const part& each : c.parts)
-    if (each.what != first.what || each.count != first.count || each.recorded != first.recorded) differ();
-  if (first.what == operation::exchange) {
-    // All is read before anything is written, but what a rank sends must not lie where it receives.
-    std::map<std::pair<std::size_t, std::size_t>, std::vector<float>> under_way;
-    for (std::size_t r = 0; r < c.parts.size(); ++r)
-      for (const auto& [to, m] : c.parts[r].messages) {
-        const auto& theirs = c.parts.at(to).messages;
-        const auto expected = theirs.find(r);
-        if (m.sent != (expected == theirs.end() ? 0 : expected->second.received)) differ();
-        under_way[{r, to}].assign(m.from, m.from + m.sent);
-        for (const auto& [other, n] : c.parts[r].messages)
-          if (m.from < n.to + n.received && n.to < m.from + m.sent) differ();
-      }
-    for (std::size_t r = 0; r < c.parts.size(); ++r)
-      for (const auto& [from, m] : c.parts[r].messages) {
-        const auto& values = under_way[{from, r}];
-        if (m.received != values.size()) differ();
-        std::copy(values.begin(), values.end(), m.to);
-      }
-  } else if (first.what == operation::all_reduce) {
-    std::vector<float> sums(first.count);
-    for (const part& each : c.parts)
-      for (std::size_t i = 0; i < first.count; ++i) sums[i] += each.from[i];
-    for (const part& each : c.parts) std::copy(sums.begin(), sums.end(), each.to);
-  } else {
-    for (const part& to : c.parts)
-      for (std::size_t r = 0; r < c.parts.size(); ++r)
-        std::memmove(to.to + r * first.count, c.parts[r].from, first.count * sizeof(float));
-  }
-}
-
-class meeting final : public work {
- public:
-  meeting(std::shared_ptr<group> of, std::shared_ptr<int> held, std::size_t rank, const part& own)
-      : group_(std::move(of)), held_(std::move(held)), rank_(rank), own_(own) {}
-
-  [[nodiscard]] bool meets() const override { return true; }
-
-  bool run(std::int64_t& ticket) override {
-    group& g = *group_;
-    if (ticket == 0) {
-      ticket = ++g.posted[rank_];
-      call& c = g.open[ticket];
-      c.parts.resize(g.posted.size());
-      c.parts[rank_] = own_;
-      if (++c.come == c.parts.size()) {
-        finish(c);
-        g.open.erase(ticket);
-        machine::get().changed.notify_all();
-      }
-    }
-    if (!g.aborted && g.open.contains(ticket)) reach_meetings();
-    return g.aborted || !g.open.contains(ticket);
-  }
-
- private:
-  std::shared_ptr<group> group_;
-  std::shared_ptr<int> held_;  ///< counts who holds calls of the communicator
-  std::size_t rank_;
-  part own_;
-};
 
 }  // namespace
 
@@ -151,28 +52,74 @@ struct ncclComm {
   std::size_t rank = 0;
   int device = 0;
   std::size_t registered = 0;
+  int calls_inside = 0;                       ///< threads that are in a call with it
+  int queries_left = 0;                       ///< until what was begun last is done
+  std::function<ncclResult_t()> last_step{};  ///< of what was begun last
+  ncclResult_t failure = ncclSuccess;
+  bool finalized = false;
 };
 
 namespace {
 
+/// A thread's call with a communicator. Which one may be in which call is what NCCL leaves to its user.
+class inside_call {
+ public:
+  explicit inside_call(ncclComm_t c) : c_(c) {
+    const lock held(machine::get().mutex);
+    known_ = communicators().contains(c);
+    if (known_)
+      ++c->calls_inside;
+    else
+      ++closed_uses;
+  }
+  inside_call(const inside_call&) = delete;
+  inside_call& operator=(const inside_call&) = delete;
+  ~inside_call() {
+    const lock held(machine::get().mutex);
+    if (known_ && communicators().contains(c_)) --c_->calls_inside;
+  }
+  /// Whether NCCL takes another call than for the state.
+  [[nodiscard]] bool ready() const {
+    const lock held(machine::get().mutex);
+    return known_ && communicators().contains(c_) && !working(*c_) && !c_->finalized && c_->failure == ncclSuccess;
+  }
+  [[nodiscard]] bool known() const { return known_; }
+
+  [[nodiscard]] static bool working(const ncclComm& c) {
+    return c.queries_left > 0 || c.of->joined < c.of->posted.size() || (held_up && c.last_step);
+  }
+
+ private:
+  ncclComm_t c_;
+  bool known_ = false;
+};
+
+/// Begins what `last_step` ends: at once, or with one of the next queries.
+ncclResult_t begin(ncclComm_t c, std::function<ncclResult_t()> last_step) {
+  static int begun = 0;
+  c->queries_left = ++begun % 4;
+  if (c->queries_left == 0 && !held_up) return last_step();
+  c->last_step = std::move(last_step);
+  return ncclInProgress;
+}
+
 ncclResult_t give(ncclComm_t c, cudaStream_t stream, part own) {
   const lock held(machine::get().mutex);
-  if (!communicators().contains(c)) {
-    ++closed_uses;
-    return ncclInvalidArgument;
-  }
   if (stream->work->device != c->device || current_device() != c->device) return ncclInvalidUsage;
   const auto capture = stream->work->capture;
   own.recorded = capture != nullptr;  // by all ranks or by none
-  if (capture) {
-    // Calls of a communicator keep their order.
-    if (const auto last = capture->last_of.find(c); last != capture->last_of.end())
-      stream->work->frontier.push_back(last->second);
-  }
-  if (enqueue(stream, std::make_shared<meeting>(c->of, c->held, c->rank, own)) != cudaSuccess)
-    return ncclUnhandledCudaError;
-  if (capture) capture->last_of[c] = capture->nodes.size() - 1;
-  return ncclSuccess;
+  return begin(c, [=] {
+    if (stream->work->capture != capture) return ncclInvalidUsage;
+    if (capture) {
+      // Calls of a communicator keep their order.
+      if (const auto last = capture->last_of.find(c); last != capture->last_of.end())
+        stream->work->frontier.push_back(last->second);
+    }
+    if (enqueue(stream, std::make_shared<meeting>(c->of, c->held, c->rank, own)) != cudaSuccess)
+      return ncclUnhandledCudaError;
+    if (capture) capture->last_of[c] = capture->nodes.size() - 1;
+    return ncclSuccess;
+  });
 }
 
 /// What a thread has called since ncclGroupStart.
@@ -198,6 +145,17 @@ part::message* message_with(ncclDataType_t type, int peer, ncclComm_t c, cudaStr
 
 ncclResult_t close(ncclComm_t c, bool abort) {
   lock held(machine::get().mutex);
+  if (!communicators().contains(c)) {
+    ++closed_uses;
+    return ncclInvalidArgument;
+  }
+  if (c->calls_inside > 0) ++interrupted_calls;
+  if (!abort && (!c->finalized || inside_call::working(*c))) {
+    static_cast<void>(
+        std::fprintf(stderr, "emulated NCCL: a communicator is destroyed before it has been finalized\n"));
+    std::abort();
+  }
+  c->last_step = nullptr;
   if (abort) {
     c->of->aborted = true;
     machine::get().changed.notify_all();
@@ -226,6 +184,14 @@ int emulated::uses_of_closed_communicators() {
   const lock held(machine::get().mutex);
   return closed_uses;
 }
+int emulated::ends_during_calls() {
+  const lock held(machine::get().mutex);
+  return interrupted_calls;
+}
+void emulated::hold_up_communicators(bool held_up_now) {
+  const lock held(machine::get().mutex);
+  held_up = held_up_now;
+}
 
 ncclResult_t ncclGetVersion(int* version) {
   *version = NCCL_VERSION_CODE;
@@ -242,26 +208,38 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* to) {
   std::memcpy(to->internal, &id, sizeof(id));
   return ncclSuccess;
 }
-ncclResult_t ncclCommInitRank(ncclComm_t* to, int size, ncclUniqueId id, int rank) {
-  lock held(machine::get().mutex);
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* to, int size, ncclUniqueId id, int rank, ncclConfig_t* config) {
+  const lock held(machine::get().mutex);
+  if (config == nullptr || config->blocking != 0) return ncclInvalidArgument;
   std::uint64_t key = 0;
   std::memcpy(&key, id.internal, sizeof(key));
   auto& g = groups()[key];
   if (!g) g = std::make_shared<group>(static_cast<std::size_t>(size));
   const auto own = g;
-  ++own->joined;
+  if (++own->joined == own->posted.size()) groups().erase(key);
   machine::get().changed.notify_all();
-  wait(held, [&] { return own->joined == own->posted.size(); });
-  groups().erase(key);
   machine::get().connected = true;
   *to = new ncclComm{.of = own, .rank = static_cast<std::size_t>(rank), .device = current_device()};
   communicators().insert(*to);
-  return ncclSuccess;
+  static_cast<void>(begin(*to, [] { return ncclSuccess; }));
+  return ncclInProgress;
+}
+ncclResult_t ncclCommFinalize(ncclComm_t c) {
+  const inside_call call(c);
+  if (!call.ready()) return ncclInvalidArgument;
+  const lock held(machine::get().mutex);
+  c->finalized = true;
+  return begin(c, [] { return ncclSuccess; });
 }
 ncclResult_t ncclCommDestroy(ncclComm_t c) { return close(c, false); }
 ncclResult_t ncclCommAbort(ncclComm_t c) { return close(c, true); }
-ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* to) {
-  *to = ncclSuccess;
+ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t* to) {
+  const inside_call call(c);
+  if (!call.known()) return ncclInvalidArgument;
+  const lock held(machine::get().mutex);
+  if (c->queries_left > 0 && !held_up && c->of->joined == c->of->posted.size()) --c->queries_left;
+  if (!inside_call::working(*c) && c->last_step) c->failure = std::exchange(c->last_step, nullptr)();
+  *to = inside_call::working(*c) ? ncclInProgress : c->failure;
   return ncclSuccess;
 }
 
@@ -279,6 +257,8 @@ ncclResult_t ncclMemFree(void* p) {
   return cudaFree(p) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 ncclResult_t ncclCommRegister(const ncclComm_t c, void* p, std::size_t size, void** handle) {
+  const inside_call call(c);
+  if (!call.ready()) return ncclInvalidArgument;
   const lock held(machine::get().mutex);
   const block* found = machine::get().find(p);
   if (found == nullptr || found->device != c->device || size > found->size) return ncclInvalidArgument;
@@ -287,6 +267,8 @@ ncclResult_t ncclCommRegister(const ncclComm_t c, void* p, std::size_t size, voi
   return ncclSuccess;
 }
 ncclResult_t ncclCommDeregister(const ncclComm_t c, void* handle) {
+  const inside_call call(c);
+  if (!call.ready()) return ncclInvalidArgument;
   const lock held(machine::get().mutex);
   if (handle != c || c->registered == 0) return ncclInvalidArgument;
   --c->registered;
@@ -295,7 +277,8 @@ ncclResult_t ncclCommDeregister(const ncclComm_t c, void* handle) {
 
 ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t how,
                            ncclComm_t c, cudaStream_t stream) {
-  if (type != ncclFloat || how != ncclSum) return ncclInvalidArgument;
+  const inside_call call(c);
+  if (type != ncclFloat || how != ncclSum || !call.ready()) return ncclInvalidArgument;
   std::function<void()> f;
   {
     const lock held(machine::get().mutex);
@@ -306,7 +289,8 @@ ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDa
 }
 ncclResult_t ncclAllGather(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclComm_t c,
                            cudaStream_t stream) {
-  if (type != ncclFloat) return ncclInvalidArgument;
+  const inside_call call(c);
+  if (type != ncclFloat || !call.ready()) return ncclInvalidArgument;
   return give(c, stream, {operation::all_gather, static_cast<const float*>(from), static_cast<float*>(to), count});
 }
 
@@ -320,7 +304,9 @@ ncclResult_t ncclGroupEnd() {
   if (!grouped.open) return ncclInvalidUsage;
   const open_group all = std::move(grouped);
   grouped = {};
-  return all.of == nullptr ? ncclSuccess : give(all.of, all.stream, all.own);
+  if (all.of == nullptr) return ncclSuccess;
+  const inside_call call(all.of);
+  return call.ready() ? give(all.of, all.stream, all.own) : ncclInvalidArgument;
 }
 ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer, ncclComm_t c,
                       cudaStream_t stream) {

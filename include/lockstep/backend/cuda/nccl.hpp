@@ -6,15 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <mutex>
 #include <optional>
-#include <string>
-#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -25,6 +22,7 @@
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/device.hpp>
 #include <lockstep/backend/cuda/memory.hpp>
+#include <lockstep/backend/cuda/nccl_communicator.hpp>
 #include <lockstep/backend/cuda/status.hpp>
 #include <lockstep/backend/cuda/stream.hpp>
 #include <lockstep/backend/cuda/transfer.hpp>
@@ -34,26 +32,9 @@
 #include <lockstep/core/with_divisor.hpp>
 
 /// \file
-/// Everything that touches NCCL's own types.
+/// With nccl_communicator.hpp, everything that touches NCCL's own types.
 
 namespace lockstep::cuda_backend {
-
-[[noreturn, gnu::cold, gnu::noinline]] inline void fail(ncclResult_t status, std::string_view what,
-                                                        const char* last = nullptr) {
-  int version = 0;
-  static_cast<void>(ncclGetVersion(&version));
-  throw backend_error("NCCL", what,
-                      std::string(ncclGetErrorString(status)) + " (" + std::to_string(static_cast<int>(status)) +
-                          ", NCCL " + std::to_string(version) + ")" + device_text() +
-                          (last == nullptr || *last == '\0' ? std::string() : std::string(": ") + last),
-                      "run with NCCL_DEBUG=INFO to see what it tried");
-}
-
-/// Throws backend_error, naming what was attempted, unless `status` tells of success.
-inline void check(ncclResult_t status, std::string_view what, ncclComm_t c = nullptr) {
-  if (status != ncclSuccess) [[unlikely]]
-    fail(status, what, ncclGetLastError(c));
-}
 
 /// Sums over up to N replicas of this process. Each replica has a device to itself and calls from its own thread; all
 /// make the same calls in the same order. The sums are plain (an averaging reduction would give up NVLink SHARP). They
@@ -66,15 +47,16 @@ class collective {
   collective& operator=(const collective&) = delete;
   /// The replicas must have dropped their recorded graphs: NCCL waits for graphs that hold its work.
   ~collective() {
-    for (std::thread& each : closing_)
-      if (each.joinable()) each.join();
+    const std::lock_guard lock(mutex_);
+    if (aborted_.load()) {  // streams and memory end after what NCCL still does with them
+      for (communicator& each : communicators_) each.await_closed();
+      return;
+    }
     int before = 0;  // NCCL may leave another device current
     const bool known = cudaGetDevice(&before) == cudaSuccess;
-    for (std::size_t r = 0; r < N; ++r)
-      if (ncclComm_t c = communicators_[r]; c != nullptr) {
-        if (registered_[r] != nullptr) static_cast<void>(ncclCommDeregister(c, registered_[r]));
-        static_cast<void>(ncclCommDestroy(c));
-      }
+    for (std::size_t r = 0; r < N; ++r) deregister(r);
+    for (communicator& each : communicators_) each.finalize();
+    for (communicator& each : communicators_) each.destroy();
     if (known) static_cast<void>(cudaSetDevice(before));
   }
 
@@ -93,12 +75,16 @@ class collective {
     } catch (...) {
       failure = std::current_exception();
     }
-    // Whoever is in ncclCommInitRank waits for all.
+    // Whoever connects waits for all.
     const bool all = agree(!failure);
     if (failure) std::rethrow_exception(failure);
     if (!all) return;
-    check(ncclCommInitRank(&communicators_[r], static_cast<int>(size), id_, static_cast<int>(r)),
-          "a communicator between devices (ncclCommInitRank)");
+    try {
+      communicators_[r].connect(static_cast<int>(size), id_, static_cast<int>(r));
+    } catch (...) {
+      abort();  // the others would wait for this one
+      throw;
+    }
   }
 
   /// Returns n zeros, for values that are to be summed; each replica calls this once on its own thread, after `join`.
@@ -109,20 +95,24 @@ class collective {
   [[nodiscard, gnu::cold]] buffer<float> allocate_shared(std::size_t r, context& c, std::int64_t n) {
     void* memory = nullptr;
     const auto bytes = static_cast<std::size_t>(n) * sizeof(float);
-    const auto on_device = [&](const auto& attempt) {
+    const auto succeeds = [&](const auto& attempt) {
       try {
         const device_scope here(c.device());
-        return attempt() == ncclSuccess;
-      } catch (const error&) {  // the device has failed; the plain allocation will say so
+        attempt();
+        return true;
+      } catch (const error&) {  // if the device has failed, the plain allocation will say so
         return false;
       }
     };
-    bool shared = agree(n > 0 && on_device([&] { return ncclMemAlloc(&memory, bytes); }));
+    bool shared =
+        agree(n > 0 && succeeds([&] { check(ncclMemAlloc(&memory, bytes), "memory to share (ncclMemAlloc)"); }));
     if (shared)
-      shared = agree(on_device([&] { return ncclCommRegister(communicators_[r], memory, bytes, &registered_[r]); }));
+      shared = agree(succeeds([&] {
+        communicators_[r].call("memory to be registered (ncclCommRegister)",
+                               [&](ncclComm_t own) { return ncclCommRegister(own, memory, bytes, &registered_[r]); });
+      }));
     if (!shared) {
-      if (registered_[r] != nullptr)
-        static_cast<void>(ncclCommDeregister(communicators_[r], std::exchange(registered_[r], nullptr)));
+      deregister(r);
       if (memory != nullptr) static_cast<void>(ncclMemFree(memory));
       return allocate<float>(c, n);
     }
@@ -139,10 +129,9 @@ class collective {
   /// given until `await_sums` may run beside the sum.
   void start_sum(std::size_t r, context& c, std::int64_t n, float* values) {
     side& sums = begin_sum(r, c);
-    const in_call call(*this, r);
-    check(ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, call.communicator(),
-                        sums.on.get()),
-          "a sum over devices to start (ncclAllReduce)", call.communicator());
+    communicators_[r].call("a sum over devices to start (ncclAllReduce)", [&](ncclComm_t own) {
+      return ncclAllReduce(values, values, static_cast<std::size_t>(n), ncclFloat, ncclSum, own, sums.on.get());
+    });
   }
 
   /// Makes the work that `c` is given after this call wait for all sums that were started.
@@ -168,11 +157,9 @@ class collective {
     const cudaStream_t on = sums.on.get();
     float* const others = others_[r].data();
     if (n <= most_gathered) {
-      {
-        const in_call call(*this, r);
-        check(ncclAllGather(values, others, static_cast<std::size_t>(n), ncclFloat, call.communicator(), on),
-              "a gathering over devices to start (ncclAllGather)", call.communicator());
-      }
+      communicators_[r].call("a gathering over devices to start (ncclAllGather)", [&](ncclComm_t own) {
+        return ncclAllGather(values, others, static_cast<std::size_t>(n), ncclFloat, own, on);
+      });
       return add_in_order(
           on, n, [&](std::int64_t k) { return others + k * n; }, values);
     }
@@ -205,41 +192,30 @@ class collective {
   void finish(std::size_t r, context& c) {
     for (;;) {
       const cudaError_t status = cudaStreamQuery(c.stream());
-      if (status == cudaSuccess) return refuse_after_abort();  // aborted work ends like work that succeeded
+      // Aborted work ends like work that succeeded.
+      if (status == cudaSuccess) return communicators_[r].refuse_after_abort();
       if (status != cudaErrorNotReady) {
         abort();
         check(status, "the work on a stream to succeed");
       }
-      ncclResult_t asynchronous = ncclSuccess;
-      {
-        const std::lock_guard lock(mutex_);
-        refuse_after_abort();
-        check(ncclCommGetAsyncError(communicators_[r], &asynchronous),
-              "a communicator's state (ncclCommGetAsyncError)");
-      }
-      if (asynchronous != ncclSuccess && asynchronous != ncclInProgress) {
+      const ncclResult_t found = communicators_[r].state();
+      if (found != ncclSuccess && found != ncclInProgress) {
         abort();
-        fail(asynchronous, "devices that reach each other");
+        fail(found, "devices that reach each other");
       }
       std::this_thread::yield();
     }
   }
 
-  /// Ends the work that waits for replicas that will not come. Any thread may call it; it returns at once. In the
-  /// background NCCL first ends the work on the devices, and then waits until the replicas have dropped all graphs that
-  /// hold some of it.
+  /// Ends the work that waits for replicas that will not come. Any thread may call it; it returns at once, and only the
+  /// first call counts. In the background NCCL first ends the work on the devices, and then waits until the replicas
+  /// have dropped all graphs that hold some of it.
   void abort() noexcept {
     const std::lock_guard lock(mutex_);
     if (aborted_.exchange(true)) return;
-    for (std::size_t r = 0; r < N; ++r)
-      if (ncclComm_t c = std::exchange(communicators_[r], nullptr); c != nullptr)
-        closing_[r] = std::thread([this, r, c] {
-          {
-            std::unique_lock waits(mutex_);
-            idle_.wait_for(waits, longest_call, [&] { return !calling_[r]; });
-          }
-          static_cast<void>(ncclCommAbort(c));
-        });
+    // First all, since the end of one communicator ends the work of others, whose replicas must not take it for done.
+    for (communicator& each : communicators_) each.refuse();
+    for (communicator& each : communicators_) each.close_aborted();
   }
 
  private:
@@ -251,41 +227,6 @@ class collective {
     event begin, end;
     bool under_way = false;
   };
-
-  void refuse_after_abort() const {
-    if (aborted_.load())
-      throw backend_error("NCCL", "replicas that all take part", "communicators that were closed after one had failed",
-                          "make a new trainer");
-  }
-
-  /// A replica's call to NCCL. While it lives, `abort` does not take the communicator away, but for a call that waits
-  /// so long that only the end of the communicator can end it.
-  class in_call {
-   public:
-    /// Throws backend_error after an abort.
-    in_call(collective& of, std::size_t r) : of_(of), r_(r) {
-      const std::lock_guard lock(of.mutex_);
-      of.refuse_after_abort();
-      communicator_ = of.communicators_[r];
-      of.calling_[r] = true;
-    }
-    in_call(const in_call&) = delete;
-    in_call& operator=(const in_call&) = delete;
-    ~in_call() {
-      {
-        const std::lock_guard lock(of_.mutex_);
-        of_.calling_[r_] = false;
-      }
-      of_.idle_.notify_all();
-    }
-    [[nodiscard]] ncclComm_t communicator() const noexcept { return communicator_; }
-
-   private:
-    collective& of_;
-    std::size_t r_;
-    ncclComm_t communicator_ = nullptr;
-  };
-  static constexpr std::chrono::seconds longest_call{1};
 
   /// Values that one replica sends to another or gets from it.
   struct message {
@@ -307,7 +248,7 @@ class collective {
 
   /// Makes the stream for sums wait for the work that `c` has been given, and returns its side.
   [[nodiscard]] side& begin_sum(std::size_t r, context& c) {
-    refuse_after_abort();
+    communicators_[r].refuse_after_abort();
     side& sums = *sums_[r];
     check(cudaEventRecord(sums.begin.get(), c.stream()), "the begin of a sum over devices (cudaEventRecord)");
     check(cudaStreamWaitEvent(sums.on.get(), sums.begin.get(), 0), "a sum over devices (cudaStreamWaitEvent)");
@@ -318,21 +259,21 @@ class collective {
   /// Sends to_send(k) to each other replica k and gets to_get(k) from it, all at once.
   template <class ToSend, class ToGet>
   void exchange(std::size_t r, cudaStream_t on, const ToSend& to_send, const ToGet& to_get) {
-    const in_call call(*this, r);
-    ncclComm_t const c = call.communicator();
-    ncclResult_t status = ncclGroupStart();
-    for (int k = 0; k < static_cast<int>(size_); ++k) {
-      if (k == static_cast<int>(r)) continue;
-      const message away = to_send(k);
-      const message here = to_get(k);
-      if (status == ncclSuccess && away.size > 0)
-        status = ncclSend(away.values, static_cast<std::size_t>(away.size), ncclFloat, k, c, on);
-      if (status == ncclSuccess && here.size > 0)
-        status = ncclRecv(here.values, static_cast<std::size_t>(here.size), ncclFloat, k, c, on);
-    }
-    const ncclResult_t started = ncclGroupEnd();
-    check(status, "an exchange between devices (ncclSend, ncclRecv)", c);
-    check(started, "an exchange between devices to start (ncclGroupEnd)", c);
+    communicators_[r].call("an exchange between devices (ncclSend, ncclRecv)", [&](ncclComm_t c) {
+      ncclResult_t status = ncclGroupStart();
+      const auto add = [&](ncclResult_t added) {
+        if (status == ncclSuccess || status == ncclInProgress) status = added;
+      };
+      for (int k = 0; k < static_cast<int>(size_); ++k) {
+        if (k == static_cast<int>(r)) continue;
+        const message away = to_send(k);
+        const message here = to_get(k);
+        if (away.size > 0) add(ncclSend(away.values, static_cast<std::size_t>(away.size), ncclFloat, k, c, on));
+        if (here.size > 0) add(ncclRecv(here.values, static_cast<std::size_t>(here.size), ncclFloat, k, c, on));
+      }
+      add(ncclGroupEnd());
+      return status;
+    });
   }
 
   /// to = tree_sum of the n values at part(0), part(1), ... of all replicas.
@@ -360,16 +301,23 @@ class collective {
     return verdict_;  // the next verdict comes only after this replica has come again
   }
 
-  std::mutex mutex_;  ///< guards the communicators, once all have joined, and what the replicas agree on
+  void deregister(std::size_t r) noexcept {
+    if (registered_[r] == nullptr) return;
+    try {
+      communicators_[r].call("memory to be deregistered (ncclCommDeregister)", [&](ncclComm_t own) {
+        return ncclCommDeregister(own, std::exchange(registered_[r], nullptr));
+      });
+    } catch (const error&) {  // of a communicator that has failed: its end takes the memory out
+    }
+  }
+
+  std::mutex mutex_;  ///< guards the abort, and what the replicas agree on
   ncclUniqueId id_{};
   bool has_id_ = false;
   std::atomic<bool> aborted_{false};
-  std::array<ncclComm_t, N> communicators_{};
-  std::array<std::thread, N> closing_;
+  std::array<communicator, N> communicators_;
   std::array<buffer<float>, N> others_;  ///< what the others send for ordered sums
   std::array<void*, N> registered_{};    ///< NCCL's handles of the shared memory
-  std::array<bool, N> calling_{};        ///< replicas that are in a call to NCCL
-  std::condition_variable idle_;
   std::condition_variable met_;
   bool agreed_ = true, verdict_ = true;
   std::size_t come_ = 0, agreements_ = 0;
