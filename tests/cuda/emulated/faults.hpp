@@ -11,6 +11,9 @@ namespace emulated {
 /// From now on this device cannot be made current; -1: every device can.
 void refuse_device(int device);
 
+/// Takes the contexts from all devices, which calls then make anew.
+void forget_contexts();
+
 /// The next call of ncclAllReduce calls f() before anything else.
 void call_in_next_sum(std::function<void()> f);
 

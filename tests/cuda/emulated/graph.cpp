@@ -64,6 +64,7 @@ bool joined(const recording& r, const queue& origin) {
 using namespace emulated;
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  need_context();
   const lock held(machine::get().mutex);
   queue& q = *stream->work;
   if (mode != cudaStreamCaptureModeThreadLocal || q.capture) return noted(cudaErrorIllegalState);
@@ -75,6 +76,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  need_context();
   const lock held(machine::get().mutex);
   const auto& capture = stream->work->capture;
   *status = !capture          ? cudaStreamCaptureStatusNone
@@ -84,6 +86,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* to) {
+  need_context();
   const lock held(machine::get().mutex);
   *to = nullptr;
   queue& q = *stream->work;
@@ -103,30 +106,35 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* to) {
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* to, cudaGraph_t graph, unsigned long long) {
+  need_context();
   lock held(machine::get().mutex);
   touch_memory(held);
   *to = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t graph, cudaStream_t stream) {
+  need_context();
   lock held(machine::get().mutex);
   touch_memory(held);
   if (stream->work->capture || graph->nodes == nullptr) return noted(cudaErrorStreamCaptureUnsupported);
   return enqueue(stream, make_work([] {}));
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  need_context();
   const lock held(machine::get().mutex);
   delete graph;
   machine::get().changed.notify_all();
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+  need_context();
   const lock held(machine::get().mutex);
   delete graph;
   machine::get().changed.notify_all();
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  need_context();
   const lock held(machine::get().mutex);
   if (stream->work->capture) return noted(cudaErrorStreamCaptureUnsupported);
   return enqueue(stream, std::make_shared<graph_run>(graph->nodes));

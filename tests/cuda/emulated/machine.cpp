@@ -41,6 +41,7 @@ machine& machine::get() {
     auto* made = new machine;  // never destroyed: threads of the program may outlive this library's statics
     const char* wanted = std::getenv("EMULATED_CUDA_DEVICES");
     made->used.resize(wanted == nullptr ? 4 : static_cast<std::size_t>(std::atoi(wanted)));
+    made->contexts.resize(made->used.size());
     return *made;
   }();
   return only;
@@ -75,6 +76,7 @@ cudaError_t machine::release(void* p) {
 }
 
 cudaError_t enqueue(cudaStream_t stream, work_ptr what) {
+  need_context();
   if (stream == nullptr) return noted(cudaErrorInvalidResourceHandle);
   auto& m = machine::get();
   queue& q = *stream->work;

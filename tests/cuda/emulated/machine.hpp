@@ -104,6 +104,7 @@ struct machine {
   std::vector<std::weak_ptr<queue>> queues;
   std::map<std::uintptr_t, block> memory;
   std::vector<std::size_t> used;  ///< bytes of each device
+  std::vector<char> contexts;     ///< whether there is a context on each device
   std::uint64_t given = 0;        ///< pieces of work, to all streams
   bool connected = false;         ///< devices reach each other's memory, since there are communicators
 
@@ -135,6 +136,8 @@ void finish_device(lock& held, int device);
 void touch_memory(lock& held);
 /// The calling thread's device.
 [[nodiscard]] int current_device();
+/// What nearly every call does first: makes a context on the calling thread's device unless there is one.
+void need_context();
 /// Notes an error for cudaGetLastError.
 cudaError_t noted(cudaError_t status);
 /// Ends the calling thread's recording if it has one, and says that the call is not for it.

@@ -1,11 +1,13 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // The CUDA runtime's functions, as far as the library uses them.
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <string_view>
 
 #include "faults.hpp"
 #include "machine.hpp"
@@ -45,6 +47,15 @@ void touch_memory(lock& held) {
 }
 
 int current_device() { return device_of_thread; }
+
+void need_context() {
+  const lock held(machine::get().mutex);
+  if (auto& all = machine::get().contexts; !all.empty()) all[static_cast<std::size_t>(device_of_thread)] = 1;
+}
+void forget_contexts() {
+  const lock held(machine::get().mutex);
+  std::fill(machine::get().contexts.begin(), machine::get().contexts.end(), char{0});
+}
 
 void refuse_device(int device) { refused_device = device; }
 
@@ -97,6 +108,27 @@ cudaError_t cudaSetDevice(int device) {
   if (device == refused_device) return noted(cudaErrorDevicesUnavailable);
   if (device < 0 || device >= machine::get().devices()) return noted(cudaErrorInvalidDevice);
   device_of_thread = device;
+  need_context();
+  return cudaSuccess;
+}
+
+namespace {
+
+CUresult context_state(CUdevice device, unsigned* flags, int* active) {
+  const lock held(machine::get().mutex);
+  if (device < 0 || device >= machine::get().devices()) return CUDA_ERROR_INVALID_DEVICE;
+  *flags = 0;
+  *active = machine::get().contexts[static_cast<std::size_t>(device)];
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** to, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* result) {
+  const bool known = std::string_view(name) == "cuDevicePrimaryCtxGetState";
+  *to = known ? reinterpret_cast<void*>(&context_state) : nullptr;
+  *result = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
@@ -107,6 +139,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  need_context();
   const lock held(machine::get().mutex);
   *total = machine::memory_of_device();
   *free = *total - machine::get().used[static_cast<std::size_t>(device_of_thread)];
@@ -114,12 +147,14 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 }
 
 cudaError_t cudaMalloc(void** to, std::size_t size) {
+  need_context();
   lock held(machine::get().mutex);
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
   touch_memory(held);
   return noted(machine::get().allocate(to, size, device_of_thread));
 }
 cudaError_t cudaFree(void* p) {
+  need_context();
   lock held(machine::get().mutex);
   if (p == nullptr) return cudaSuccess;
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
@@ -130,11 +165,13 @@ cudaError_t cudaFree(void* p) {
   return noted(machine::get().release(p));
 }
 cudaError_t cudaMallocHost(void** to, std::size_t size) {
+  need_context();
   const lock held(machine::get().mutex);
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
   return noted(machine::get().allocate(to, size, -1));
 }
 cudaError_t cudaFreeHost(void* p) {
+  need_context();
   lock held(machine::get().mutex);
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
   finish_device(held, -1);
@@ -142,6 +179,7 @@ cudaError_t cudaFreeHost(void* p) {
 }
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* to, const void* p) {
+  need_context();
   const lock held(machine::get().mutex);
   const block* found = machine::get().find(p);
   *to = {};
@@ -177,11 +215,13 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t size, cudaStream_t 
 }
 
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  need_context();
   *least = 0;
   *greatest = -5;
   return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* to, unsigned flags, int priority) {
+  need_context();
   const lock held(machine::get().mutex);
   if (flags != cudaStreamNonBlocking || priority > 0 || priority < -5) return noted(cudaErrorInvalidValue);
   auto& queues = machine::get().queues;
@@ -191,6 +231,7 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* to, unsigned flags, int p
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  need_context();
   const lock held(machine::get().mutex);
   if (stream == nullptr) return noted(cudaErrorInvalidResourceHandle);
   stream->work->reach(stream->work->given);
@@ -198,6 +239,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  need_context();
   lock held(machine::get().mutex);
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
   const auto q = stream->work;
@@ -206,21 +248,25 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  need_context();
   const lock held(machine::get().mutex);
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
   return stream->work->reach(stream->work->given) ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* to, unsigned) {
+  need_context();
   *to = new CUevent_st;
   (*to)->device = device_of_thread;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  need_context();
   delete event;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  need_context();
   const lock held(machine::get().mutex);
   queue& q = *stream->work;
   if (event->device != q.device) return noted(cudaErrorInvalidResourceHandle);
@@ -232,6 +278,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  need_context();
   lock held(machine::get().mutex);
   if (breaks_recording()) return noted(cudaErrorStreamCaptureUnsupported);
   if (event->captured) return noted(cudaErrorCapturedEvent);
@@ -239,6 +286,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  need_context();
   const lock held(machine::get().mutex);
   queue& q = *stream->work;
   if (!event->captured) {

@@ -5,8 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <string>
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <lockstep/backend/cuda/status.hpp>
@@ -58,7 +60,33 @@ struct device_description {
   return static_cast<std::int64_t>(total);
 }
 
-/// Makes a device the calling thread's current one, and restores the one before at the end.
+/// Whether this process works on the device already: whether it has a context there, which takes some hundred megabytes
+/// of its memory. True as well where the driver does not tell.
+[[nodiscard]] inline bool has_context(int device) noexcept {
+  // Looked up, so that programs need not link the driver's library.
+  static const auto state_of = []() -> CUresult (*)(CUdevice, unsigned*, int*) {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
+    constexpr unsigned since = 7000;
+    if (cudaGetDriverEntryPointByVersion("cuDevicePrimaryCtxGetState", &found, since, cudaEnableDefault, &result) !=
+        cudaSuccess)
+      static_cast<void>(cudaGetLastError());
+    return result == cudaDriverEntryPointSuccess ? reinterpret_cast<CUresult (*)(CUdevice, unsigned*, int*)>(found)
+                                                 : nullptr;
+  }();
+  unsigned flags = 0;
+  int active = 0;
+  return state_of == nullptr || state_of(device, &flags, &active) != CUDA_SUCCESS || active != 0;
+}
+
+/// Makes a device current again that was so before. Where the process has no context on it, nobody has used it, and the
+/// current device stays: cudaSetDevice would make a context there.
+inline void return_to(int device) noexcept {
+  // The next call must not report a failure of a device that this thread did not ask for.
+  if (has_context(device) && cudaSetDevice(device) != cudaSuccess) static_cast<void>(cudaGetLastError());
+}
+
+/// Makes a device the calling thread's current one, and returns to the one before at the end.
 class device_scope {
  public:
   /// Throws backend_error when the device cannot be used.
@@ -67,11 +95,17 @@ class device_scope {
     changed_ = before_ != device;
     if (changed_) check(cudaSetDevice(device), "a device to work on (cudaSetDevice)");
   }
+  /// For what gives back a device's resources, which a device that has failed does not need.
+  device_scope(int device, std::nothrow_t) noexcept {
+    changed_ = cudaGetDevice(&before_) == cudaSuccess && before_ != device;
+    if (!changed_ || cudaSetDevice(device) == cudaSuccess) return;
+    changed_ = false;
+    static_cast<void>(cudaGetLastError());
+  }
   device_scope(const device_scope&) = delete;
   device_scope& operator=(const device_scope&) = delete;
   ~device_scope() {
-    // The next call must not report a failure of a device that this thread did not ask for.
-    if (changed_ && cudaSetDevice(before_) != cudaSuccess) static_cast<void>(cudaGetLastError());
+    if (changed_) return_to(before_);
   }
 
  private:

@@ -117,6 +117,7 @@ class graph_cache {
   void forget() {
     ++forgets_;
     if (entries_.empty()) return;
+    const auto entered = context_.enter();
     const auto gone = std::exchange(entries_, {});
     context_.finish();
   }

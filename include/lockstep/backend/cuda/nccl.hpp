@@ -57,7 +57,7 @@ class collective {
     for (std::size_t r = 0; r < N; ++r) deregister(r);
     for (communicator& each : communicators_) each.finalize();
     for (communicator& each : communicators_) each.destroy();
-    if (known) static_cast<void>(cudaSetDevice(before));
+    if (known) return_to(before);
   }
 
   /// Each of `size` replicas, 0 and up, calls this once on its thread; returns when all have. Throws backend_error.
@@ -117,7 +117,8 @@ class collective {
       return allocate<float>(c, n);
     }
     const device_scope here(c.device());
-    buffer<float> own(static_cast<float*>(memory), n, [](void* p) noexcept { static_cast<void>(ncclMemFree(p)); });
+    buffer<float> own(static_cast<float*>(memory), n, c.device(),
+                      [](void* p) noexcept { static_cast<void>(ncclMemFree(p)); });
     clear(c, n, own.data());
     c.finish();
     return own;

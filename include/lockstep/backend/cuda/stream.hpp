@@ -3,6 +3,7 @@
 
 #include <lockstep/core/config.hpp>
 
+#include <new>
 #include <utility>
 
 #include <cuda_runtime_api.h>
@@ -18,7 +19,7 @@ enum class urgency { usual, high };
 /// Sole owner of a stream of one device. The stream and the device's default stream do not wait for each other.
 class stream {
  public:
-  explicit stream(int device, urgency how = urgency::usual) {
+  explicit stream(int device, urgency how = urgency::usual) : device_(device) {
     const device_scope here(device);
     int least = 0;
     int greatest = 0;
@@ -29,7 +30,10 @@ class stream {
   }
   stream(const stream&) = delete;
   stream& operator=(const stream&) = delete;
-  ~stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+  ~stream() {
+    const device_scope here(device_, std::nothrow);
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
 
   [[nodiscard]] cudaStream_t get() const noexcept { return stream_; }
 
@@ -37,6 +41,7 @@ class stream {
   void finish() const { check(cudaStreamSynchronize(stream_), "the work on a stream to succeed"); }
 
  private:
+  int device_;
   cudaStream_t stream_ = nullptr;
 };
 
@@ -44,22 +49,26 @@ class stream {
 class event {
  public:
   event() = default;
-  explicit event(int device) {
+  explicit event(int device) : device_(device) {
     const device_scope here(device);
     check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "an event (cudaEventCreateWithFlags)");
   }
-  event(event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  event(event&& other) noexcept : device_(other.device_), event_(std::exchange(other.event_, nullptr)) {}
   event& operator=(event&& other) noexcept {
+    std::swap(device_, other.device_);
     std::swap(event_, other.event_);
     return *this;
   }
   ~event() {
-    if (event_ != nullptr) static_cast<void>(cudaEventDestroy(event_));
+    if (event_ == nullptr) return;
+    const device_scope here(device_, std::nothrow);
+    static_cast<void>(cudaEventDestroy(event_));
   }
 
   [[nodiscard]] cudaEvent_t get() const noexcept { return event_; }
 
  private:
+  int device_ = 0;
   cudaEvent_t event_ = nullptr;
 };
 
