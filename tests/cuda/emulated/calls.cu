@@ -7,6 +7,7 @@
 
 #include "device.hpp"
 #include "device_array.hpp"
+#include "faults.hpp"
 #include "training.hpp"
 
 /// \file
@@ -69,4 +70,26 @@ TEST_CASE("bias and relu are part of a convolution where cuDNN offers that and l
   CHECK(work_of_convolution<geometry{.in_channels = 3, .in = {5}, .out_channels = 6, .kernel = {3}, .relu = true}>() ==
         2);
   CHECK(work_of_convolution<geometry{.in_channels = 3, .in = {5}, .out_channels = 6, .kernel = {3}}>() == 2);
+}
+
+TEST_CASE("parts of a product are added up in an order that is fixed, and only float32 as the result", "[calls]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  namespace backend = ls::cuda_backend;
+  backend::context c;
+  const auto entered = c.enter();
+  const auto allowed = [&](const backend::matmul_shape& shape) {
+    static_cast<void>(backend::matmul(c, shape));
+    return emulated::last_reductions();
+  };
+  const backend::matmul_shape floats_only{.m = 4, .n = 4, .k = 4};
+  CHECK(allowed(floats_only) == (CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  auto rounded = floats_only;
+  rounded.factors = CUDA_R_16BF;
+  CHECK(allowed(rounded) == (CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  rounded.result = CUDA_R_16BF;
+  CHECK(allowed(rounded) == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
+  using backend::matmul_epilogue;
+  if (backend::matmul::with_epilogue_if_offered(c, floats_only, matmul_epilogue::sums_of_b).epilogue() ==
+      matmul_epilogue::sums_of_b)
+    CHECK(emulated::last_reductions() == CUBLASLT_REDUCTION_SCHEME_NONE);
 }

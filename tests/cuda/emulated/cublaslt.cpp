@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "faults.hpp"
 #include "machine.hpp"
 
 struct cublasLtContext {
@@ -24,6 +25,8 @@ using namespace emulated;
 
 constexpr std::size_t workspace_bytes = 4096;
 constexpr std::uint64_t mark = 0x656d756c61746564;  // of an algorithm that the heuristic gave
+
+std::uint32_t allowed_reductions = 0;
 
 struct product {
   cublasComputeType_t compute;
@@ -90,6 +93,11 @@ bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 ==
 
 }  // namespace
 
+unsigned emulated::last_reductions() {
+  const lock held(machine::get().mutex);
+  return allowed_reductions;
+}
+
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* to) {
   *to = new cublasLtContext{current_device()};
   return CUBLAS_STATUS_SUCCESS;
@@ -145,26 +153,28 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t m) {
 }
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* to) {
-  *to = reinterpret_cast<cublasLtMatmulPreference_t>(new std::uint64_t{0});
+  *to = reinterpret_cast<cublasLtMatmulPreference_t>(new std::uint32_t{CUBLASLT_REDUCTION_SCHEME_MASK});
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p) {
-  delete reinterpret_cast<std::uint64_t*>(p);
+  delete reinterpret_cast<std::uint32_t*>(p);
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p,
                                                     cublasLtMatmulPreferenceAttributes_t attribute, const void* value,
                                                     std::size_t size) {
   const bool of_workspace = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
   if (size != (of_workspace ? sizeof(std::uint64_t) : sizeof(std::uint32_t))) return CUBLAS_STATUS_INVALID_VALUE;
+  if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+    *reinterpret_cast<std::uint32_t*>(p) = as<std::uint32_t>(value);
   return of_workspace && as<std::uint64_t>(value) < workspace_bytes ? CUBLAS_STATUS_NOT_SUPPORTED
                                                                     : CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t descriptor,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int wanted,
-                                              cublasLtMatmulHeuristicResult_t found[], int* count) {
+                                              cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference,
+                                              int wanted, cublasLtMatmulHeuristicResult_t found[], int* count) {
   if (handle->device != current_device()) return CUBLAS_STATUS_NOT_INITIALIZED;
   if (wanted < 2) return CUBLAS_STATUS_INVALID_VALUE;
   // Epilogues do not come with every shape; and where no address tells how their vector is aligned, it might be taken
@@ -174,6 +184,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   *count = 0;
   if (p.epilogue != CUBLASLT_EPILOGUE_DEFAULT && (to.columns % 3 == 0 || !fuses() || p.vector == nullptr))
     return CUBLAS_STATUS_NOT_SUPPORTED;
+  const lock held(machine::get().mutex);
+  allowed_reductions = *reinterpret_cast<const std::uint32_t*>(preference);
   // The first does not work, as it may happen.
   found[0] = {};
   found[0].state = CUBLAS_STATUS_NOT_SUPPORTED;

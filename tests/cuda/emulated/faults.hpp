@@ -17,6 +17,9 @@ void forget_contexts();
 /// The next call of ncclAllReduce calls f() before anything else.
 void call_in_next_sum(std::function<void()> f);
 
+/// The CUBLASLT_REDUCTION_SCHEMEs among which cuBLASLt chose an algorithm last.
+[[nodiscard]] unsigned last_reductions();
+
 /// How often NCCL was given a communicator that had been closed.
 [[nodiscard]] int uses_of_closed_communicators();
 

@@ -148,7 +148,7 @@ class matmul {
   static constexpr std::uint64_t most_workspace = std::uint64_t{32} << 20U;
   static constexpr std::uint32_t alignment = static_cast<std::uint32_t>(library_alignment);
 
-  matmul(const matmul_shape& s, factor_rounding rounding) : epilogue_(s.epilogue) {
+  matmul(const matmul_shape& s, factor_rounding rounding) : epilogue_(s.epilogue), result_(s.result) {
     check(cublasLtMatmulDescCreate(descriptor_.out(), compute_type(s.factors, rounding), CUDA_R_32F),
           "a matrix product (cublasLtMatmulDescCreate)");
     set(CUBLASLT_MATMUL_DESC_TRANSA, operation(s.transpose_a));
@@ -190,19 +190,23 @@ class matmul {
           "a preference among algorithms (cublasLtMatmulPreferenceSetAttribute)");
   }
 
-  /// Takes the first algorithm that cuBLASLt's heuristic names; returns the status that says why there is none. The
-  /// algorithm either sums a dot product in one sequence, or writes its parts to the workspace and sums them in a
-  /// second step in a fixed order (COMPUTE_TYPE). The scheme that adds the parts to the result as they come (INPLACE)
-  /// is left out, so the bits are the same in every run on one kind of device. The manual does not say how sums of
-  /// columns would be split, so they are not split.
+  /// How the parts of a dot product that an algorithm computes side by side may be added up, so that the bits are the
+  /// same in every run on one kind of device. In a second step from the workspace (COMPUTE_TYPE), the order is fixed.
+  /// In the result itself (INPLACE), the parts wait for their turn, so it is fixed as well; but each addition rounds to
+  /// the result's type, which only float32 bears. The manual does not say how sums of columns would be split, so they
+  /// are not split.
+  [[nodiscard]] std::uint32_t reductions() const noexcept {
+    if (epilogue_ == matmul_epilogue::sums_of_b) return CUBLASLT_REDUCTION_SCHEME_NONE;
+    return CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE |
+           (result_ == CUDA_R_32F ? CUBLASLT_REDUCTION_SCHEME_INPLACE : CUBLASLT_REDUCTION_SCHEME_NONE);
+  }
+
+  /// Takes the first algorithm that cuBLASLt's heuristic names; returns the status that says why there is none.
   [[nodiscard, gnu::cold]] cublasStatus_t choose(context& c) {
-    const auto scheme = epilogue_ == matmul_epilogue::sums_of_b
-                            ? CUBLASLT_REDUCTION_SCHEME_NONE
-                            : CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     matmul_preference p;
     check(cublasLtMatmulPreferenceCreate(p.out()), "a choice of algorithm (cublasLtMatmulPreferenceCreate)");
     prefer(p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
-    prefer(p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<std::uint32_t>(scheme));
+    prefer(p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reductions());
     prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment);
     prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment);
     prefer(p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment);
@@ -226,6 +230,7 @@ class matmul {
   matmul_descriptor descriptor_;
   matrix_layout a_, b_, d_;
   matmul_epilogue epilogue_ = matmul_epilogue::none;
+  cudaDataType_t result_ = CUDA_R_32F;
   cublasLtMatmulAlgo_t algorithm_{};
   std::int64_t workspace_bytes_ = 0;
 };
