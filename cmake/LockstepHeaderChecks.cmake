@@ -50,5 +50,7 @@ add_test(NAME includes_point_down COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=
                                           "${PROJECT_SOURCE_DIR}/cmake/check_arrows.cmake")
 add_test(NAME config_comes_first COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
                                          "${PROJECT_SOURCE_DIR}/cmake/check_config_first.cmake")
+add_test(NAME tiles_follow_sizes COMMAND "${CMAKE_COMMAND}" -D "INCLUDE_FOLDER=${PROJECT_SOURCE_DIR}/include" -P
+                                         "${PROJECT_SOURCE_DIR}/cmake/check_cub.cmake")
 
 include(LockstepCompilerChecks)

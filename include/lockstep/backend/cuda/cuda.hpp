@@ -217,7 +217,7 @@ struct cuda_bf16 : cuda_backend::primitives<cuda_backend::bfloat16> {
   }
 };
 
-/// The CUDA backend: matrix products by cuBLASLt, convolutions by cuDNN, all else by kernels of CUB and of our own,
+/// The CUDA backend: matrix products by cuBLASLt, convolutions by cuDNN, all else by kernels of our own,
 /// float32, pictures channels-last. Work is asynchronous, in the order of the context's stream, and can be recorded as
 /// a graph. The same input gives the same bits in every run on one kind of device.
 ///

@@ -7,14 +7,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
-
-#include <cub/device/device_transform.cuh>
-#include <cuda/std/tuple>
 
 #include <lockstep/backend/cuda/context.hpp>
 #include <lockstep/backend/cuda/launch.hpp>
-#include <lockstep/backend/cuda/status.hpp>
+#include <lockstep/backend/cuda/transform.hpp>
 #include <lockstep/backend/step_values.hpp>
 #include <lockstep/core/random.hpp>
 #include <lockstep/core/shape.hpp>
@@ -58,12 +54,6 @@ struct converted_to {
     return static_cast<To>(x);
   }
 };
-
-/// out[i] = f(in[i]...) for n elements. `out` may be one of the `in`.
-template <class Function, class Out, class... In>
-void transform(context& c, std::string_view what, std::int64_t n, Function f, Out* out, const In*... in) {
-  if (n > 0) check(cub::DeviceTransform::Transform(::cuda::std::make_tuple(in...), out, n, f, c.stream()), what);
-}
 
 /// y = max(0, x); NaN stays NaN, as in torch.nn.functional.relu. x and y may be the same range.
 template <class A>

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include <lockstep/backend/cuda/context.hpp>
-#include <lockstep/backend/cuda/elementwise.hpp>
+#include <lockstep/backend/cuda/transform.hpp>
 
 namespace lockstep::cuda_backend {
 

@@ -101,7 +101,7 @@ struct gradient_at {
 };
 
 /// Each thread takes `Elements` elements at once, and reads all of them before it writes any, so that more reads are
-/// under way. cub::DeviceTransform does not fit: its one output would be a tuple of iterators here.
+/// under way.
 template <int Threads, int Elements, std::size_t N, std::size_t States, class Rule>
 __global__ void __launch_bounds__(Threads)
     reduce_and_update_kernel(std::int64_t first, std::int64_t last, std::array<const float*, N> gradients,
