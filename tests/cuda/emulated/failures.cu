@@ -112,3 +112,25 @@ TEST_CASE("an abort ends the wait for what NCCL has begun, between two calls", "
   CHECK(emulated::uses_of_closed_communicators() == uses_before);
   CHECK(emulated::ends_during_calls() == ends_before);
 }
+
+TEST_CASE("no kernel is brought to a device while others wait for it in NCCL", "[failures]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  constexpr std::int64_t n = 20000;  // enough for a second exchange behind the sums
+  emulated::forget_kernels();
+  auto contexts = two_contexts();
+  backend::collective<2> between;
+  const auto messages = on_both(contexts, [&](std::size_t r, backend::context& c) {
+    between.join(r, c);
+    between.reserve_ordered(r, c, n);
+    const auto entered = c.enter();
+    // What the first replica's device has, the second's need not have.
+    if (r == 0) backend::load_reduce_and_update<2, 0, ls::assign_rule>();
+    auto values = backend::allocate<float>(c, n);
+    // The first replica is far ahead when the second begins to add.
+    if (r == 1) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    between.start_ordered_sum(r, c, n, values.data());
+    between.await_sums(r, c);
+    between.finish(r, c);
+  });
+  CHECK(messages == std::array<std::string, 2>{});
+}

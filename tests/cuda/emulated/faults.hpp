@@ -14,6 +14,9 @@ void refuse_device(int device);
 /// Takes the contexts from all devices, which calls then make anew.
 void forget_contexts();
 
+/// Takes the kernels from all devices, which their next launches bring there anew.
+void forget_kernels();
+
 /// The next call of ncclAllReduce calls f() before anything else.
 void call_in_next_sum(std::function<void()> f);
 

@@ -9,11 +9,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <boost/context/fiber.hpp>
 
+#include "faults.hpp"
 #include "kernel.hpp"
 #include "machine.hpp"
 
@@ -213,7 +216,7 @@ void* room_for_arguments(std::size_t size) {
 }
 
 cudaError_t launch(const cudaLaunchConfig_t& config, const kernel_call& call) {
-  const lock held(machine::get().mutex);
+  lock held(machine::get().mutex);
   auto made = std::make_shared<kernel_work>(config.gridDim, config.blockDim, call);
   const bool sizes_fit = config.blockDim.x > 0 && config.blockDim.x <= most_threads && config.blockDim.y == 1 &&
                          config.blockDim.z == 1 && config.gridDim.x > 0 && config.gridDim.x < 1U << 31U &&
@@ -221,7 +224,35 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const kernel_call& call) {
   if (!sizes_fit) return noted(cudaErrorInvalidConfiguration);
   if (config.stream == nullptr || config.stream->work->device != current_device())
     return noted(cudaErrorInvalidResourceHandle);
+  // A graph brings its kernels along as it is made.
+  if (!config.stream->work->capture) load_kernel(held, call.kernel);
   return enqueue(config.stream, std::move(made));
 }
 
+namespace {
+
+/// By device.
+std::set<std::pair<int, const void*>>& loaded_kernels() {
+  static auto* all = new std::set<std::pair<int, const void*>>;
+  return *all;
+}
+
+}  // namespace
+
+void load_kernel(lock& held, const void* kernel) {
+  if (loaded_kernels().insert({current_device(), kernel}).second) touch_memory(held);
+}
+void forget_kernels() {
+  const lock held(machine::get().mutex);
+  loaded_kernels().clear();
+}
+
 }  // namespace emulated
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, const void* kernel) {
+  emulated::lock held(emulated::machine::get().mutex);
+  emulated::need_context();
+  *to = {};
+  emulated::load_kernel(held, kernel);
+  return cudaSuccess;
+}

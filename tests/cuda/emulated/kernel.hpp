@@ -41,6 +41,7 @@ void shuffle(void* value, std::size_t size, int lane);
 
 /// What is launched, in memory of the emulation's own.
 struct kernel_call {
+  const void* kernel;
   void (*run)(void*);
   void (*destroy)(void*);
   void* arguments;
@@ -61,7 +62,8 @@ template <class... Parameters, class... Arguments>
   void* room = room_for_arguments(sizeof(bound));
   ::new (room) bound{kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...)};
   return launch(*config,
-                {.run = [](void* b) { std::apply(static_cast<bound*>(b)->kernel, static_cast<bound*>(b)->arguments); },
+                {.kernel = reinterpret_cast<const void*>(kernel),
+                 .run = [](void* b) { std::apply(static_cast<bound*>(b)->kernel, static_cast<bound*>(b)->arguments); },
                  .destroy = [](void* b) { std::destroy_at(static_cast<bound*>(b)); },
                  .arguments = room});
 }

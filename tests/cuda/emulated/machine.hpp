@@ -132,6 +132,8 @@ void wait(lock& held, const F& ready) {
 void reach_meetings();
 /// Waits for all work of a device, or with -1 of all devices.
 void finish_device(lock& held, int device);
+/// Brings a kernel to the calling thread's device, as its first launch there does, which may wait as allocations do.
+void load_kernel(lock& held, const void* kernel);
 /// What a call does that gives or takes memory of the device: where devices are connected it may wait for all of them.
 void touch_memory(lock& held);
 /// The calling thread's device.

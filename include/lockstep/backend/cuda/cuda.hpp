@@ -191,6 +191,11 @@ struct primitives {
                                 const std::array<float*, States>& states, const Rule& rule) {
     cuda_backend::reduce_and_update(c, first, last, gradients, parameters, states, rule);
   }
+  template <std::size_t N, std::size_t States, class Rule>
+  static void load_reduce_and_update(context& c) {
+    const auto entered = c.enter();
+    cuda_backend::load_reduce_and_update<N, States, Rule>();
+  }
 };
 
 }  // namespace cuda_backend

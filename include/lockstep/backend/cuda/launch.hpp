@@ -45,4 +45,13 @@ void launch(context& c, std::string_view what, void (*kernel)(Parameters...), st
   launch(c.stream(), what, kernel, blocks, threads, std::forward<Arguments>(arguments)...);
 }
 
+/// Brings a kernel to the current device, which else its first launch does; that may wait for all work of all devices.
+/// Throws backend_error.
+template <class... Parameters>
+[[gnu::cold]] void load(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes found{};
+  check(cudaFuncGetAttributes(&found, reinterpret_cast<const void*>(kernel)),
+        "a kernel on its device (cudaFuncGetAttributes)");
+}
+
 }  // namespace lockstep::cuda_backend

@@ -147,6 +147,11 @@ class collective {
   /// `join`.
   [[gnu::cold]] void reserve_ordered(std::size_t r, context& c, std::int64_t n) {
     others_[r] = allocate<float>(c, (std::max)((std::min)(n, most_gathered), slice_of(n)) * ranks());
+    // Its first launch comes between two exchanges, and so while others may wait for this replica.
+    const device_scope here(c.device());
+    with_divisor<N>(size_, [&]<std::size_t Ranks>(std::integral_constant<std::size_t, Ranks>) {
+      load_reduce_and_update<Ranks, 0, assign_rule>();
+    });
   }
 
   /// The same as `start_sum`, but each sum is the tree_sum over the replicas in their order. Each replica adds up one

@@ -134,6 +134,14 @@ __global__ void __launch_bounds__(Threads)
   }
 }
 
+inline constexpr int update_elements = 4;
+
+/// Brings the kernel of such a `reduce_and_update` to the current device.
+template <std::size_t N, std::size_t States, class Rule>
+[[gnu::cold]] void load_reduce_and_update() {
+  load(reduce_and_update_kernel<block_threads, update_elements, N, States, Rule>);
+}
+
 /// Elements [first, last): g = tree_sum of the N gradients, then rule(g, parameter, state...), in one pass. `rule`, or
 /// what its `loaded()` returns in a thread, is called as rule(float g, float& parameter, float& state0, ...) with
 /// States states. `rule` is trivially copyable, and its functions called here are LOCKSTEP_HOST_DEVICE.
@@ -142,10 +150,9 @@ void reduce_and_update(cudaStream_t on, std::int64_t first, std::int64_t last,
                        const std::array<const float*, N>& gradients, float* parameters,
                        const std::array<float*, States>& states, const Rule& rule) {
   static_assert(std::is_trivially_copyable_v<Rule>, "lockstep: cuda: a rule is copied to the device");
-  constexpr int elements = 4;
   if (first >= last) return;
-  launch(on, "an update", reduce_and_update_kernel<block_threads, elements, N, States, Rule>,
-         blocks_for(last - first, std::int64_t{elements} * block_threads), block_threads, first, last, gradients,
+  launch(on, "an update", reduce_and_update_kernel<block_threads, update_elements, N, States, Rule>,
+         blocks_for(last - first, std::int64_t{update_elements} * block_threads), block_threads, first, last, gradients,
          parameters, states, rule);
 }
 

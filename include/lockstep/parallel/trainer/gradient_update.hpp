@@ -135,6 +135,14 @@ class gradient_update {
       B::template reduce_and_update<Sources, 0>(c, first, last, gradients, sums_.data(), none, assign_rule{});
   }
 
+  /// Brings to the device what `reduce` from one source runs there, if its first use would do so.
+  static void load_reduce([[maybe_unused]] context& c) {
+    if constexpr (requires { B::template load_reduce_and_update<1, 0, add_rule>(c); }) {
+      B::template load_reduce_and_update<1, 0, add_rule>(c);
+      B::template load_reduce_and_update<1, 0, assign_rule>(c);
+    }
+  }
+
   /// Writes the sum of the gradients to slice r of `to`, which may be one of the gradient buffers.
   template <std::size_t Sources>
   void sum_to(std::size_t r, context& c, const std::array<const value*, Sources>& gradients, value* to) const {

@@ -52,6 +52,8 @@ class several_homes {
   void place_gradients(std::size_t r, context& c, typename B::template buffer<value>& gradients) {
     if (size_ == 1 || !leads(r)) return;
     const std::int64_t n = gradients.size();
+    // `send` runs it between collectives, in which others wait for this replica.
+    of(r).update.load_reduce(c);
     if constexpr (Reproducible) {
       across_.reserve_ordered(home_of(r), c, n);
     } else {
