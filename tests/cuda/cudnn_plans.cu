@@ -97,6 +97,10 @@ TEST_CASE("cuDNN has deterministic engines for each pass of a convolution, as as
     CHECK(bytes >= operand);
     CHECK(bytes <= 3 * operand);
   }
+  // A first convolution's weight gradient: with TF32 the plan has room for copies of both operands.
+  constexpr geometry first = geometries[0];
+  constexpr std::int64_t both = samples * (first.in_size() + first.out_size()) * std::int64_t{sizeof(float)};
+  CHECK(bytes_of_plan(first, backend::convolution_pass::weight_gradient, CUDNN_DATA_FLOAT, true, samples) >= both);
 #else
   LOCKSTEP_SKIP("cuDNN before 9.8 takes no description of a device");
 #endif
