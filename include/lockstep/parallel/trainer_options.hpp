@@ -71,6 +71,9 @@ struct trainer_options {
   /// GPUs by index, for a backend that runs on them: one for all replicas (none: the first), or one for each replica,
   /// as device_ids of torch.nn.DataParallel. Neighbours may share a GPU, equally many on each: {0, 0, 1, 1}.
   std::vector<int> devices{};
+  /// Whether replicas on GPUs record a step as a graph and launch that from then on. NCCL's manual warns that graphs on
+  /// several GPUs of one process may wait for each other forever; without graphs each step is enqueued piece by piece.
+  bool graphs = true;
   /// What matrix products and convolutions may round their factors to, on backends that offer it; overrides the
   /// precision policy.
   std::optional<factor_rounding> rounding{};

@@ -93,3 +93,24 @@ TEST_CASE("parts of a product are added up in an order that is fixed, and only f
       matmul_epilogue::sums_of_b)
     CHECK(emulated::last_reductions() == CUBLASLT_REDUCTION_SCHEME_NONE);
 }
+
+TEST_CASE("without graphs steps have the same bits, on one device and on several", "[calls]") {
+  LOCKSTEP_NEEDS_DEVICES(2);
+  const auto check = [](const auto& train, ls::trainer_options options) {
+    const trained with = train(options);
+    const int before = emulated::launched_graphs();
+    options.graphs = false;
+    const trained without = train(options);
+    CHECK(emulated::launched_graphs() == before);
+    check_same_bits(without, with);
+  };
+  const int before = emulated::launched_graphs();
+  check([](const auto& o) { return train_regression<ls::data_parallel<regression, 1, ls::cuda>>(with_momentum, o); },
+        {});
+  const auto two = [](const auto& o) {
+    return train_regression<ls::data_parallel<regression, 2, ls::cuda>>(with_momentum, o);
+  };
+  check(two, {.devices = {0, 1}});
+  check(two, {.devices = {0, 1}, .max_norm = 0.5});
+  CHECK(emulated::launched_graphs() > before);
+}

@@ -11,6 +11,9 @@ namespace emulated {
 /// From now on this device cannot be made current; -1: every device can.
 void refuse_device(int device);
 
+/// Launches of graphs until now.
+[[nodiscard]] int launched_graphs();
+
 /// Takes the contexts from all devices, which calls then make anew.
 void forget_contexts();
 

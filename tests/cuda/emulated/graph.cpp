@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "faults.hpp"
 #include "machine.hpp"
 
 namespace emulated {
@@ -45,6 +46,8 @@ class graph_run final : public work {
   std::size_t left_;
 };
 
+int graph_launches = 0;
+
 /// Whether the end of every stream that takes part comes before the end of `origin`.
 bool joined(const recording& r, const queue& origin) {
   std::vector<char> reached(r.nodes.size());
@@ -58,6 +61,11 @@ bool joined(const recording& r, const queue& origin) {
 }
 
 }  // namespace
+
+int launched_graphs() {
+  const lock held(machine::get().mutex);
+  return graph_launches;
+}
 
 }  // namespace emulated
 
@@ -137,5 +145,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
   need_context();
   const lock held(machine::get().mutex);
   if (stream->work->capture) return noted(cudaErrorStreamCaptureUnsupported);
+  ++graph_launches;
   return enqueue(stream, std::make_shared<graph_run>(graph->nodes));
 }

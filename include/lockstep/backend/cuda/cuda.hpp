@@ -108,6 +108,11 @@ struct primitives {
   static void replay(context& c, std::uint64_t key, F&& f, const Ready& ready = {}) {
     cuda_backend::replay(c, key, std::forward<F>(f), ready);
   }
+  template <class F>
+  static void repeat(context& c, std::uint64_t key, F&& f) {
+    c.library<cuda_backend::graph_cache>().repeat(key, std::forward<F>(f));
+  }
+  [[nodiscard]] static bool prepared(context& c) { return c.library<cuda_backend::graph_cache>().prepared(); }
   [[nodiscard]] static bool recording(const context& c) { return c.recording(); }
   static void forget(context& c) { cuda_backend::forget(c); }
   [[nodiscard]] static std::uint64_t moves(context& c) { return c.library<cuda_backend::graph_cache>().moves(); }

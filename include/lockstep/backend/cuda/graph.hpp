@@ -112,6 +112,26 @@ class graph_cache {
     found->graph.launch(context_);
   }
 
+  /// Runs the work that f enqueues, as it is each time. It is `prepared` when f has run with this key before, and no
+  /// memory has moved since.
+  template <class F>
+  void repeat(std::uint64_t key, F&& f) {
+    const auto found = find(key);
+    const bool before = found != entries_.end() && found->workspace_moves == context_.workspace_moves();
+    {
+      const in_repeat now(prepared_, before);
+      std::forward<F>(f)();
+    }
+    if (const auto kept = find(key); kept != entries_.end())  // f may have called forget()
+      kept->workspace_moves = context_.workspace_moves();
+    else
+      keep({.key = key, .workspace_moves = context_.workspace_moves()});
+  }
+
+  /// Within `replay` or `repeat`: whether the work that is enqueued has been enqueued before, so that libraries are
+  /// ready for it and no workspace grows.
+  [[nodiscard]] bool prepared() const { return prepared_ || context_.recording(); }
+
   /// Drops all graphs; call it when memory that they point to has moved. If there are any, waits for the context's work
   /// and throws what has failed in it; the graphs are gone all the same.
   void forget() {
@@ -127,6 +147,17 @@ class graph_cache {
 
  private:
   static constexpr std::size_t most = 16;
+
+  class in_repeat {
+   public:
+    in_repeat(bool& flag, bool value) : flag_(flag) { flag_ = value; }
+    in_repeat(const in_repeat&) = delete;
+    in_repeat& operator=(const in_repeat&) = delete;
+    ~in_repeat() { flag_ = false; }
+
+   private:
+    bool& flag_;
+  };
 
   struct entry {
     std::uint64_t key = 0;
@@ -149,6 +180,7 @@ class graph_cache {
 
   context& context_;
   std::uint64_t forgets_ = 0;
+  bool prepared_ = false;
   std::vector<entry> entries_;  ///< oldest first
 };
 

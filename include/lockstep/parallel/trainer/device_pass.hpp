@@ -69,6 +69,14 @@ class device_pass {
       return false;
   }
 
+  /// Whether the work that is enqueued now has been enqueued before, so that nothing is allocated or loaded for it.
+  [[nodiscard]] static bool prepared(context& c) {
+    if constexpr (requires { backend::prepared(c); })
+      return backend::prepared(c);
+    else
+      return recording(c);
+  }
+
   /// Stands in for replica_part where replicas meet only inside a collective.
   struct lone_part {
     template <class F>
@@ -128,11 +136,13 @@ class device_pass {
                homes.alone() ? mix(rule, variant_) : 0);
   }
 
-  /// Runs f, or a record of what f enqueued. While a timeline is written, always runs f.
+  /// Runs f, or a record of what f enqueued. While a timeline is written, and without graphs, always runs f.
   template <class F>
   void replay(part_type& part, std::uint64_t key, const F& f) {
     if (engine_.record != nullptr) return f();
     context& c = part.self.context();
+    if constexpr (requires { backend::repeat(c, key, f); })
+      if (!engine_.options.graphs) return backend::repeat(c, key, f);
     if constexpr (may_send_parts)
       backend::replay(c, key, f, [&] {
         if (engine_.homes.sends_parts()) ready_.await(part.r);
@@ -141,8 +151,8 @@ class device_pass {
       backend::replay(c, key, f);
   }
 
-  /// Forward, loss and backward. When the work is recorded, gradients that travel in parts leave as backward completes
-  /// them, since a record runs later. Else they leave after backward, once all replicas have prepared their work.
+  /// Forward, loss and backward. When the work is recorded, or has been enqueued before, gradients that travel in parts
+  /// leave as backward completes them. Else they leave after backward, once all replicas have prepared their work.
   template <class Pass>
   void forward_backward(part_type& part, const Pass& pass) {
     const auto nothing = [](int, const auto&) {};
@@ -157,12 +167,12 @@ class device_pass {
         engine_.homes.send(part.r, part.self.context(), part.self.gradients.data(), walk::buckets.buckets[b], to_sums_,
                            engine_.pending);
       };
-      const bool recorded = recording(part.self.context());
-      if (Complete && recorded)
+      const bool again = prepared(part.self.context());
+      if (Complete && again)
         part.train(pass, [&](int node, const auto& complete_from) { way.completed(node, complete_from, send); });
       else
         part.train(pass, nothing);
-      if (!recorded) ready_.await(part.r);
+      if (!again) ready_.await(part.r);
       if (Complete) way.rest(send);
     }
   }

@@ -23,7 +23,8 @@ namespace lockstep::detail {
 ///
 /// The backend's `moves(c)` changes whenever a record of the context becomes useless. `recording(c)` tells whether the
 /// context's work is being recorded. `replay(c, key, f, ready)` calls ready() before it runs a new record for the first
-/// time.
+/// time. A backend may have `repeat(c, key, f)`, which runs f as it is each time, and then `prepared(c)`, which tells f
+/// whether its work is recorded or has been enqueued before.
 template <class B>
 concept has_collective = requires { typename B::template collective<2>; };
 
