@@ -18,8 +18,9 @@ namespace recurrent_test {
 using namespace lockstep_test;
 using ls::recurrent_cell;
 
-/// The outputs of one sample by loops of its own. `p` has the parameters of all directions.
-void run_sample(const ls::recurrent_geometry& g, const double* x, const double* p, double* y) {
+/// The outputs of one sample by loops of its own. `p` has the parameters of all directions. `given`, unless null, are
+/// the states before the first step, and become those after the last.
+void run_sample(const ls::recurrent_geometry& g, const double* x, const double* p, double* y, double* given) {
   const auto n = g.hidden;
   const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
   for (std::int64_t d = 0; d < g.directions; ++d) {
@@ -29,6 +30,8 @@ void run_sample(const ls::recurrent_geometry& g, const double* x, const double* 
     const double* const b_hh = b_ih + g.rows();
     doubles h = filled(n, 0);
     doubles c = filled(n, 0);
+    if (given != nullptr) std::copy_n(given, n, h.data());
+    if (given != nullptr && g.cell == recurrent_cell::lstm) std::copy_n(given + n, n, c.data());
     for (std::int64_t k = 0; k < g.steps; ++k) {
       const std::int64_t t = d == 0 ? k : g.steps - 1 - k;
       doubles a, b;
@@ -58,13 +61,17 @@ void run_sample(const ls::recurrent_geometry& g, const double* x, const double* 
         if (g.last_state && k == g.steps - 1) y[d * n + u] = state;
       }
     }
+    if (given != nullptr) std::copy_n(h.data(), n, given);
+    if (given != nullptr && g.cell == recurrent_cell::lstm) std::copy_n(c.data(), n, given + n);
   }
 }
 
-doubles run_all(const ls::recurrent_geometry& g, std::int64_t samples, const doubles& x, const doubles& w) {
+doubles run_all(const ls::recurrent_geometry& g, std::int64_t samples, const doubles& x, const doubles& w,
+                doubles* given = nullptr) {
   doubles y = filled(samples * g.out_size(), poison);
   for (std::int64_t s = 0; s < samples; ++s)
-    run_sample(g, x.data() + s * g.in_size(), w.data(), y.data() + s * g.out_size());
+    run_sample(g, x.data() + s * g.in_size(), w.data(), y.data() + s * g.out_size(),
+               given == nullptr ? nullptr : given->data() + s * g.state_size());
   return y;
 }
 
@@ -158,6 +165,53 @@ void check_definition(std::int64_t samples) {
   check_close(r.dw, differences(n.w), 1e-8);
 }
 
+/// A pass that begins with given states, against the loops and, for the gradients, their central differences.
+template <class B, ls::recurrent_geometry G>
+void check_given(std::int64_t samples) {
+  CAPTURE(B::name, static_cast<int>(G.cell), G.steps, G.hidden);
+  entered<B> e;
+  numbers n = numbers::of<B>(G, samples);
+  const doubles before = held<B>(uniform(samples * G.state_size(), 4));
+  typename B::template recurrent<G> layer(e.context, samples);
+  array<B> x(n.x), w(n.w), dy(n.dy), states(before);
+  array<B> after(filled(samples * G.state_size(), poison));
+  array<B> y(filled(samples * G.out_size(), poison));
+  array<B> dx(filled(samples * G.in_size(), poison));
+  array<B, typename B::value_type> dw(filled(G.direction_size(), poison));
+  layer.forward(e.context, x.data(), w.data(), y.data(), states.data(), after.data());
+  layer.backward(e.context, x.data(), dy.data(), w.data(), dx.data(), dw.data(), false);
+  const double eps = tolerance<typename B::value_type>(G.in + G.hidden + 8 * G.steps);
+  doubles last = before;
+  check_close(y.read(), run_all(G, samples, n.x, n.w, &last), eps);
+  check_close(after.read(), last, eps);
+  check_close(states.read(), before, 0);
+  const auto differences = [&](doubles& values) {
+    constexpr double h = 1e-5;
+    doubles all;
+    for (double& v : values) {
+      const double here = v;
+      double change = 0;
+      for (const double side : {h, -h}) {
+        v = here + side;
+        doubles given = before;
+        const doubles outputs = run_all(G, samples, n.x, n.w, &given);
+        for (std::size_t i = 0; i < outputs.size(); ++i) change += outputs[i] * n.dy[i] / (2 * side);
+      }
+      v = here;
+      all.push_back(change);
+    }
+    return all;
+  };
+  check_close(dx.read(), differences(n.x), 8 * eps + 1e-8);
+  check_close(dw.read(), differences(n.w), 8 * eps * static_cast<double>(samples) + 1e-8);
+  // Onto themselves, and then from zeros once more.
+  layer.forward(e.context, x.data(), w.data(), y.data(), states.data(), states.data());
+  check_close(states.read(), after.read(), 0);
+  layer.forward(e.context, x.data(), w.data(), y.data());
+  layer.backward(e.context, x.data(), dy.data(), w.data(), dx.data(), dw.data(), false);
+  check_close(dw.read(), run_on<B, G>(e.context, samples, samples, n).dw, 0);
+}
+
 constexpr ls::recurrent_geometry small(recurrent_cell cell, std::int64_t directions, bool bias, bool last) {
   return {.cell = cell, .steps = 4, .in = 3, .hidden = 5, .directions = directions, .bias = bias, .last_state = last};
 }
@@ -175,6 +229,7 @@ void check_cell() {
   check<B, of(5, 3, 40, 2)>(13, 20);
   check<B, small(Cell, 2, false, true)>(3);
   check<B, small(Cell, 1, true, true)>(2);
+  check_given<B, of(3, 2, 9, 1)>(3);
 }
 
 TEST_CASE("the definition of recurrent layers", "[recurrent]") {

@@ -1,5 +1,5 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// expect: lockstep: lstm, gru, rnn: take layers<>, bidirectional, dropout<>, last_state and no_bias; rnn takes relu too
+// expect: lockstep: lstm, gru, rnn: take layers<>, bidirectional, dropout<>, last_state, carry_state and no_bias
 #include <lockstep/lockstep.hpp>
 
 namespace ls = lockstep;

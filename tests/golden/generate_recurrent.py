@@ -35,6 +35,7 @@ LAYERS = {
 }
 BATCH = 5
 STEPS = 5
+CARRIED = [5, 5, 5, 4, 4]  # samples of each step that carries states
 # All exact in float32.
 OPTIMIZER = {"lr": 0.25, "momentum": 0.875, "weight_decay": 2.0**-10}
 
@@ -77,17 +78,65 @@ class Tagger(nn.Module):
         self.lstm = nn.LSTM(3, 12, num_layers=2, batch_first=True)
         self.head = nn.Linear(12, 4)
 
-    def forward(self, x):
-        return self.head(self.lstm(x)[0])
+    def forward(self, x, states=(None,)):
+        x, after = self.lstm(x, states[0])
+        return self.head(x), [after]
 
 
-def run_model():
-    model = Tagger().to(torch.float64)
+class Mixed(nn.Module):
+    """The same with the other two cells."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(3, 12, batch_first=True)
+        self.rnn = nn.RNN(12, 7, batch_first=True)
+        self.head = nn.Linear(7, 4)
+
+    def forward(self, x, states=(None, None)):
+        x, first = self.gru(x, states[0])
+        x, second = self.rnn(x, states[1])
+        return self.head(x), [first, second]
+
+
+def begin(model):
     bound = np.float32(1 / np.sqrt(np.float64(12)))
     with torch.no_grad():
         for at, parameter in enumerate(model.parameters()):
             values = golden.symmetric(100 + at, parameter.numel(), bound)
             parameter.copy_(golden.as_tensor(values, list(parameter.shape)))
+    return model
+
+
+def detached(state):
+    return tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
+
+
+def run_carried(name, build):
+    """Steps that begin with the states of the one before, then others of fewer samples, which begin anew."""
+    model = begin(build().to(torch.float64))
+    optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
+    tensors = {}
+    losses = []
+    for step, samples in enumerate(CARRIED):
+        x = golden.as_tensor(golden.symmetric(300 + step, samples * 6 * 3), [samples, 6, 3])
+        y = golden.as_tensor(golden.symmetric(400 + step, samples * 6 * 4), [samples, 6, 4])
+        begins = step == 0 or samples != CARRIED[step - 1]
+        optimizer.zero_grad()
+        output, states = model(x) if begins else model(x, [detached(each) for each in states])
+        loss = nn.functional.mse_loss(output, y)
+        loss.backward()
+        losses.append(loss.item())
+        for each, parameter in model.named_parameters() if step in (2, 3) else ():
+            tensors[f"{name}/grad_{step}/{each}"] = parameter.grad.numpy().copy()
+        optimizer.step()
+    tensors[f"{name}/losses"] = np.array(losses)
+    for each, parameter in model.named_parameters():
+        tensors[f"{name}/trained/{each}"] = parameter.detach().numpy().copy()
+    return tensors
+
+
+def run_model():
+    model = begin(Tagger().to(torch.float64))
     x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 6 * 3), [BATCH, 6, 3])
     y = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, BATCH * 6 * 4), [BATCH, 6, 4])
     optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
@@ -95,7 +144,7 @@ def run_model():
     losses = []
     for step in range(STEPS):
         optimizer.zero_grad()
-        output = model(x)
+        output, _ = model(x)
         loss = nn.functional.mse_loss(output, y)
         loss.backward()
         losses.append(loss.item())
@@ -117,7 +166,7 @@ def main():
     torch.set_num_threads(1)
     golden.check_philox()
     tensors = {}
-    description = {"layers": {}, "batch": BATCH, "steps": STEPS, "optimizer": OPTIMIZER}
+    description = {"layers": {}, "batch": BATCH, "steps": STEPS, "carried": CARRIED, "optimizer": OPTIMIZER}
     for name, (stream, samples, steps, features, what, build) in LAYERS.items():
         tensors |= run_layer(name, stream, samples, steps, features, what, build)
         description["layers"][name] = {
@@ -126,6 +175,7 @@ def main():
             "output": what,
             "module": repr(build()),
         }
+    tensors |= run_carried("carried/lstm", Tagger) | run_carried("carried/mixed", Mixed)
     golden.save(arguments.out / "recurrent.safetensors", tensors | run_model(), description)
 
 

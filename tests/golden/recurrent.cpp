@@ -132,6 +132,47 @@ void check_training(double tolerance) {
     check_values("trained/" + std::string(parameter.name()), parameter.values());
 }
 
+using carrying = ls::carry_state;
+using carried_tagger =
+    ls::model<ls::sequential<ls::named<"lstm", ls::lstm<12, layers<2>, carrying>>, ls::named<"head", ls::linear<4>>>,
+              ls::input<6, 3>, ls::mean_squared_error>;
+using carried_mix = ls::model<ls::sequential<ls::named<"gru", ls::gru<12, carrying>>,
+                                             ls::named<"rnn", ls::rnn<7, carrying>>, ls::named<"head", ls::linear<4>>>,
+                              ls::input<6, 3>, ls::mean_squared_error>;
+
+/// Three steps of five samples, and two of four, which begin with zeros again.
+template <class Trainer>
+void check_carried(const std::string& name, double tolerance) {
+  using value = typename Trainer::value_type;
+  using model = typename Trainer::model_type;
+  INFO(name << " on " << Trainer::replicas << " replicas");
+  Trainer trainer(ls::sgd{.learning_rate = 0.25F, .momentum = 0.875F, .weight_decay = 0x1p-10F});
+  std::uint64_t stream = 100;
+  for (const auto& parameter : trainer.parameters())
+    parameter.assign(as<value>(golden_symmetric(stream++, parameter.size(), fan_in_bound(12))));
+  const auto losses = golden().values_f64(name + "/losses");
+  REQUIRE(losses.size() == 5);
+  for (std::size_t step = 0; step < losses.size(); ++step) {
+    INFO("step " << step);
+    const std::int64_t samples = step < 3 ? 5 : 4;
+    if (step == 3) trainer.reset_states();
+    const auto x = as<value>(golden_symmetric(300 + step, samples * model::input_dims.size()));
+    const auto targets = as<value>(golden_symmetric(400 + step, samples * model::output_dims.size()));
+    CHECK(same_loss(trainer.step(typename Trainer::input_view(x.data(), samples), targets), losses[step], tolerance));
+    for (const auto& gradient : trainer.gradients()) {
+      if (step != 2 && step != 3) break;
+      const std::string tensor = name + "/grad_" + std::to_string(step) + "/" + std::string(gradient.name());
+      INFO(tensor);
+      CHECK(relative_difference(gradient.values(), golden().values_f64(tensor)) <= tolerance);
+    }
+  }
+  for (const auto& parameter : trainer.parameters()) {
+    const std::string tensor = name + "/trained/" + std::string(parameter.name());
+    INFO(tensor);
+    CHECK(relative_difference(parameter.values(), golden().values_f64(tensor)) <= tolerance);
+  }
+}
+
 TEST_CASE("lstm computes what LSTM does", "[golden][recurrent]") {
   check<1, 4, 5, ls::lstm>("lstm/one_step", 200000, 3);
   check<7, 3, 19, ls::lstm>("lstm/steps", 200100, 5);
@@ -164,6 +205,14 @@ TEST_CASE("a network of lstm trains as in PyTorch", "[golden][recurrent]") {
   check_training<ls::data_parallel<tagger, 1, ls::reference<double>>>(1e-10);
   check_training<ls::data_parallel<tagger, 1>>(1e-5);
   check_training<ls::data_parallel<tagger, 3>>(1e-5);
+}
+
+TEST_CASE("states are carried from step to step as PyTorch carries detached ones", "[golden][recurrent]") {
+  check_carried<ls::data_parallel<carried_tagger, 1, ls::reference<double>>>("carried/lstm", 1e-10);
+  check_carried<ls::data_parallel<carried_tagger, 1>>("carried/lstm", 1e-5);
+  check_carried<ls::data_parallel<carried_tagger, 3>>("carried/lstm", 1e-5);
+  check_carried<ls::data_parallel<carried_mix, 1, ls::reference<double>>>("carried/mixed", 1e-10);
+  check_carried<ls::data_parallel<carried_mix, 2>>("carried/mixed", 1e-5);
 }
 
 }  // namespace recurrent_golden

@@ -95,6 +95,9 @@ using sequences = ls::model<ls::sequential<ls::lstm<24, ls::layers<2>, ls::bidir
                                            ls::gru<9, ls::last_state>, ls::linear<10>>,
                             ls::input<7, 6>, ls::cross_entropy>;
 
+using carried = ls::model<ls::sequential<ls::gru<9, ls::carry_state, ls::last_state>, ls::linear<10>>, ls::input<7, 6>,
+                          ls::cross_entropy>;
+
 template <class Model, int N, class Optimizer = ls::sgd, class Targets>
 void check_steady_steps(const Targets& targets, const Optimizer& optimizer = {},
                         const ls::trainer_options& options = {}) {
@@ -263,6 +266,7 @@ TEST_CASE("a steady step allocates nothing and touches no new page", "[allocatio
     check_steady_steps<signals, 1>(classes);
   }
   SECTION("sequences") { check_steady_steps<sequences, 2>(classes); }
+  SECTION("carried states") { check_steady_steps<carried, 2>(classes); }
   SECTION("a schedule, and gradients clipped by value") {
     const ls::scheduled optimizer{ls::nadam{}, ls::schedule::warm_up{9, ls::schedule::one_cycle{.steps = 90}}};
     check_steady_steps<mlp, 2>(classes, optimizer, {.max_value = 0.01});

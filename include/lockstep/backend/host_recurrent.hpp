@@ -15,7 +15,7 @@
 /// - lstm: i, f, o = sigmoid(a + b), g = tanh(a + b); c' = f c + i g; h' = o tanh(c'). Rows: i, f, g, o.
 /// - gru: r, z = sigmoid(a + b); n = tanh(a + r b); h' = (1 - z) n + z h. Rows: r, z, n.
 /// - tanh, relu: h' = f(a + b).
-/// States begin with zeros.
+/// States begin with zeros, or with what is given.
 
 namespace lockstep::host {
 
@@ -113,17 +113,18 @@ class recurrent {
         scratch_(2 * G.rows() + 2 * hidden) {}
   void set_samples(std::int64_t samples) noexcept { samples_ = samples; }
 
-  /// `given`, of a layer of one direction, are the states before the first step, state_size() numbers of each sample,
-  /// and becomes those after the last; null: states begin with zeros. Backward is for those that do.
+  /// `before`, of a layer of one direction, are the states before the first step, state_size() numbers of each sample;
+  /// null: states begin with zeros. `after`, unless it is null, becomes those after the last step, and may be `before`.
   template <class Context>
-  void forward(Context&, const A* x, const A* w, A* y, A* given = nullptr) {
+  void forward(Context&, const A* x, const A* w, A* y, const A* before = nullptr, A* after = nullptr) {
     for (std::int64_t s = 0; s < samples_; ++s)
       for (std::int64_t d = 0; d < G.directions; ++d)
         run_forward(s, d, x + s * G.in_size(), {G, d, w}, y + s * G.out_size() + d * hidden,
-                    given == nullptr ? nullptr : given + s * G.state_size());
+                    before == nullptr ? nullptr : before + s * G.state_size(),
+                    after == nullptr ? nullptr : after + s * G.state_size());
   }
 
-  /// dx may be x.
+  /// Computes no gradient of the states before the first step. dx may be x.
   template <class Context>
   void backward(Context&, const A* x, const A* dy, const A* w, A* dx, V* dw, bool accumulate) {
     std::fill_n(sums_.data(), sums_.size(), 0.0);
@@ -162,12 +163,12 @@ class recurrent {
   }
 
   void run_forward(std::int64_t sample, std::int64_t d, const A* x, const recurrent_parameters<const A>& w, A* y,
-                   A* given) {
+                   const A* before, A* after) {
     double* const a = scratch_.data();
     double* const b = a + G.rows();
     double* const begin = kept_.data() + (sample * G.directions + d) * direction_size;
     std::fill_n(begin, step_size, 0.0);
-    if (given != nullptr) std::copy_n(given, G.state_size(), begin + 4 * hidden);
+    if (before != nullptr) std::copy_n(before, G.state_size(), begin + 4 * hidden);
     for (std::int64_t k = 0; k < steps; ++k) {
       const recurrent_step s = step(sample, d, k);
       const std::int64_t t = time(d, k);
@@ -184,9 +185,9 @@ class recurrent {
       for (std::int64_t u = 0; u < hidden; ++u)
         y[(G.last_state ? 0 : t * G.directions * hidden) + u] = static_cast<A>(s.h[u]);
     }
-    if (given == nullptr) return;
+    if (after == nullptr) return;
     const double* const last = begin + steps * step_size + 4 * hidden;
-    for (std::int64_t i = 0; i < G.state_size(); ++i) given[i] = static_cast<A>(last[i]);
+    for (std::int64_t i = 0; i < G.state_size(); ++i) after[i] = static_cast<A>(last[i]);
   }
 
   void run_backward(std::int64_t sample, std::int64_t d, const A* x, const A* dy,

@@ -23,6 +23,9 @@ namespace lockstep {
 /// pairs of name and text in `notes`, which a load returns. The file appears whole or not at all, and is on the disk
 /// when the call returns (see atomic_file_writer). All ranks hold the same state, so one rank writes it.
 ///
+/// The states that layers carry from step to step are in it too, but not those of several ranks, each of which has the
+/// states of its own samples: such a run goes on with zeros.
+///
 /// The file names the optimizer and its options, so that another one can be refused, but a load sets no options. It
 /// does not contain the state of a hook. Throws value_error between accumulate() and the step that uses its gradients,
 /// and after an update that failed on some replicas; io_error when the file cannot be written.

@@ -65,6 +65,12 @@ class checkpoint_image {
     }
   }
 
+  /// Copies values of these extents.
+  template <class Value>
+  void add(std::string_view name, std::vector<std::int64_t> shape, std::span<const Value> values) {
+    std::copy(values.begin(), values.end(), room<Value>(name, std::move(shape), values.size()).begin());
+  }
+
   /// Writes the file, which appears whole or not at all. Throws io_error as write_safetensors does.
   template <class = void>
   void write(const std::string& path) {

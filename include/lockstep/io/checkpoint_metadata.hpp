@@ -55,6 +55,7 @@ inline constexpr std::string_view optimizer_key = "lockstep.optimizer";
 inline constexpr std::string_view option_keys = "lockstep.option.";          ///< and an option's name
 inline constexpr std::string_view schedule_key = "lockstep.schedule_state";  ///< the bits of doubles
 inline constexpr std::string_view skipped_key = "lockstep.skipped";          ///< a 1 for each layer that is skipped
+inline constexpr std::string_view carried_key = "lockstep.carried_samples";  ///< that have states, of layers that carry
 inline constexpr std::string_view epoch_key = "lockstep.loader_epoch";
 inline constexpr std::string_view batch_key = "lockstep.loader_batch";
 inline constexpr std::string_view loader_keys = "lockstep.loader.";  ///< and a name of its identity

@@ -51,6 +51,16 @@ constexpr void check_loader_type() {
   return message({"optimizer_state.", state, ".", parameter});
 }
 
+/// Whether a trainer's model has layers that carry states.
+template <class Trainer>
+inline constexpr bool carries_states =
+    std::remove_cvref_t<decltype(checkpoint_access::engine(std::declval<Trainer&>()))>::states_type::any;
+
+/// That of what layer number `layer` of those that carry states carries.
+[[nodiscard]] inline std::string carried_name(std::size_t layer, std::string_view path) {
+  return message({"carried_state.", layer, path.empty() ? "" : ".", path});
+}
+
 template <class Loader>
 [[nodiscard]] data::loader_identity identity_of(Loader& loader, std::uint64_t epoch) {
   if constexpr (requires { loader.identity(epoch); })
@@ -81,6 +91,16 @@ void take_image(Trainer& trainer, Loader& loader, const safetensors_metadata& no
     for (const auto& part : state) to.add(part, state_name(states, part.name()));
     ++states;
   });
+
+  if constexpr (carries_states<Trainer> && !Trainer::has_ranks)
+    if (const std::int64_t samples = engine.states.samples(); samples > 0) {
+      std::size_t layer = 0;
+      engine.states.each_layer([&](std::string_view path, std::int64_t size) {
+        to.add(carried_name(layer, path), {samples, size}, engine.states.values(layer));
+        ++layer;
+      });
+      to.note(carried_key, std::to_string(samples));
+    }
 
   to.note(seed_key, std::to_string(engine.key.value));
   to.note(steps_key, std::to_string(engine.steps));
@@ -217,6 +237,16 @@ checkpoint_info restore_image(Trainer& trainer, Loader& loader, const safetensor
       for (const auto& part : state) wanted.push_back(wanted_for(part, state_name(state_number, part.name())));
     ++state_number;
   });
+  std::int64_t carried = 0;  // samples with states; a run that was saved before its first step has none
+  const std::size_t before_carried = wanted.size();
+  if constexpr (carries_states<Trainer>)
+    if (find_metadata(metadata, carried_key) != nullptr) {
+      carried = static_cast<std::int64_t>(number_of(path, metadata, carried_key));
+      std::size_t layer = 0;
+      engine.states.each_layer([&](std::string_view layer_path, std::int64_t size) {
+        wanted.push_back({carried_name(layer++, layer_path), {carried, size}});
+      });
+    }
   const tensor_match found = match_tensors(file, wanted);
   require_same_tensors(path, wanted, found);
   const auto own_state_steps = engine.skips.state_steps();
@@ -246,7 +276,9 @@ checkpoint_info restore_image(Trainer& trainer, Loader& loader, const safetensor
   }
 
   std::vector<std::vector<value>> lists;
-  for (const safetensors_entry* entry : found.entries) lists.push_back(counted_values<value>(*entry));
+  std::vector<std::vector<value>> carried_lists;
+  for (std::size_t i = 0; i < found.entries.size(); ++i)
+    (i < before_carried ? lists : carried_lists).push_back(counted_values<value>(*found.entries[i]));
   // The run that was saved may have had no state of some number yet.
   std::size_t checked = 0;
   engine.each_optimizer_state([&](const auto& state) {
@@ -270,6 +302,8 @@ checkpoint_info restore_image(Trainer& trainer, Loader& loader, const safetensor
       schedule.set_state(state);
     });
   engine.resume(seed{info.seed}, info.steps);
+  if constexpr (carries_states<Trainer> && !Trainer::has_ranks)
+    if (carried > 0) engine.states.restore(carried, carried_lists);
   return info;
 }
 

@@ -68,6 +68,10 @@ class executor {
   /// most one micro-shard, without training. Null where rows are samples of their own, as at first.
   void place_row(const row_place<activation>* place) noexcept { row_ = place; }
 
+  /// The states with which the layers that carry any begin the next training passes, and where they leave the next
+  /// ones; must outlive those passes. Null, as at first: they begin with zeros.
+  void carry(const carried_states<activation>* states) noexcept { carried_ = states; }
+
   /// The parameters as a pass reads them: `parameters` itself, or, where a pass computes in another type, a copy in
   /// that type, which the next call overwrites. Enqueues the conversion; passes enqueued after it read the copy. Call
   /// it again when parameters have changed: passes may keep what they have derived from them.
@@ -304,7 +308,8 @@ class executor {
     each_micro_shard(leaf.samples, [&](std::int64_t first, pipeline& p) {
       const pass through{.training = true,
                          .key = {.now = now, .layer = 0, .first_sample = leaf.first_sample + first},
-                         .skipped = skipped_};
+                         .skipped = skipped_,
+                         .carried = carried_};
       const memory own{.arena = reserve(p.samples() * plan.arena_size),
                        .kept = kept_.data(),
                        .shard = leaf.shard,
@@ -377,6 +382,7 @@ class executor {
   typename B::template buffer<value> outputs_;
   const bool* skipped_ = nullptr;
   const row_place<activation>* row_ = nullptr;
+  const carried_states<activation>* carried_ = nullptr;
   static_assert(detail::check_primitives<Model, B>());
 };
 

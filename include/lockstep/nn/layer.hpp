@@ -87,6 +87,7 @@ struct layer_traits {
   bool is_relu = false;         ///< may be fused into the layer before it
   bool is_skippable = false;    ///< may be skipped at run time: obeys pass::skips
   bool measures_batch = false;  ///< while training it needs statistics of the whole batch: see batch_norm.hpp
+  bool carries_state = false;   ///< begins a training step with what the one before has left: see carried_states
   bool remembers_forward = false;  ///< its op keeps what backward needs of the last forward
   bool fuses_relu = false;         ///< its primitive can apply a relu to what it writes
   bool fuses_addition = false;     ///< with measures_batch: it can add a value to what it writes, before the relu
@@ -134,6 +135,16 @@ struct row_place {
   Activation* const* kept = nullptr;
 };
 
+/// The states that layers carry from one training step to the next, of one sample after the other: a layer whose traits
+/// say carries_state finds its own, of kept_values(extents, T) elements each, at before[leaf], and leaves the next ones
+/// at after[leaf]. The first sample of a pass is sample number first + key.first_sample there.
+template <class Activation>
+struct carried_states {
+  const Activation* const* before = nullptr;
+  Activation* const* after = nullptr;
+  std::int64_t first = 0;
+};
+
 /// The arguments of one pass through the network besides its tensors.
 struct pass {
   bool training = true;
@@ -143,11 +154,18 @@ struct pass {
   /// A row_place of the backend's activations, where the samples of the model are single rows that come one after the
   /// other; else null.
   const void* row = nullptr;
+  /// A carried_states of the backend's activations in a training step of a model that carries any; else null.
+  const void* carried = nullptr;
 
   /// The place of the row, or null.
   template <class Activation>
   [[nodiscard]] const row_place<Activation>* row_of() const {
     return static_cast<const row_place<Activation>*>(row);
+  }
+  /// The states, or null.
+  template <class Activation>
+  [[nodiscard]] const carried_states<Activation>* carried_of() const {
+    return static_cast<const carried_states<Activation>*>(carried);
   }
   /// True when the layer whose turn it is (key.layer) hands its input on.
   [[nodiscard]] bool skips() const { return skipped != nullptr && skipped[key.layer]; }

@@ -32,6 +32,10 @@ struct bidirectional {};
 /// Option of lstm, gru and rnn: the output is the state after the last step alone, of the last layer; of each direction
 /// after the last step that it reads, as PyTorch's h_n.
 struct last_state {};
+/// Option of lstm, gru and rnn: a training step begins with the states that the one before has left, sample by sample,
+/// and no gradient goes back into it: truncated backpropagation through time. The first step, and one after
+/// `data_parallel::reset_states()`, begins with zeros, as do evaluation and prediction always.
+struct carry_state {};
 
 namespace detail {
 
@@ -41,6 +45,7 @@ struct recurrent_options {
   std::int64_t directions = 1;
   bool bias = true;
   bool last_state = false;
+  bool carry_state = false;
   probability dropout = 0;
   bool relu = false;
   bool known = true;
@@ -56,6 +61,7 @@ struct recurrent_options {
   }
   constexpr void take(bidirectional) { directions = 2; }
   constexpr void take(lockstep::last_state) { last_state = true; }
+  constexpr void take(lockstep::carry_state) { carry_state = true; }
   constexpr void take(no_bias) { bias = false; }
   constexpr void take(lockstep::relu) { relu = names_function = true; }
   constexpr void take(lockstep::tanh) { names_function = true; }
@@ -96,13 +102,14 @@ inline constexpr auto recurrent_name = [] {
 enum class recurrent_kind : std::uint8_t { lstm, gru, rnn };
 
 /// One layer of a recurrent module, in one or both directions: samples (T, C) become (T, D * Hidden), or (D * Hidden).
-/// States begin with zeros.
+/// States begin with zeros, unless they are carried.
 template <recurrent_kind Kind, std::int64_t Hidden, recurrent_options Options, int Layer>
 struct recurrent_layer {
   static constexpr std::string_view kind = Kind == recurrent_kind::lstm  ? "lstm"
                                            : Kind == recurrent_kind::gru ? "gru"
                                                                          : "rnn";
-  static constexpr layer_traits traits{.remembers_forward = true,
+  static constexpr layer_traits traits{.carries_state = Options.carry_state,
+                                       .remembers_forward = true,
                                        .rows = Options.directions == 1 ? row_rule::in_order : row_rule::mixed,
                                        .backward_overwrites_input = true,
                                        .backward_keeps_gradient = true,
@@ -115,8 +122,11 @@ struct recurrent_layer {
   static consteval void check() {
     static_assert(
         Options.known && (Kind == recurrent_kind::rnn || !Options.names_function),
-        "lockstep: lstm, gru, rnn: take layers<>, bidirectional, dropout<>, last_state and no_bias; rnn takes "
-        "relu too");
+        "lockstep: lstm, gru, rnn: take layers<>, bidirectional, dropout<>, last_state, carry_state and no_bias; rnn "
+        "takes relu too");
+    static_assert(!Options.carry_state || Options.directions == 1,
+                  "lockstep: lstm, gru, rnn: carry_state goes on where the step before has ended, and the second "
+                  "direction of bidirectional begins at the other end; leave one of the two out");
     static_assert(Hidden > 0 && Options.layers > 0,
                   "lockstep: lstm, gru, rnn: the numbers of features and of layers are positive");
     static_assert(Options.dropout.valid(), "lockstep: lstm, gru, rnn: the probability of dropout lies between 0 and 1");
@@ -160,7 +170,7 @@ struct recurrent_layer {
     return 2 * g.directions * g.steps * g.rows() * (g.in + g.hidden);
   }
 
-  /// The state of a sample.
+  /// The state of a sample: of a row that others have come before, and of carry_state.
   [[nodiscard]] static constexpr std::int64_t kept_values(const dims& in, std::int64_t) {
     return geometry(in).state_size();
   }
@@ -199,9 +209,16 @@ struct recurrent_layer {
     }
 
     void forward(context& c, const pass& p, const activation* x, const activation* parameters, activation* y) {
-      const auto* const row = p.row_of<activation>();
-      if constexpr (runs_recurrences<B>)
-        primitive_.forward(c, x, parameters, y, row == nullptr ? nullptr : row->kept[p.key.layer]);
+      const activation* before = nullptr;
+      activation* after = nullptr;
+      if (const auto* const row = p.row_of<activation>()) before = after = row->kept[p.key.layer];
+      if constexpr (Options.carry_state)
+        if (const auto* const carried = p.carried_of<activation>()) {
+          const std::int64_t first = (carried->first + p.key.first_sample) * geometry(T.in).state_size();
+          before = carried->before[p.key.layer] + first;
+          after = carried->after[p.key.layer] + first;
+        }
+      if constexpr (runs_recurrences<B>) primitive_.forward(c, x, parameters, y, before, after);
     }
     void backward(context& c, const pass&, const backward_arguments<B>& a) {
       if constexpr (runs_recurrences<B>)

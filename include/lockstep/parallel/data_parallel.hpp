@@ -165,6 +165,20 @@ class data_parallel {
     engine_.skips.set(layer, skipped);
   }
 
+  /// The next step begins with zero states in every layer that carries them from step to step (lstm<..., carry_state>),
+  /// as at the beginning of other sequences, and its batch may have another number of samples. Throws value_error
+  /// between accumulate() and the step that uses its gradients.
+  void reset_states() {
+    static_assert(!Model::is_valid || engine::states_type::any,
+                  "lockstep: data_parallel::reset_states: no layer of the model carries states from step to step; give "
+                  "lstm, gru or rnn the option lockstep::carry_state");
+    const auto entered = engine_.enter();
+    if (engine_.pending)
+      throw value_error("data_parallel::reset_states", "a trainer between steps", "one with accumulated gradients",
+                        "call it after the step that uses them");
+    engine_.states.reset();
+  }
+
   /// Runs forward, loss and backward of a batch. The next `step` adds these gradients to its own, as after batches
   /// under torch's no_sync: nothing is updated, and no gradient leaves this process. Returns the loss of (this rank's
   /// part of) the batch.
@@ -347,8 +361,8 @@ class data_parallel {
   }
 
   /// Copies the parameters, buffers, states of the optimizer and of its schedule, seed, step counters and skips of rank
-  /// `root` to every rank, for example after that rank has loaded a file. All ranks call it. Throws communicator_error,
-  /// on all ranks, where their optimizers keep different numbers of states.
+  /// `root` to every rank, for example after that rank has loaded a file. States that layers carry become zeros. All
+  /// ranks call it. Throws communicator_error, on all ranks, where their optimizers keep different numbers of states.
   void broadcast(int root = 0)
     requires(has_ranks)
   {

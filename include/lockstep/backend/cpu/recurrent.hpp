@@ -56,19 +56,20 @@ class direction {
            (std::max)(gradient_scratch(g.rows(), g.in), gradient_scratch(g.rows(), g.hidden));
   }
 
-  /// `x` are the inputs by steps. Calls f(time, states) after each step. `given`, unless it is null, are the states
-  /// before the first step (recurrent_geometry::state_size of each sample), and becomes those after the last.
+  /// `x` are the inputs by steps. Calls f(time, states) after each step. `before` and `after`: see host::recurrent.
   template <class V, recurrent_cell Cell, class F>
   void forward(context& c, std::int64_t samples, bool reverse, const float* x,
-               const recurrent_parameters<const float>& w, float* given, const F& f) {
+               const recurrent_parameters<const float>& w, const float* before, float* after, const F& f) {
     onednn::sgemm('N', 'T', g_.steps * samples, g_.rows(), g_.in, x, g_.in, w.weight_ih, g_.in, 0.F, kept_.data(),
                   kept_row());
     if (forward_version_.changed(c, w.weight_hh))
       run_for<V, pack_forward>(g_.gates(), g_.hidden, w.weight_hh, forward_panels_.data());
     add_biases(w);
     const std::int64_t begin = (reverse ? g_.steps : 0) * samples * g_.hidden;
-    if (given != nullptr) {
-      each_state<Cell>(samples, begin, given, [&](float* own, float* user) { std::copy_n(user, g_.hidden, own); });
+    begins_with_zeros_ = before == nullptr;
+    if (before != nullptr) {
+      each_state<Cell>(samples, begin, before,
+                       [&](float* own, const float* user) { std::copy_n(user, g_.hidden, own); });
     } else {
       std::fill_n(states_.data() + begin, samples * g_.hidden, 0.F);
       if constexpr (Cell == recurrent_cell::lstm) std::fill_n(cells_.data() + begin, samples * g_.hidden, 0.F);
@@ -77,7 +78,7 @@ class direction {
       const places at(*this, samples, reverse, k);
       recurrence::forward<V, Cell>({.samples = samples,
                                     .hidden = g_.hidden,
-                                    .first = k == 0 && given == nullptr,
+                                    .first = k == 0 && before == nullptr,
                                     .panels = forward_panels_.data(),
                                     .bias = bias_.data(),
                                     .before = states_.data() + at.before,
@@ -86,8 +87,8 @@ class direction {
                                     .cells = cells_at(at.after),
                                     .states = states_.data() + at.after});
       f(at.time, static_cast<const float*>(states_.data() + at.after));
-      if (given != nullptr && k + 1 == g_.steps)
-        each_state<Cell>(samples, at.after, given, [&](float* own, float* user) { std::copy_n(own, g_.hidden, user); });
+      if (after != nullptr && k + 1 == g_.steps)
+        each_state<Cell>(samples, at.after, after, [&](float* own, float* user) { std::copy_n(own, g_.hidden, user); });
     }
   }
 
@@ -142,11 +143,11 @@ class direction {
 
  private:
   /// Calls f(a state, the user's) for the states of each sample that begin at `at`, and for its cells.
-  template <recurrent_cell Cell, class F>
-  void each_state(std::int64_t samples, std::int64_t at, float* given, const F& f) {
-    for (std::int64_t s = 0; s < samples; ++s, given += g_.state_size()) {
-      f(states_.data() + at + s * g_.hidden, given);
-      if constexpr (Cell == recurrent_cell::lstm) f(cells_.data() + at + s * g_.hidden, given + g_.hidden);
+  template <recurrent_cell Cell, class Float, class F>
+  void each_state(std::int64_t samples, std::int64_t at, Float* user, const F& f) {
+    for (std::int64_t s = 0; s < samples; ++s, user += g_.state_size()) {
+      f(states_.data() + at + s * g_.hidden, user);
+      if constexpr (Cell == recurrent_cell::lstm) f(cells_.data() + at + s * g_.hidden, user + g_.hidden);
     }
   }
 
@@ -192,10 +193,12 @@ class direction {
                          scratch);
     };
     product(g_.rows(), g_.in, g_.steps * samples, kept_.data(), x, dw.weight_ih);
-    // The states before the first step are zeros.
-    const float* const gates = kept_.data() + (reverse ? 0 : samples * kept_row());
-    const float* const before = states_.data() + samples * g_.hidden;
-    const std::int64_t n = (g_.steps - 1) * samples;
+    // States before the first step that are zeros have no part in the products. Only what reads forward is given
+    // others.
+    const std::int64_t zeros = begins_with_zeros_ ? samples : 0;
+    const float* const gates = kept_.data() + (reverse ? 0 : zeros * kept_row());
+    const float* const before = states_.data() + zeros * g_.hidden;
+    const std::int64_t n = g_.steps * samples - zeros;
     product(shared_rows(), g_.hidden, n, gates, before, dw.weight_hh);
     if (shared_rows() < g_.rows())
       product(g_.rows() - shared_rows(), g_.hidden, n, gates + 3 * g_.hidden, before,
@@ -218,6 +221,7 @@ class direction {
   aligned_buffer<float> bias_;
   weights_version forward_version_;
   weights_version backward_version_;
+  bool begins_with_zeros_ = true;  ///< in the last forward pass
 };
 
 }  // namespace recurrence
@@ -246,8 +250,9 @@ class recurrent {
   }
 
   /// See host::recurrent.
-  void forward(context& c, const float* x, const float* w, float* y, float* given = nullptr) {
-    if (definition_) return definition_->forward(c, x, w, y, given);
+  void forward(context& c, const float* x, const float* w, float* y, const float* before = nullptr,
+               float* after = nullptr) {
+    if (definition_) return definition_->forward(c, x, w, y, before, after);
     const float* const by_steps = inputs_by_steps(x, c.workspace(samples_ * G.in_size()));
     with_widest([&]<class V>(std::type_identity<V>) {
       for (std::int64_t d = 0; d < G.directions; ++d) {
@@ -258,7 +263,8 @@ class recurrent {
           for (std::int64_t s = 0; s < samples_; ++s)
             std::copy_n(states + s * G.hidden, G.hidden, row + s * G.out_size());
         };
-        directions_[d]->template forward<V, G.cell>(c, samples_, d == 1, by_steps, parameters(G, d, w), given, write);
+        directions_[d]->template forward<V, G.cell>(c, samples_, d == 1, by_steps, parameters(G, d, w), before, after,
+                                                    write);
       }
     });
   }

@@ -46,6 +46,7 @@ template <class Engine, class Batch>
     if constexpr (Engine::has_ranks) engine.prepare_sums();  // here, since the others would wait for a rank that cannot
     denominators = engine.denominators_of(own);
     if constexpr (Engine::measures) engine.statistics.check_part(own.samples);
+    if (call != rank_call::join) engine.states.expect(own.samples, call == rank_call::step);
     for (const double one : given.value_or(typename Engine::losses_type{}))
       if (given && (!(one > 0) || !std::isfinite(one)))
         throw value_error("data_parallel", "a finite denominator above zero", std::to_string(one));
@@ -66,7 +67,7 @@ template <class Engine, class Batch>
                                 .failed_to_accumulate = engine.failed_to_accumulate},
                                uses);
     // Ranks whose sums hold different batches may not go on with them.
-    if (terms.spoiler >= 0) engine.drop_pending(), engine.statistics.drop();
+    if (terms.spoiler >= 0) engine.drop_passes();
     if (refused) std::rethrow_exception(refused);
     if (cannot_step && !terms.all_joined) std::rethrow_exception(cannot_step);
     if (terms.spoiler >= 0)
@@ -107,8 +108,8 @@ struct small_state {
 };
 
 /// Copies the parameters, buffers, states of the optimizer and of its schedule, seed, step counters and skips of rank
-/// `root` to every rank. When a rank cannot take them, or their optimizers keep different numbers of states, throws
-/// on all ranks and changes nothing.
+/// `root` to every rank; the states that layers carry become zeros. When a rank cannot take them, or their optimizers
+/// keep different numbers of states, throws on all ranks and changes nothing.
 template <class Engine>
 void broadcast_state(Engine& engine, int root) {
   auto& communicator = engine.ranks.communicator();
@@ -146,8 +147,8 @@ void broadcast_state(Engine& engine, int root) {
   engine.steps = static_cast<std::int64_t>(counters[1]);
   std::copy_n(counters.begin() + 3, state_steps.size(), state_steps.begin());
   rest.give_back(std::span<const std::uint64_t>(counters).subspan(3 + state_steps.size()));
-  engine.drop_pending();
-  engine.statistics.drop();
+  engine.drop_passes();
+  engine.states.reset();  // those of the root are of its own samples
   engine.half_updated = counters[2] != 0;
 }
 

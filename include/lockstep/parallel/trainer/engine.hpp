@@ -32,6 +32,7 @@
 #include <lockstep/parallel/trainer/entrance.hpp>
 #include <lockstep/parallel/trainer/homes.hpp>
 #include <lockstep/parallel/trainer/host_pass.hpp>
+#include <lockstep/parallel/trainer/layer_states.hpp>
 #include <lockstep/parallel/trainer/measurement.hpp>
 #include <lockstep/parallel/trainer/meeting.hpp>
 #include <lockstep/parallel/trainer/profiler_ranges.hpp>
@@ -78,6 +79,7 @@ struct trainer_engine {
       rank_link<Model, backend_type, N, communicator_type, hook_type, typename kinds::bucket_sizes, skips_type::layers>,
       no_ranks>;
 
+  using states_type = layer_states<Model, typename backend_type::activation_type>;
   using homes_type = typename homes_of<backend_type, optimizer_type, count, skips_type::ranges,
                                        std::is_same_v<typename kinds::reduction, reduce::reproducible>>::type;
   using home_type = typename homes_type::home_type;
@@ -116,6 +118,7 @@ struct trainer_engine {
       replicas[r] = std::make_unique<replica>(
           replica_place{.threads = options.threads_per_replica, .device = homes.device(r), .rounding = rounding}, loss);
       replicas[r]->executor.skip(skips.flags());
+      replicas[r]->executor.carry(states.places());
     });
     on_all([&](std::size_t r) { homes.settle(r, replicas[r]->context(), plan.value_count, plan.trainable_count); });
     if constexpr (homes_type::may_send_parts) {
@@ -165,8 +168,8 @@ struct trainer_engine {
     steps = step;
     norm = std::numeric_limits<double>::quiet_NaN();
     half_updated = false;
-    statistics.drop();
-    drop_pending();
+    drop_passes();
+    states.reset();
   }
 
   /// Calls f(named values) for each state of the optimizer that is in use.
@@ -271,23 +274,7 @@ struct trainer_engine {
     }
   }
 
-  /// Lives while a pass runs: tells other threads which step runs, and the watchdog when it began.
-  class watched_pass {
-   public:
-    explicit watched_pass(trainer_engine& engine) : guard_(engine.guard.get()) {
-      engine.now.store(engine.steps, std::memory_order_relaxed);
-      if (guard_) guard_->begin();
-    }
-    watched_pass(const watched_pass&) = delete;
-    watched_pass& operator=(const watched_pass&) = delete;
-    ~watched_pass() {
-      if (guard_) guard_->end();
-    }
-
-   private:
-    watchdog* guard_;
-  };
-  [[nodiscard]] watched_pass watch() { return watched_pass(*this); }
+  [[nodiscard]] auto watch() { return watched_pass(*this); }
 
   /// The sums of the losses of the last pass, one for each loss of the model.
   [[nodiscard]] losses_type loss_sums() const {
@@ -311,7 +298,7 @@ struct trainer_engine {
   /// parameters half updated.
   template <bool Complete>
   [[noreturn]] void fail(meeting<count>& all, bool added) {
-    if (added) drop_pending(), statistics.drop();
+    if (added) drop_passes();
     if (Complete && all.half_done()) half_updated = true;
     if constexpr (homes_type::may_send_parts) give_up(all);
     rethrow_first(all.errors());
@@ -337,9 +324,22 @@ struct trainer_engine {
   void count_step() {
     ++steps;
     statistics.commit();
+    states.commit();
     if (optimizer.states() > 0) skips.count_state_step();
   }
 
+  /// After a pass: keeps what it has measured, and the states that its samples have left, until a step is accepted.
+  void stage(std::int64_t samples) {
+    statistics.stage();
+    states.stage(samples, [&](std::size_t leaf) { return skips.runs(leaf); });
+  }
+
+  /// The passes since the last step count for nothing.
+  void drop_passes() {
+    drop_pending();
+    statistics.drop();
+    states.drop();
+  }
   void drop_pending() {
     failed_to_accumulate = false;
     pending = false;
@@ -384,6 +384,7 @@ struct trainer_engine {
   std::array<std::unique_ptr<replica>, count> replicas;
   homes_type homes;
   skips_type skips;
+  states_type states;
   given_up stalled;
   timeline* record = nullptr;
   std::atomic<std::int64_t> now{0};  ///< the running step, for other threads

@@ -100,7 +100,7 @@ double rank_pass(Engine& engine, const Pass& pass, const typename Engine::losses
     engine.ranks.settle_hook();
     const bool sent = engine.ranks.succeeded();
     // The pass has overwritten the sums of the pending gradients.
-    if (!sent) engine.drop_pending(), engine.statistics.drop();
+    if (!sent) engine.drop_passes();
     if (all.failed()) {
       engine.half_updated = engine.half_updated || sent;  // the other ranks have updated
       engine.template fail<true>(all, true);

@@ -60,12 +60,12 @@ double train_step(Engine& e, const Batch& own, const typename Engine::terms_type
   };
   const auto variant = static_cast<std::uint64_t>(sum_first) | static_cast<std::uint64_t>(accumulated) << 1U;
   const double loss = e.template train<true>(own, terms, finish, sum_first, 1 | variant << 1U);
-  e.statistics.stage();
+  e.stage(own.samples);
   e.drop_pending();
   e.summed = sum_first;
   if (measured) e.norm = e.homes.front().update.terms(0).norm;
   if (finite_only && e.homes.front().update.terms(0).finite == 0)
-    e.statistics.drop(), report_non_finite(e, accumulated);
+    e.drop_passes(), report_non_finite(e, accumulated);
   else
     e.count_step();
   return loss;
@@ -87,7 +87,7 @@ double accumulate_step(Engine& e, const Batch& own, const typename Engine::terms
     e.failed_to_accumulate = Engine::has_ranks;
     throw;
   }
-  e.statistics.stage();
+  e.stage(own.samples);
   e.pending = true;
   e.pending_samples += terms.samples;
   if (own.samples > 0) e.skips.keep();

@@ -69,4 +69,22 @@ class watchdog {
   std::thread thread_;  // last: it reads all of the above
 };
 
+/// Lives while an engine's pass runs: tells other threads which step runs, and the watchdog when it began.
+template <class Engine>
+class watched_pass {
+ public:
+  explicit watched_pass(Engine& engine) : guard_(engine.guard.get()) {
+    engine.now.store(engine.steps, std::memory_order_relaxed);
+    if (guard_) guard_->begin();
+  }
+  watched_pass(const watched_pass&) = delete;
+  watched_pass& operator=(const watched_pass&) = delete;
+  ~watched_pass() {
+    if (guard_) guard_->end();
+  }
+
+ private:
+  watchdog* guard_;
+};
+
 }  // namespace lockstep::detail

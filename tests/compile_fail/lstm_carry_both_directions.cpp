@@ -1,0 +1,13 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// expect: lockstep: lstm, gru, rnn: carry_state goes on where the step before has ended
+#include <lockstep/lockstep.hpp>
+
+namespace ls = lockstep;
+
+#ifdef LOCKSTEP_TEST_FIXED
+using net = ls::sequential<ls::lstm<16, ls::carry_state>, ls::linear<10>>;
+#else
+using net = ls::sequential<ls::lstm<16, ls::bidirectional, ls::carry_state>, ls::linear<10>>;
+#endif
+
+int main() { ls::data_parallel<ls::model<net, ls::input<6, 12>, ls::mean_squared_error>, 2> trainer; }
