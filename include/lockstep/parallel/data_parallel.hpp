@@ -129,7 +129,8 @@ class data_parallel {
   /// One training step on a batch of one sample or more. Returns the loss of the whole batch before the update.
   ///
   /// images: (B, input...), a tensor or a view, or a vector, array or span of all their values, one sample after the
-  /// other; from a model with several inputs, a std::tuple or a struct of these, in the order of the inputs. targets:
+  /// other, or a thrust::device_vector; a CUDA backend also takes them from a GPU's memory. A model with several inputs
+  /// takes a std::tuple or a struct of these, in the order of the inputs. targets:
   /// class indices (B) or values (B, output...), as the loss takes them, in the same kinds of containers; class indices
   /// that are not std::int64_t are copied into memory that the trainer keeps. A model with several losses takes a
   /// std::tuple, or a struct, of the targets of each, in the order of the outputs. The sum of the samples' losses is
@@ -146,7 +147,7 @@ class data_parallel {
         "lockstep: data_parallel::step: every layer of the model is frozen, so that no step changes anything; "
         "leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const auto [own, refused] = user_.take(images, targets);
+    const auto [own, refused] = user_.take(images, targets, reader(false));
     return detail::train_step(
         engine_, own,
         detail::agree(engine_, detail::rank_call::step, own, user_values::as_array(denominator), refused));
@@ -195,7 +196,7 @@ class data_parallel {
                   "lockstep: data_parallel::accumulate: every layer of the model is frozen, so that there are no "
                   "gradients; leave a layer out of lockstep::frozen, or call evaluate");
     const auto entered = engine_.enter();
-    const auto [own, refused] = user_.take(images, targets);
+    const auto [own, refused] = user_.take(images, targets, reader(false));
     return detail::accumulate_step(
         engine_, own,
         detail::agree(engine_, detail::rank_call::accumulate, own, user_values::as_array(denominator), refused));
@@ -254,13 +255,20 @@ class data_parallel {
     detail::token_copies<Model> tokens;
     forward_taken(user_values::as_images(images, tokens), out);
   }
+  /// The same for what `step` takes as images: a vector, array or span of all values, or a view, of host memory or of a
+  /// GPU's.
+  template <class Images = input_view, class Out>
+    requires(Model::output_count == 1 && !std::is_convertible_v<Out, output_view>)
+  void forward(const Images& images, Out&& out) {
+    forward(images, detail::take_outputs<value_type, Model::output_dims>("data_parallel::forward", out));
+  }
 
   /// Returns loss and correct answers of a batch without training; those of each output where there are several.
   template <class Images = input_view, class Targets = target_span>
     requires can_train
   [[nodiscard]] evaluation_type evaluate(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    return detail::evaluate_all(engine_, user_.as_batch(images, targets));
+    return detail::evaluate_all(engine_, user_.as_batch(images, targets, reader(true)));
   }
 
   template <class... Arguments>
@@ -337,7 +345,7 @@ class data_parallel {
     requires(can_train && has_ranks)
   bucket_schedule calibrate_buckets(const Images& images, const Targets& targets) {
     const auto entered = engine_.enter();
-    const auto [own, refused] = user_.take(images, targets);
+    const auto [own, refused] = user_.take(images, targets, reader(false));
     return detail::calibrate(engine_, own, refused);
   }
 
@@ -386,6 +394,9 @@ class data_parallel {
   [[nodiscard]] std::int64_t steps() const noexcept { return engine_.steps; }
 
  private:
+  /// `values`: the host looks at targets that are values, too.
+  [[nodiscard]] auto reader(bool values) const { return detail::host_reader<backend_type>(engine_.front(), values); }
+
   template <class Taken>
   void forward_taken(const Taken& x, output_view out) {
     const auto entered = engine_.enter();

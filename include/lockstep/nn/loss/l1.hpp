@@ -39,6 +39,8 @@ struct l1 {
   [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) { return output.size(); }
 
   /// The number of elements.
+  /// Whether `denominator` reads the targets, which then lie in the host's memory.
+  static constexpr bool denominator_reads_targets = false;
   template <class T>
   [[nodiscard]] static double denominator(const T*, std::int64_t count, const dims&) {
     return static_cast<double>(count);

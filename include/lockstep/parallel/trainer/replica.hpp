@@ -165,7 +165,7 @@ class replica {
       std::int64_t largest = 0;
       for (int leaf = 0; leaf < all; leaf += Leaves)
         largest = (std::max)(largest, range(batch.samples, leaf, all).count);
-      places = stage_.places(batch.images, largest * plan.input.size(), largest * target_size);
+      places = stage_.places(batch.images, largest * plan.input.size(), batch.targets, largest * target_size);
     }
     return stage_.prepare(context(), batch.now, places, part(batch.images, own, plan.input.size()),
                           own.count * plan.input.size(), part(batch.targets, own, target_size),

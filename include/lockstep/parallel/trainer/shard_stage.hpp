@@ -37,7 +37,7 @@ struct packed_parts {
 /// `Sums` sums that begin with zero. `Images` and `Targets` are pointers, or the packs of several inputs and losses.
 ///
 /// For a backend with its own memory, `prepare` puts small parts together in one packet, which the work then sends: a
-/// step that is replayed makes no call for them. Larger parts, and images that lie in a device's memory, are copied
+/// step that is replayed makes no call for them. Larger parts, and those that lie in a device's memory, are copied
 /// separately, from where they lie.
 template <class B, class Images, class Targets, std::size_t Losses, std::size_t Sums>
 class shard_stage {
@@ -51,16 +51,17 @@ class shard_stage {
   explicit shard_stage(context& c) : packet_(c, values_end + 2 * most_packed) {}
 
   /// For a backend with its own memory: which parts of a shard of at most so many elements (samples, in a pack), with
-  /// images at that address, the packet carries.
-  [[nodiscard]] static packed_parts places(const Images& images, std::int64_t image_values,
+  /// images and targets at those addresses, the packet carries.
+  [[nodiscard]] static packed_parts places(const Images& images, std::int64_t image_values, const Targets& targets,
                                            std::int64_t target_values) {
     return {.images = staged_samples<B, Images>::bytes(image_values) <= most_packed &&
                       staged_samples<B, Images>::host_reads(images),
-            .targets = staged_samples<B, Targets>::bytes(target_values) <= most_packed};
+            .targets = staged_samples<B, Targets>::bytes(target_values) <= most_packed &&
+                       staged_samples<B, Targets>::host_reads(targets)};
   }
 
-  /// Before the work: takes over the values of the step, and `images` and `targets` of those lengths. Targets lie in
-  /// the host's memory, images there or in a device's. Returns a number that depends on where the work will read them.
+  /// Before the work: takes over the values of the step, and `images` and `targets` of those lengths, in
+  /// the host's memory or a device's. Returns a number that depends on where the work will read them.
   std::uint64_t prepare(context& c, const values& now, [[maybe_unused]] packed_parts which, const Images& images,
                         std::int64_t image_values, const Targets& targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {

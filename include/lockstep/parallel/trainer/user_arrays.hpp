@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include <cuda/std/mdspan>
 
@@ -18,11 +20,13 @@
 #include <lockstep/core/shape.hpp>
 #include <lockstep/core/tensor.hpp>
 #include <lockstep/core/view.hpp>
+#include <lockstep/parallel/trainer/host_reader.hpp>
 #include <lockstep/parallel/trainer/label_buffer.hpp>
 
 /// \file
 /// The arrays that a user may pass as the samples and the targets of a batch: tensors, views, and vectors, arrays and
-/// spans whose length fits. For any other type the compiler says in one sentence why it cannot be taken.
+/// spans whose length fits, thrust::device_vector among them. For any other type the compiler says in one sentence why
+/// it cannot be taken.
 
 namespace lockstep::detail {
 
@@ -37,6 +41,16 @@ template <class T>
     return value.view();
   else
     return value;
+}
+
+/// A sequence whose elements the host may not reach, such as a thrust::device_vector: data() gives a pointer of its own
+/// kind, whose get() gives the address.
+template <class T>
+concept device_sequence = !contiguous_values<T> && requires(T& t) { std::span(t.data().get(), t.size()); };
+
+template <device_sequence T>
+[[nodiscard]] auto device_span(T& all) {
+  return std::span(all.data().get(), all.size());
 }
 
 /// The extents that a view's type states; `dynamic` for an extent that is known only at run time.
@@ -125,12 +139,34 @@ template <class Value, dims Sample, class Images>
     } else {
       return {};
     }
+  } else if constexpr (device_sequence<const Images>) {
+    return take_images<Value, Sample>(who, device_span(images));
   } else {
     static_assert(contiguous_values<const Images>,
                   "lockstep: images: a batch is a tensor or a view, or a vector, array or span of all its values; "
                   "this is neither");
     return {};
   }
+}
+
+template <class Out>
+[[nodiscard]] auto address_of(Out& out) {
+  if constexpr (has_view<Out> || mdspan_like<Out>)
+    return view_of(out).data_handle();
+  else if constexpr (device_sequence<Out>)
+    return device_span(out).data();
+  else
+    return std::span(out).data();
+}
+
+/// A user's memory for the outputs, in the kinds of containers that samples come in. Throws as take_images.
+template <class Value, dims Sample, class Out>
+[[nodiscard]] tensor_view<Value, batch_shape<Sample>> take_outputs(std::string_view who, Out& out) {
+  const auto taken = take_images<Value, Sample>(who, std::as_const(out));
+  auto* const to = address_of(out);
+  static_assert(std::is_same_v<decltype(to), Value* const>,
+                "lockstep: forward: outputs are written, and the elements handed in are const");
+  return tensor_view<Value, batch_shape<Sample>>(to, taken.extent(0));
 }
 
 /// Throws shape_error for a view of targets whose first extent is not the number of samples, or whose others are not
@@ -153,12 +189,14 @@ void check_target_extents([[maybe_unused]] std::string_view who, [[maybe_unused]
 }
 
 /// A user's targets as the loss takes them: the user's own memory where the type fits, else a copy of integers in
-/// `labels`. Throws value_error for an integer that `Target` cannot hold.
-template <class Target, class Targets, class Buffer>
+/// `labels`. What the host has to look at, read(targets, room) brings to it. Throws value_error for an integer that
+/// `Target` cannot hold.
+template <class Target, class Targets, class Buffer, class Read>
 [[nodiscard]] std::span<const Target> take_targets([[maybe_unused]] std::string_view who, const Targets& targets,
-                                                   [[maybe_unused]] Buffer& labels) {
+                                                   [[maybe_unused]] Buffer& labels, const Read& read,
+                                                   std::vector<std::byte>& room) {
   if constexpr (std::is_convertible_v<const Targets&, std::span<const Target>>) {
-    return targets;
+    return read(std::span<const Target>(targets), room);
   } else if constexpr (has_view<Targets> || mdspan_like<Targets>) {
     const auto view = view_of(targets);
     using view_type = std::remove_const_t<decltype(view)>;
@@ -170,14 +208,15 @@ template <class Target, class Targets, class Buffer>
         "lockstep: targets: the view reads them through an accessor of its own, and replicas read memory as it "
         "is; copy them into a std::vector or a lockstep::batch_of");
     if constexpr (row_major<view_type> && plainly_accessed<view_type>)
-      return take_targets<Target>(who, std::span(view.data_handle(), static_cast<std::size_t>(view.size())), labels);
+      return take_targets<Target>(who, std::span(view.data_handle(), static_cast<std::size_t>(view.size())), labels,
+                                  read, room);
     else
       return {};
   } else if constexpr (contiguous_values<const Targets>) {
     using span = span_over<const Targets>;
     using element = std::remove_cv_t<typename span::element_type>;
     if constexpr (std::integral<element> && std::integral<Target>) {
-      return labels.convert(who, std::span<const element>(span(targets)));
+      return labels.convert(who, read(std::span<const element>(span(targets)), room));
     } else {
       static_assert(!std::integral<Target>,
                     "lockstep: targets: the loss takes class indices, integers of any type, and these are none; "
@@ -187,11 +226,19 @@ template <class Target, class Targets, class Buffer>
                     "of another; convert them, or train class indices with cross_entropy");
       return {};
     }
+  } else if constexpr (device_sequence<const Targets>) {
+    return take_targets<Target>(who, device_span(targets), labels, read, room);
   } else {
     static_assert(contiguous_values<const Targets>,
                   "lockstep: targets: they are a vector, an array, a span, a tensor or a view; this is none");
     return {};
   }
+}
+
+template <class Target, class Targets, class Buffer>
+[[nodiscard]] std::span<const Target> take_targets(std::string_view who, const Targets& targets, Buffer& labels) {
+  std::vector<std::byte> none;
+  return take_targets<Target>(who, targets, labels, reads_in_place{}, none);
 }
 
 /// Room to convert labels to the integer type of the loss; empty for a loss that takes values.

@@ -36,8 +36,8 @@ struct spans_of<std::tuple<Targets...>, Pack> {
   using type = target_spans<Pack, Targets...>;
 };
 
-/// An unchecked batch of this process. Targets lie in the host's memory. `Images` is a pointer, or the input_pack of
-/// several inputs.
+/// An unchecked batch of this process. Class indices lie in the host's memory. `Images` is a pointer, or the input_pack
+/// of several inputs.
 template <class Images, class Targets>
 struct user_batch {
   Images images{};

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include <lockstep/core/shape.hpp>
 #include <lockstep/nn/losses.hpp>
@@ -42,15 +43,17 @@ class user_targets {
   using plain = spans;
 
   /// The targets for `samples` samples of an output. Throws shape_error, value_error.
-  template <class Targets>
-  [[nodiscard]] spans take(std::string_view who, const Targets& targets, std::int64_t samples, const dims& output) {
+  template <class Targets, class Read>
+  [[nodiscard]] spans take(std::string_view who, const Targets& targets, std::int64_t samples, const dims& output,
+                           const Read& read) {
     const std::int64_t size = Loss::target_size(output);
     check_target_extents(who, targets, samples, size == output.size() ? output : size > 1 ? dims{size} : dims{});
-    return take_targets<typename of::type>(who, targets, labels_);
+    return take_targets<typename of::type>(who, targets, labels_, read.also(denominator_reads_targets<Loss>), copies_);
   }
 
  private:
   [[no_unique_address]] typename labels_of<typename of::type>::type labels_;
+  std::vector<std::byte> copies_;  ///< of targets in a device's memory
 };
 
 /// The targets of several losses: a tuple, a pair, an array or a plain struct of them.
@@ -70,12 +73,13 @@ class user_targets<Joint, Value> {
       typename spans_of<typename Joint::template target_type<Value>, typename Joint::template target_pack<Value>>::type;
   using plain = typename parts<indices>::plain;
 
-  template <class Targets>
-  [[nodiscard]] spans take(std::string_view who, const Targets& targets, std::int64_t samples, const dims&) {
+  template <class Targets, class Read>
+  [[nodiscard]] spans take(std::string_view who, const Targets& targets, std::int64_t samples, const dims&,
+                           const Read& read) {
     if constexpr (require_targets<members_in<Targets>, Joint::count>()) {
       const auto members = tie_members(targets);
       return [&]<std::size_t... K>(std::index_sequence<K...>) {
-        return spans{{std::get<K>(takers_).take(who, std::get<K>(members), samples, Joint::extents[K])...}};
+        return spans{{std::get<K>(takers_).take(who, std::get<K>(members), samples, Joint::extents[K], read)...}};
       }(indices{});
     } else {
       return {};

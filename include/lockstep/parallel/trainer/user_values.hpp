@@ -36,12 +36,13 @@ class user_values {
 
   /// Without ranks, throws for what does not fit. With ranks, keeps the exception, since the other ranks wait to hear
   /// of it.
-  template <class Images, class Targets>
-  [[nodiscard]] taken_batch take(const Images& images, const Targets& targets) {
+  /// `read` brings to the host what it has to look at.
+  template <class Images, class Targets, class Read>
+  [[nodiscard]] taken_batch take(const Images& images, const Targets& targets, const Read& read) {
     taken_batch taken;
     try {
       const auto x = inputs_type::take("data_parallel", images, tokens_);
-      taken.own = {x.first, targets_.take("data_parallel", targets, x.count, Model::output_dims), x.count};
+      taken.own = {x.first, targets_.take("data_parallel", targets, x.count, Model::output_dims, read), x.count};
     } catch (...) {
       if constexpr (!HasRanks) throw;
       taken.refused = std::current_exception();
@@ -50,9 +51,9 @@ class user_values {
   }
 
   /// A batch for a call that no other rank waits for.
-  template <class Images, class Targets>
-  [[nodiscard]] batch_type as_batch(const Images& images, const Targets& targets) {
-    const taken_batch taken = take(images, targets);
+  template <class Images, class Targets, class Read>
+  [[nodiscard]] batch_type as_batch(const Images& images, const Targets& targets, const Read& read) {
+    const taken_batch taken = take(images, targets, read);
     if (taken.refused) std::rethrow_exception(taken.refused);
     return taken.own;
   }
