@@ -77,9 +77,11 @@
 #include <lockstep/nn/loss.hpp>
 #include <lockstep/nn/losses.hpp>
 #include <lockstep/nn/lstm.hpp>
+#include <lockstep/nn/mean_rows.hpp>
 #include <lockstep/nn/multi_head_attention.hpp>
 #include <lockstep/nn/outputs.hpp>
 #include <lockstep/nn/packed_attention.hpp>
+#include <lockstep/nn/pixel_rows.hpp>
 #include <lockstep/nn/pool1d.hpp>
 #include <lockstep/nn/pool2d.hpp>
 #include <lockstep/nn/positions.hpp>

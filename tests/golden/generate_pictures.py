@@ -16,6 +16,17 @@ from torch import nn
 
 import generate as golden
 
+
+class PixelRows(nn.Module):
+    def forward(self, x):
+        return x.flatten(2).transpose(1, 2)
+
+
+class MeanRows(nn.Module):
+    def forward(self, x):
+        return x.mean(1)
+
+
 # By case: the layer, and the extents of a batch. The case at position k has the streams from 95000 + 100 k on.
 LAYERS = {
     "conv_transpose2d/plain": (nn.ConvTranspose2d(3, 4, 3), [3, 3, 4, 5]),
@@ -55,6 +66,8 @@ LAYERS = {
     "upsample_to/nearest": (nn.Upsample(size=(5, 12)), [3, 4, 8, 7]),
     "upsample_to/bilinear": (nn.Upsample(size=(5, 12), mode="bilinear"), [3, 4, 8, 7]),
     "upsample_to/bilinear_corners": (nn.Upsample(size=(5, 12), mode="bilinear", align_corners=True), [3, 4, 8, 7]),
+    "pixel_rows": (PixelRows(), [3, 5, 2, 3]),
+    "mean_rows": (MeanRows(), [3, 7, 19]),
 }
 FIRST_STREAM = 95000
 STEPS = 5

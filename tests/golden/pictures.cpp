@@ -190,6 +190,8 @@ TEST_CASE("layers that change the extents of pictures and signals compute what P
   all.check<dims{4, 8, 7}, ls::upsample_to<extent2{5, 12}, ls::bilinear>>("upsample_to/bilinear", 3);
   all.check<dims{4, 8, 7}, ls::upsample_to<extent2{5, 12}, ls::bilinear, ls::align_corners>>(
       "upsample_to/bilinear_corners", 3);
+  all.check<dims{5, 2, 3}, ls::pixel_rows>("pixel_rows", 3);
+  all.check<dims{7, 19}, ls::mean_rows>("mean_rows", 3);
 }
 
 TEST_CASE("a U-Net trains as in PyTorch", "[golden][pictures]") { check_model<unet>("unet_small", 7); }

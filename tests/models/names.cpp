@@ -15,6 +15,7 @@
 #include "models/unet_small.hpp"
 #include "models/vgg16.hpp"
 #include "models/vgg8.hpp"
+#include "models/vit.hpp"
 #include "support/catch.hpp"
 
 namespace ls = lockstep;
@@ -55,6 +56,11 @@ TEST_CASE("models have the tensors of torchvision's", "[models]") {
 TEST_CASE("models have the tensors of transformers'", "[models]") {
   CHECK(tensors<ls::model<models::gpt2_124m, ls::tokens<1024>>>() == pytorch("gpt2_124m"));
   STATIC_REQUIRE(ls::model<models::gpt2_124m, ls::tokens<1024>>::parameter_count == 124'439'808);
+}
+
+// The module is that of tests/golden/generate_vit.py.
+TEST_CASE("vit_tiny has the tensors of a module in PyTorch", "[models]") {
+  CHECK(tensors<ls::model<models::vit_tiny<10>, ls::input<3, 32, 32>>>() == pytorch("vit_tiny"));
 }
 
 // The modules are those of tests/golden/generate_pictures.py.

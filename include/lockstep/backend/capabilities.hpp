@@ -119,6 +119,15 @@ concept adds_rows = requires(typename B::context& c, std::int64_t n, const typen
   { B::sum_rows(c, n, n, p, v, true) } -> std::same_as<void>;
 };
 
+/// Takes the mean of each sample's rows, for `mean_rows`: `mean_rows(c, samples, rows, width, x, y)` and
+/// `mean_rows_backward(c, samples, rows, width, dy, dx)`, which host_rows.hpp defines.
+template <class B>
+concept averages_rows = requires(typename B::context& c, std::int64_t n, const typename B::activation_type* p,
+                                 typename B::activation_type* q) {
+  { B::mean_rows(c, n, n, n, p, q) } -> std::same_as<void>;
+  { B::mean_rows_backward(c, n, n, n, p, q) } -> std::same_as<void>;
+};
+
 /// Attends to rows of a sample, for the layers of attention: a primitive that is prepared for a geometry, a number of
 /// samples and the scale of the scores. `forward(c, arguments, q, k, v, y)` and
 /// `backward(c, arguments, q, k, v, y, dy, dq, dk, dv)` compute what host_attention.hpp defines; dq may be q, dk k, and

@@ -129,6 +129,11 @@ class node_builder {
                ? node
                : converted(node, picture_order_, node_kind::to_channels_last);
   }
+  constexpr int in_channels_last(int node) {
+    return order_of(node) == element_order::channels_last || !order_matters(extents_of(node))
+               ? node
+               : converted(node, element_order::channels_last, node_kind::to_channels_last);
+  }
   constexpr int as_activation(int node) {
     return is_raw(node) ? converted(node, order_of(node), node_kind::to_activation) : node;
   }
@@ -176,6 +181,7 @@ class node_builder {
     const layer_traits& traits = leaf.traits;
     if ((traits.token_operands >> static_cast<unsigned>(k) & 1U) != 0) return in;
     if (traits.needs_picture_order) in = in_picture_order(in);
+    if (traits.is_pixel_rows) return as_activation(in_channels_last(in));
     // A layer may keep its parameters in the order of what it reads; one set of them has one order.
     // One that mixes all elements of a sample finds their order out where the sample is flat.
     const bool takes = (traits.takes_any_order && !(traits.writes_plain_order && leaf.in.rank > 1) &&
@@ -222,7 +228,7 @@ class node_builder {
     const int in = operands[0];
     const layer_traits& traits = leaf.traits;
     plan_node node;
-    node.kind = traits.is_flatten ? node_kind::alias : node_kind::layer;
+    node.kind = traits.is_flatten || traits.is_pixel_rows ? node_kind::alias : node_kind::layer;
     node.leaf = o.leaf;
     node.skip = o.skip;
     node.in = leaf.in;

@@ -84,6 +84,7 @@ struct layer_traits {
   unsigned token_operands = 0;      ///< bit k: what it reads as value k are tokens: see `layer`
   bool is_table = false;        ///< its parameters are a table of rows: tied to others of the same extents, it is one
   bool is_flatten = false;      ///< changes the extents and no element: no code, no buffer
+  bool is_pixel_rows = false;   ///< the same for the pixels of a picture, whose channels come last
   bool is_relu = false;         ///< may be fused into the layer before it
   bool is_skippable = false;    ///< may be skipped at run time: obeys pass::skips
   bool measures_batch = false;  ///< while training it needs statistics of the whole batch: see batch_norm.hpp

@@ -116,6 +116,14 @@ struct cpu : host::synchronous<cpu_backend::context>, cpu_backend::primitives<fl
   static void sum_rows(context&, std::int64_t rows, std::int64_t width, const float* x, float* sums, bool accumulate) {
     cpu_backend::column_sums(rows, width, x, sums, accumulate);
   }
+  static void mean_rows(context& c, std::int64_t samples, std::int64_t rows, std::int64_t width, const float* x,
+                        float* y) {
+    cpu_backend::mean_rows(c, samples, rows, width, x, y);
+  }
+  static void mean_rows_backward(context& c, std::int64_t samples, std::int64_t rows, std::int64_t width,
+                                 const float* dy, float* dx) {
+    cpu_backend::mean_rows_backward(c, samples, rows, width, dy, dx);
+  }
   template <class F>
   static void map(context& c, std::int64_t n, const F& f, const float* x, float* y) {
     cpu_backend::map(c, n, f, x, y);

@@ -107,4 +107,22 @@ inline void add_row(context&, std::int64_t rows, std::int64_t width, const float
     loop(width, [=](std::int64_t i) { y[i] = x[i] + row[i]; });
 }
 
+/// y = the means of the `rows` rows of each sample of x.
+inline void mean_rows(context& c, std::int64_t samples, std::int64_t rows, std::int64_t width, const float* x,
+                      float* y) {
+  const float share = 1.F / static_cast<float>(rows);
+  for (std::int64_t s = 0; s < samples; ++s, y += width) {
+    std::copy_n(x, width, y);
+    x += width;
+    for (std::int64_t r = 1; r < rows; ++r, x += width) add(c, width, x, y);
+    loop(width, [=](std::int64_t i) { y[i] *= share; });
+  }
+}
+inline void mean_rows_backward(context&, std::int64_t samples, std::int64_t rows, std::int64_t width, const float* dy,
+                               float* dx) {
+  const float share = 1.F / static_cast<float>(rows);
+  for (std::int64_t s = 0; s < samples; ++s, dy += width)
+    for (std::int64_t r = 0; r < rows; ++r, dx += width) loop(width, [=](std::int64_t i) { dx[i] = dy[i] * share; });
+}
+
 }  // namespace lockstep::cpu_backend

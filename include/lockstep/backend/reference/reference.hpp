@@ -159,6 +159,13 @@ struct reference : host::synchronous<reference_backend::context> {
   static void sum_rows(context&, std::int64_t rows, std::int64_t width, const A* x, T* sums, bool accumulate) {
     host::sum_rows(rows, width, x, sums, accumulate);
   }
+  static void mean_rows(context&, std::int64_t samples, std::int64_t rows, std::int64_t width, const A* x, A* y) {
+    host::mean_rows(samples, rows, width, x, y);
+  }
+  static void mean_rows_backward(context&, std::int64_t samples, std::int64_t rows, std::int64_t width, const A* dy,
+                                 A* dx) {
+    host::mean_rows_backward(samples, rows, width, dy, dx);
+  }
   template <class F>
   static void map(context&, std::int64_t n, const F& f, const A* x, A* y) {
     host::map<T>(n, f, x, y);

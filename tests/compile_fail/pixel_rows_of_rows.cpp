@@ -1,0 +1,13 @@
+// Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// expect: lockstep: pixel_rows: the sample that arrives (Arriving) is not a picture of channels x height x width
+#include <lockstep/lockstep.hpp>
+
+namespace ls = lockstep;
+
+#ifdef LOCKSTEP_TEST_FIXED
+using net = ls::sequential<ls::conv2d<4, 2>, ls::pixel_rows, ls::mean_rows>;
+#else
+using net = ls::sequential<ls::conv2d<4, 2>, ls::pixel_rows, ls::pixel_rows>;
+#endif
+
+int main() { ls::data_parallel<ls::model<net, ls::input<3, 6, 6>, ls::mean_squared_error>, 2> trainer; }
