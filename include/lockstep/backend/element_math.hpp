@@ -62,8 +62,8 @@ LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void clip(T& x, const T& limit) {
 template <class T>
 LOCKSTEP_HOST_DEVICE LOCKSTEP_ALWAYS_INLINE void round_first(T&) {}
 
-// Not templates: nvcc's front end fails on selections between vectors in templates. Limits are parameters, since it also
-// fails on a constant less a vector.
+// Not templates: nvcc's front end fails on selections between vectors in templates. Limits are parameters, since it
+// also fails on a constant less a vector.
 
 #if LOCKSTEP_GCC_ON_X86_64()
 LOCKSTEP_ALWAYS_INLINE void take_root(eight_floats& x) { asm("vsqrtps %0, %0" : "+v"(x)); }
