@@ -138,7 +138,7 @@ struct row_place {
 
 /// The states that layers carry from one training step to the next, of one sample after the other: a layer whose traits
 /// say carries_state finds its own, of kept_values(extents, T) elements each, at before[leaf], and leaves the next ones
-/// at after[leaf]. The first sample of a pass is sample number first + key.first_sample there.
+/// at after[leaf], in the host's memory. The first sample of a pass is sample number first + key.first_sample there.
 template <class Activation>
 struct carried_states {
   const Activation* const* before = nullptr;
