@@ -127,10 +127,10 @@ trained train_regression(const ls::sgd& optimizer, const ls::trainer_options& op
 }
 
 inline bool same_bits(const floats& a, const floats& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 inline bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0);
 }
 inline bool same_bits(const std::vector<floats>& a, const std::vector<floats>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
