@@ -123,11 +123,15 @@ struct model {
 
   /// PyTorch's name of a parameter: the path of its layer, a dot, its name in the layer.
   template <class Backend>
-  [[nodiscard]] static std::string parameter_name(const plan_parameter& p) {
-    const auto leaf_index = static_cast<std::size_t>(plan<Backend>.nodes[static_cast<std::size_t>(p.node)].leaf);
-    std::string name(paths[leaf_index].view());
-    if (!name.empty()) name += '.';
-    return name.append(graph.leaves[leaf_index].parameters.items[p.index].name);
+  [[nodiscard]] static std::string parameter_name([[maybe_unused]] const plan_parameter& p) {
+    if constexpr (leaf_count == 0) {
+      return {};
+    } else {
+      const auto leaf_index = static_cast<std::size_t>(plan<Backend>.nodes[static_cast<std::size_t>(p.node)].leaf);
+      std::string name(paths[leaf_index].view());
+      if (!name.empty()) name += '.';
+      return name.append(graph.leaves[leaf_index].parameters.items[p.index].name);
+    }
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <type_traits>
 
 #include <lockstep/backend/cpu/array.hpp>
@@ -283,10 +284,11 @@ class recurrent {
           if (G.last_state) return time == last(d) ? dy + d * G.hidden : nullptr;
           return dy + (time * G.directions + d) * G.hidden;
         };
-        const recurrent_parameters<float> gradients(G, d, dw);
+        std::optional<recurrent_parameters<float>> gradients;
+        if constexpr (G.parameter_gradient) gradients.emplace(G, d, dw);
         directions_[d]->template backward<V, G.cell>(c, samples_, d == 1, by_steps, from, G.out_size(),
-                                                     parameters(G, d, w), G.parameter_gradient ? &gradients : nullptr,
-                                                     accumulate, scratch);
+                                                     parameters(G, d, w), gradients ? &*gradients : nullptr, accumulate,
+                                                     scratch);
       }
     });
     if constexpr (G.input_gradient) {
