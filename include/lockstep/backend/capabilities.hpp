@@ -152,8 +152,8 @@ concept attends_in_order = requires(typename B::context& c, std::int64_t n, cons
 };
 
 /// Runs recurrent layers, for `lstm`, `gru` and `rnn`:
-/// - `recurrent<G>` (recurrent_geometry.hpp): prepared for a number of samples. `forward(c, x, w, y, before, after)`
-/// and
+/// - `recurrent<G>` (recurrent_geometry.hpp): prepared for a number of samples.
+///   `forward(c, x, w, y, before, after)` and
 ///   `backward(c, x, dy, w, dx, dw, accumulate)` compute what host_recurrent.hpp defines; w and dw are the flat range
 ///   of all parameters, arrays that the geometry excludes are null, and dx may be x. Backward comes after the forward
 ///   pass of the same samples, of which the primitive keeps what it needs.

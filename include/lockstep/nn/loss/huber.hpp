@@ -50,8 +50,8 @@ struct huber {
 
   [[nodiscard]] static constexpr std::int64_t target_size(const dims& output) { return output.size(); }
 
-  /// The number of elements.
-  /// Whether `denominator` reads the targets, which then lie in the host's memory.
+  /// The denominator is the number of elements. It reads no targets, which need not lie in the host's
+  /// memory for it.
   static constexpr bool denominator_reads_targets = false;
   template <class T>
   [[nodiscard]] static double denominator(const T*, std::int64_t count, const dims&) {

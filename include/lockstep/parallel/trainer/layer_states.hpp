@@ -36,7 +36,8 @@ template <class Model>
 inline constexpr auto carrying_layers = [] {
   constexpr auto count = [] {
     std::size_t carrying = 0;
-    for (std::size_t i = 0; i < Model::leaf_count; ++i) carrying += Model::graph.leaves[i].traits.carries_state ? 1U : 0U;
+    for (std::size_t i = 0; i < Model::leaf_count; ++i)
+      carrying += Model::graph.leaves[i].traits.carries_state ? 1U : 0U;
     return carrying;
   }();
   std::array<carried_layer, count> all{};

@@ -60,8 +60,8 @@ class shard_stage {
                        staged_samples<B, Targets>::host_reads(targets)};
   }
 
-  /// Before the work: takes over the values of the step, and `images` and `targets` of those lengths, in
-  /// the host's memory or a device's. Returns a number that depends on where the work will read them.
+  /// Before the work: takes over the values of the step, and `images` and `targets` of those lengths, in the host's
+  /// memory or a device's. Returns a number that depends on where the work will read them.
   std::uint64_t prepare(context& c, const values& now, [[maybe_unused]] packed_parts which, const Images& images,
                         std::int64_t image_values, const Targets& targets, std::int64_t target_values) {
     if constexpr (B::host_memory) {
