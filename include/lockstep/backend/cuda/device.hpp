@@ -79,8 +79,8 @@ struct device_description {
   return state_of == nullptr || state_of(device, &flags, &active) != CUDA_SUCCESS || active != 0;
 }
 
-/// Makes a device current again that was so before. Where the process has no context on it, nobody has used it, and the
-/// current device stays: cudaSetDevice would make a context there.
+/// Makes the device current that was current before. A device without a context has not been used; then the current
+/// device stays, since cudaSetDevice would make a context there.
 inline void return_to(int device) noexcept {
   // The next call must not report a failure of a device that this thread did not ask for.
   if (has_context(device) && cudaSetDevice(device) != cudaSuccess) static_cast<void>(cudaGetLastError());
