@@ -20,6 +20,16 @@ add_library(lockstep_warnings INTERFACE)
 target_compile_options(
   lockstep_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${LOCKSTEP_WERROR}>:-Werror>)
 
+# Catch2 counts its tests by __COUNTER__.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 22)
+  target_compile_options(lockstep_warnings INTERFACE -Wno-c2y-extensions)
+endif()
+
+# g++ warns of fences, which its thread sanitizer does not follow.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_FLAGS MATCHES "-fsanitize=thread")
+  target_compile_options(lockstep_warnings INTERFACE -Wno-error=tsan)
+endif()
+
 # Link privately: the flags of programs whose speed is measured.
 add_library(lockstep_optimized INTERFACE)
 target_compile_options(lockstep_optimized INTERFACE $<$<BOOL:${LOCKSTEP_NATIVE}>:-march=native>)

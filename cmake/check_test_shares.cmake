@@ -1,6 +1,6 @@
 # Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Fails unless the shares `plain` and `sanitized` hold every test, in both only what is to be in both, and the presets of
-# `./dev test` build them whole: cmake -D ROOT=... -D "FOLDERS=core,nn,..." -P check_test_shares.cmake
+# Fails unless the shares `plain`, `sanitized` and `threads` hold every test, in two only what is to be in two, and the
+# presets of `./dev test` build them whole: cmake -D ROOT=... -D "FOLDERS=core,nn,..." -P check_test_shares.cmake
 cmake_minimum_required(VERSION 3.25)
 include("${ROOT}/cmake/LockstepTestShares.cmake")
 
@@ -28,7 +28,7 @@ if(NOT all_tests STREQUAL all)
 endif()
 foreach(name IN LISTS all)
   set(number 0)
-  foreach(share IN ITEMS plain sanitized)
+  foreach(share IN ITEMS plain sanitized threads)
     if(name IN_LIST ${share}_tests)
       math(EXPR number "${number} + 1")
     endif()
@@ -38,7 +38,7 @@ foreach(name IN LISTS all)
     set(expected 2)
   endif()
   if(NOT number EQUAL expected)
-    message(SEND_ERROR "tests/${name}.cpp is in ${number} of the shares 'plain' and 'sanitized', not in ${expected}")
+    message(SEND_ERROR "tests/${name}.cpp is in ${number} of the shares 'plain', 'sanitized' and 'threads', not in ${expected}")
   endif()
 endforeach()
 
@@ -60,24 +60,30 @@ foreach(names IN ITEMS lockstep_plain_tests lockstep_plain_and_sanitized_tests l
   endforeach()
 endforeach()
 
-# The presets' shares, and none that leaves out a folder.
+# The presets' shares. The folders that `plain` leaves out are those of `plain-clang`; no other leaves out any.
 file(READ "${ROOT}/CMakePresets.json" presets)
 string(JSON last LENGTH "${presets}" configurePresets)
 math(EXPR last "${last} - 1")
 foreach(i RANGE ${last})
   string(JSON name GET "${presets}" configurePresets ${i} name)
-  string(JSON share ERROR_VARIABLE no_share GET "${presets}" configurePresets ${i} cacheVariables LOCKSTEP_TEST_SHARE)
-  string(JSON folders ERROR_VARIABLE no_folders GET "${presets}" configurePresets ${i} cacheVariables
-                                                    LOCKSTEP_TEST_FOLDERS)
-  set(share_of_${name} "${share}")
-  if(no_folders STREQUAL "NOTFOUND" AND name MATCHES "^(base|release|plain|sanitizer|asan|tsan)$")
+  string(JSON share_of_${name} ERROR_VARIABLE no_share GET "${presets}" configurePresets ${i} cacheVariables
+                                                           LOCKSTEP_TEST_SHARE)
+  string(JSON folders_of_${name} ERROR_VARIABLE no_folders GET "${presets}" configurePresets ${i} cacheVariables
+                                                               LOCKSTEP_TEST_FOLDERS)
+  if(no_folders STREQUAL "NOTFOUND" AND name MATCHES "^(base|release|sanitizer|asan|tsan)$")
     message(SEND_ERROR "the preset '${name}' names folders of tests: those that it leaves out are in no share")
   endif()
 endforeach()
-foreach(pair IN ITEMS base/all plain/plain asan/sanitized tsan/threads)
+foreach(pair IN ITEMS base/all plain/plain plain-clang/plain asan/sanitized tsan/threads)
   cmake_path(GET pair PARENT_PATH name)
   cmake_path(GET pair FILENAME share)
   if(NOT share_of_${name} STREQUAL share)
     message(SEND_ERROR "the preset '${name}' builds the share '${share_of_${name}}', not '${share}'")
   endif()
 endforeach()
+set(folders ${folders_of_plain} ${folders_of_plain-clang})
+list(SORT folders)
+list(SORT FOLDERS)
+if(NOT folders STREQUAL FOLDERS)
+  message(SEND_ERROR "the presets 'plain' and 'plain-clang' build the tests in '${folders}', each once: expected '${FOLDERS}'")
+endif()

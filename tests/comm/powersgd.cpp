@@ -17,6 +17,7 @@
 #include "comm/ranks.hpp"
 #include "support/catch.hpp"
 #include "support/difference.hpp"
+#include "support/sanitized.hpp"
 
 namespace {
 
@@ -221,7 +222,7 @@ TEST_CASE("error feedback bounds what PowerSGD loses", "[comm][powersgd]") {
   constexpr std::size_t columns = 30;
   constexpr std::size_t size = rows * columns;
   constexpr int world = 2;
-  constexpr int steps = 400;
+  constexpr int steps = LOCKSTEP_TEST_SANITIZED() ? 100 : 400;
   const ls::bucket_tensor tensor{0, rows, columns};
   const auto lost = [&](bool feedback) {
     std::vector<matrix> results(world, matrix(size));
@@ -249,7 +250,7 @@ TEST_CASE("error feedback bounds what PowerSGD loses", "[comm][powersgd]") {
   const double without = lost(false);
   CAPTURE(with, without, norm(one));
   CHECK(with < 12 * norm(one));
-  CHECK(without > 100 * norm(one));
+  CHECK(without > steps / 4 * norm(one));
 }
 
 TEST_CASE("PowerSGD starts late when told so", "[comm][powersgd]") {

@@ -24,7 +24,8 @@ using model = ls::model<models::seq2seq_small<digits, digits + 1, rows>,
 struct numbers {
   explicit numbers(std::int64_t count, std::uint64_t stream) {
     const ls::random_stream draws(ls::seed{3}, ls::random_purpose::synthetic_data, stream);
-    for (std::int64_t i = 0; i < count * rows; ++i) source.push_back(static_cast<int>(draws.below(digits, i)));
+    for (std::int64_t i = 0; i < count * rows; ++i)
+      source.push_back(static_cast<int>(draws.below(digits, static_cast<std::uint64_t>(i))));
     for (std::int64_t s = 0; s < count; ++s)
       for (std::int64_t t = 0; t < rows; ++t) {
         read.push_back(t == 0 ? static_cast<int>(digits) : backwards.back());

@@ -10,6 +10,7 @@
 #include <lockstep/comm/simulated_link.hpp>
 
 #include "parallel/rank_support.hpp"
+#include "support/sanitized.hpp"
 
 namespace ls = lockstep;
 using namespace lockstep_test;
@@ -225,9 +226,11 @@ TEST_CASE("buckets that travel together change what a hook sees, and no bit", "[
 }
 
 TEST_CASE("buckets are calibrated to the link, alike on all ranks", "[bucket]") {
-  // Milliseconds of backward a layer, and 1.4 MB of gradients.
-  using wide = ls::model<ls::sequential<ls::linear<600>, ls::relu, ls::linear<600>, ls::relu, ls::linear<600>>,
-                         ls::input<600>, ls::cross_entropy>;
+  // Milliseconds of backward a layer, with or without a sanitizer, and 4.3 or 0.5 MB of gradients.
+  constexpr std::int64_t width = LOCKSTEP_TEST_SANITIZED() ? 200 : 600;
+  constexpr std::int64_t samples = LOCKSTEP_TEST_SANITIZED() ? 40 : 200;
+  using wide = ls::model<ls::sequential<ls::linear<width>, ls::relu, ls::linear<width>, ls::relu, ls::linear<width>>,
+                         ls::input<width>, ls::cross_entropy>;
   using link = ls::simulated_link<thread_rank>;
   const auto calibrated = [](const ls::link_options& options) {
     std::array<ls::bucket_schedule, 2> schedules;
@@ -235,7 +238,7 @@ TEST_CASE("buckets are calibrated to the link, alike on all ranks", "[bucket]") 
       const auto r = static_cast<std::size_t>(rank.rank());
       ls::data_parallel<wide, 1, link, ls::bucket_bytes<4, 4>> trainer({}, link(std::move(rank), options));
       const auto before = all_values(trainer.parameters());
-      const piece own = drawn<wide>(1, 200);
+      const piece own = drawn<wide>(1, samples);
       schedules[r] = trainer.calibrate_buckets(batch<wide>(own.x), own.targets);
       expect(same_bits(all_values(trainer.parameters()), before) && trainer.steps() == 0);
       step_on(trainer, own);
