@@ -40,11 +40,11 @@ struct replicas_built<lockstep::cpu_bf16> {
   using reproducible = built_for<1, 2>;
 };
 
-/// Those of one GPU.
+/// As the build says.
 template <>
 struct replicas_built<lockstep::cuda> {
-  using automatic = built_for<1, 2, 4>;
-  using reproducible = built_for<1, 2, 4>;
+  using automatic = built_for<LOCKSTEP_TRAIN_CUDA_REPLICAS>;
+  using reproducible = automatic;
 };
 template <>
 struct replicas_built<lockstep::cuda_bf16> : replicas_built<lockstep::cuda> {};
