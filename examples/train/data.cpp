@@ -189,8 +189,9 @@ sample_format format_of(const options& o) {
   const bool colour = kind == ls::data::data_kind::cifar10;
   if (o.model == "lenet" && colour)
     throw usage_error("--model lenet takes pictures of 1x28x28, as MNIST's, and " + o.data + " has CIFAR-10");
-  if (o.model == "resnet20" && !colour)
-    throw usage_error("--model resnet20 takes pictures of 3x32x32, as CIFAR-10's, and " + o.data + " has IDX files");
+  if ((o.model == "resnet20" || o.model == "vit") && !colour)
+    throw usage_error("--model " + o.model + " takes pictures of 3x32x32, as CIFAR-10's, and " + o.data +
+                      " has IDX files");
   if (computes_in_bf16_on_cpu(o) && !colour)
     throw usage_error("--precision bf16 on the CPU takes pictures of 3x32x32, as CIFAR-10's, and " + o.data +
                       " has IDX files");

@@ -105,9 +105,9 @@ struct network {
   std::unique_ptr<trainer> (*make)(const options& o);
 };
 
-// Defined in models.hpp, lenet.hpp, resnet20.hpp, gpt_text.hpp and lstm_text.hpp, and instantiated in sources of their
-// own, which compile side by side: X.cpp for the CPU, X_bf16.cpp for some of them in bfloat16, X.cu for CUDA in both
-// precisions.
+// Defined in models.hpp, lenet.hpp, resnet20.hpp, vit.hpp, gpt_text.hpp and lstm_text.hpp, and instantiated in sources
+// of their own, which compile side by side: X.cpp for the CPU, X_bf16.cpp for some of them in bfloat16, X.cu for CUDA
+// in both precisions.
 template <class Backend>
 [[nodiscard]] network linear_network();
 template <class Backend>
@@ -122,6 +122,8 @@ template <class Backend>
 [[nodiscard]] network lenet_network_idx();
 template <class Backend>
 [[nodiscard]] network resnet20_network_cifar10();
+template <class Backend>
+[[nodiscard]] network vit_network_cifar10();
 template <class Backend>
 [[nodiscard]] network gpt_network_text();
 template <class Backend>

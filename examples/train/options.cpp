@@ -123,6 +123,12 @@ void require_replicas(int replicas, const std::set<int>& built, const std::strin
   throw usage_error(fmt::format("{} works with {} --replicas, not with {}", flag, list, replicas));
 }
 
+/// What a deep model does that not every backend can.
+const char* what_it_does(const options& o) {
+  if (reads_text(o)) return "reads text";
+  return o.model == "vit" ? "computes attention" : "normalises batches";
+}
+
 /// The same for everything that bears on them; `flag` chose the backend.
 template <class Backend>
 void require_replicas(const options& o, const std::string& flag) {
@@ -132,8 +138,8 @@ void require_replicas(const options& o, const std::string& flag) {
   if (!is_deep(o)) return;
   using deep = replicas_built_deep<Backend>;
   if constexpr (!deep::automatic::any)
-    throw usage_error(fmt::format("--model {} {}, which --backend {} does not; use cpu", o.model,
-                                  reads_text(o) ? "reads text" : "normalises batches", o.backend));
+    throw usage_error(
+        fmt::format("--model {} {}, which --backend {} does not; use cpu", o.model, what_it_does(o), o.backend));
   require_replicas(o.replicas, deep::automatic::counts(), "--model " + o.model);
   if (o.reproducible)
     require_replicas(o.replicas, deep::reproducible::counts(), "--model " + o.model + " --reduce reproducible");
@@ -178,11 +184,13 @@ std::optional<options> parse(int argc, const char* const* argv) {
   CLI::App app{with_gpu ? "Trains a small network, data-parallel over replicas on this machine's processor or GPU."
                         : "Trains a small network, data-parallel over replicas on this machine's processor.",
                "lockstep-train"};
-  app.add_option("--model", o.model,
-                 "linear: Linear(10, 10) on synthetic rows; cnn: one convolution and one linear layer; "
-                 "mlp: three linear layers; lenet: LeNet-5, for MNIST; resnet20: 20 layers, for CIFAR-10; gpt: GPT-2 "
-                 "with 4 layers of width 128, and lstm: two layers of 256, for a text")
-      ->check(CLI::IsMember(std::set<std::string>{"linear", "cnn", "mlp", "lenet", "resnet20", "gpt", "lstm"}))
+  app.add_option(
+         "--model", o.model,
+         "linear: Linear(10, 10) on synthetic rows; cnn: one convolution and one linear layer; "
+         "mlp: three linear layers; lenet: LeNet-5, for MNIST; resnet20: 20 layers, and vit: a vision transformer "
+         "of 3 layers of width 192, for CIFAR-10; gpt: GPT-2 with 4 layers of width 128, and lstm: two layers "
+         "of 256, for a text")
+      ->check(CLI::IsMember(std::set<std::string>{"linear", "cnn", "mlp", "lenet", "resnet20", "vit", "gpt", "lstm"}))
       ->capture_default_str();
   app.add_option("--data", o.data,
                  "synthetic, or a folder with CIFAR-10's binary version or with MNIST's IDX files, or a text file, "

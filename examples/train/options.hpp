@@ -62,7 +62,9 @@ struct options {
 [[nodiscard]] inline bool reads_text(const options& o) { return o.model == "gpt" || o.model == "lstm"; }
 
 /// Of so many layers that few numbers of replicas are built.
-[[nodiscard]] inline bool is_deep(const options& o) { return o.model == "resnet20" || reads_text(o); }
+[[nodiscard]] inline bool is_deep(const options& o) {
+  return o.model == "resnet20" || o.model == "vit" || reads_text(o);
+}
 
 /// Whether a run does nothing but write text with what it loads, so that it needs no data.
 [[nodiscard]] inline bool only_generates(const options& o) {

@@ -18,6 +18,7 @@ template <class Backend>
     if (o.model == "gpt") return o.dropout > 0 ? gpt_dropout_network_text<Backend>() : gpt_network_text<Backend>();
     if (o.model == "lstm") return lstm_network_text<Backend>();
     if (o.model == "resnet20") return resnet20_network_cifar10<Backend>();
+    if (o.model == "vit") return vit_network_cifar10<Backend>();
   }
   if (o.model == "cnn") return colour ? cnn_network_cifar10<Backend>() : cnn_network_idx<Backend>();
   return colour ? mlp_network_cifar10<Backend>() : mlp_network_idx<Backend>();

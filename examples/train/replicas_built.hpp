@@ -74,7 +74,7 @@ struct replicas_built_dropout {
   using reproducible = built_for<>;
 };
 
-/// The CUDA backend normalises no batches, and reads no text.
+/// The CUDA backend normalises no batches, computes no attention and reads no text.
 template <>
 struct replicas_built_deep<lockstep::cuda> {
   using automatic = built_for<>;

@@ -57,11 +57,11 @@ TEST_CASE("what this version does not have is refused like any other unknown val
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
   // The last word of each is what the message must name.
-  for (const std::string flag : {"--model vit", "--optimizer lion", "--schedule plateau", "--precision fp16",
+  for (const std::string flag : {"--model unet", "--optimizer lion", "--schedule plateau", "--precision fp16",
                                  "--convolution f6", "--reduce fastest"})
     check_refused(place, flag, flag.substr(flag.find(' ') + 1));
   const std::string help = place.run("--help").out;
-  for (const std::string word : {"vit", "lion"}) {
+  for (const std::string word : {"unet", "lion"}) {
     INFO(word);
     CHECK(help.find(word) == std::string::npos);
   }
@@ -79,7 +79,7 @@ TEST_CASE("a precision that the CPU does not have is refused for it, and not sho
 TEST_CASE("bfloat16 on the CPU and algorithms of convolutions are refused where no network was built for them") {
   LOCKSTEP_NEED_PROGRAM();
   const workplace place;
-  for (const std::string model : {"linear", "lenet"})
+  for (const std::string model : {"linear", "lenet", "vit"})
     check_refused(place, "--precision bf16 --model " + model,
                   "--precision bf16 on the CPU goes with --model cnn, mlp or resnet20, not with " + model);
   check_refused(place, "--precision bf16 --replicas 4",
@@ -166,6 +166,8 @@ TEST_CASE("a network that does not fit the data or the replicas is refused") {
   check_refused(place, "--model lenet --data colour", "--model lenet takes pictures of 1x28x28");
   check_refused(place, "--model resnet20 --data digits", "--model resnet20 takes pictures of 3x32x32");
   check_refused(place, "--model resnet20 --data digits --plan", "--model resnet20 takes pictures of 3x32x32");
+  check_refused(place, "--model vit --data digits", "--model vit takes pictures of 3x32x32");
+  check_refused(place, "--model vit --replicas 8", "--model vit works with 1, 2 or 4 --replicas, not with 8");
   check_refused(place, "--model linear --augment", "--augment changes pictures, and --model linear has none");
   check_refused(place, "--model linear --normalise", "--normalise changes pictures, and --model linear has none");
 }

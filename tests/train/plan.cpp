@@ -88,4 +88,8 @@ TEST_CASE("the flag --plan knows the deep networks") {
   CHECK(value_of(resnet.out, "parameters") == "272,474");
   CHECK(value_of(resnet.out, "shards") == "32+32+32+32");
   CHECK(holds(resnet.out, "layer2.0.downsample.1.weight"));
+  const outcome vit = place.run("--model vit --plan");
+  REQUIRE(vit.code == 0);
+  CHECK(value_of(vit.out, "parameters") == "1,358,602");  // as PyTorch counts those of the module in generate_vit.py
+  CHECK(holds(vit.out, "layers.2.self_attn.in_proj_weight"));
 }
