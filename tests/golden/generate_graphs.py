@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import generate as golden
+import training
 
 BATCH = 7
 STEPS = 5
@@ -96,23 +97,12 @@ def run(name, build):
     x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * np.prod(model.input)), [BATCH, *model.input])
     y = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, BATCH * np.prod(model.output)), [BATCH, *model.output])
     optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(STEPS):
-        optimizer.zero_grad()
+
+    def run():
         output = model(x)
-        loss = nn.functional.mse_loss(output, y)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            tensors[f"{name}/output"] = output.detach().numpy().copy()
-            for each, parameter in model.named_parameters():
-                tensors[f"{name}/grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors[f"{name}/losses"] = np.array(losses)
-    for each, parameter in model.named_parameters():
-        tensors[f"{name}/trained/{each}"] = parameter.detach().numpy().copy()
-    return tensors, parameters
+        return nn.functional.mse_loss(output, y), output
+
+    return training.train(model, optimizer, STEPS, run, f"{name}/"), parameters
 
 
 def main():

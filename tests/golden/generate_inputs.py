@@ -15,6 +15,7 @@ from torch import nn
 
 import generate as golden
 import generate_graphs as graphs
+import training
 
 IMAGE = [2, 4, 6]
 WORDS = [5]
@@ -45,23 +46,12 @@ def run():
     words = golden.as_tensor(golden.symmetric(WORDS_STREAM, batch * np.prod(WORDS)), [batch, *WORDS])
     targets = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, batch * 3), [batch, 3])
     optimizer = torch.optim.SGD(model.parameters(), **graphs.OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(graphs.STEPS):
-        optimizer.zero_grad()
+
+    def run():
         output = model(image, words)
-        loss = nn.MSELoss()(output, targets)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            tensors["output"] = output.detach().numpy().copy()
-            for each, parameter in model.named_parameters():
-                tensors[f"grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors["losses"] = np.array(losses)
-    for each, parameter in model.named_parameters():
-        tensors[f"trained/{each}"] = parameter.detach().numpy().copy()
-    return tensors, parameters
+        return nn.MSELoss()(output, targets), output
+
+    return training.train(model, optimizer, graphs.STEPS, run), parameters
 
 
 def main():

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import generate as golden
+import training
 
 TRAINED_BATCHES = 3
 # By case: stream, extents of a batch, options.
@@ -107,20 +108,14 @@ def run_model(out):
     x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 3 * 8 * 8), [BATCH, 3, 8, 8])
     y = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, BATCH * 5), [BATCH, 5])
     optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            for each, parameter in model.named_parameters():
-                tensors[f"model/grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors["model/losses"] = np.array(losses)
-    for each, values in model.state_dict().items():
-        tensors[f"model/trained/{each}"] = values.double().numpy().copy()
+    tensors = training.train(
+        model,
+        optimizer,
+        STEPS,
+        lambda: (nn.functional.mse_loss(model(x), y), None),
+        "model/",
+        trained=lambda: [(name, values.double()) for name, values in model.state_dict().items()],
+    )
     model.eval()
     tensors["model/inferred"] = model(x).detach().numpy().copy()
     # As users save: float32, counts in int64.

@@ -15,6 +15,7 @@ from torch import nn
 
 import generate as golden
 import generate_graphs as graphs
+import training
 
 CLASSES = [0, 3, -100, 1, 2, -100, 3]
 WEIGHTS = {"kind": 1.0, "box": 0.5, "mask": 3.0}
@@ -54,25 +55,13 @@ def run():
         "mask": nn.MSELoss(),
     }
     optimizer = torch.optim.SGD(model.parameters(), **graphs.OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(graphs.STEPS):
-        optimizer.zero_grad()
+
+    def run():
         outputs = model(x)
         parts = {name: criteria[name](outputs[name], targets[name]) for name in WEIGHTS}
-        loss = sum(WEIGHTS[name] * parts[name] for name in WEIGHTS)
-        loss.backward()
-        losses.append([loss.item(), *(part.item() for part in parts.values())])
-        if step == 0:
-            for name, output in outputs.items():
-                tensors[f"output/{name}"] = output.detach().numpy().copy()
-            for each, parameter in model.named_parameters():
-                tensors[f"grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors["losses"] = np.array(losses)
-    for each, parameter in model.named_parameters():
-        tensors[f"trained/{each}"] = parameter.detach().numpy().copy()
-    return tensors, parameters
+        return (sum(WEIGHTS[name] * parts[name] for name in WEIGHTS), *parts.values()), outputs
+
+    return training.train(model, optimizer, graphs.STEPS, run), parameters
 
 
 def main():

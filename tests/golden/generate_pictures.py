@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import generate as golden
+import training
 
 
 class PixelRows(nn.Module):
@@ -191,21 +192,15 @@ def run_model(name, build, extents, keep_trained):
     golden.initialize(model)
     y = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, shape.numel()), shape)
     optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            for each, parameter in model.named_parameters():
-                tensors |= golden.gradient_values(f"{name}/grad/{each}", parameter.grad)
-        optimizer.step()
-    tensors[f"{name}/losses"] = np.array(losses)
-    if keep_trained:
-        for each, values in model.state_dict().items():
-            tensors |= golden.gradient_values(f"{name}/trained/{each}", values.double())
+    tensors = training.train(
+        model,
+        optimizer,
+        STEPS,
+        lambda: (nn.functional.mse_loss(model(x), y), None),
+        f"{name}/",
+        golden.gradient_values,
+        lambda: [(each, values.double()) for each, values in model.state_dict().items()] if keep_trained else [],
+    )
     model.eval()
     tensors[f"{name}/inferred"] = model(x).detach().numpy().copy()
     return tensors, {"extents": extents, "parameters": parameters}

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import generate as golden
+import training
 
 # By case: stream, samples, steps, features, what the test reads ("steps" or "last"), the module.
 LAYERS = {
@@ -140,23 +141,12 @@ def run_model():
     x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 6 * 3), [BATCH, 6, 3])
     y = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, BATCH * 6 * 4), [BATCH, 6, 4])
     optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(STEPS):
-        optimizer.zero_grad()
+
+    def run():
         output, _ = model(x)
-        loss = nn.functional.mse_loss(output, y)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            tensors["tagger/output"] = output.detach().numpy().copy()
-            for each, parameter in model.named_parameters():
-                tensors[f"tagger/grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors["tagger/losses"] = np.array(losses)
-    for each, parameter in model.named_parameters():
-        tensors[f"tagger/trained/{each}"] = parameter.detach().numpy().copy()
-    return tensors
+        return nn.functional.mse_loss(output, y), output
+
+    return training.train(model, optimizer, STEPS, run, "tagger/")
 
 
 def main():

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import generate as golden
+import training
 
 FLOAT32_EPSILON = 2.0**-23  # RMSNorm's default for float32
 # By case: stream, extents of a batch, the module.
@@ -92,23 +93,12 @@ def run_model():
     x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, BATCH * 6 * 5), [BATCH, 6, 5])
     y = golden.as_tensor(golden.symmetric(golden.TARGET_STREAM, BATCH * 6 * 4), [BATCH, 6, 4])
     optimizer = torch.optim.SGD(model.parameters(), **OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(STEPS):
-        optimizer.zero_grad()
+
+    def run():
         output = model(x)
-        loss = nn.functional.mse_loss(output, y)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            tensors["rows/output"] = output.detach().numpy().copy()
-            for each, parameter in model.named_parameters():
-                tensors[f"rows/grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors["rows/losses"] = np.array(losses)
-    for each, parameter in model.named_parameters():
-        tensors[f"rows/trained/{each}"] = parameter.detach().numpy().copy()
-    return tensors, parameters
+        return nn.functional.mse_loss(output, y), output
+
+    return training.train(model, optimizer, STEPS, run, "rows/"), parameters
 
 
 def main():

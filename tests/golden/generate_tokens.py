@@ -10,12 +10,12 @@ import argparse
 import math
 import pathlib
 
-import numpy as np
 import torch
 from torch import nn
 
 import generate as golden
 import generate_graphs as graphs
+import training
 
 VOCABULARY = 11
 WIDTH = 6
@@ -85,23 +85,12 @@ def run(name, model, length=LENGTH, vocabulary=VOCABULARY, adamw=False):
         optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
     else:
         optimizer = torch.optim.SGD(model.parameters(), **graphs.OPTIMIZER)
-    tensors = {}
-    losses = []
-    for step in range(ADAMW_STEPS if adamw else graphs.STEPS):
-        optimizer.zero_grad()
+
+    def run():
         output = model(tokens)
-        loss = nn.CrossEntropyLoss(ignore_index=IGNORED)(output.flatten(0, 1), targets)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            tensors[f"{name}/output"] = output.detach().numpy().copy()
-            for each, parameter in model.named_parameters():
-                tensors[f"{name}/grad/{each}"] = parameter.grad.numpy().copy()
-        optimizer.step()
-    tensors[f"{name}/losses"] = np.array(losses)
-    for each, parameter in model.named_parameters():
-        tensors[f"{name}/trained/{each}"] = parameter.detach().numpy().copy()
-    return tensors, parameters
+        return nn.CrossEntropyLoss(ignore_index=IGNORED)(output.flatten(0, 1), targets), output
+
+    return training.train(model, optimizer, ADAMW_STEPS if adamw else graphs.STEPS, run, f"{name}/"), parameters
 
 
 def main():

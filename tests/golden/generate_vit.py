@@ -15,6 +15,7 @@ from torch import nn
 
 import generate as golden
 import generate_tokens as text
+import training
 
 EXTENTS = [5, 3, 8, 12]  # of a batch
 CLASSES = 5
@@ -61,22 +62,12 @@ def main():
     x = golden.as_tensor(golden.symmetric(golden.INPUT_STREAM, int(np.prod(EXTENTS))), EXTENTS)
     y = torch.from_numpy(golden.labels(golden.LABEL_STREAM, EXTENTS[0], CLASSES))
     optimizer = torch.optim.AdamW(model.parameters(), **text.ADAMW)
-    tensors = {}
-    losses = []
-    for step in range(text.ADAMW_STEPS):
-        optimizer.zero_grad()
+
+    def run():
         output = model(x)
-        loss = nn.functional.cross_entropy(output, y)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            tensors["vit/output"] = output.detach().numpy().copy()
-            for name, parameter in model.named_parameters():
-                tensors |= golden.gradient_values(f"vit/grad/{name}", parameter.grad)
-        optimizer.step()
-    tensors["vit/losses"] = np.array(losses)
-    for name, parameter in model.named_parameters():
-        tensors |= golden.gradient_values(f"vit/trained/{name}", parameter)
+        return nn.functional.cross_entropy(output, y), output
+
+    tensors = training.train(model, optimizer, text.ADAMW_STEPS, run, "vit/", golden.gradient_values)
     golden.save(
         arguments.out / "vit.safetensors",
         tensors,
