@@ -1,6 +1,8 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include <lockstep/backend/cuda/cuda.hpp>
 #include <lockstep/parallel/data_parallel.hpp>
@@ -30,7 +32,29 @@ std::uint64_t work_of_step(std::int64_t samples) {
   return emulated::given_work() - before;
 }
 
-/// The same of a convolution's forward pass that has run before.
+using mlp =
+    ls::model<ls::sequential<ls::linear<784, 512>, ls::relu, ls::linear<512, 256>, ls::relu, ls::linear<256, 10>>,
+              ls::input<784>, ls::cross_entropy>;
+using cnn =
+    ls::model<ls::sequential<ls::conv2d<64, 3, ls::padding<1>>, ls::relu, ls::flatten, ls::linear<64 * 32 * 32, 10>>,
+              ls::input<3, 32, 32>, ls::cross_entropy>;
+
+/// Nodes of the graph of a step by plain SGD; a call of a library is one.
+template <class Model>
+std::size_t nodes_of_step(std::int64_t samples) {
+  ls::data_parallel<Model, 1, ls::cuda> trainer(ls::sgd{.learning_rate = 1e-3F});
+  const floats x = draws(1, samples * Model::input_dims.size());
+  const auto step = [&](const auto& targets) {
+    for (int i = 0; i < 3; ++i) trainer.step(batch<Model>(x), targets);
+  };
+  if constexpr (std::same_as<typename Model::loss_type, ls::cross_entropy>)
+    step(std::vector<std::int64_t>(static_cast<std::size_t>(samples), 3));
+  else
+    step(draws(2, samples * Model::output_dims.size()));
+  return emulated::nodes_of_last_graph();
+}
+
+/// Pieces of work of a convolution's forward pass that has run before.
 template <ls::convolution_geometry G>
 std::uint64_t work_of_convolution() {
   ls::cuda::context c(ls::replica_place{});
@@ -55,6 +79,13 @@ TEST_CASE("a step of a small batch is one launch, one of a large batch a copy mo
   CHECK(work_of_step<regression>(3000) == 1);   // 60 kB of images
   CHECK(work_of_step<regression>(4000) == 2);   // 80 kB
   CHECK(work_of_step<regression>(10000) == 3);  // 120 kB of targets
+}
+
+TEST_CASE("a step's graph has as many nodes as the manual says", "[calls]") {
+  LOCKSTEP_NEEDS_DEVICE();
+  CHECK(nodes_of_step<ls::model<ls::sequential<ls::linear<10, 10>>, ls::input<10>, ls::mean_squared_error>>(100) == 6);
+  CHECK(nodes_of_step<mlp>(64) == 15);
+  CHECK(nodes_of_step<cnn>(5) == 12);  // as of 64
 }
 
 TEST_CASE("bias and relu are part of a convolution where cuDNN offers that and leaves a NaN alone", "[calls]") {

@@ -1,6 +1,7 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
+#include <cstddef>
 #include <functional>
 
 /// \file
@@ -13,6 +14,9 @@ void refuse_device(int device);
 
 /// Launches of graphs until now.
 [[nodiscard]] int launched_graphs();
+
+/// Nodes of the graph that was launched last.
+[[nodiscard]] std::size_t nodes_of_last_graph();
 
 /// Takes the contexts from all devices, which calls then make anew.
 void forget_contexts();

@@ -47,6 +47,7 @@ class graph_run final : public work {
 };
 
 int graph_launches = 0;
+std::size_t nodes_launched_last = 0;
 
 /// Whether the end of every stream that takes part comes before the end of `origin`.
 bool joined(const recording& r, const queue& origin) {
@@ -65,6 +66,10 @@ bool joined(const recording& r, const queue& origin) {
 int launched_graphs() {
   const lock held(machine::get().mutex);
   return graph_launches;
+}
+std::size_t nodes_of_last_graph() {
+  const lock held(machine::get().mutex);
+  return nodes_launched_last;
 }
 
 }  // namespace emulated
@@ -146,5 +151,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
   const lock held(machine::get().mutex);
   if (stream->work->capture) return noted(cudaErrorStreamCaptureUnsupported);
   ++graph_launches;
+  nodes_launched_last = graph->nodes->size();
   return enqueue(stream, std::make_shared<graph_run>(graph->nodes));
 }
