@@ -146,6 +146,7 @@ TEST_CASE("values in memory that replicas share are summed where they lie", "[co
     values = both.between.allocate_shared(r, c, size);
     const std::vector<float> own = values_of(r);
     backend::copy(c, size, own.data(), values.data());
+    both.meet();
     both.between.start_sum(r, c, size - 8, values.data() + 8);
     both.between.start_sum(r, c, 8, values.data());
     both.between.await_sums(r, c);

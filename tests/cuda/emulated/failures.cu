@@ -21,7 +21,8 @@ namespace {
 using namespace lockstep_test;
 namespace backend = ls::cuda_backend;
 
-/// Runs f(r, context) on threads for two replicas, each on a device of its own. Returns what each threw.
+/// Runs f(r, context) on threads for two replicas, each on a device of its own. Returns what each threw. A call that
+/// allocates waits for all devices: both replicas have allocated before one starts what waits for the other's work.
 template <class F>
 std::array<std::string, 2> on_both(std::array<std::unique_ptr<backend::context>, 2>& contexts, const F& f) {
   std::array<std::string, 2> messages;
@@ -92,8 +93,12 @@ TEST_CASE("an abort ends the wait for what NCCL has begun, between two calls", "
   LOCKSTEP_NEEDS_DEVICES(2);
   auto contexts = two_contexts();
   backend::collective<2> between;
-  CHECK(on_both(contexts, [&](std::size_t r, backend::context& c) { between.join(r, c); }) ==
-        std::array<std::string, 2>{});
+  std::array<backend::buffer<float>, 2> values;
+  CHECK(on_both(contexts, [&](std::size_t r, backend::context& c) {
+          between.join(r, c);
+          const auto entered = c.enter();
+          values[r] = backend::allocate<float>(c, 8);
+        }) == std::array<std::string, 2>{});
   const int uses_before = emulated::uses_of_closed_communicators();
   const int ends_before = emulated::ends_during_calls();
   emulated::hold_up_communicators(true);
@@ -103,8 +108,7 @@ TEST_CASE("an abort ends the wait for what NCCL has begun, between two calls", "
   });
   const auto messages = on_both(contexts, [&](std::size_t r, backend::context& c) {
     const auto entered = c.enter();
-    auto values = backend::allocate<float>(c, 8);
-    between.start_sum(r, c, 8, values.data());
+    between.start_sum(r, c, 8, values[r].data());
   });
   gives_up.join();
   emulated::hold_up_communicators(false);
@@ -119,18 +123,23 @@ TEST_CASE("no kernel is brought to a device while others wait for it in NCCL", "
   emulated::forget_kernels();
   auto contexts = two_contexts();
   backend::collective<2> between;
+  std::array<backend::buffer<float>, 2> values;
+  const std::array<std::string, 2> nothing;
+  CHECK(on_both(contexts, [&](std::size_t r, backend::context& c) {
+          between.join(r, c);
+          between.reserve_ordered(r, c, n);
+          const auto entered = c.enter();
+          // What the first replica's device has, the second's need not have.
+          if (r == 0) backend::load_reduce_and_update<2, 0, ls::assign_rule>();
+          values[r] = backend::allocate<float>(c, n);
+        }) == nothing);
   const auto messages = on_both(contexts, [&](std::size_t r, backend::context& c) {
-    between.join(r, c);
-    between.reserve_ordered(r, c, n);
     const auto entered = c.enter();
-    // What the first replica's device has, the second's need not have.
-    if (r == 0) backend::load_reduce_and_update<2, 0, ls::assign_rule>();
-    auto values = backend::allocate<float>(c, n);
     // The first replica is far ahead when the second begins to add.
     if (r == 1) std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    between.start_ordered_sum(r, c, n, values.data());
+    between.start_ordered_sum(r, c, n, values[r].data());
     between.await_sums(r, c);
     between.finish(r, c);
   });
-  CHECK(messages == std::array<std::string, 2>{});
+  CHECK(messages == nothing);
 }
