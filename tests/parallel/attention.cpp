@@ -24,7 +24,7 @@ using classifier = ls::model<net, ls::input<7, 4>, ls::cross_entropy>;
 template <class B, int... N>
 void check_replicas(double tolerance) {
   short_runs::check_replicas<classifier, B, N...>({.learning_rate = 0.02F}, {7, 5, 1}, tolerance,
-                                                  short_runs::gradients::by_largest);
+                                                  gradients_compared::by_largest);
 }
 
 }  // namespace attention_on_replicas

@@ -1,13 +1,12 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "parallel/reproducible.hpp"
+#include "parallel/trained.hpp"
 
 /// \file
 /// A network that normalises batches in many places, and what a few steps of it leave behind.
@@ -39,12 +38,6 @@ static_assert(ls::micro_shard<classifier, small_cpu_passes> <= 4);
 
 // Shards of other sizes, and, with more than five replicas, without a sample.
 inline constexpr std::int64_t batches[] = {61, 5, 61, 5};
-
-/// What a run leaves behind, in double precision.
-struct trained {
-  std::vector<double> losses;
-  std::vector<std::vector<double>> gradients, parameters, buffers;
-};
 
 /// Steps on the batches of the given sizes: own(samples) is what this trainer takes of a batch, from its first sample
 /// to one past its last.
@@ -80,26 +73,8 @@ trained train(Trainer& trainer) {
 inline constexpr ls::sgd optimizer{.learning_rate = 1e-3F, .momentum = 0.9F};
 
 inline void check_equal(const trained& given, const trained& expected) {
-  for (std::size_t i = 0; i < expected.losses.size(); ++i)
-    CHECK(is_close(given.losses[i], expected.losses[i], {.relative = 1e-5}));
   // The gradient of a bias before a normalisation is a sum of large numbers that is 0.
-  double largest = 0;
-  for (const auto& each : expected.gradients) largest = std::max(largest, largest_magnitude(each));
-  REQUIRE(given.gradients.size() == expected.gradients.size());
-  for (std::size_t p = 0; p < expected.gradients.size(); ++p) {
-    INFO("gradient " << p);
-    CHECK(largest_difference(given.gradients[p], expected.gradients[p]) <= 1e-5 * largest);
-  }
-  REQUIRE(given.parameters.size() == expected.parameters.size());
-  for (std::size_t p = 0; p < expected.parameters.size(); ++p)
-    CHECK(largest_difference(given.parameters[p], expected.parameters[p]) <=
-          1e-5 * std::max(1e-2, largest_magnitude(expected.parameters[p])));
-  REQUIRE(given.buffers.size() == expected.buffers.size());
-  for (std::size_t p = 0; p < expected.buffers.size(); ++p) {
-    INFO("buffer " << p);
-    CHECK(largest_difference(given.buffers[p], expected.buffers[p]) <=
-          1e-5 * std::max(1e-2, largest_magnitude(expected.buffers[p])));
-  }
+  lockstep_test::check_equal(given, expected, 1e-5, gradients_compared::by_largest);
 }
 
 }  // namespace lockstep_test::normalised

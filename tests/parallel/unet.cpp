@@ -1,5 +1,4 @@
 // Part of lockstep. SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +10,7 @@
 #include "models/unet_small.hpp"
 #include "parallel/rank_support.hpp"
 #include "parallel/reproducible.hpp"
+#include "parallel/trained.hpp"
 
 /// \file
 /// A U-Net, with transposed convolutions, nested concats and batch normalisation, on any number of replicas and on
@@ -30,12 +30,6 @@ struct small_passes : ls::cpu {
 };
 
 constexpr std::int64_t batches[] = {61, 5};
-
-/// What a run leaves behind, in double precision.
-struct trained {
-  std::vector<double> losses;
-  std::vector<std::vector<double>> gradients, parameters, buffers;
-};
 
 /// A mask for each picture: which pixels are positive, and which are not.
 template <class T>
@@ -77,25 +71,8 @@ trained train(Trainer& trainer) {
 constexpr ls::sgd optimizer{.learning_rate = 1e-3F, .momentum = 0.9F};
 
 void check_equal(const trained& given, const trained& expected) {
-  for (std::size_t i = 0; i < expected.losses.size(); ++i)
-    CHECK(is_close(given.losses[i], expected.losses[i], {.relative = 1e-5}));
   // The gradient of a bias before a normalisation is a sum of large numbers that is 0.
-  double largest = 0;
-  for (const auto& each : expected.gradients) largest = std::max(largest, largest_magnitude(each));
-  REQUIRE(given.gradients.size() == expected.gradients.size());
-  for (std::size_t p = 0; p < expected.gradients.size(); ++p) {
-    INFO("gradient " << p);
-    CHECK(largest_difference(given.gradients[p], expected.gradients[p]) <= 1e-5 * largest);
-  }
-  const auto check = [](const auto& all, const auto& wanted) {
-    REQUIRE(all.size() == wanted.size());
-    for (std::size_t p = 0; p < wanted.size(); ++p) {
-      INFO("tensor " << p);
-      CHECK(largest_difference(all[p], wanted[p]) <= 1e-5 * std::max(1e-2, largest_magnitude(wanted[p])));
-    }
-  };
-  check(given.parameters, expected.parameters);
-  check(given.buffers, expected.buffers);
+  lockstep_test::check_equal(given, expected, 1e-5, gradients_compared::by_largest);
 }
 
 template <class B, int... N>
