@@ -49,7 +49,7 @@ def run():
 
     def run():
         output = model(image, words)
-        return nn.MSELoss()(output, targets), output
+        return nn.MSELoss()(output, targets), {"output": output}
 
     return training.train(model, optimizer, graphs.STEPS, run), parameters
 

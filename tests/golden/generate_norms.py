@@ -112,7 +112,7 @@ def run_model(out):
         model,
         optimizer,
         STEPS,
-        lambda: (nn.functional.mse_loss(model(x), y), None),
+        lambda: (nn.functional.mse_loss(model(x), y), {}),
         "model/",
         trained=lambda: [(name, values.double()) for name, values in model.state_dict().items()],
     )

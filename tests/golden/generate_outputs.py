@@ -59,7 +59,8 @@ def run():
     def run():
         outputs = model(x)
         parts = {name: criteria[name](outputs[name], targets[name]) for name in WEIGHTS}
-        return (sum(WEIGHTS[name] * parts[name] for name in WEIGHTS), *parts.values()), outputs
+        loss = sum(WEIGHTS[name] * parts[name] for name in WEIGHTS)
+        return [loss, *parts.values()], {f"output/{name}": output for name, output in outputs.items()}
 
     return training.train(model, optimizer, graphs.STEPS, run), parameters
 

@@ -196,7 +196,7 @@ def run_model(name, build, extents, keep_trained):
         model,
         optimizer,
         STEPS,
-        lambda: (nn.functional.mse_loss(model(x), y), None),
+        lambda: (nn.functional.mse_loss(model(x), y), {}),
         f"{name}/",
         golden.gradient_values,
         lambda: [(each, values.double()) for each, values in model.state_dict().items()] if keep_trained else [],

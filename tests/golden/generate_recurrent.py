@@ -144,7 +144,7 @@ def run_model():
 
     def run():
         output, _ = model(x)
-        return nn.functional.mse_loss(output, y), output
+        return nn.functional.mse_loss(output, y), {"output": output}
 
     return training.train(model, optimizer, STEPS, run, "tagger/")
 

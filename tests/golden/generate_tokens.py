@@ -88,7 +88,7 @@ def run(name, model, length=LENGTH, vocabulary=VOCABULARY, adamw=False):
 
     def run():
         output = model(tokens)
-        return nn.CrossEntropyLoss(ignore_index=IGNORED)(output.flatten(0, 1), targets), output
+        return nn.CrossEntropyLoss(ignore_index=IGNORED)(output.flatten(0, 1), targets), {"output": output}
 
     return training.train(model, optimizer, ADAMW_STEPS if adamw else graphs.STEPS, run, f"{name}/"), parameters
 

@@ -65,7 +65,7 @@ def main():
 
     def run():
         output = model(x)
-        return nn.functional.cross_entropy(output, y), output
+        return nn.functional.cross_entropy(output, y), {"output": output}
 
     tensors = training.train(model, optimizer, text.ADAMW_STEPS, run, "vit/", golden.gradient_values)
     golden.save(

@@ -12,27 +12,26 @@ def whole(name, values):
 def train(model, optimizer, steps, run, prefix="", keep=whole, trained=None):
     """Trains, and returns tensors by name.
 
-    run() computes the loss, or a tuple of it and what it is made of, and the outputs to keep: a tensor, a dict of
-    tensors by name, or None. Kept are {prefix}output (or output/NAME) and {prefix}grad/NAME of the first step,
-    {prefix}losses of all steps, and {prefix}trained/NAME of what trained() gives after the last: names and tensors, the
-    model's parameters unless said otherwise.
+    run() computes the loss, or a list of it and what it is made of, and the outputs to keep, by name. Kept are
+    {prefix}NAME of these and {prefix}grad/NAME of the first step, {prefix}losses of all steps, and {prefix}trained/NAME
+    of what trained() gives after the last: names and tensors, the model's parameters unless said otherwise.
     """
     tensors = {}
     losses = []
     for step in range(steps):
         optimizer.zero_grad()
         loss, outputs = run()
-        parts = loss if isinstance(loss, tuple) else (loss,)
+        parts = loss if isinstance(loss, list) else [loss]
         parts[0].backward()
-        losses.append([part.item() for part in parts] if isinstance(loss, tuple) else loss.item())
+        losses.append([part.item() for part in parts])
         if step == 0:
-            named = outputs if isinstance(outputs, dict) else {} if outputs is None else {"": outputs}
-            for name, output in named.items():
-                tensors |= whole(f"{prefix}output/{name}".removesuffix("/"), output)
+            for name, output in outputs.items():
+                tensors |= whole(prefix + name, output)
             for name, parameter in model.named_parameters():
                 tensors |= keep(f"{prefix}grad/{name}", parameter.grad)
         optimizer.step()
-    tensors[f"{prefix}losses"] = np.array(losses)
+    table = np.array(losses)
+    tensors[f"{prefix}losses"] = table[:, 0] if table.shape[1] == 1 else table
     for name, values in model.named_parameters() if trained is None else trained():
         tensors |= keep(f"{prefix}trained/{name}", values)
     return tensors
