@@ -32,13 +32,6 @@ std::uint64_t work_of_step(std::int64_t samples) {
   return emulated::given_work() - before;
 }
 
-using mlp =
-    ls::model<ls::sequential<ls::linear<784, 512>, ls::relu, ls::linear<512, 256>, ls::relu, ls::linear<256, 10>>,
-              ls::input<784>, ls::cross_entropy>;
-using cnn =
-    ls::model<ls::sequential<ls::conv2d<64, 3, ls::padding<1>>, ls::relu, ls::flatten, ls::linear<64 * 32 * 32, 10>>,
-              ls::input<3, 32, 32>, ls::cross_entropy>;
-
 /// Nodes of the graph of a step by plain SGD; a call of a library is one.
 template <class Model>
 std::size_t nodes_of_step(std::int64_t samples) {
@@ -83,9 +76,9 @@ TEST_CASE("a step of a small batch is one launch, one of a large batch a copy mo
 
 TEST_CASE("a step's graph has as many nodes as the manual says", "[calls]") {
   LOCKSTEP_NEEDS_DEVICE();
-  CHECK(nodes_of_step<ls::model<ls::sequential<ls::linear<10, 10>>, ls::input<10>, ls::mean_squared_error>>(100) == 6);
-  CHECK(nodes_of_step<mlp>(64) == 15);
-  CHECK(nodes_of_step<cnn>(5) == 12);  // as of 64
+  CHECK(nodes_of_step<golden_linear>(100) == 6);
+  CHECK(nodes_of_step<golden_mlp>(64) == 15);
+  CHECK(nodes_of_step<golden_cnn>(5) == 12);  // as of 64
 }
 
 TEST_CASE("bias and relu are part of a convolution where cuDNN offers that and leaves a NaN alone", "[calls]") {
